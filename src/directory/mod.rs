@@ -1,0 +1,315 @@
+//! Who is who at one operator: legal entities, establishments, people, boxes and the logins that may use them.
+//!
+//! A [`Directory`] is an immutable snapshot; a session keeps the one it started with (invariant 4). Building one checks it whole.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::identity::{Address, Domain, Finess, Rpps, SubjectDn};
+
+/// Type of a box (TRE_R257-TypeBAL); a patient's box has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BoxType {
+    /// PER: one professional.
+    Personal,
+    /// ORG: a service or team of an establishment.
+    Organisational,
+    /// APP: a software that sends by itself.
+    Applicative,
+    /// A citizen's box in the patient space.
+    Patient,
+}
+
+impl BoxType {
+    /// `PER`, `ORG`, `APP`; empty for a patient.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Personal => "PER",
+            Self::Organisational => "ORG",
+            Self::Applicative => "APP",
+            Self::Patient => "",
+        }
+    }
+}
+
+/// Whether a box takes mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BoxState {
+    /// It sends and receives.
+    Active,
+    /// It neither sends nor receives for now.
+    Suspended,
+    /// It is gone for good; its address is not given again.
+    Closed,
+}
+
+/// A legal entity (EJ).
+#[derive(Clone, Debug)]
+pub struct Entity {
+    /// FINESS EJ.
+    pub finess: Finess,
+    /// Raison sociale.
+    pub name: String,
+}
+
+/// A geographic establishment (EG).
+#[derive(Clone, Debug)]
+pub struct Establishment {
+    /// FINESS EG.
+    pub finess: Finess,
+    /// The entity it belongs to.
+    pub entity: Finess,
+    /// Its name.
+    pub name: String,
+    /// People accompanied, per month `2026-11`: the denominator it declares. Absent or zero: no rate can be computed.
+    pub people: BTreeMap<String, u32>,
+}
+
+/// What a box is attached to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attachment {
+    /// An establishment (EG).
+    Establishment(Finess),
+    /// A legal entity (EJ) as a whole; the declared rule, if any, names the EG its messages count for.
+    Entity {
+        /// The EJ.
+        entity: Finess,
+        /// Declared rule box → EG.
+        counts_for: Option<Finess>,
+    },
+    /// Nothing: a professional without structure, a patient.
+    None,
+}
+
+/// A box.
+#[derive(Clone, Debug)]
+pub struct MailBox {
+    /// Its address, unique.
+    pub address: Address,
+    /// Its type.
+    pub box_type: BoxType,
+    /// What people read: `SSIAD Les Lilas`, `Dr Jeanne BRIARD`.
+    pub label: String,
+    /// What it belongs to.
+    pub attachment: Attachment,
+    /// The holder's number, for a personal box.
+    pub holder: Option<Rpps>,
+    /// Whether it takes mail.
+    pub state: BoxState,
+}
+
+/// Which client certificates open a box.
+#[derive(Clone, Debug)]
+pub struct CertificateBinding {
+    /// Full subject DN of the ORG `AUTH_CLI` certificate.
+    pub subject: SubjectDn,
+    /// The boxes it opens.
+    pub boxes: Vec<Address>,
+}
+
+/// A password login: sandbox only, until an identity provider vouches for people.
+#[derive(Clone, Debug)]
+pub struct PasswordLogin {
+    /// What the client gives as user name: usually the address of the box.
+    pub user: String,
+    /// The test secret.
+    pub password: Secret,
+    /// The boxes it opens; the first is its own.
+    pub boxes: Vec<Address>,
+}
+
+/// A secret that never prints itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Whether `guess` is the secret, in a time that depends on its length only.
+    pub fn matches(&self, guess: &str) -> bool {
+        aws_lc_rs::constant_time::verify_slices_are_equal(self.0.as_bytes(), guess.as_bytes()).is_ok()
+    }
+
+    /// The secret itself, for the few places that must write it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Everything one operator knows about its users.
+#[derive(Clone, Debug, Default)]
+pub struct Directory {
+    domains: Vec<Domain>,
+    entities: HashMap<Finess, Entity>,
+    establishments: BTreeMap<Finess, Establishment>,
+    boxes: HashMap<Address, Arc<MailBox>>,
+    certificates: HashMap<SubjectDn, Vec<Address>>,
+    passwords: HashMap<String, PasswordLogin>,
+}
+
+/// A directory that contradicts itself.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DirectoryError {
+    /// Two boxes with one address.
+    #[error("box {0} is declared twice")]
+    DuplicateBox(Address),
+    /// A box outside the operator's domains.
+    #[error("box {0} is in none of this operator's domains")]
+    ForeignDomain(Address),
+    /// An attachment or rule names an unknown establishment.
+    #[error("{0} names establishment {1}, which is not declared")]
+    UnknownEstablishment(String, Finess),
+    /// An establishment or box names an unknown legal entity.
+    #[error("{0} names legal entity {1}, which is not declared")]
+    UnknownEntity(String, Finess),
+    /// Two establishments with one number.
+    #[error("establishment {0} is declared twice")]
+    DuplicateEstablishment(Finess),
+    /// A login opens a box that does not exist.
+    #[error("login {0} opens {1}, which is not declared")]
+    UnknownBox(String, Address),
+    /// Two logins with one user name.
+    #[error("login {0} is declared twice")]
+    DuplicateLogin(String),
+}
+
+impl Directory {
+    /// An operator of these domains, nobody in it yet.
+    pub fn new(domains: Vec<Domain>) -> Self {
+        Self {
+            domains,
+            ..Self::default()
+        }
+    }
+
+    /// Adds a legal entity.
+    pub fn add_entity(&mut self, entity: Entity) {
+        self.entities.insert(entity.finess.clone(), entity);
+    }
+
+    /// Adds an establishment of a known entity.
+    pub fn add_establishment(&mut self, establishment: Establishment) -> Result<(), DirectoryError> {
+        if !self.entities.contains_key(&establishment.entity) {
+            return Err(DirectoryError::UnknownEntity(establishment.name, establishment.entity));
+        }
+        if self.establishments.contains_key(&establishment.finess) {
+            return Err(DirectoryError::DuplicateEstablishment(establishment.finess));
+        }
+        self.establishments.insert(establishment.finess.clone(), establishment);
+        Ok(())
+    }
+
+    /// Adds a box in one of the domains, attached to something known.
+    pub fn add_box(&mut self, mailbox: MailBox) -> Result<(), DirectoryError> {
+        let address = mailbox.address.clone();
+        if !self.serves(address.domain()) {
+            return Err(DirectoryError::ForeignDomain(address));
+        }
+        self.check_attachment(&mailbox)?;
+        if self.boxes.contains_key(&address) {
+            return Err(DirectoryError::DuplicateBox(address));
+        }
+        self.boxes.insert(address, Arc::new(mailbox));
+        Ok(())
+    }
+
+    fn check_attachment(&self, mailbox: &MailBox) -> Result<(), DirectoryError> {
+        let (establishment, entity) = match &mailbox.attachment {
+            Attachment::Establishment(eg) => (Some(eg), None),
+            Attachment::Entity { entity, counts_for } => (counts_for.as_ref(), Some(entity)),
+            Attachment::None => (None, None),
+        };
+        if let Some(eg) = establishment.filter(|eg| !self.establishments.contains_key(*eg)) {
+            return Err(DirectoryError::UnknownEstablishment(
+                mailbox.address.masked(),
+                eg.clone(),
+            ));
+        }
+        if let Some(ej) = entity.filter(|ej| !self.entities.contains_key(*ej)) {
+            return Err(DirectoryError::UnknownEntity(mailbox.address.masked(), ej.clone()));
+        }
+        Ok(())
+    }
+
+    /// Lets a client certificate open boxes; a second binding of the same subject adds to the first.
+    pub fn bind_certificate(&mut self, binding: CertificateBinding) -> Result<(), DirectoryError> {
+        self.check_boxes(&binding.subject.to_string(), &binding.boxes)?;
+        self.certificates
+            .entry(binding.subject)
+            .or_default()
+            .extend(binding.boxes);
+        Ok(())
+    }
+
+    /// Lets a user name and password open boxes.
+    pub fn add_password(&mut self, login: PasswordLogin) -> Result<(), DirectoryError> {
+        self.check_boxes(&login.user, &login.boxes)?;
+        let user = login.user.to_lowercase();
+        if self.passwords.contains_key(&user) {
+            return Err(DirectoryError::DuplicateLogin(user));
+        }
+        self.passwords.insert(user, login);
+        Ok(())
+    }
+
+    fn check_boxes(&self, login: &str, boxes: &[Address]) -> Result<(), DirectoryError> {
+        match boxes.iter().find(|address| !self.boxes.contains_key(*address)) {
+            Some(address) => Err(DirectoryError::UnknownBox(login.to_owned(), address.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the domain is one of this operator's.
+    pub fn serves(&self, domain: &Domain) -> bool {
+        self.domains.contains(domain)
+    }
+
+    /// The operator's domains.
+    pub fn domains(&self) -> &[Domain] {
+        &self.domains
+    }
+
+    /// The box of that address.
+    pub fn find(&self, address: &Address) -> Option<&Arc<MailBox>> {
+        self.boxes.get(address)
+    }
+
+    /// All boxes, in no order.
+    pub fn boxes(&self) -> impl Iterator<Item = &Arc<MailBox>> {
+        self.boxes.values()
+    }
+
+    /// Boxes that a client certificate opens; empty when it is bound to none.
+    pub fn boxes_of_certificate(&self, subject: &SubjectDn) -> &[Address] {
+        self.certificates.get(subject).map_or(&[], Vec::as_slice)
+    }
+
+    /// The login with that user name, compared without case.
+    pub fn password_login(&self, user: &str) -> Option<&PasswordLogin> {
+        self.passwords.get(&user.to_lowercase())
+    }
+
+    /// Establishments by number.
+    pub fn establishments(&self) -> impl Iterator<Item = &Establishment> {
+        self.establishments.values()
+    }
+
+    /// The establishment with that number.
+    pub fn establishment(&self, finess: &Finess) -> Option<&Establishment> {
+        self.establishments.get(finess)
+    }
+
+    /// The legal entity with that number.
+    pub fn entity(&self, finess: &Finess) -> Option<&Entity> {
+        self.entities.get(finess)
+    }
+}
