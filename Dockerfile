@@ -1,0 +1,22 @@
+# One static binary and a data folder: nothing else is in the image, so nothing else can be out of date or attacked.
+#   docker build -t vaguemestre .
+#   docker run --rm -v vaguemestre:/data vaguemestre
+
+FROM rust:1.95-bookworm AS build
+WORKDIR /build
+COPY . .
+# glibc linked in: --target keeps the flag away from build scripts and procedural macros, which must stay dynamic.
+RUN triple="$(rustc --print host-tuple)" \
+    && RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --bin vaguemestre --target "$triple" \
+    && install -D "target/$triple/release/vaguemestre" /image/vaguemestre \
+    && mkdir /image/data
+
+FROM scratch
+COPY --from=build --chown=65532:65532 /image/ /
+USER 65532:65532
+VOLUME ["/data"]
+# SMTP between operators, submission (STARTTLS, implicit TLS), IMAP (STARTTLS, implicit TLS), HTTP.
+EXPOSE 2525 2587 2465 2143 2993 8080
+STOPSIGNAL SIGINT
+ENTRYPOINT ["/vaguemestre"]
+CMD ["up", "--data", "/data"]
