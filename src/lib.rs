@@ -3,5 +3,6 @@
 pub mod clock;
 pub mod directory;
 pub mod identity;
+pub mod message;
 pub mod policy;
 pub mod store;
