@@ -4,4 +4,5 @@ pub mod clock;
 pub mod directory;
 pub mod identity;
 pub mod policy;
+pub mod smtp;
 pub mod store;
