@@ -5,4 +5,5 @@ pub mod directory;
 pub mod identity;
 pub mod message;
 pub mod policy;
+pub mod smtp;
 pub mod store;
