@@ -1,9 +1,13 @@
 //! Vaguemestre plays a whole MSSanté trust space for tests, or stands as one gateway/operator inside one.
 
+pub mod cli;
 pub mod clock;
 pub mod directory;
 pub mod identity;
+pub mod indicator;
+pub mod journal;
 pub mod message;
 pub mod policy;
+pub mod queue;
 pub mod smtp;
 pub mod store;

@@ -1,0 +1,438 @@
+//! What can happen, one type per event. The serde names are the journal's format: additive changes only.
+
+use serde::{Deserialize, Serialize};
+
+use super::masked::{Excerpt, MaskedAddress};
+use crate::policy::Refusal;
+
+/// One decision or fact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A user's message was accepted: the event that counts as *sent*.
+    Submitted(Submitted),
+    /// Boxes of this operator received a message: the event that counts as *received*.
+    Received(Received),
+    /// A client stored a message in a folder. It counts for nothing.
+    Appended(Appended),
+    /// Something was refused during a mail transaction.
+    Refused(Refused),
+    /// A recipient at another operator entered the queue.
+    Queued(Queued),
+    /// The recipient's operator took the message.
+    Relayed(Relayed),
+    /// It did not for now; another attempt follows.
+    Deferred(Deferred),
+    /// It will never; the queue gave up.
+    Bounced(Bounced),
+    /// A login succeeded.
+    Login(Login),
+    /// A login failed.
+    LoginRefused(LoginRefused),
+    /// Somebody opened a box (every access names the person or software behind it).
+    Opened(Opened),
+    /// The operator started.
+    Started(Started),
+    /// The operator stopped in good order.
+    Stopped(Stopped),
+    /// A row of a newer program, or one that cannot be read.
+    Unknown(Unknown),
+}
+
+impl Event {
+    /// Name of the event in the journal.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Submitted(_) => Self::SUBMITTED,
+            Self::Received(_) => Self::RECEIVED,
+            Self::Appended(_) => Self::APPENDED,
+            Self::Refused(_) => Self::REFUSED,
+            Self::Queued(_) => Self::QUEUED,
+            Self::Relayed(_) => Self::RELAYED,
+            Self::Deferred(_) => Self::DEFERRED,
+            Self::Bounced(_) => Self::BOUNCED,
+            Self::Login(_) => Self::LOGIN,
+            Self::LoginRefused(_) => Self::LOGIN_REFUSED,
+            Self::Opened(_) => Self::OPENED,
+            Self::Started(_) => Self::STARTED,
+            Self::Stopped(_) => Self::STOPPED,
+            Self::Unknown(unknown) => &unknown.name,
+        }
+    }
+
+    /// Reason id of a refusal; empty for every other event.
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Refused(refused) => &refused.reason,
+            Self::LoginRefused(refused) => &refused.reason,
+            Self::Unknown(unknown) => &unknown.reason,
+            _ => "",
+        }
+    }
+
+    /// Name of [`Event::Submitted`].
+    pub const SUBMITTED: &'static str = "submitted";
+    /// Name of [`Event::Received`].
+    pub const RECEIVED: &'static str = "received";
+    /// Name of [`Event::Appended`].
+    pub const APPENDED: &'static str = "appended";
+    /// Name of [`Event::Refused`].
+    pub const REFUSED: &'static str = "refused";
+    /// Name of [`Event::Queued`].
+    pub const QUEUED: &'static str = "queued";
+    /// Name of [`Event::Relayed`].
+    pub const RELAYED: &'static str = "relayed";
+    /// Name of [`Event::Deferred`].
+    pub const DEFERRED: &'static str = "deferred";
+    /// Name of [`Event::Bounced`].
+    pub const BOUNCED: &'static str = "bounced";
+    /// Name of [`Event::Login`].
+    pub const LOGIN: &'static str = "login";
+    /// Name of [`Event::LoginRefused`].
+    pub const LOGIN_REFUSED: &'static str = "login-refused";
+    /// Name of [`Event::Opened`].
+    pub const OPENED: &'static str = "opened";
+    /// Name of [`Event::Started`].
+    pub const STARTED: &'static str = "started";
+    /// Name of [`Event::Stopped`].
+    pub const STOPPED: &'static str = "stopped";
+
+    /// Every name this program writes.
+    pub const NAMES: [&'static str; 13] = [
+        Self::SUBMITTED,
+        Self::RECEIVED,
+        Self::APPENDED,
+        Self::REFUSED,
+        Self::QUEUED,
+        Self::RELAYED,
+        Self::DEFERRED,
+        Self::BOUNCED,
+        Self::LOGIN,
+        Self::LOGIN_REFUSED,
+        Self::OPENED,
+        Self::STARTED,
+        Self::STOPPED,
+    ];
+}
+
+/// What kind of message: indicators keep automatic ones apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Class {
+    /// Written for somebody.
+    #[default]
+    Message,
+    /// A disposition notification (RFC 8098).
+    Mdn,
+    /// A delivery status notification (RFC 3464).
+    Dsn,
+    /// Another automatic message (RFC 3834).
+    Auto,
+}
+
+impl Class {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Message, Self::Mdn, Self::Dsn, Self::Auto];
+
+    /// `message`, `mdn`, `dsn` or `auto`: as counters and journals write it.
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Message => "message",
+            Self::Mdn => "mdn",
+            Self::Dsn => "dsn",
+            Self::Auto => "auto",
+        }
+    }
+}
+
+/// What a message counts for: frozen in the journal, so that a recount does not depend on today's directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// `PER`, `ORG`, `APP`, `CAB`; empty for a patient.
+    #[serde(default)]
+    pub box_type: String,
+    /// FINESS EG; absent when unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub establishment: Option<String>,
+    /// FINESS EJ; absent when the box has no structure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entity: Option<String>,
+    /// Id of the rule that decided, one of `indicator::Rule`.
+    pub rule: String,
+}
+
+/// Recipients by where they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecipientCounts {
+    /// Boxes of this operator.
+    pub same_operator: u64,
+    /// Boxes of other operators.
+    pub other_operator: u64,
+    /// Addresses of the patient space, wherever it is hosted.
+    pub patient: u64,
+}
+
+impl RecipientCounts {
+    /// All of them.
+    pub fn total(self) -> u64 {
+        self.same_operator
+            .saturating_add(self.other_operator)
+            .saturating_add(self.patient)
+    }
+}
+
+/// See [`Event::Submitted`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Submitted {
+    /// `Message-ID`, if the message has one.
+    #[serde(default, skip_serializing_if = "Excerpt::is_empty")]
+    pub message_id: Excerpt,
+    /// The sending box.
+    pub sender: MaskedAddress,
+    /// Who used it: certificate subject or user name.
+    pub login: Excerpt,
+    /// What it counts for.
+    pub owner: Owner,
+    /// What kind of message.
+    pub class: Class,
+    /// The recipients, at most [`Submitted::RECIPIENTS_LISTED_MAX`] of them.
+    pub recipients: Vec<MaskedAddress>,
+    /// How many recipients there are.
+    pub recipient_count: u64,
+    /// The same, by where they are.
+    #[serde(default)]
+    pub by_place: RecipientCounts,
+    /// Size of the message.
+    pub size_bytes: u64,
+    /// Where the client is.
+    #[serde(default, skip_serializing_if = "Excerpt::is_empty")]
+    pub peer_ip: Excerpt,
+    /// `X-MSS-NIL`: the product that wrote it (ECO.2.4.3).
+    #[serde(default, skip_serializing_if = "Excerpt::is_empty")]
+    pub product: Excerpt,
+}
+
+impl Submitted {
+    /// More recipients than this are counted but not listed: a row must stay readable.
+    pub const RECIPIENTS_LISTED_MAX: usize = 1000;
+}
+
+/// See [`Event::Received`]. A message between two boxes of one operator gives a `submitted` and a `received`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Received {
+    /// `Message-ID`, if the message has one.
+    #[serde(default, skip_serializing_if = "Excerpt::is_empty")]
+    pub message_id: Excerpt,
+    /// Full subject DN of the operator it came from; empty when it came from this one.
+    #[serde(default, skip_serializing_if = "Excerpt::is_empty")]
+    pub peer_subject: Excerpt,
+    /// Where the peer is.
+    #[serde(default, skip_serializing_if = "Excerpt::is_empty")]
+    pub peer_ip: Excerpt,
+    /// Reverse-path; absent for `<>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender: Option<MaskedAddress>,
+    /// The boxes that received it.
+    pub boxes: Vec<ReceivedBox>,
+    /// What kind of message.
+    pub class: Class,
+    /// Size of the message.
+    pub size_bytes: u64,
+}
+
+/// One box that received a message.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceivedBox {
+    /// Its address.
+    pub address: MaskedAddress,
+    /// What it counts for.
+    #[serde(flatten)]
+    pub owner: Owner,
+}
+
+/// See [`Event::Appended`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Appended {
+    /// The box.
+    #[serde(rename = "box")]
+    pub mailbox: MaskedAddress,
+    /// The folder.
+    pub folder: Excerpt,
+    /// Who did it.
+    pub by: Excerpt,
+    /// Size of the message.
+    pub size_bytes: u64,
+}
+
+/// See [`Event::Refused`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// Reason id; it stands in the row's own column.
+    #[serde(skip)]
+    pub reason: String,
+    /// Which door: `inbound`, `submission`, `imap`.
+    pub face: Excerpt,
+    /// At which step: `mail`, `rcpt`, `data`…
+    pub stage: Excerpt,
+    /// What an administrator reads.
+    pub text: Excerpt,
+    /// Where the peer is.
+    #[serde(default, skip_serializing_if = "Excerpt::is_empty")]
+    pub peer_ip: Excerpt,
+    /// Full subject DN of its certificate.
+    #[serde(default, skip_serializing_if = "Excerpt::is_empty")]
+    pub peer_subject: Excerpt,
+    /// Reverse-path, once known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender: Option<MaskedAddress>,
+    /// Forward-path, when one is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipient: Option<MaskedAddress>,
+}
+
+impl Refused {
+    /// The refusal as it met the peer; the other fields are the caller's to fill.
+    pub fn new(face: &str, stage: &str, refusal: &Refusal) -> Self {
+        Self {
+            reason: refusal.reason.id().to_owned(),
+            face: face.into(),
+            stage: stage.into(),
+            text: Excerpt::new(&refusal.text),
+            ..Self::default()
+        }
+    }
+}
+
+/// See [`Event::Queued`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queued {
+    /// Forward-path.
+    pub recipient: MaskedAddress,
+}
+
+/// See [`Event::Relayed`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Relayed {
+    /// Forward-path.
+    pub recipient: MaskedAddress,
+    /// Full subject DN of the operator that took it.
+    pub peer_subject: Excerpt,
+    /// What it said.
+    pub reply: Excerpt,
+    /// Attempts it took.
+    pub attempts: u32,
+}
+
+/// See [`Event::Deferred`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deferred {
+    /// Forward-path.
+    pub recipient: MaskedAddress,
+    /// Full subject DN of the peer, if it was reached.
+    #[serde(default, skip_serializing_if = "Excerpt::is_empty")]
+    pub peer_subject: Excerpt,
+    /// What the attempt ended with.
+    pub reply: Excerpt,
+    /// Attempts so far.
+    pub attempts: u32,
+    /// When the next one is due, RFC 3339.
+    pub due: String,
+}
+
+/// Why the queue gave up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BounceCause {
+    /// A definite answer.
+    #[default]
+    Refused,
+    /// Its time ran out.
+    Expired,
+}
+
+/// See [`Event::Bounced`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bounced {
+    /// Forward-path.
+    pub recipient: MaskedAddress,
+    /// Full subject DN of the peer, if it was reached.
+    #[serde(default, skip_serializing_if = "Excerpt::is_empty")]
+    pub peer_subject: Excerpt,
+    /// What the last attempt ended with.
+    pub reply: Excerpt,
+    /// Attempts it took.
+    pub attempts: u32,
+    /// Why it is final.
+    pub cause: BounceCause,
+    /// Box told about it; absent when nobody may be (null reverse-path, `NOTIFY=NEVER`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<MaskedAddress>,
+}
+
+/// See [`Event::Login`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Login {
+    /// Which door: `submission`, `imap`.
+    pub face: Excerpt,
+    /// User name or certificate subject.
+    pub login: Excerpt,
+    /// The box it opens.
+    #[serde(rename = "box")]
+    pub mailbox: MaskedAddress,
+    /// SASL mechanism.
+    pub mechanism: Excerpt,
+    /// Where the client is.
+    #[serde(default, skip_serializing_if = "Excerpt::is_empty")]
+    pub peer_ip: Excerpt,
+}
+
+/// See [`Event::LoginRefused`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoginRefused {
+    /// Reason id; it stands in the row's own column.
+    #[serde(skip)]
+    pub reason: String,
+    /// Which door: `submission`, `imap`.
+    pub face: Excerpt,
+    /// User name or certificate subject, as given.
+    pub login: Excerpt,
+    /// The box asked for, if one was named.
+    #[serde(rename = "box", default, skip_serializing_if = "Option::is_none")]
+    pub mailbox: Option<MaskedAddress>,
+    /// SASL mechanism.
+    pub mechanism: Excerpt,
+    /// Where the client is.
+    #[serde(default, skip_serializing_if = "Excerpt::is_empty")]
+    pub peer_ip: Excerpt,
+}
+
+/// See [`Event::Opened`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opened {
+    /// The box.
+    #[serde(rename = "box")]
+    pub mailbox: MaskedAddress,
+    /// The person or software that opened it.
+    pub by: Excerpt,
+}
+
+/// See [`Event::Started`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// Version of the program.
+    pub version: Excerpt,
+}
+
+/// See [`Event::Stopped`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopped {}
+
+/// See [`Event::Unknown`]. It is kept exactly as found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unknown {
+    /// Its name.
+    pub name: String,
+    /// Its reason id.
+    pub reason: String,
+    /// Its detail.
+    pub detail: String,
+}

@@ -1,0 +1,23 @@
+//! The journal: one typed record per decision, kept as rows of the store (OP-19, invariant 5).
+//!
+//! What traceability needs is here: who, when, which box, which peer, what was decided and why. Never a body, a subject or a secret,
+//! and an INS only masked: every address enters through [`MaskedAddress`] and every foreign text through [`Excerpt`] (invariant 9).
+//!
+//! A journal outlives the program that wrote it. A row whose event this program does not know, or cannot read, becomes
+//! [`Event::Unknown`]: it is shown and kept, and never stops a reader.
+
+mod event;
+mod masked;
+mod record;
+mod render;
+
+#[cfg(test)]
+pub(crate) mod sample;
+
+pub use event::{
+    Appended, BounceCause, Bounced, Class, Deferred, Event, Login, LoginRefused, Opened, Owner, Queued, Received,
+    ReceivedBox, RecipientCounts, Refused, Relayed, Started, Stopped, Submitted, Unknown,
+};
+pub use masked::{Excerpt, MaskedAddress, TEXT_CHARS_MAX};
+pub use record::Record;
+pub use render::{json_line, line};

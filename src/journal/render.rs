@@ -1,0 +1,200 @@
+//! The journal for people (one aligned line per record) and for programs (JSON lines).
+
+use serde_json::Value;
+use serde_json::json;
+
+use super::event::{BounceCause, Event, Received, Refused, Submitted};
+use super::masked::{Excerpt, MaskedAddress};
+use super::record::Record;
+
+/// Time (UTC, to the millisecond), session, event, what: one line without its end.
+pub fn line(record: &Record) -> String {
+    let session = if record.session.is_empty() {
+        "-"
+    } else {
+        &record.session
+    };
+    let (session, name) = (Excerpt::new(session), Excerpt::new(record.event.name()));
+    format!(
+        "{:.3}  {:<12}  {:<13}  {}",
+        record.at,
+        session.as_str(),
+        name.as_str(),
+        what(&record.event)
+    )
+    .trim_end()
+    .to_owned()
+}
+
+/// One JSON object: `sequence`, `at`, `session`, `event`, `reason`, `detail` (the event's own object).
+pub fn json_line(record: &Record) -> String {
+    let row = record.to_row();
+    let detail = serde_json::from_str(&row.detail).unwrap_or(Value::String(row.detail));
+    json!({
+        "sequence": row.sequence,
+        "at": row.at.to_string(),
+        "session": row.session,
+        "event": row.event,
+        "reason": row.reason,
+        "detail": detail,
+    })
+    .to_string()
+}
+
+fn what(event: &Event) -> String {
+    match event {
+        Event::Submitted(submitted) => submitted_line(submitted),
+        Event::Received(received) => received_line(received),
+        Event::Refused(refused) => refused_line(refused),
+        Event::Appended(e) => format!("{} into {} of {} by {}", size(e.size_bytes), e.folder, e.mailbox, e.by),
+        Event::Queued(e) => format!("to {}", e.recipient),
+        Event::Relayed(e) => format!("to {} by {}: {}", e.recipient, e.peer_subject, e.reply),
+        Event::Deferred(e) => format!(
+            "to {}, attempt {}, next {}: {}",
+            e.recipient, e.attempts, e.due, e.reply
+        ),
+        Event::Bounced(e) => {
+            let cause = match e.cause {
+                BounceCause::Refused => "refused",
+                BounceCause::Expired => "expired",
+            };
+            let told = e
+                .told
+                .as_ref()
+                .map_or("nobody told".to_owned(), |to| format!("told {to}"));
+            format!(
+                "to {}, {cause} after {}, {told}: {}",
+                e.recipient,
+                attempts(e.attempts),
+                e.reply
+            )
+        }
+        Event::Login(e) => format!("{}: {} opens {} with {}", e.face, e.login, e.mailbox, e.mechanism),
+        Event::LoginRefused(e) => {
+            let asked = e
+                .mailbox
+                .as_ref()
+                .map_or(String::new(), |asked| format!(" for {asked}"));
+            format!(
+                "{}: {}{asked} with {} ({})",
+                e.face,
+                e.login,
+                e.mechanism,
+                Excerpt::new(&e.reason)
+            )
+        }
+        Event::Opened(e) => format!("{} by {}", e.mailbox, e.by),
+        Event::Started(e) => format!("version {}", e.version),
+        Event::Stopped(_) => String::new(),
+        Event::Unknown(e) => Excerpt::new(&e.detail).as_str().to_owned(),
+    }
+}
+
+fn submitted_line(submitted: &Submitted) -> String {
+    let to = match submitted.recipients.as_slice() {
+        [only] if submitted.recipient_count == 1 => only.to_string(),
+        _ => format!("{} recipients", submitted.recipient_count),
+    };
+    let owner = &submitted.owner;
+    let counted = match (&owner.establishment, &owner.entity) {
+        (Some(eg), _) => format!("counts for EG {}", Excerpt::new(eg)),
+        (None, Some(ej)) => format!("counts for EJ {}, establishment unknown", Excerpt::new(ej)),
+        (None, None) => "counts without structure".to_owned(),
+    };
+    format!(
+        "{} from {} to {to}, {}, {counted} ({})",
+        submitted.class.id(),
+        submitted.sender,
+        size(submitted.size_bytes),
+        Excerpt::new(&owner.rule)
+    )
+}
+
+fn received_line(received: &Received) -> String {
+    let to = match received.boxes.as_slice() {
+        [only] => only.address.to_string(),
+        several => format!("{} boxes", several.len()),
+    };
+    let by = if received.peer_subject.is_empty() {
+        "this operator"
+    } else {
+        received.peer_subject.as_str()
+    };
+    format!(
+        "{} from {} to {to}, {}, by {by}",
+        received.class.id(),
+        path(received.sender.as_ref()),
+        size(received.size_bytes)
+    )
+}
+
+fn refused_line(refused: &Refused) -> String {
+    let recipient = refused
+        .recipient
+        .as_ref()
+        .map_or(String::new(), |to| format!(" to {to}"));
+    let sender = refused
+        .sender
+        .as_ref()
+        .map_or(String::new(), |from| format!(" from {from}"));
+    let peer = if refused.peer_subject.is_empty() {
+        &refused.peer_ip
+    } else {
+        &refused.peer_subject
+    };
+    format!(
+        "{} {}{sender}{recipient}: {} ({}) [{peer}]",
+        refused.face,
+        refused.stage,
+        refused.text,
+        Excerpt::new(&refused.reason)
+    )
+}
+
+fn path(sender: Option<&MaskedAddress>) -> &str {
+    sender.map_or("<>", MaskedAddress::as_str)
+}
+
+fn attempts(count: u32) -> String {
+    match count {
+        1 => "1 attempt".to_owned(),
+        _ => format!("{count} attempts"),
+    }
+}
+
+fn size(bytes: u64) -> String {
+    format!("{bytes} bytes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::Unknown;
+    use crate::journal::sample;
+
+    #[test]
+    fn each_event_reads_as_one_line() {
+        let lines: Vec<String> = sample::every_event()
+            .into_iter()
+            .map(|event| line(&Record::new(sample::moment(), "s-42", event)))
+            .collect();
+        insta::assert_snapshot!(lines.join("\n"), @"");
+    }
+
+    #[test]
+    fn a_terminal_is_not_driven_by_what_a_peer_wrote() {
+        let event = Event::Unknown(Unknown {
+            name: "x\u{1b}[2J".into(),
+            reason: String::new(),
+            detail: "a\nb".into(),
+        });
+        let text = line(&Record::new(sample::moment(), "s\r\n", event));
+        assert!(!text.chars().any(char::is_control), "{text:?}");
+    }
+
+    #[test]
+    fn a_program_reads_json_lines() {
+        let record = Record::new(sample::moment(), "s-42", sample::every_event().swap_remove(3));
+        insta::assert_snapshot!(json_line(&record), @"");
+    }
+}

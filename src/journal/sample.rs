@@ -1,0 +1,158 @@
+//! Synthetic events for tests: one of each, every one handed the INS of a fictive patient where a peer could have put it.
+
+use jiff::Timestamp;
+
+use super::*;
+use crate::identity::Address;
+use crate::policy::{Reason, Refusal};
+
+/// Fictive; must never show in a row.
+pub(crate) const INS: &str = "279035121518989";
+
+pub(crate) fn moment() -> Timestamp {
+    "2026-11-21T10:00:00Z".parse().unwrap()
+}
+
+pub(crate) fn address(text: &str) -> Address {
+    text.parse().unwrap()
+}
+
+pub(crate) fn masked(text: &str) -> MaskedAddress {
+    (&address(text)).into()
+}
+
+pub(crate) fn patient() -> MaskedAddress {
+    masked(&format!("{INS}@patient.mssante.fr"))
+}
+
+pub(crate) fn owner(box_type: &str, establishment: &str, entity: &str) -> Owner {
+    let number = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    Owner {
+        box_type: box_type.into(),
+        establishment: number(establishment),
+        entity: number(entity),
+        rule: "attached".into(),
+    }
+}
+
+pub(crate) fn submitted(owner: Owner, class: Class, recipient_count: u64) -> Event {
+    Event::Submitted(Submitted {
+        message_id: Excerpt::new(format!("<{INS}@dui>")),
+        sender: masked("noreply@ehpad-lilas.mssante.fr"),
+        login: "CN=dui.ehpad-lilas.fr".into(),
+        owner,
+        class,
+        recipients: vec![patient()],
+        recipient_count,
+        by_place: RecipientCounts {
+            patient: recipient_count,
+            ..RecipientCounts::default()
+        },
+        size_bytes: 2048,
+        peer_ip: "127.0.0.1".into(),
+        product: "DEV935997".into(),
+    })
+}
+
+pub(crate) fn received(owners: Vec<Owner>, class: Class) -> Event {
+    let boxes = owners.into_iter().map(|owner| ReceivedBox {
+        address: masked("ssiad@ssiad-lilas.mssante.fr"),
+        owner,
+    });
+    Event::Received(Received {
+        message_id: "<1@chu>".into(),
+        peer_subject: "CN=mx1.chu.mssante.fr".into(),
+        peer_ip: "127.0.0.1".into(),
+        sender: Some(patient()),
+        boxes: boxes.collect(),
+        class,
+        size_bytes: 2048,
+    })
+}
+
+/// In the order of [`Event::NAMES`].
+pub(crate) fn every_event() -> Vec<Event> {
+    let mut events = vec![
+        submitted(owner("APP", "990000010", "990000002"), Class::Message, 2),
+        received(
+            vec![owner("ORG", "990000010", "990000002"), Owner::default()],
+            Class::Mdn,
+        ),
+    ];
+    events.push(Event::Appended(Appended {
+        mailbox: patient(),
+        folder: Excerpt::new(format!("Dossier {INS}")),
+        by: INS.into(),
+        size_bytes: 10,
+    }));
+    events.push(Event::Refused(Refused {
+        peer_ip: "127.0.0.1".into(),
+        peer_subject: "CN=mx1.chu.mssante.fr".into(),
+        sender: Some(masked("medecin@chu.mssante.fr")),
+        recipient: Some(patient()),
+        ..Refused::new(
+            "inbound",
+            "rcpt",
+            &Refusal::new(Reason::BoxUnknown, format!("no box {INS}")),
+        )
+    }));
+    events.extend(queue_events());
+    events.extend(login_events());
+    events
+}
+
+fn queue_events() -> [Event; 4] {
+    let reply = Excerpt::new(format!("550 5.1.1 <{INS}@patient.mssante.fr> unknown"));
+    [
+        Event::Queued(Queued { recipient: patient() }),
+        Event::Relayed(Relayed {
+            recipient: patient(),
+            peer_subject: "CN=mx.patient".into(),
+            reply: reply.clone(),
+            attempts: 1,
+        }),
+        Event::Deferred(Deferred {
+            recipient: patient(),
+            peer_subject: Excerpt::default(),
+            reply: reply.clone(),
+            attempts: 1,
+            due: moment().to_string(),
+        }),
+        Event::Bounced(Bounced {
+            recipient: patient(),
+            peer_subject: "CN=mx.patient".into(),
+            reply,
+            attempts: 1,
+            cause: BounceCause::Refused,
+            told: Some(masked("noreply@ehpad-lilas.mssante.fr")),
+        }),
+    ]
+}
+
+fn login_events() -> [Event; 5] {
+    [
+        Event::Login(Login {
+            face: "imap".into(),
+            login: "jeanne".into(),
+            mailbox: masked("jeanne.briard@ssiad-lilas.mssante.fr"),
+            mechanism: "PLAIN".into(),
+            peer_ip: "127.0.0.1".into(),
+        }),
+        Event::LoginRefused(LoginRefused {
+            reason: "credentials-invalid".into(),
+            face: "imap".into(),
+            login: INS.into(),
+            mailbox: None,
+            mechanism: "PLAIN".into(),
+            peer_ip: "127.0.0.1".into(),
+        }),
+        Event::Opened(Opened {
+            mailbox: patient(),
+            by: "CN=dui".into(),
+        }),
+        Event::Started(Started {
+            version: "0.1.0".into(),
+        }),
+        Event::Stopped(Stopped {}),
+    ]
+}
