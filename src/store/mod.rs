@@ -7,6 +7,9 @@
 //! Deliberately absent: a way to write a message without its journal record and counts. [`Acceptance`] carries them together,
 //! so invariant 1 ("250 means durable *and* counted") cannot be broken by forgetting a call.
 
+mod blobs;
+pub mod sqlite;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -34,6 +37,9 @@ pub enum StoreError {
         "{path} was written by version {found} of the data format; this program knows up to {known}: use a newer vaguemestre"
     )]
     Newer { path: String, found: u32, known: u32 },
+    /// Another process has the data folder open for writing.
+    #[error("{path} is in use by another vaguemestre: stop that one, or choose another data folder")]
+    InUse { path: String },
     /// The database or the file system failed.
     #[error("storage failed: {context}")]
     Backend {

@@ -1,0 +1,252 @@
+//! Large message bodies as files under `bodies/`, beside a database that names them.
+//!
+//! A file is written in `bodies/incoming/`, synced, renamed into one of 256 folders and that folder synced, all *before* the
+//! transaction that names it; it is removed only *after* the transaction that forgets it. So a crash can leave a file that
+//! no row names, never a row that names no file. Each start of the program has its own run number, which begins every file
+//! name: files of earlier runs that no row names are orphans and may be swept while this run goes on.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The files of one data folder, as one run of the program sees them.
+#[derive(Debug)]
+pub(super) struct Blobs {
+    root: PathBuf,
+    run: u64,
+    next: AtomicU64,
+}
+
+/// Name of a body file: the run that wrote it and its number in that run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct BlobName {
+    /// The run that wrote it.
+    pub(super) run: u64,
+    number: u64,
+}
+
+impl Blobs {
+    /// The files under `folder`, for a run whose number no earlier run had.
+    pub(super) fn new(folder: &Path, run: u64) -> Self {
+        Self {
+            root: folder.join("bodies"),
+            run,
+            next: AtomicU64::new(1),
+        }
+    }
+
+    /// Makes the folders that every write needs.
+    pub(super) fn prepare(&self) -> io::Result<()> {
+        fs::create_dir_all(self.root.join(INCOMING))?;
+        sync_folder(&self.root)
+    }
+
+    /// Starts a file in `incoming`.
+    pub(super) fn create(&self) -> io::Result<(BlobName, File)> {
+        let name = BlobName {
+            run: self.run,
+            number: self.next.fetch_add(1, Ordering::Relaxed),
+        };
+        let file = File::options().write(true).create_new(true).open(self.incoming(name))?;
+        Ok((name, file))
+    }
+
+    /// Writes and syncs a whole file in `incoming`.
+    pub(super) fn write(&self, bytes: &[u8]) -> io::Result<BlobName> {
+        let (name, mut file) = self.create()?;
+        let written = file.write_all(bytes).and_then(|()| file.sync_data());
+        if let Err(error) = written {
+            drop(file);
+            self.discard(name);
+            return Err(error);
+        }
+        Ok(name)
+    }
+
+    /// Moves a synced file to its place for good and returns its length in bytes. Durable on return.
+    pub(super) fn publish(&self, name: BlobName) -> io::Result<u64> {
+        let place = self.place(name);
+        let folder = self.root.join(name.folder());
+        match fs::create_dir(&folder) {
+            Ok(()) => sync_folder(&self.root)?,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+        fs::rename(self.incoming(name), &place)?;
+        sync_folder(&folder)?;
+        Ok(fs::metadata(&place)?.len())
+    }
+
+    /// Appends `length_bytes` of a file, from `offset` on, to `into`.
+    pub(super) fn read(&self, name: BlobName, offset: u64, length_bytes: usize, into: &mut Vec<u8>) -> io::Result<()> {
+        let mut file = File::open(self.place(name))?;
+        file.seek(SeekFrom::Start(offset))?;
+        into.reserve_exact(length_bytes);
+        let limit = u64::try_from(length_bytes).unwrap_or(u64::MAX);
+        let got = file.take(limit).read_to_end(into)?;
+        if got < length_bytes {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        Ok(())
+    }
+
+    /// Removes a file that no row names any more; a failure leaves an orphan for the next start to sweep.
+    pub(super) fn remove(&self, name: BlobName) {
+        remove_or_tell(&self.place(name));
+    }
+
+    /// Removes a file that was never published.
+    pub(super) fn discard(&self, name: BlobName) {
+        remove_or_tell(&self.incoming(name));
+    }
+
+    /// Removes what earlier runs left in `incoming` and every published file of theirs for which `named` says no.
+    /// Returns how many were removed.
+    pub(super) fn sweep(&self, mut named: impl FnMut(BlobName) -> io::Result<bool>) -> io::Result<u64> {
+        let mut removed = 0;
+        for folder in fs::read_dir(&self.root)? {
+            let folder = folder?;
+            if !folder.file_type()?.is_dir() {
+                continue;
+            }
+            let incoming = folder.file_name() == INCOMING;
+            for path in earlier_files(&folder.path(), self.run)? {
+                if incoming || !named(path.1)? {
+                    remove_or_tell(&path.0);
+                    removed += 1;
+                }
+            }
+        }
+        Ok(removed)
+    }
+
+    fn incoming(&self, name: BlobName) -> PathBuf {
+        self.root.join(INCOMING).join(name.to_string())
+    }
+
+    fn place(&self, name: BlobName) -> PathBuf {
+        self.root.join(name.folder()).join(name.to_string())
+    }
+}
+
+impl BlobName {
+    fn folder(self) -> String {
+        format!("{:02x}", self.number % FOLDERS)
+    }
+}
+
+impl fmt::Display for BlobName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}-{:x}", self.run, self.number)
+    }
+}
+
+impl FromStr for BlobName {
+    type Err = io::Error;
+
+    fn from_str(text: &str) -> io::Result<Self> {
+        let parsed = text.split_once('-').and_then(|(run, number)| {
+            Some(Self {
+                run: u64::from_str_radix(run, 16).ok()?,
+                number: u64::from_str_radix(number, 16).ok()?,
+            })
+        });
+        // One spelling only: what is not printed back as it came was not written here.
+        parsed
+            .filter(|name| name.to_string() == text)
+            .ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "not the name of a body file"))
+    }
+}
+
+/// Files of runs before `run` in one folder. Anything else there is left alone.
+fn earlier_files(folder: &Path, run: u64) -> io::Result<Vec<(PathBuf, BlobName)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry
+            .file_name()
+            .to_str()
+            .and_then(|text| text.parse::<BlobName>().ok());
+        if let Some(name) = name.filter(|name| name.run < run) {
+            files.push((entry.path(), name));
+        }
+    }
+    Ok(files)
+}
+
+fn remove_or_tell(path: &Path) {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            tracing::warn!(path = %path.display(), %error, "a body file that is no longer used could not be removed; the next start tries again");
+        }
+        _ => {}
+    }
+}
+
+/// Makes names created, renamed or removed in a folder durable.
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Where files are written before a row may name them.
+const INCOMING: &str = "incoming";
+/// Folders that published files are spread over.
+const FOLDERS: u64 = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blobs(folder: &Path, run: u64) -> Blobs {
+        let blobs = Blobs::new(folder, run);
+        blobs.prepare().unwrap();
+        blobs
+    }
+
+    #[test]
+    fn a_published_file_reads_back_from_any_offset() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = blobs(folder.path(), 1);
+        let name = blobs.write(b"0123456789").unwrap();
+        assert_eq!(blobs.publish(name).unwrap(), 10);
+        let mut bytes = b">".to_vec();
+        blobs.read(name, 4, 6, &mut bytes).unwrap();
+        assert_eq!(bytes, b">456789");
+        assert!(
+            blobs.read(name, 4, 7, &mut bytes).is_err(),
+            "a truncated file is an error"
+        );
+    }
+
+    #[test]
+    fn sweeping_leaves_named_files_and_files_of_this_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = blobs(folder.path(), 1);
+        let (kept, orphan) = (first.write(b"kept").unwrap(), first.write(b"orphan").unwrap());
+        first.publish(kept).unwrap();
+        first.publish(orphan).unwrap();
+        first.write(b"never published").unwrap();
+
+        let second = blobs(folder.path(), 2);
+        let mine = second.write(b"mine").unwrap();
+        let removed = second.sweep(|name| Ok(name == kept)).unwrap();
+        assert_eq!(removed, 2);
+        second.publish(mine).unwrap();
+        let mut bytes = Vec::new();
+        second.read(kept, 0, 4, &mut bytes).unwrap();
+        second.read(mine, 0, 4, &mut bytes).unwrap();
+        assert_eq!(bytes, b"keptmine");
+        assert!(second.read(orphan, 0, 6, &mut bytes).is_err());
+    }
+
+    #[test]
+    fn names_from_elsewhere_are_refused() {
+        for text in ["", "1", "1-", "-1", "../x", "1-2/3", "01-2", "1-+2", "1-A"] {
+            assert!(text.parse::<BlobName>().is_err(), "{text}");
+        }
+        assert_eq!("a-1f".parse::<BlobName>().unwrap().to_string(), "a-1f");
+    }
+}

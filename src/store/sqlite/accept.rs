@@ -1,0 +1,240 @@
+//! What an acceptance writes, and the life of a message: it stays as long as an entry or a queue item refers to it.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::rows::{failed, integer, join_keywords, unseen};
+use super::writer::Effects;
+use super::{journal, queue};
+use crate::store::blobs::{BlobName, Blobs};
+use crate::store::{Acceptance, Accepted, EntryRow, Flags, FolderKey, MessageKey, NewMessage, StoreError, Summary};
+
+/// Where the content of a new message lies when its transaction begins.
+pub(super) enum Body {
+    /// It goes beside the rows.
+    Inline(Arc<Vec<u8>>),
+    /// In a published file.
+    File {
+        name: BlobName,
+        offset: u64,
+        size_bytes: u64,
+    },
+}
+
+/// An acceptance whose body is ready to be named. Built outside the transaction, because files take their time.
+pub(super) struct Prepared {
+    /// `None` where nothing would refer to the message.
+    pub(super) body: Option<Body>,
+    /// The rest; its content has moved to `body`.
+    pub(super) acceptance: Acceptance,
+}
+
+impl Prepared {
+    /// About what this adds to the log.
+    pub(super) fn log_bytes(&self) -> usize {
+        let content = match &self.body {
+            Some(Body::Inline(bytes)) => bytes.len(),
+            _ => 0,
+        };
+        content + ROWS_BYTES * (1 + self.acceptance.deliveries.len() + self.acceptance.outgoing.len())
+    }
+}
+
+/// Applies an acceptance. When it fails, the body file it would have named is given back for removal.
+pub(super) fn accept(tx: &Connection, prepared: &Prepared, effects: &mut Effects) -> Result<Accepted, StoreError> {
+    let result = apply(tx, prepared);
+    if let (Err(_), Some(Body::File { name, .. })) = (&result, &prepared.body) {
+        effects.remove(*name);
+    }
+    result
+}
+
+fn apply(tx: &Connection, prepared: &Prepared) -> Result<Accepted, StoreError> {
+    let acceptance = &prepared.acceptance;
+    let mut accepted = Accepted::default();
+    if let (Some(message), Some(body)) = (&acceptance.message, &prepared.body) {
+        let refs = acceptance.deliveries.len() + acceptance.outgoing.len();
+        let (key, content_bytes) = insert_message(tx, message, body, refs)?;
+        let size_bytes = content_bytes + integer(message.lead.len());
+        for delivery in &acceptance.deliveries {
+            let entry = NewEntry {
+                message: key,
+                flags: &delivery.flags,
+                internal_date_ms: delivery.internal_date.as_millisecond(),
+                size_bytes,
+            };
+            let (uid_validity, uid) = insert_entry(tx, delivery.folder, &entry)?;
+            accepted.delivered.push((delivery.folder, uid_validity, uid));
+        }
+        let created = acceptance.records.first().map(|record| record.at);
+        for outgoing in &acceptance.outgoing {
+            queue::insert(tx, key, outgoing, created)?;
+        }
+        accepted.message = Some(key);
+    }
+    journal::insert(tx, &acceptance.records)?;
+    journal::count(tx, &acceptance.counts)?;
+    Ok(accepted)
+}
+
+fn insert_message(
+    tx: &Connection,
+    message: &NewMessage,
+    body: &Body,
+    refs: usize,
+) -> Result<(MessageKey, i64), StoreError> {
+    let (size_bytes, file, offset) = match body {
+        Body::Inline(bytes) => (integer(bytes.len()), None, 0),
+        Body::File {
+            name,
+            offset,
+            size_bytes,
+        } => (integer(*size_bytes), Some(name.to_string()), integer(*offset)),
+    };
+    let sql = "INSERT INTO message (size_bytes, lead, file, file_offset, refs) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let key = tx
+        .prepare_cached(sql)?
+        .insert((size_bytes, &message.lead, file, offset, integer(refs)))?;
+    if let Body::Inline(bytes) = body {
+        let sql = "INSERT INTO body (message, bytes) VALUES (?1, ?2)";
+        tx.prepare_cached(sql)?.execute((key, bytes.as_slice()))?;
+    }
+    if let Some(summary) = &message.summary {
+        insert_summary(tx, key, summary)?;
+    }
+    Ok((MessageKey(key), size_bytes))
+}
+
+fn insert_summary(tx: &Connection, key: i64, summary: &Summary) -> Result<(), StoreError> {
+    let sql = "INSERT INTO summary (message, header_bytes, envelope, body, body_structure) VALUES (?1, ?2, ?3, ?4, ?5)";
+    tx.prepare_cached(sql)?.execute((
+        key,
+        summary.header_bytes,
+        &summary.envelope,
+        &summary.body,
+        &summary.body_structure,
+    ))?;
+    Ok(())
+}
+
+/// A copy of a message about to get its UID.
+pub(super) struct NewEntry<'a> {
+    pub(super) message: MessageKey,
+    pub(super) flags: &'a Flags,
+    pub(super) internal_date_ms: i64,
+    pub(super) size_bytes: i64,
+}
+
+impl<'a> NewEntry<'a> {
+    /// Another entry of the same message with the same flags and date.
+    pub(super) fn copy_of(entry: &'a EntryRow) -> Self {
+        Self {
+            message: entry.message,
+            flags: &entry.flags,
+            internal_date_ms: entry.internal_date.as_millisecond(),
+            size_bytes: integer(entry.size_bytes),
+        }
+    }
+}
+
+/// Puts an entry at the end of a folder; returns UIDVALIDITY and its UID. The caller sees to `message.refs`.
+pub(super) fn insert_entry(tx: &Connection, folder: FolderKey, entry: &NewEntry<'_>) -> Result<(u32, u32), StoreError> {
+    let sql = "UPDATE folder SET uid_next = uid_next + 1, modseq = modseq + 1, messages = messages + 1, \
+               unseen = unseen + ?2, size_bytes = size_bytes + ?3 \
+               WHERE key = ?1 RETURNING uid_validity, uid_next - 1, modseq";
+    let given = tx
+        .prepare_cached(sql)?
+        .query_row((folder.0, unseen(entry.flags), entry.size_bytes), given_uid)
+        .optional()?;
+    let (uid_validity, uid, modseq) = given.ok_or(StoreError::NotFound { what: "folder" })?;
+    // RFC 3501 §2.3.1.1: UIDs are 32-bit; a folder that has used them all takes no more.
+    let uid = u32::try_from(uid).map_err(|error| failed("the folder has no UID left", error))?;
+    let sql = "INSERT INTO entry (folder, uid, message, flags, keywords, internal_date, size_bytes, modseq) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    tx.prepare_cached(sql)?.execute((
+        folder.0,
+        uid,
+        entry.message.0,
+        entry.flags.system,
+        join_keywords(&entry.flags.keywords),
+        entry.internal_date_ms,
+        entry.size_bytes,
+        modseq,
+    ))?;
+    Ok((uid_validity, uid))
+}
+
+fn given_uid(row: &Row<'_>) -> Result<(u32, i64, i64), rusqlite::Error> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+}
+
+/// One more entry refers to the message.
+pub(super) fn add_reference(tx: &Connection, message: MessageKey) -> Result<(), StoreError> {
+    let sql = "UPDATE message SET refs = refs + 1 WHERE key = ?1";
+    match tx.prepare_cached(sql)?.execute([message.0])? {
+        1 => Ok(()),
+        _ => Err(StoreError::NotFound { what: "message" }),
+    }
+}
+
+/// One entry or queue item less refers to the message; the last one takes it away.
+pub(super) fn end_reference(tx: &Connection, message: MessageKey, effects: &mut Effects) -> Result<(), StoreError> {
+    let sql = "UPDATE message SET refs = refs - 1 WHERE key = ?1 RETURNING refs, file";
+    let left = tx
+        .prepare_cached(sql)?
+        .query_row([message.0], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, Option<String>>(1)?))
+        })
+        .optional()?;
+    let Some((refs, file)) = left else { return Ok(()) };
+    if refs > 0 {
+        return Ok(());
+    }
+    tx.prepare_cached("DELETE FROM message WHERE key = ?1")?
+        .execute([message.0])?;
+    tx.prepare_cached("DELETE FROM body WHERE message = ?1")?
+        .execute([message.0])?;
+    tx.prepare_cached("DELETE FROM summary WHERE message = ?1")?
+        .execute([message.0])?;
+    if let Some(file) = file.and_then(|text| text.parse().ok()) {
+        effects.remove_after_commit(file);
+    }
+    Ok(())
+}
+
+/// The bytes of a message, after its lead when `with_lead`.
+pub(super) fn bytes(
+    db: &Connection,
+    blobs: &Blobs,
+    message: MessageKey,
+    with_lead: bool,
+) -> Result<Vec<u8>, StoreError> {
+    let sql = "SELECT m.size_bytes, m.lead, m.file, m.file_offset, b.bytes \
+               FROM message m LEFT JOIN body b ON b.message = m.key WHERE m.key = ?1";
+    let mut statement = db.prepare_cached(sql)?;
+    let mut rows = statement.query([message.0])?;
+    let row = rows.next()?.ok_or(StoreError::NotFound { what: "message" })?;
+    let size_bytes = usize::try_from(row.get::<_, i64>(0)?).map_err(|error| failed("the size of a message", error))?;
+    let lead: &[u8] = if with_lead {
+        row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?
+    } else {
+        &[]
+    };
+    let mut bytes = Vec::with_capacity(lead.len() + size_bytes);
+    bytes.extend_from_slice(lead);
+    match row.get_ref(2)?.as_str_or_null().map_err(rusqlite::Error::from)? {
+        Some(file) => {
+            let name: BlobName = file.parse().map_err(|error| failed("the name of a body file", error))?;
+            let offset = u64::try_from(row.get::<_, i64>(3)?).unwrap_or(0);
+            blobs
+                .read(name, offset, size_bytes, &mut bytes)
+                .map_err(|error| failed(&format!("body file {name} of message {}", message.0), error))?;
+        }
+        None => bytes.extend_from_slice(row.get_ref(4)?.as_blob().map_err(rusqlite::Error::from)?),
+    }
+    Ok(bytes)
+}
+
+/// What a message's rows take in the log beside its content, roughly.
+const ROWS_BYTES: usize = 1024;

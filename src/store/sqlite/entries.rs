@@ -1,0 +1,198 @@
+//! What is in folders: entries, their flags, copies and removals.
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::accept::{NewEntry, add_reference, end_reference, insert_entry};
+use super::folders::{check_folder, status};
+use super::rows::{ENTRY_COLUMNS, changed, entry_row, find_entry, integer, join_keywords, unseen, unsigned};
+use super::writer::Effects;
+use crate::store::{EntryRow, FlagChange, Flags, FolderKey, MessageKey, StoreError, Summary};
+
+/// Entries changed after `after`, by ascending UID.
+pub(super) fn entries(db: &Connection, folder: FolderKey, after: u64) -> Result<Vec<EntryRow>, StoreError> {
+    check_folder(db, folder)?;
+    // Without a bound the primary key gives the order for free; with one, the few changed rows are sorted.
+    let sql = if after == 0 {
+        format!("SELECT {ENTRY_COLUMNS} FROM entry WHERE folder = ?1 AND ?2 = 0 ORDER BY uid")
+    } else {
+        format!("SELECT {ENTRY_COLUMNS} FROM entry WHERE folder = ?1 AND modseq > ?2 ORDER BY uid")
+    };
+    let mut statement = db.prepare_cached(&sql)?;
+    let rows = statement.query_map((folder.0, integer(after)), entry_row)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// UIDs expunged after `after`, ascending.
+pub(super) fn expunged(db: &Connection, folder: FolderKey, after: u64) -> Result<Vec<u32>, StoreError> {
+    check_folder(db, folder)?;
+    let sql = "SELECT uid FROM expunged WHERE folder = ?1 AND modseq > ?2 ORDER BY uid";
+    let mut statement = db.prepare_cached(sql)?;
+    let rows = statement.query_map((folder.0, integer(after)), |row| unsigned(row, 0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Whether anything in the folder is recent.
+pub(super) fn has_recent(db: &Connection, folder: FolderKey) -> Result<bool, StoreError> {
+    Ok(status(db, folder)?.recent > 0)
+}
+
+/// Ends "recent" for everything in the folder; returns the UIDs that were.
+pub(super) fn claim_recent(tx: &Connection, folder: FolderKey) -> Result<Vec<u32>, StoreError> {
+    check_folder(tx, folder)?;
+    let sql = "SELECT uid FROM entry WHERE folder = ?1 \
+               AND uid >= (SELECT recent_from FROM folder WHERE key = ?1) ORDER BY uid";
+    let mut statement = tx.prepare_cached(sql)?;
+    let rows = statement.query_map([folder.0], |row| unsigned(row, 0))?;
+    let uids = rows.collect::<Result<Vec<u32>, _>>()?;
+    if !uids.is_empty() {
+        tx.prepare_cached("UPDATE folder SET recent_from = uid_next WHERE key = ?1")?
+            .execute([folder.0])?;
+    }
+    Ok(uids)
+}
+
+/// Summaries of messages, in the order asked.
+pub(super) fn summaries(db: &Connection, messages: &[MessageKey]) -> Result<Vec<(MessageKey, Summary)>, StoreError> {
+    let sql = "SELECT header_bytes, envelope, body, body_structure FROM summary WHERE message = ?1";
+    let mut statement = db.prepare_cached(sql)?;
+    let mut found = Vec::with_capacity(messages.len());
+    for message in messages {
+        let summary = statement
+            .query_row([message.0], |row| {
+                Ok(Summary {
+                    header_bytes: unsigned(row, 0)?,
+                    envelope: row.get(1)?,
+                    body: row.get(2)?,
+                    body_structure: row.get(3)?,
+                })
+            })
+            .optional()?;
+        found.extend(summary.map(|summary| (*message, summary)));
+    }
+    Ok(found)
+}
+
+/// Changes flags; returns the entries as they are then, by ascending UID. An entry that stays as it was keeps its modification sequence.
+pub(super) fn store_flags(
+    tx: &Connection,
+    folder: FolderKey,
+    uids: &[u32],
+    change: FlagChange,
+    flags: &Flags,
+) -> Result<Vec<EntryRow>, StoreError> {
+    let modseq = status(tx, folder)?.highest_modseq + 1;
+    let mut now = found(tx, folder, uids)?;
+    let mut unseen_more = 0;
+    let mut any = false;
+    for entry in &mut now {
+        let flags = changed(&entry.flags, change, flags);
+        if flags == entry.flags {
+            continue;
+        }
+        any = true;
+        unseen_more += unseen(&flags) - unseen(&entry.flags);
+        entry.flags = flags;
+        entry.modseq = modseq;
+        let sql = "UPDATE entry SET flags = ?3, keywords = ?4, modseq = ?5 WHERE folder = ?1 AND uid = ?2";
+        let keywords = join_keywords(&entry.flags.keywords);
+        tx.prepare_cached(sql)?
+            .execute((folder.0, entry.uid, entry.flags.system, keywords, integer(modseq)))?;
+    }
+    if any {
+        tx.prepare_cached("UPDATE folder SET modseq = ?2, unseen = unseen + ?3 WHERE key = ?1")?
+            .execute((folder.0, integer(modseq), unseen_more))?;
+    }
+    Ok(now)
+}
+
+/// Copies entries to the end of `to`.
+pub(super) fn copy(
+    tx: &Connection,
+    from: FolderKey,
+    uids: &[u32],
+    to: FolderKey,
+) -> Result<(u32, Vec<(u32, u32)>), StoreError> {
+    check_folder(tx, from)?;
+    let uid_validity = status(tx, to)?.uid_validity;
+    let mut pairs = Vec::new();
+    for entry in found(tx, from, uids)? {
+        add_reference(tx, entry.message)?;
+        let (_, uid) = insert_entry(tx, to, &NewEntry::copy_of(&entry))?;
+        pairs.push((entry.uid, uid));
+    }
+    Ok((uid_validity, pairs))
+}
+
+/// Copies entries to the end of `to` and removes them from `from`.
+pub(super) fn move_to(
+    tx: &Connection,
+    from: FolderKey,
+    uids: &[u32],
+    to: FolderKey,
+    effects: &mut Effects,
+) -> Result<(u32, Vec<(u32, u32)>), StoreError> {
+    let moved = copy(tx, from, uids, to)?;
+    let gone: Vec<u32> = moved.1.iter().map(|(old, _)| *old).collect();
+    remove(tx, from, &found(tx, from, &gone)?, effects)?;
+    Ok(moved)
+}
+
+/// Removes entries that carry `\Deleted`.
+pub(super) fn expunge(
+    tx: &Connection,
+    folder: FolderKey,
+    uids: Option<&[u32]>,
+    effects: &mut Effects,
+) -> Result<Vec<u32>, StoreError> {
+    check_folder(tx, folder)?;
+    let mut candidates = match uids {
+        Some(uids) => found(tx, folder, uids)?,
+        None => deleted(tx, folder)?,
+    };
+    candidates.retain(|entry| entry.flags.system & Flags::DELETED != 0);
+    remove(tx, folder, &candidates, effects)?;
+    Ok(candidates.iter().map(|entry| entry.uid).collect())
+}
+
+fn deleted(tx: &Connection, folder: FolderKey) -> Result<Vec<EntryRow>, StoreError> {
+    let sql = format!("SELECT {ENTRY_COLUMNS} FROM entry WHERE folder = ?1 AND flags & ?2 <> 0 ORDER BY uid");
+    let mut statement = tx.prepare_cached(&sql)?;
+    let rows = statement.query_map((folder.0, Flags::DELETED), entry_row)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Takes entries out of a folder; all get the same modification sequence.
+fn remove(tx: &Connection, folder: FolderKey, gone: &[EntryRow], effects: &mut Effects) -> Result<(), StoreError> {
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let unseen_less: i64 = gone.iter().map(|entry| unseen(&entry.flags)).sum();
+    let bytes_less: i64 = gone.iter().map(|entry| integer(entry.size_bytes)).sum();
+    let sql = "UPDATE folder SET modseq = modseq + 1, messages = messages - ?2, unseen = unseen - ?3, \
+               size_bytes = size_bytes - ?4 WHERE key = ?1 RETURNING modseq";
+    let modseq: i64 = tx
+        .prepare_cached(sql)?
+        .query_row((folder.0, integer(gone.len()), unseen_less, bytes_less), |row| {
+            row.get(0)
+        })?;
+    for entry in gone {
+        tx.prepare_cached("DELETE FROM entry WHERE folder = ?1 AND uid = ?2")?
+            .execute((folder.0, entry.uid))?;
+        tx.prepare_cached("INSERT INTO expunged (folder, modseq, uid) VALUES (?1, ?2, ?3)")?
+            .execute((folder.0, modseq, entry.uid))?;
+        end_reference(tx, entry.message, effects)?;
+    }
+    Ok(())
+}
+
+/// Those of the UIDs that are in the folder, ascending, each once.
+fn found(tx: &Connection, folder: FolderKey, uids: &[u32]) -> Result<Vec<EntryRow>, StoreError> {
+    let mut uids = uids.to_vec();
+    uids.sort_unstable();
+    uids.dedup();
+    let mut entries = Vec::with_capacity(uids.len());
+    for uid in uids {
+        entries.extend(find_entry(tx, folder, uid)?);
+    }
+    Ok(entries)
+}

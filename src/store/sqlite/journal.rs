@@ -1,0 +1,115 @@
+//! The journal and the counters.
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, Row, params_from_iter};
+
+use super::rows::{integer, time, unsigned};
+use crate::store::{Count, CountKey, JournalFilter, JournalRow, StoreError};
+
+/// Appends records.
+pub(super) fn insert(tx: &Connection, records: &[JournalRow]) -> Result<(), StoreError> {
+    let sql = "INSERT INTO journal (at, event, session, reason, detail) VALUES (?1, ?2, ?3, ?4, ?5)";
+    for record in records {
+        tx.prepare_cached(sql)?.execute((
+            record.at.as_millisecond(),
+            &record.event,
+            &record.session,
+            &record.reason,
+            &record.detail,
+        ))?;
+    }
+    Ok(())
+}
+
+/// Adds increments to the counters.
+pub(super) fn count(tx: &Connection, counts: &[Count]) -> Result<(), StoreError> {
+    let sql = "INSERT INTO counter (month, direction, establishment, entity, box_type, class, messages, recipients) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO UPDATE \
+               SET messages = messages + excluded.messages, recipients = recipients + excluded.recipients";
+    for Count {
+        key,
+        messages,
+        recipients,
+    } in counts
+    {
+        tx.prepare_cached(sql)?.execute((
+            &key.month,
+            &key.direction,
+            &key.establishment,
+            &key.entity,
+            &key.box_type,
+            &key.class,
+            integer(*messages),
+            integer(*recipients),
+        ))?;
+    }
+    Ok(())
+}
+
+/// Journal rows by ascending sequence.
+pub(super) fn journal(db: &Connection, filter: &JournalFilter) -> Result<Vec<JournalRow>, StoreError> {
+    let mut sql = String::from("SELECT sequence, at, event, session, reason, detail FROM journal WHERE sequence > ?");
+    let mut values = vec![Value::from(filter.after_sequence)];
+    if let Some(since) = filter.since {
+        sql.push_str(" AND at >= ?");
+        values.push(since.as_millisecond().into());
+    }
+    if let Some(until) = filter.until {
+        sql.push_str(" AND at < ?");
+        values.push(until.as_millisecond().into());
+    }
+    if let Some(session) = &filter.session {
+        // The index leaves rows without a session out, and is used only for a query that does as well.
+        sql.push_str(if session.is_empty() {
+            " AND session = ?"
+        } else {
+            " AND session <> '' AND session = ?"
+        });
+        values.push(session.clone().into());
+    }
+    if !filter.events.is_empty() {
+        let marks = vec!["?"; filter.events.len()].join(", ");
+        sql.push_str(&format!(" AND event IN ({marks})"));
+        values.extend(filter.events.iter().cloned().map(Value::from));
+    }
+    sql.push_str(" ORDER BY sequence LIMIT ?");
+    values.push(integer(filter.limit).into());
+    let mut statement = db.prepare_cached(&sql)?;
+    let rows = statement.query_map(params_from_iter(values), journal_row)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Counters of a month, or all.
+pub(super) fn counters(db: &Connection, month: Option<&str>) -> Result<Vec<Count>, StoreError> {
+    let sql = "SELECT month, direction, establishment, entity, box_type, class, messages, recipients FROM counter \
+               WHERE ?1 IS NULL OR month = ?1 ORDER BY month, direction, establishment, entity, box_type, class";
+    let mut statement = db.prepare_cached(sql)?;
+    let rows = statement.query_map([month], count_row)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn journal_row(row: &Row<'_>) -> Result<JournalRow, rusqlite::Error> {
+    Ok(JournalRow {
+        sequence: row.get(0)?,
+        at: time(row, 1)?,
+        event: row.get(2)?,
+        session: row.get(3)?,
+        reason: row.get(4)?,
+        detail: row.get(5)?,
+    })
+}
+
+fn count_row(row: &Row<'_>) -> Result<Count, rusqlite::Error> {
+    Ok(Count {
+        key: CountKey {
+            month: row.get(0)?,
+            direction: row.get(1)?,
+            establishment: row.get(2)?,
+            entity: row.get(3)?,
+            box_type: row.get(4)?,
+            class: row.get(5)?,
+        },
+        messages: unsigned(row, 6)?,
+        recipients: unsigned(row, 7)?,
+    })
+}

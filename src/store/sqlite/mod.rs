@@ -1,0 +1,232 @@
+//! The embedded store: one SQLite database in WAL mode with one writing thread, beside files for large bodies.
+//!
+//! ```text
+//! folder/lock             held by the one process that may write
+//! folder/store.db         rows and small bodies (store.db-wal, store.db-shm while in use)
+//! folder/bodies/incoming  body files being written          folder/bodies/00 … ff  body files that rows name
+//! ```
+//!
+//! Writes go through [`writer`], which commits whole groups with one sync; reads run on read-only connections and never wait
+//! for a write; checkpoints and removals run in [`upkeep`]. Deliberately absent: a setting that trades durability for speed.
+
+mod accept;
+mod entries;
+mod folders;
+mod journal;
+mod queue;
+mod readers;
+mod rows;
+mod schema;
+mod stage;
+mod store;
+mod upkeep;
+mod writer;
+
+use std::fs::{DirBuilder, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rusqlite::Connection;
+
+use self::readers::Readers;
+use self::rows::{failed, raise};
+use self::upkeep::Upkeep;
+use self::writer::{Effects, Figures, Writer};
+use crate::store::StoreError;
+use crate::store::blobs::{Blobs, sync_folder};
+
+/// Everything one operator stores, in one folder of the local disk. Share it as `Arc<SqliteStore>`.
+pub struct SqliteStore {
+    readers: Readers,
+    /// `None` when opened read-only.
+    writer: Option<Writer>,
+    blobs: Arc<Blobs>,
+    figures: Arc<Figures>,
+    options: Options,
+}
+
+/// How an embedded store works. The defaults are right for one operator on one disk.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Largest body, in bytes, kept beside the rows; larger ones become files. Default 64 KiB: below, a file of its own costs more
+    /// (a sync, a rename and a folder sync each) than writing the bytes twice (log, then database).
+    pub inline_bytes_max: usize,
+    /// Read-only connections that may work at once. Default 4. Each keeps up to 2 MiB of pages in memory.
+    pub readers: usize,
+    /// Most writes in one transaction. Default 256: more only makes the first of them wait longer.
+    pub group_writes_max: usize,
+    /// Bytes from which a transaction takes no further write. Default 4 MiB: keeps a group within the writer's page cache.
+    pub group_bytes_max: usize,
+    /// Most writes waiting for the writer; further calls wait before they hand theirs over. Default 1,024.
+    pub queue_max: usize,
+    /// Bytes of log that start a checkpoint. Default 32 MiB. Larger means fewer checkpoints, a longer recovery after a crash,
+    /// and up to twice as many bytes on disk beside the database.
+    pub wal_bytes_max: u64,
+    /// The first UIDVALIDITY given in a new data folder. Default 1. Give the clock's Unix seconds where a data folder may be
+    /// deleted and made again under the same addresses, or mail programs would trust what they cached (RFC 3501 §2.3.1.1).
+    pub uid_validity_first: u32,
+}
+
+/// What a store did since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Transactions committed; each cost one sync of the log.
+    pub commits: u64,
+    /// Writes in them.
+    pub writes: u64,
+    /// Transactions that failed as a whole.
+    pub failed_commits: u64,
+    /// Most writes in one transaction.
+    pub largest_group: u64,
+    /// Times the log was copied into the database.
+    pub checkpoints: u64,
+    /// Body files of earlier runs that no message named, removed.
+    pub orphans_removed: u64,
+}
+
+impl SqliteStore {
+    /// Opens the store in `folder`, creating or migrating it. May block for some milliseconds.
+    ///
+    /// Fails with [`StoreError::InUse`] while another process has it open for writing, and with [`StoreError::Newer`]
+    /// when a newer program wrote it.
+    pub fn open(folder: &Path, options: Options) -> Result<Self, StoreError> {
+        create_private(folder).map_err(|error| failed(&format!("{} could not be created", folder.display()), error))?;
+        let lock = lock(folder)?;
+        let database = folder.join(DATABASE);
+        let connection = schema::open_writer(&database, options.uid_validity_first)?;
+        let run = raise(&connection, "run", 1)? + 1;
+        let blobs = Arc::new(Blobs::new(folder, run.cast_unsigned()));
+        // The files made so far must be found again after a power cut.
+        blobs
+            .prepare()
+            .and_then(|()| sync_folder(folder))
+            .map_err(|error| failed(&format!("{} could not be prepared", folder.display()), error))?;
+        let figures = Arc::new(Figures::default());
+        let upkeep = Upkeep::start(upkeep::Start {
+            database: database.clone(),
+            blobs: Arc::clone(&blobs),
+            figures: Arc::clone(&figures),
+            wal_pages_max: i64::try_from(options.wal_bytes_max / page_bytes(&connection)?).unwrap_or(i64::MAX),
+            lock,
+        })?;
+        let writer = Writer::start(writer::Start {
+            connection,
+            database: database.clone(),
+            options: options.clone(),
+            upkeep,
+            figures: Arc::clone(&figures),
+        })?;
+        Ok(Self {
+            readers: Readers::new(database, options.readers),
+            writer: Some(writer),
+            blobs,
+            figures,
+            options,
+        })
+    }
+
+    /// Opens the store in `folder` for reading only, also while another process writes. Every writing call fails.
+    pub fn open_read_only(folder: &Path) -> Result<Self, StoreError> {
+        let database = folder.join(DATABASE);
+        if !database.exists() {
+            return Err(StoreError::NotFound { what: "data folder" });
+        }
+        schema::check_version(&schema::open_reader(&database)?, &database)?;
+        let options = Options::default();
+        Ok(Self {
+            readers: Readers::new(database, options.readers),
+            writer: None,
+            blobs: Arc::new(Blobs::new(folder, 0)),
+            figures: Arc::default(),
+            options,
+        })
+    }
+
+    /// Writes what was handed over, checkpoints, and frees the folder for another process. Calls after it fail with
+    /// [`StoreError::Closed`].
+    pub async fn close(&self) -> Result<(), StoreError> {
+        self.readers.close(self.options.readers).await;
+        match &self.writer {
+            Some(writer) => writer.stop().await,
+            None => Ok(()),
+        }
+    }
+
+    /// What the store did since it was opened.
+    pub fn statistics(&self) -> Statistics {
+        let read = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
+        Statistics {
+            commits: read(&self.figures.commits),
+            writes: read(&self.figures.writes),
+            failed_commits: read(&self.figures.failed_commits),
+            largest_group: read(&self.figures.largest_group),
+            checkpoints: read(&self.figures.checkpoints),
+            orphans_removed: read(&self.figures.orphans_removed),
+        }
+    }
+
+    /// Runs a small write in the next group.
+    async fn write<T, F>(&self, write: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection, &mut Effects) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.writer()?.run(SMALL_WRITE_BYTES, write).await
+    }
+
+    fn writer(&self) -> Result<&Writer, StoreError> {
+        self.writer
+            .as_ref()
+            .ok_or_else(|| failed("the data folder was opened read-only", "a write was asked of it"))
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            inline_bytes_max: 64 * 1024,
+            readers: 4,
+            group_writes_max: 256,
+            group_bytes_max: 4 * 1024 * 1024,
+            queue_max: 1024,
+            wal_bytes_max: 32 * 1024 * 1024,
+            uid_validity_first: 1,
+        }
+    }
+}
+
+/// The folder holds health data: only its owner enters.
+fn create_private(folder: &Path) -> std::io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+fn lock(folder: &Path) -> Result<File, StoreError> {
+    let path: PathBuf = folder.join("lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|error| failed(&format!("{} could not be opened", path.display()), error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse {
+            path: folder.display().to_string(),
+        }),
+        Err(TryLockError::Error(error)) => Err(failed(&format!("{} could not be locked", path.display()), error)),
+    }
+}
+
+fn page_bytes(connection: &Connection) -> Result<u64, StoreError> {
+    let bytes: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+    Ok(bytes.max(1).cast_unsigned())
+}
+
+const DATABASE: &str = "store.db";
+/// About what a change without a body adds to the log.
+const SMALL_WRITE_BYTES: usize = 1024;

@@ -1,0 +1,76 @@
+//! A bounded pool of read-only connections. A read sees the last commit and never waits for the writer.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::Connection;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+
+use super::rows::failed;
+use super::schema;
+use crate::store::StoreError;
+
+/// Read-only connections; opened when first needed, then kept.
+#[derive(Clone)]
+pub(super) struct Readers {
+    database: Arc<PathBuf>,
+    idle: Arc<Mutex<Vec<Connection>>>,
+    /// One permit per connection that may exist.
+    permits: Arc<Semaphore>,
+}
+
+impl Readers {
+    pub(super) fn new(database: PathBuf, connections_max: usize) -> Self {
+        Self {
+            database: Arc::new(database),
+            idle: Arc::default(),
+            permits: Arc::new(Semaphore::new(connections_max.max(1))),
+        }
+    }
+
+    /// Runs `read` on a thread that may block. All its statements see the same commit.
+    pub(super) async fn run<T, F>(&self, read: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let permit = Arc::clone(&self.permits)
+            .acquire_owned()
+            .await
+            .map_err(|_| StoreError::Closed)?;
+        let readers = self.clone();
+        let work = spawn_blocking(move || {
+            let result = readers.read(read);
+            drop(permit);
+            result
+        });
+        work.await.map_err(|source| failed("a read was interrupted", source))?
+    }
+
+    /// Lets no further read begin, waits for those under way and closes the connections.
+    pub(super) async fn close(&self, connections_max: usize) {
+        let all = u32::try_from(connections_max.max(1)).unwrap_or(u32::MAX);
+        let permits = self.permits.acquire_many(all).await;
+        self.permits.close();
+        self.idle().clear();
+        drop(permits);
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let idle = self.idle().pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => schema::open_reader(&self.database)?,
+        };
+        let snapshot = connection.unchecked_transaction()?;
+        let result = read(&snapshot);
+        snapshot.finish()?;
+        self.idle().push(connection);
+        result
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,101 @@
+//! Opening connections, and the versions of the data format.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::rows::failed;
+use crate::store::StoreError;
+
+/// Version of the data format this program writes: the number of [`MIGRATIONS`].
+pub(super) const VERSION: u32 = 1;
+
+/// Each brings the data from the version before to its own.
+const MIGRATIONS: [&str; VERSION as usize] = [include_str!("migrations/0001.sql")];
+
+/// Opens the connection that writes, creating or migrating the database. `uid_validity_first` goes into a new database.
+pub(super) fn open_writer(path: &Path, uid_validity_first: u32) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_MAX)?;
+    // Takes effect only before the first table is made.
+    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // FULL syncs the log at every commit: what is answered survives a power cut.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    // Checkpoints are run by `upkeep`, away from the commits.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "foreign_keys", false)?;
+    connection.pragma_update(None, "cache_size", WRITER_CACHE_KIB)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    migrate(&mut connection, path, uid_validity_first)?;
+    Ok(connection)
+}
+
+/// Opens one connection that reads. It never waits for the writer.
+pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_MAX)?;
+    connection.pragma_update(None, "cache_size", READER_CACHE_KIB)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    Ok(connection)
+}
+
+/// Checks that the database is of the version this program knows.
+pub(super) fn check_version(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    match version(connection)? {
+        VERSION => Ok(()),
+        found if found > VERSION => Err(newer(path, found)),
+        found => Err(failed(
+            &format!(
+                "{} is of version {found} of the data format, and only opening it for writing brings it to {VERSION}",
+                path.display()
+            ),
+            "older data format",
+        )),
+    }
+}
+
+fn migrate(connection: &mut Connection, path: &Path, uid_validity_first: u32) -> Result<(), StoreError> {
+    let found = version(connection)?;
+    if found > VERSION {
+        return Err(newer(path, found));
+    }
+    for (to, script) in (1u32..).zip(MIGRATIONS).filter(|(to, _)| *to > found) {
+        let tx = connection.transaction()?;
+        tx.execute_batch(script)?;
+        if to == 1 {
+            // What these hold is the last number given.
+            let sql = "INSERT INTO number (name, value) VALUES ('run', 0), ('lease', 0), ('uid_validity', ?1)";
+            tx.execute(sql, [i64::from(uid_validity_first.max(1)) - 1])?;
+        }
+        tx.pragma_update(None, "user_version", to)?;
+        tx.commit()?;
+    }
+    Ok(())
+}
+
+fn version(connection: &Connection) -> Result<u32, StoreError> {
+    Ok(connection.pragma_query_value(None, "user_version", |row| row.get(0))?)
+}
+
+fn newer(path: &Path, found: u32) -> StoreError {
+    StoreError::Newer {
+        path: path.display().to_string(),
+        found,
+        known: VERSION,
+    }
+}
+
+/// Chosen by measure: see the module documentation of [`super`].
+const PAGE_BYTES: u32 = 8192;
+/// Writers exclude each other by a lock file, so only the short exclusive moments of a start or a recovery are ever waited for.
+const BUSY_MAX: Duration = Duration::from_secs(10);
+/// Negative values are KiB. The writer keeps the inner pages of every tree and the pages of one group.
+const WRITER_CACHE_KIB: i64 = -16_384;
+const READER_CACHE_KIB: i64 = -2_048;
+/// More than there are distinct statements.
+const STATEMENTS_MAX: usize = 128;

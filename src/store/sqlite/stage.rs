@@ -1,0 +1,144 @@
+//! A message too large for memory on its way into a file.
+//!
+//! The file starts with a hole of [`STAGE_FRONT_BYTES_MAX`]: the trace header, known only at the end of the data, is written
+//! into its end, so that the data never moves. The content is the last `size_bytes` of the file.
+
+use std::fs::File;
+use std::io::{ErrorKind, Seek, SeekFrom, Write};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::task::spawn_blocking;
+
+use super::rows::failed;
+use crate::store::blobs::{BlobName, Blobs};
+use crate::store::{STAGE_FRONT_BYTES_MAX, Stage, StagedFile, StoreError};
+
+/// A file in `incoming` that is removed unless it is finished.
+pub(super) struct SqliteStage {
+    /// `None` while a write is under way, or after one failed.
+    file: Option<File>,
+    name: BlobName,
+    /// Whether the file is somebody else's now.
+    finished: bool,
+    blobs: Arc<Blobs>,
+    /// Not yet written.
+    buffer: Vec<u8>,
+    /// Written and buffered.
+    size_bytes: u64,
+}
+
+impl SqliteStage {
+    /// Starts a file.
+    pub(super) async fn start(blobs: Arc<Blobs>) -> Result<Self, StoreError> {
+        let started = blocking(move || {
+            let (name, mut file) = blobs.create()?;
+            file.seek(SeekFrom::Start(FRONT_BYTES))?;
+            Ok((name, file, blobs))
+        });
+        let (name, file, blobs) = started.await?;
+        Ok(Self {
+            file: Some(file),
+            name,
+            finished: false,
+            blobs,
+            buffer: Vec::new(),
+            size_bytes: 0,
+        })
+    }
+
+    async fn flush(&mut self) -> Result<(), StoreError> {
+        let mut file = self.take_file()?;
+        let buffer = std::mem::take(&mut self.buffer);
+        let written = blocking(move || {
+            file.write_all(&buffer)?;
+            Ok((file, buffer))
+        });
+        let (file, mut buffer) = written.await?;
+        buffer.clear();
+        self.file = Some(file);
+        self.buffer = buffer;
+        Ok(())
+    }
+
+    fn take_file(&mut self) -> Result<File, StoreError> {
+        self.file
+            .take()
+            .ok_or_else(|| failed("a staged message", "an earlier write of it did not succeed"))
+    }
+}
+
+#[async_trait]
+impl Stage for SqliteStage {
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.buffer.extend_from_slice(bytes);
+        self.size_bytes += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        if self.buffer.len() >= BUFFER_BYTES {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    async fn finish(mut self: Box<Self>, front: &[u8]) -> Result<StagedFile, StoreError> {
+        if front.len() > STAGE_FRONT_BYTES_MAX {
+            return Err(failed("the trace header is too long", format!("{} bytes", front.len())));
+        }
+        let mut file = self.take_file()?;
+        let buffer = std::mem::take(&mut self.buffer);
+        let front = front.to_vec();
+        let front_bytes = u64::try_from(front.len()).unwrap_or(FRONT_BYTES);
+        blocking(move || {
+            file.write_all(&buffer)?;
+            file.seek(SeekFrom::Start(FRONT_BYTES - front_bytes))?;
+            file.write_all(&front)?;
+            // A message that is all front leaves the file as long as the reserve; any other is longer already.
+            file.sync_data()
+        })
+        .await?;
+        self.finished = true;
+        Ok(StagedFile {
+            name: self.name.to_string(),
+            size_bytes: self.size_bytes + front_bytes,
+        })
+    }
+}
+
+impl Drop for SqliteStage {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.blobs.discard(self.name);
+        }
+    }
+}
+
+/// Moves a staged file to its place; returns its name and where the content starts in it.
+pub(super) fn publish(blobs: &Blobs, staged: &StagedFile) -> Result<(BlobName, u64), StoreError> {
+    let name: BlobName = staged
+        .name
+        .parse()
+        .map_err(|error| failed("the name of a staged file", error))?;
+    let length = match blobs.publish(name) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(StoreError::NotFound { what: "staged file" }),
+        other => other.map_err(|error| failed("a staged file could not be moved to its place", error))?,
+    };
+    let offset = length
+        .checked_sub(staged.size_bytes)
+        .ok_or_else(|| failed("a staged file", "it is shorter than it was when finished"))?;
+    Ok((name, offset))
+}
+
+/// Runs file work on a thread that may block.
+pub(super) async fn blocking<T, F>(work: F) -> Result<T, StoreError>
+where
+    T: Send + 'static,
+    F: FnOnce() -> std::io::Result<T> + Send + 'static,
+{
+    spawn_blocking(work)
+        .await
+        .map_err(|source| failed("work on a body file was interrupted", source))?
+        .map_err(|source| failed("a body file", source))
+}
+
+/// As many bytes are collected before the file is written to.
+const BUFFER_BYTES: usize = 256 * 1024;
+const FRONT_BYTES: u64 = STAGE_FRONT_BYTES_MAX as u64;

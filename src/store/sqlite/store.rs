@@ -1,0 +1,253 @@
+//! The storage traits, method by method: each is one closure for the writer or for a reader.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use super::accept::{self, Body, Prepared};
+use super::stage::{self, SqliteStage, blocking};
+use super::{SqliteStore, entries, folders, journal, queue};
+use crate::identity::Address;
+use crate::store::{
+    Acceptance, Accepted, BoxKey, Content, Count, CounterStore, EntryRow, FlagChange, Flags, FolderKey, FolderRow,
+    FolderStatus, JournalFilter, JournalRow, JournalStore, MailboxStore, MessageKey, MessageStore, QueueItem,
+    QueueStore, Settlement, SpecialUse, Stage, StagedFile, StoreError, Summary,
+};
+
+#[async_trait]
+impl MessageStore for SqliteStore {
+    async fn accept(&self, acceptance: Acceptance) -> Result<Accepted, StoreError> {
+        let writer = self.writer()?;
+        let prepared = self.prepare(acceptance).await?;
+        writer
+            .run(prepared.log_bytes(), move |tx, effects| {
+                accept::accept(tx, &prepared, effects)
+            })
+            .await
+    }
+
+    async fn stage(&self) -> Result<Box<dyn Stage>, StoreError> {
+        self.writer()?;
+        Ok(Box::new(SqliteStage::start(Arc::clone(&self.blobs)).await?))
+    }
+
+    async fn content(&self, message: MessageKey) -> Result<Arc<Vec<u8>>, StoreError> {
+        self.bytes(message, false).await
+    }
+}
+
+#[async_trait]
+impl MailboxStore for SqliteStore {
+    async fn ensure_box(
+        &self,
+        address: &Address,
+        folders: &[(&str, Option<SpecialUse>)],
+    ) -> Result<BoxKey, StoreError> {
+        let address = address.clone();
+        let folders: Vec<_> = folders
+            .iter()
+            .map(|(name, special_use)| ((*name).to_owned(), *special_use))
+            .collect();
+        self.write(move |tx, _| folders::ensure_box(tx, &address, &folders))
+            .await
+    }
+
+    async fn find_box(&self, address: &Address) -> Result<BoxKey, StoreError> {
+        let address = address.clone();
+        self.readers.run(move |db| folders::find_box(db, &address)).await
+    }
+
+    async fn folders(&self, owner: BoxKey) -> Result<Vec<FolderRow>, StoreError> {
+        self.readers.run(move |db| folders::folders(db, owner)).await
+    }
+
+    async fn create_folder(
+        &self,
+        owner: BoxKey,
+        name: &str,
+        special_use: Option<SpecialUse>,
+    ) -> Result<FolderRow, StoreError> {
+        let name = name.to_owned();
+        self.write(move |tx, _| folders::create_folder(tx, owner, &name, special_use))
+            .await
+    }
+
+    async fn delete_folder(&self, folder: FolderKey) -> Result<(), StoreError> {
+        self.write(move |tx, effects| folders::delete_folder(tx, folder, effects))
+            .await
+    }
+
+    async fn rename_folder(&self, folder: FolderKey, name: &str) -> Result<(), StoreError> {
+        let name = name.to_owned();
+        self.write(move |tx, _| folders::rename_folder(tx, folder, &name)).await
+    }
+
+    async fn subscribe(&self, folder: FolderKey, subscribed: bool) -> Result<(), StoreError> {
+        self.write(move |tx, _| folders::subscribe(tx, folder, subscribed))
+            .await
+    }
+
+    async fn status(&self, folder: FolderKey) -> Result<FolderStatus, StoreError> {
+        self.readers.run(move |db| folders::status(db, folder)).await
+    }
+
+    async fn entries(&self, folder: FolderKey, after: u64) -> Result<Vec<EntryRow>, StoreError> {
+        self.readers.run(move |db| entries::entries(db, folder, after)).await
+    }
+
+    async fn expunged(&self, folder: FolderKey, after: u64) -> Result<Vec<u32>, StoreError> {
+        self.readers.run(move |db| entries::expunged(db, folder, after)).await
+    }
+
+    async fn claim_recent(&self, folder: FolderKey) -> Result<Vec<u32>, StoreError> {
+        // Most folders are selected with nothing recent in them: that needs no transaction.
+        if !self.readers.run(move |db| entries::has_recent(db, folder)).await? {
+            return Ok(Vec::new());
+        }
+        self.write(move |tx, _| entries::claim_recent(tx, folder)).await
+    }
+
+    async fn summaries(&self, messages: &[MessageKey]) -> Result<Vec<(MessageKey, Summary)>, StoreError> {
+        let messages = messages.to_vec();
+        self.readers.run(move |db| entries::summaries(db, &messages)).await
+    }
+
+    async fn read(&self, message: MessageKey) -> Result<Arc<Vec<u8>>, StoreError> {
+        self.bytes(message, true).await
+    }
+
+    async fn store_flags(
+        &self,
+        folder: FolderKey,
+        uids: &[u32],
+        change: FlagChange,
+        flags: &Flags,
+    ) -> Result<Vec<EntryRow>, StoreError> {
+        let (uids, flags) = (uids.to_vec(), flags.clone());
+        self.write(move |tx, _| entries::store_flags(tx, folder, &uids, change, &flags))
+            .await
+    }
+
+    async fn copy(&self, from: FolderKey, uids: &[u32], to: FolderKey) -> Result<(u32, Vec<(u32, u32)>), StoreError> {
+        let uids = uids.to_vec();
+        self.write(move |tx, _| entries::copy(tx, from, &uids, to)).await
+    }
+
+    async fn move_to(
+        &self,
+        from: FolderKey,
+        uids: &[u32],
+        to: FolderKey,
+    ) -> Result<(u32, Vec<(u32, u32)>), StoreError> {
+        let uids = uids.to_vec();
+        self.write(move |tx, effects| entries::move_to(tx, from, &uids, to, effects))
+            .await
+    }
+
+    async fn expunge(&self, folder: FolderKey, uids: Option<&[u32]>) -> Result<Vec<u32>, StoreError> {
+        let uids = uids.map(<[u32]>::to_vec);
+        self.write(move |tx, effects| entries::expunge(tx, folder, uids.as_deref(), effects))
+            .await
+    }
+}
+
+#[async_trait]
+impl QueueStore for SqliteStore {
+    async fn lease(&self, now: Timestamp, until: Timestamp, limit: usize) -> Result<Vec<QueueItem>, StoreError> {
+        self.write(move |tx, _| queue::lease(tx, now, until, limit)).await
+    }
+
+    async fn settle(&self, settlements: Vec<Settlement>, also: Acceptance) -> Result<bool, StoreError> {
+        let writer = self.writer()?;
+        let also = self.prepare(also).await?;
+        writer
+            .run(also.log_bytes(), move |tx, effects| {
+                queue::settle(tx, &settlements, &also, effects)
+            })
+            .await
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.readers.run(queue::next_due).await
+    }
+
+    async fn queued(&self, limit: usize) -> Result<Vec<QueueItem>, StoreError> {
+        self.readers.run(move |db| queue::queued(db, limit)).await
+    }
+
+    async fn release_all(&self) -> Result<(), StoreError> {
+        self.write(|tx, _| queue::release_all(tx)).await
+    }
+}
+
+#[async_trait]
+impl JournalStore for SqliteStore {
+    async fn append(&self, rows: Vec<JournalRow>) -> Result<(), StoreError> {
+        self.write(move |tx, _| journal::insert(tx, &rows)).await
+    }
+
+    async fn journal(&self, filter: JournalFilter) -> Result<Vec<JournalRow>, StoreError> {
+        self.readers.run(move |db| journal::journal(db, &filter)).await
+    }
+}
+
+#[async_trait]
+impl CounterStore for SqliteStore {
+    async fn counters(&self, month: Option<&str>) -> Result<Vec<Count>, StoreError> {
+        let month = month.map(str::to_owned);
+        self.readers
+            .run(move |db| journal::counters(db, month.as_deref()))
+            .await
+    }
+}
+
+impl SqliteStore {
+    /// Puts the body of an acceptance where its transaction may name it.
+    async fn prepare(&self, acceptance: Acceptance) -> Result<Prepared, StoreError> {
+        let is_referred_to = !acceptance.deliveries.is_empty() || !acceptance.outgoing.is_empty();
+        let body = match &acceptance.message {
+            Some(message) if is_referred_to => Some(self.place(message.content.clone()).await?),
+            _ => None,
+        };
+        Ok(Prepared { body, acceptance })
+    }
+
+    async fn place(&self, content: Content) -> Result<Body, StoreError> {
+        let blobs = Arc::clone(&self.blobs);
+        match content {
+            Content::Memory(bytes) if bytes.len() <= self.options.inline_bytes_max => Ok(Body::Inline(bytes)),
+            Content::Memory(bytes) => {
+                let size_bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+                let name = blocking(move || blobs.write(&bytes)).await?;
+                self.publish(name.to_string(), size_bytes).await
+            }
+            Content::Staged(StagedFile { name, size_bytes }) => self.publish(name, size_bytes).await,
+        }
+    }
+
+    async fn publish(&self, name: String, size_bytes: u64) -> Result<Body, StoreError> {
+        let blobs = Arc::clone(&self.blobs);
+        let staged = StagedFile { name, size_bytes };
+        let (name, offset) = blocking(move || Ok(stage::publish(&blobs, &staged))).await??;
+        Ok(Body::File {
+            name,
+            offset,
+            size_bytes,
+        })
+    }
+
+    async fn bytes(&self, message: MessageKey, with_lead: bool) -> Result<Arc<Vec<u8>>, StoreError> {
+        let read = || {
+            let blobs = Arc::clone(&self.blobs);
+            self.readers
+                .run(move |db| accept::bytes(db, &blobs, message, with_lead))
+        };
+        let bytes = match read().await {
+            // The file may have gone with its message since this read began: then a new look finds no message.
+            Err(StoreError::Backend { .. }) => read().await?,
+            other => other?,
+        };
+        Ok(Arc::new(bytes))
+    }
+}

@@ -1,0 +1,310 @@
+//! The one thread that writes, with group commit.
+//!
+//! It takes every waiting write, applies each in a savepoint of one transaction, commits (which syncs) once and only then
+//! answers them all. A write that fails rolls back alone. The thread never waits in order to make a group larger: while one
+//! group syncs, the next one gathers in the channel.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::rows::failed;
+use super::upkeep::Upkeep;
+use super::{Options, schema};
+use crate::store::StoreError;
+use crate::store::blobs::BlobName;
+
+/// Hands writes to the thread.
+#[derive(Debug)]
+pub(super) struct Writer {
+    requests: mpsc::Sender<Request>,
+}
+
+/// What the thread needs to start.
+pub(super) struct Start {
+    pub(super) connection: Connection,
+    pub(super) database: PathBuf,
+    pub(super) options: Options,
+    pub(super) upkeep: Upkeep,
+    pub(super) figures: Arc<Figures>,
+}
+
+/// Files that become unused through a write.
+#[derive(Debug, Default)]
+pub(super) struct Effects {
+    /// Removed once the transaction is committed, if this write was part of it.
+    unused_after_commit: Vec<BlobName>,
+    /// Removed in any case: bodies of a write that failed.
+    unused: Vec<BlobName>,
+}
+
+/// What the writer did since the store was opened.
+#[derive(Debug, Default)]
+pub(super) struct Figures {
+    pub(super) commits: AtomicU64,
+    pub(super) writes: AtomicU64,
+    pub(super) failed_commits: AtomicU64,
+    pub(super) largest_group: AtomicU64,
+    pub(super) checkpoints: AtomicU64,
+    pub(super) orphans_removed: AtomicU64,
+}
+
+impl Writer {
+    /// Starts the thread.
+    pub(super) fn start(start: Start) -> Result<Self, StoreError> {
+        let (requests, waiting) = mpsc::channel(start.options.queue_max.max(1));
+        thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(move || Thread { start, waiting }.serve())
+            .map_err(|source| failed("the writer thread could not be started", source))?;
+        Ok(Self { requests })
+    }
+
+    /// Applies `write` in the next group and returns once it is durable. `bytes` is about what it adds to the log.
+    /// If the caller goes away before the group starts, nothing of the call is written.
+    pub(super) async fn run<T, F>(&self, bytes: usize, write: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection, &mut Effects) -> Result<T, StoreError> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job = Box::new(Pending {
+            write: Some(write),
+            outcome: None,
+            reply,
+        });
+        let request = Request::Write { job, bytes };
+        self.requests.send(request).await.map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Writes what waits, ends the thread and returns once the log is checkpointed and the data folder free for another process.
+    pub(super) async fn stop(&self) -> Result<(), StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.requests
+            .send(Request::Stop(reply))
+            .await
+            .map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+impl Effects {
+    /// `file` belongs to a message that this write removes.
+    pub(super) fn remove_after_commit(&mut self, file: BlobName) {
+        self.unused_after_commit.push(file);
+    }
+
+    /// `file` was to be named by a write that failed.
+    pub(super) fn remove(&mut self, file: BlobName) {
+        self.unused.push(file);
+    }
+}
+
+enum Request {
+    Write { job: Box<dyn Job>, bytes: usize },
+    Stop(oneshot::Sender<Result<(), StoreError>>),
+}
+
+/// One write with the way to its caller.
+trait Job: Send {
+    /// Whether the caller is gone, so that nothing needs to be done.
+    fn is_abandoned(&self) -> bool;
+    /// Runs the write; whether it succeeded.
+    fn apply(&mut self, tx: &Connection, effects: &mut Effects) -> bool;
+    /// Tells the caller, with why the group failed if it did.
+    fn answer(self: Box<Self>, failure: Option<&str>);
+}
+
+struct Pending<T, F> {
+    write: Option<F>,
+    outcome: Option<Result<T, StoreError>>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, F> Job for Pending<T, F>
+where
+    T: Send,
+    F: FnOnce(&Connection, &mut Effects) -> Result<T, StoreError> + Send,
+{
+    fn is_abandoned(&self) -> bool {
+        self.reply.is_closed()
+    }
+
+    fn apply(&mut self, tx: &Connection, effects: &mut Effects) -> bool {
+        self.outcome = self.write.take().map(|write| write(tx, effects));
+        matches!(self.outcome, Some(Ok(_)))
+    }
+
+    fn answer(self: Box<Self>, failure: Option<&str>) {
+        let result = match (self.outcome, failure) {
+            (Some(Err(error)), _) => Err(error),
+            (Some(Ok(_)) | None, Some(reason)) => Err(failed("the transaction was rolled back", reason)),
+            (Some(Ok(value)), None) => Ok(value),
+            (None, None) => Err(StoreError::Closed),
+        };
+        // A caller that went away meanwhile does not need the answer.
+        drop(self.reply.send(result));
+    }
+}
+
+/// The writes of one transaction.
+#[derive(Default)]
+struct Group {
+    jobs: Vec<Box<dyn Job>>,
+    effects: Effects,
+    bytes: usize,
+    failure: Option<String>,
+    stop: Option<oneshot::Sender<Result<(), StoreError>>>,
+}
+
+struct Thread {
+    start: Start,
+    waiting: mpsc::Receiver<Request>,
+}
+
+impl Thread {
+    fn serve(mut self) {
+        let mut stop = None;
+        while let Some(request) = self.waiting.blocking_recv() {
+            let asked = self.serve_group(request);
+            if asked.is_some() {
+                // Calls from now on fail with `Closed`; those already waiting are still served.
+                self.waiting.close();
+                stop = asked;
+            }
+        }
+        let closed = self.finish();
+        if let Some(reply) = stop {
+            drop(reply.send(closed));
+        }
+    }
+
+    fn serve_group(&mut self, first: Request) -> Option<oneshot::Sender<Result<(), StoreError>>> {
+        let mut group = self.gather(first);
+        let committed = !group.jobs.is_empty() && self.commit(&mut group);
+        for job in group.jobs {
+            job.answer(group.failure.as_deref());
+        }
+        for file in group.effects.unused {
+            self.start.upkeep.remove(file);
+        }
+        if committed {
+            for file in group.effects.unused_after_commit {
+                self.start.upkeep.remove(file);
+            }
+            self.start.upkeep.after_commit(&self.start.connection);
+        }
+        group.stop
+    }
+
+    /// Opens a transaction and applies what waits, as far as the bounds of one group allow.
+    fn gather(&mut self, first: Request) -> Group {
+        let mut group = Group::default();
+        let mut next = Some(first);
+        while let Some(request) = next {
+            match request {
+                Request::Stop(reply) => {
+                    group.stop = Some(reply);
+                    break;
+                }
+                Request::Write { job, .. } if job.is_abandoned() => {}
+                Request::Write { job, bytes } => {
+                    group.bytes = group.bytes.saturating_add(bytes);
+                    self.apply(job, &mut group);
+                }
+            }
+            let options = &self.start.options;
+            let full = group.jobs.len() >= options.group_writes_max || group.bytes >= options.group_bytes_max;
+            if full || group.failure.is_some() {
+                break;
+            }
+            next = self.waiting.try_recv().ok();
+        }
+        group
+    }
+
+    fn apply(&mut self, mut job: Box<dyn Job>, group: &mut Group) {
+        let began = if group.jobs.is_empty() { self.begin() } else { Ok(()) };
+        let applied = began.and_then(|()| apply_in_savepoint(&self.start.connection, job.as_mut(), &mut group.effects));
+        group.jobs.push(job);
+        if let Err(error) = applied {
+            group.failure = Some(error.to_string());
+        }
+    }
+
+    fn begin(&mut self) -> Result<(), rusqlite::Error> {
+        if !self.start.connection.is_autocommit() {
+            self.recover();
+        }
+        execute(&self.start.connection, "BEGIN IMMEDIATE")
+    }
+
+    fn commit(&mut self, group: &mut Group) -> bool {
+        let figures = &self.start.figures;
+        if group.failure.is_none()
+            && let Err(error) = execute(&self.start.connection, "COMMIT")
+        {
+            group.failure = Some(error.to_string());
+        }
+        if let Some(reason) = &group.failure {
+            tracing::error!(
+                reason,
+                writes = group.jobs.len(),
+                "a group of writes failed; nothing of it was stored"
+            );
+            figures.failed_commits.fetch_add(1, Ordering::Relaxed);
+            self.recover();
+            return false;
+        }
+        let writes = u64::try_from(group.jobs.len()).unwrap_or(u64::MAX);
+        figures.commits.fetch_add(1, Ordering::Relaxed);
+        figures.writes.fetch_add(writes, Ordering::Relaxed);
+        figures.largest_group.fetch_max(writes, Ordering::Relaxed);
+        true
+    }
+
+    /// Leaves a failed transaction behind, if necessary with a new connection.
+    fn recover(&mut self) {
+        let connection = &self.start.connection;
+        if connection.is_autocommit() || execute(connection, "ROLLBACK").is_ok() {
+            return;
+        }
+        match schema::open_writer(&self.start.database, self.start.options.uid_validity_first) {
+            Ok(connection) => self.start.connection = connection,
+            Err(error) => {
+                tracing::error!(%error, "the database could not be opened again; the next write tries once more")
+            }
+        }
+    }
+
+    fn finish(self) -> Result<(), StoreError> {
+        let Start { connection, upkeep, .. } = self.start;
+        // The sweep and the removals end before the folder is given free.
+        let lock = upkeep.stop();
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        let closed = connection.close().map_err(|(_, error)| StoreError::from(error));
+        drop(lock);
+        closed
+    }
+}
+
+/// Applies one write so that its failure leaves the others alone. An error means that the whole transaction is lost.
+fn apply_in_savepoint(tx: &Connection, job: &mut dyn Job, effects: &mut Effects) -> Result<(), rusqlite::Error> {
+    execute(tx, "SAVEPOINT write")?;
+    let unused = effects.unused_after_commit.len();
+    if !job.apply(tx, effects) {
+        effects.unused_after_commit.truncate(unused);
+        // After an I/O error or a full disk SQLite may have rolled back everything: then this fails and the group with it.
+        execute(tx, "ROLLBACK TO write")?;
+    }
+    execute(tx, "RELEASE write")
+}
+
+fn execute(connection: &Connection, sql: &str) -> Result<(), rusqlite::Error> {
+    connection.prepare_cached(sql)?.execute([]).map(drop)
+}
