@@ -1,6 +1,7 @@
 //! Vaguemestre plays a whole MSSanté trust space for tests, or stands as one gateway/operator inside one.
 
 pub mod clock;
+pub mod config;
 pub mod directory;
 pub mod identity;
 pub mod policy;
