@@ -65,6 +65,19 @@ pub struct Establishment {
     pub people: BTreeMap<String, u32>,
 }
 
+impl Establishment {
+    /// The key of [`Self::people`] that stands for every month it does not name.
+    pub const EVERY_MONTH: &str = "*";
+
+    /// People accompanied in a month such as `2026-11`: the count declared for it, else the one for every month.
+    pub fn people_in(&self, month: &str) -> Option<u32> {
+        self.people
+            .get(month)
+            .or_else(|| self.people.get(Self::EVERY_MONTH))
+            .copied()
+    }
+}
+
 /// What a box is attached to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Attachment {

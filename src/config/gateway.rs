@@ -1,0 +1,189 @@
+//! The configuration of `vaguemestre serve`: one operator of a trust space whose authority is elsewhere.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::declared::Declared;
+use super::directory::DirectorySection;
+use super::error::{ConfigError, ConfigErrors, Warning};
+use super::limits::Limits;
+use super::listen::Listen;
+use super::login::{Issuer, Login};
+use super::operator::{SIZE_DEFAULT, SIZE_LARGEST, SIZE_SMALLEST};
+use super::reader::{self, NamedFile, Section};
+use super::relay::Relay;
+use super::tls::Tls;
+use super::trust::Trust;
+use crate::directory::{Directory, DirectoryError};
+use crate::identity::{Domain, SubjectDn};
+
+/// One operator, as configured.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    /// The name it gives itself in greetings, EHLO and `Received`.
+    pub host: Domain,
+    /// Its mail domains; never empty.
+    pub domains: Vec<Domain>,
+    /// Largest message it takes, in bytes of the encoded message.
+    pub size_bytes_max: u64,
+    /// Folder of the store; made at the first start.
+    pub data_folder: PathBuf,
+    /// Where it listens.
+    pub listen: Listen,
+    /// Its certificates.
+    pub tls: Tls,
+    /// Whom it believes.
+    pub trust: Trust,
+    /// How mail leaves.
+    pub relay: Relay,
+    /// What it allows at most.
+    pub limits: Limits,
+    /// How long the journal keeps a record.
+    pub journal_keep: Duration,
+    /// Who is who.
+    pub directory: DirectorySection,
+    data_folder_named: NamedFile,
+    files: Vec<NamedFile>,
+}
+
+impl Gateway {
+    /// The documented example: every key with its unit, its default and the reason.
+    pub const EXAMPLE_TEXT: &str = include_str!("../../config/gateway.toml");
+
+    /// Reads a configuration from a file; relative paths in it start from its folder.
+    pub fn load(path: &Path) -> Result<(Self, Vec<Warning>), ConfigErrors> {
+        Self::parse(&reader::load(path)?, &path.display().to_string())
+    }
+
+    /// Reads a configuration; all mistakes come back at once, in the order of the lines. Files it names are not looked at.
+    pub fn parse(text: &str, file_name: &str) -> Result<(Self, Vec<Warning>), ConfigErrors> {
+        reader::read(text, file_name, Self::read)
+    }
+
+    /// Checks that every file it names can be read and holds something, and that the data folder is none of them.
+    pub fn verify_files(&self) -> Result<(), ConfigErrors> {
+        let mut errors: Vec<ConfigError> = self.files.iter().filter_map(unusable_file).collect();
+        errors.extend(unusable_folder(&self.data_folder_named));
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(ConfigErrors::new(errors))
+        }
+    }
+
+    /// Its directory. `subject_of` reads the subject of a login that names a PEM file; without it the login opens nothing.
+    pub fn directory(&self, subject_of: impl Fn(&Login) -> Option<SubjectDn>) -> Result<Directory, DirectoryError> {
+        self.directory.build(self.domains.clone(), subject_of)
+    }
+
+    fn read(root: &Section<'_>) -> Option<Self> {
+        let operator = root.required_section("operator").map(OperatorSection::read);
+        let data = root.required_section("data").map(read_data);
+        let listen = root.required_section("listen").map(Listen::read);
+        let tls = root.required_section("tls").map(Tls::read);
+        let trust = root.required_section("trust").map(Trust::read);
+        let relay = Relay::read(root.section("relay"));
+        let limits = Limits::read(root.section("limits"));
+        let journal_keep = read_journal(root.section("journal"));
+        let domains = operator.as_ref().map(|operator| operator.domains.clone()).unwrap_or_default();
+        let directory = DirectorySection::read(root, &domains, Issuer::Elsewhere, &mut Declared::default());
+        let data_folder_named = data.flatten();
+        let files = root.named_files();
+        let operator = operator?;
+        let data_folder_named = data_folder_named?;
+        Some(Self {
+            host: operator.host?,
+            domains,
+            size_bytes_max: operator.size_bytes_max,
+            data_folder: data_folder_named.path.clone(),
+            listen: listen?,
+            tls: tls??,
+            trust: trust??,
+            relay,
+            limits,
+            journal_keep,
+            directory,
+            data_folder_named,
+            files,
+        })
+    }
+}
+
+/// `[operator]`.
+struct OperatorSection {
+    host: Option<Domain>,
+    domains: Vec<Domain>,
+    size_bytes_max: u64,
+}
+
+impl OperatorSection {
+    fn read(section: Section<'_>) -> Self {
+        let host = section.required::<Domain>("host");
+        let listed = section.required_list::<Domain>("domains");
+        let size = section.within("size_max", SIZE_DEFAULT, SIZE_SMALLEST..=SIZE_LARGEST);
+        let mut declared = Declared::default();
+        for domain in &listed {
+            declared.domains.declare(&section, domain, format_args!("domain {}", domain.value));
+        }
+        section.close();
+        Self {
+            host: host.map(|host| host.value),
+            domains: listed.into_iter().map(|domain| domain.value).collect(),
+            size_bytes_max: size.0,
+        }
+    }
+}
+
+/// `[data]`. The folder is kept apart from the files: it need not exist yet.
+fn read_data(section: Section<'_>) -> Option<NamedFile> {
+    let folder = section.required::<PathBuf>("folder");
+    let named = folder.map(|at| NamedFile {
+        key: "data.folder".into(),
+        path: section.resolve(&at.value),
+        place: section.place(&at),
+    });
+    section.close();
+    named
+}
+
+/// `[journal]`.
+fn read_journal(section: Section<'_>) -> Duration {
+    let keep = section.within("keep", JOURNAL_KEEP, JOURNAL_KEEP_SHORTEST..=JOURNAL_KEEP_LONGEST);
+    section.close();
+    keep
+}
+
+fn unusable_file(file: &NamedFile) -> Option<ConfigError> {
+    let fail = |problem: String, remedy: &str| {
+        Some(ConfigError {
+            place: file.place.clone(),
+            problem: format!("`{}`: {} {problem}", file.key, file.path.display()),
+            remedy: remedy.to_owned(),
+        })
+    };
+    match File::open(&file.path).and_then(|open| open.metadata()) {
+        Err(error) => fail(
+            format!("cannot be read: {error}"),
+            "correct the path, or give this user the right to read it",
+        ),
+        Ok(meta) if meta.is_dir() => fail("is a folder".into(), "name the file itself"),
+        Ok(meta) if meta.len() == 0 => fail("is empty".into(), "put the file there again"),
+        Ok(_) => None,
+    }
+}
+
+fn unusable_folder(folder: &NamedFile) -> Option<ConfigError> {
+    let is_file = std::fs::metadata(&folder.path).is_ok_and(|meta| !meta.is_dir());
+    is_file.then(|| ConfigError {
+        place: folder.place.clone(),
+        problem: format!("`{}`: {} is a file", folder.key, folder.path.display()),
+        remedy: "name a folder; it is made at the first start".to_owned(),
+    })
+}
+
+const DAY: Duration = Duration::from_hours(24);
+/// One year of envelope-level traces; the duration of the national text is not published.
+const JOURNAL_KEEP: Duration = Duration::from_hours(24 * 366);
+const JOURNAL_KEEP_SHORTEST: Duration = DAY;
+const JOURNAL_KEEP_LONGEST: Duration = Duration::from_hours(24 * 366 * 10);

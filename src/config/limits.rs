@@ -1,0 +1,122 @@
+//! `[limits]`: what a gateway allows at most, so that no peer and no client can exhaust it.
+
+use std::time::Duration;
+
+use super::reader::Section;
+use super::value::Size;
+
+/// Numbers and sizes. All are bounds: reaching one is answered, never a crash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Open connections, all listeners together.
+    pub connections_max: u32,
+    /// Open connections from one address.
+    pub connections_per_address_max: u32,
+    /// Recipients of one message.
+    pub recipients_max: u32,
+    /// Bytes of one SMTP command line, its CR LF included.
+    pub smtp_line_bytes_max: u64,
+    /// Bytes of one IMAP command line, literals apart.
+    pub imap_line_bytes_max: u64,
+    /// Wrong or refused commands before a session is closed.
+    pub faults_max: u32,
+    /// Failed logins before a session is closed.
+    pub login_failures_max: u32,
+    /// `Received` fields before a message counts as looping.
+    pub hops_max: u32,
+    /// How long each wait may last.
+    pub timeouts: Timeouts,
+}
+
+/// How long each wait may last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From the TCP connection to the end of the TLS handshake.
+    pub handshake: Duration,
+    /// Between two SMTP commands, and between two pieces of a message.
+    pub smtp_idle: Duration,
+    /// Between two IMAP commands before login.
+    pub login_idle: Duration,
+    /// Between two IMAP commands after it.
+    pub imap_idle: Duration,
+    /// For writing a reply.
+    pub write: Duration,
+    /// At shutdown, for sessions to finish.
+    pub drain: Duration,
+}
+
+impl Limits {
+    pub(super) fn read(section: Section<'_>) -> Self {
+        let default = Self::default();
+        let limits = Self {
+            connections_max: section.within("connections_max", default.connections_max, 1..=100_000),
+            connections_per_address_max: section.within("connections_per_address_max", default.connections_per_address_max, 1..=100_000),
+            // RFC 5321 §4.5.3.1.8: at least 100.
+            recipients_max: section.within("recipients_max", default.recipients_max, 100..=10_000),
+            // RFC 5321 §4.5.3.1.4: at least 512; RFC 4954 §4: 12288 for AUTH.
+            smtp_line_bytes_max: section
+                .within("smtp_line_max", Size(default.smtp_line_bytes_max), Size(512)..=Size(64 << 10))
+                .0,
+            imap_line_bytes_max: section
+                .within("imap_line_max", Size(default.imap_line_bytes_max), Size(8 << 10)..=Size(1 << 20))
+                .0,
+            faults_max: section.within("faults_max", default.faults_max, 1..=1_000),
+            login_failures_max: section.within("login_failures_max", default.login_failures_max, 1..=100),
+            // RFC 5321 §6.3: at least 100.
+            hops_max: section.within("hops_max", default.hops_max, 100..=1_000),
+            timeouts: Timeouts::read(&section),
+        };
+        section.close();
+        limits
+    }
+}
+
+impl Timeouts {
+    fn read(section: &Section<'_>) -> Self {
+        let wait = |key, default| section.within(key, default, SECOND..=DAY);
+        let default = Self::default();
+        Self {
+            handshake: wait("handshake_timeout", default.handshake),
+            // RFC 5321 §4.5.3.2.7: at least five minutes.
+            smtp_idle: wait("smtp_idle_timeout", default.smtp_idle),
+            login_idle: wait("login_idle_timeout", default.login_idle),
+            // RFC 9051 §5.4: at least 30 minutes.
+            imap_idle: wait("imap_idle_timeout", default.imap_idle),
+            write: wait("write_timeout", default.write),
+            drain: wait("drain_timeout", default.drain),
+        }
+    }
+}
+
+impl Default for Limits {
+    /// The documented defaults, which the sandbox uses too.
+    fn default() -> Self {
+        Self {
+            connections_max: 1_000,
+            connections_per_address_max: 100,
+            recipients_max: 100,
+            smtp_line_bytes_max: 12_288,
+            imap_line_bytes_max: 64 << 10,
+            faults_max: 20,
+            login_failures_max: 3,
+            hops_max: 100,
+            timeouts: Timeouts::default(),
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(30),
+            smtp_idle: Duration::from_mins(5),
+            login_idle: Duration::from_mins(1),
+            imap_idle: Duration::from_mins(30),
+            write: Duration::from_mins(1),
+            drain: Duration::from_secs(20),
+        }
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_hours(24);

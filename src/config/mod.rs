@@ -1,0 +1,41 @@
+//! Configuration: raw TOML in, checked values out, one file per section.
+//!
+//! Two files are read: a [`Space`] (`config/sandbox.toml`, all operators of a sandbox) and a [`Gateway`] (`config/gateway.toml`, one
+//! operator). Both share the directory sections. What must stay true: an unknown key is an error, every mistake of a file comes
+//! back at once with its line and its remedy, and a value that comes out needs no further check. Nothing here opens a socket or
+//! looks at the files a configuration names, except [`Gateway::verify_files`].
+
+mod boxes;
+mod declared;
+mod directory;
+mod error;
+mod gateway;
+mod limits;
+mod listen;
+mod login;
+mod operator;
+mod patient;
+mod reader;
+mod relay;
+mod space;
+mod structure;
+mod suggest;
+mod tls;
+mod trust;
+mod value;
+
+pub use boxes::DeclaredBox;
+pub use directory::DirectorySection;
+pub use error::{ConfigError, ConfigErrors, Place, Warning};
+pub use gateway::Gateway;
+pub use limits::{Limits, Timeouts};
+pub use listen::Listen;
+pub use login::{Login, LoginCertificate, LoginKind};
+pub use operator::{ClientPorts, ExternalHost, HostCertificate, LocalHost, Operator, Side};
+pub use patient::Patient;
+pub use relay::{Relay, Route};
+pub use space::Space;
+pub use structure::Person;
+pub use tls::{KeyPair, Tls, TlsVersion};
+pub use trust::{MissingRevocation, Trust};
+pub use value::{Host, HostPort, Structure};

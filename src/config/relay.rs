@@ -1,0 +1,155 @@
+//! `[relay]`: how mail leaves for other operators.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::declared::Unique;
+use super::reader::{At, Section};
+use super::value::HostPort;
+use crate::identity::Domain;
+
+/// How mail leaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relay {
+    /// Waits between attempts; the last one repeats until [`Self::expiry`]. Never empty, never shrinking.
+    pub retry: Vec<Duration>,
+    /// After this long in the queue a message bounces.
+    pub expiry: Duration,
+    /// Deliveries at the same time, in all.
+    pub connections_max: u32,
+    /// Deliveries at the same time to one domain.
+    pub connections_per_domain_max: u32,
+    /// Port of hosts found by MX.
+    pub port: u16,
+    /// Longest wait for a TCP connection.
+    pub connect_timeout: Duration,
+    /// Longest wait for a reply to a command.
+    pub reply_timeout: Duration,
+    /// Longest wait for the reply to a whole message.
+    pub delivery_timeout: Duration,
+    /// Name servers; the system's when empty.
+    pub resolvers: Vec<SocketAddr>,
+    /// Whether connections may leave this machine.
+    pub allow_remote: bool,
+    /// Domains whose hosts are not looked up.
+    pub routes: Vec<Route>,
+}
+
+/// Where a domain's mail goes, without DNS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The recipients' domain.
+    pub domain: Domain,
+    /// Hosts in the order to try; never empty.
+    pub hosts: Vec<HostPort>,
+}
+
+impl Relay {
+    pub(super) fn read(section: Section<'_>) -> Self {
+        let retry = read_retry(&section);
+        let expiry = section.within("expiry", EXPIRY, MINUTE..=EXPIRY_LONGEST);
+        let connections_max = section.within("connections_max", CONNECTIONS, 1..=CONNECTIONS_LARGEST);
+        let per_domain = section.within("connections_per_domain_max", PER_DOMAIN, 1..=CONNECTIONS_LARGEST);
+        let port = section.within("port", SMTP, 1..=u16::MAX);
+        let connect_timeout = section.within("connect_timeout", CONNECT, SECOND..=WAIT_LONGEST);
+        let reply_timeout = section.within("reply_timeout", REPLY, SECOND..=WAIT_LONGEST);
+        let delivery_timeout = section.within("delivery_timeout", DELIVERY, SECOND..=WAIT_LONGEST);
+        let resolvers = section.list::<SocketAddr>("resolvers");
+        let allow_remote = section.or("allow_remote", true);
+        let routes = read_routes(&section);
+        section.close();
+        Self {
+            retry,
+            expiry,
+            connections_max,
+            connections_per_domain_max: per_domain,
+            port,
+            connect_timeout,
+            reply_timeout,
+            delivery_timeout,
+            resolvers: resolvers.into_iter().map(|at| at.value).collect(),
+            allow_remote,
+            routes,
+        }
+    }
+}
+
+fn read_retry(section: &Section<'_>) -> Vec<Duration> {
+    let waits = section.list::<Duration>("retry");
+    if waits.is_empty() {
+        return RETRY.to_vec();
+    }
+    if let Some(excess) = waits.get(RETRY_STEPS_MAX) {
+        section.wrong(
+            excess,
+            format!("`relay.retry` has {} steps", waits.len()),
+            format!("give at most {RETRY_STEPS_MAX}; the last one repeats"),
+        );
+    }
+    for wait in waits.iter().filter(|wait| wait.value < SECOND) {
+        section.wrong(
+            wait,
+            "`relay.retry` has a wait below one second".into(),
+            "wait longer: the peer is asked again at this pace",
+        );
+    }
+    for pair in waits.windows(2) {
+        check_order(section, &pair[0], &pair[1]);
+    }
+    waits.into_iter().map(|wait| wait.value).collect()
+}
+
+fn check_order(section: &Section<'_>, before: &At<Duration>, after: &At<Duration>) {
+    if after.value < before.value {
+        section.wrong(
+            after,
+            "`relay.retry` has a wait shorter than the one before".into(),
+            "order the waits from the shortest to the longest",
+        );
+    }
+}
+
+fn read_routes(section: &Section<'_>) -> Vec<Route> {
+    let mut seen = Unique::default();
+    let mut routes = Vec::new();
+    for route in section.sections("route") {
+        let domain = route.required::<Domain>("domain");
+        let hosts = route.required_list::<HostPort>("hosts");
+        if let Some(domain) = &domain {
+            seen.declare(&route, domain, format_args!("route to {}", domain.value));
+        }
+        route.close();
+        if let Some(domain) = domain {
+            routes.push(Route {
+                domain: domain.value,
+                hosts: hosts.into_iter().map(|host| host.value).collect(),
+            });
+        }
+    }
+    routes
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_mins(1);
+/// RFC 5321 §4.5.4.1 asks for 30 minutes between attempts, sooner at first, and 4 to 5 days in all; care cannot wait that long.
+const RETRY: [Duration; 6] = [
+    Duration::from_mins(1),
+    Duration::from_mins(5),
+    Duration::from_mins(15),
+    Duration::from_mins(30),
+    Duration::from_hours(1),
+    Duration::from_hours(2),
+];
+const RETRY_STEPS_MAX: usize = 32;
+const EXPIRY: Duration = Duration::from_hours(48);
+const EXPIRY_LONGEST: Duration = Duration::from_hours(24 * 30);
+const CONNECTIONS: u32 = 32;
+const PER_DOMAIN: u32 = 4;
+const CONNECTIONS_LARGEST: u32 = 10_000;
+const SMTP: u16 = 25;
+const CONNECT: Duration = Duration::from_secs(30);
+/// RFC 5321 §4.5.3.2.1 to §4.5.3.2.3: five minutes.
+const REPLY: Duration = Duration::from_mins(5);
+/// RFC 5321 §4.5.3.2.6: ten minutes.
+const DELIVERY: Duration = Duration::from_mins(10);
+const WAIT_LONGEST: Duration = Duration::from_hours(1);
