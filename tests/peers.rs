@@ -1,13 +1,15 @@
 //! The peers of other tests, tried on each other: a test that fails against Vaguemestre then says something about Vaguemestre.
 
-#[cfg(test)]
+#![cfg(test)]
+
 mod common;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::time::Duration;
 
-use common::{Authority, Postfix, PostfixOptions, Program, Route, folder, wait_until};
+use common::{Authority, Imapc, Postfix, PostfixOptions, Program, Route, Upstream, folder, free_port, wait_until};
 
 /// One SMTP command in clear, and the whole reply.
 fn say(stream: &mut BufReader<TcpStream>, command: &str) -> String {
@@ -20,7 +22,7 @@ fn say(stream: &mut BufReader<TcpStream>, command: &str) -> String {
             0,
             "the server left after {reply:?}"
         );
-        if reply[start..].as_bytes().get(3) == Some(&b' ') {
+        if reply.as_bytes().get(start + 3) == Some(&b' ') {
             return reply;
         }
     }
@@ -46,6 +48,11 @@ fn postfix_greets_and_wants_tls_before_mail() {
     assert!(say(&mut stream, "EHLO mx.autre.mssante.fr\r\n").contains("STARTTLS"));
     let refused = say(&mut stream, "MAIL FROM:<a@autre.mssante.fr>\r\n");
     assert!(refused.starts_with("530 5.7.0"), "{refused}");
+
+    let master = format!("/proc/{}", postfix.master_pid().unwrap());
+    assert!(Path::new(&master).exists());
+    drop(postfix);
+    assert!(!Path::new(&master).exists(), "the test left a Postfix behind");
 }
 
 #[test]
@@ -84,8 +91,8 @@ fn one_postfix_sends_to_another_with_its_certificate_and_only_when_listed() {
 
     let good = sender("hopital.mssante.fr", "mx.hopital.mssante.fr", &listed);
     good.send("medecin@hopital.mssante.fr", &["accueil@clinique.mssante.fr"], message);
-    let received = receiver.wait_for_mail("accueil", "Bonjour");
-    assert!(received.contains("mx.hopital.mssante.fr"), "{received}");
+    let mail = receiver.wait_for_mail("accueil", "Bonjour");
+    assert!(mail.contains("mx.hopital.mssante.fr"), "{mail}");
 
     let bad = sender("inconnu.mssante.fr", "mx.inconnu.mssante.fr", &unlisted);
     bad.send("medecin@inconnu.mssante.fr", &["accueil@clinique.mssante.fr"], message);
@@ -95,11 +102,36 @@ fn one_postfix_sends_to_another_with_its_certificate_and_only_when_listed() {
 }
 
 #[test]
+fn dovecot_asks_the_server_behind_it() {
+    let files = folder();
+    let authority = Authority::new(files.path());
+    let nobody = free_port();
+    let imapc = Imapc::start(&Upstream {
+        host: "localhost",
+        port: nobody,
+        authority: &authority.path(),
+        user: "accueil@clinique.mssante.fr",
+        password: "secret",
+    });
+    let listed = Program::new("curl")
+        .args([
+            "--silent",
+            "--show-error",
+            "--user",
+            "accueil@clinique.mssante.fr:secret",
+        ])
+        .arg(format!("imap://127.0.0.1:{}/INBOX", imapc.port()))
+        .run();
+    listed.assert_failure();
+    assert!(imapc.log().contains(&format!("localhost:{nobody}")), "{}", imapc.log());
+}
+
+#[test]
 fn a_program_that_hangs_is_ended_by_the_limit() {
     let running = Program::new("cat").arg("/dev/zero").start();
     let pid = running.pid();
     running.kill();
-    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+    assert!(!Path::new(&format!("/proc/{pid}")).exists());
     let in_vain = std::panic::catch_unwind(|| {
         Program::new("tail")
             .args(["-f", "/dev/null"])
@@ -132,7 +164,7 @@ fn a_wait_ends_as_soon_as_there_is_something() {
     assert_eq!((found, looks), ("there", 3));
 }
 
-fn sha256_fingerprint(certificate: &std::path::Path) -> String {
+fn sha256_fingerprint(certificate: &Path) -> String {
     let printed = Program::new("openssl")
         .args(["x509", "-noout", "-fingerprint", "-sha256", "-in"])
         .arg(certificate)

@@ -85,7 +85,7 @@ impl Drop for Imapc {
             master.stop("TERM", START_LIMIT);
         }
         if std::thread::panicking() {
-            eprintln!("{}", self.log());
+            super::show(&[&self.log()]);
         }
         Program::as_root("rm").args(["-rf", "--"]).arg(self.folder.path()).run();
     }

@@ -1,5 +1,6 @@
 //! What tests with real peers share: folders, ports, programs that end with the test, and the mail servers nobody here wrote.
-//! Declare it with `#[cfg(test)] mod common;`.
+//! A test file that uses it begins with `#![cfg(test)]`: then clippy knows
+//! that all of the file is test code.
 
 #![allow(
     dead_code,
@@ -56,4 +57,12 @@ pub(crate) fn free_port() -> u16 {
         .expect("a free port");
     given.insert(port);
     port
+}
+
+/// Shows a peer's side of a failed test.
+#[expect(clippy::print_stderr, reason = "the test harness shows it with the failure")]
+fn show(texts: &[&str]) {
+    for text in texts {
+        eprintln!("{text}");
+    }
 }

@@ -1,6 +1,7 @@
 //! Postfix as a remote operator, in both directions: it receives over TLS with a client certificate into maildirs of its own,
 //! and relays what `sendmail` gives it to the servers it is told of, proving itself with its certificate.
 
+use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -152,6 +153,13 @@ impl Postfix {
             .assert_success();
     }
 
+    /// Process id of its master daemon, once that runs.
+    pub(crate) fn master_pid(&self) -> Option<String> {
+        let file = self.folder.path().join("spool/pid/master.pid");
+        let pid = Program::as_root("cat").arg(file).run().stdout.trim().to_owned();
+        (!pid.is_empty()).then_some(pid)
+    }
+
     fn etc(&self) -> PathBuf {
         self.folder.path().join("etc")
     }
@@ -173,12 +181,16 @@ impl Postfix {
 
 impl Drop for Postfix {
     fn drop(&mut self) {
-        // The master takes its own processes with it; its pid is the one that was started.
-        if let Some(master) = self.master.take() {
-            let ended = master.stop("TERM", START_LIMIT);
-            if std::thread::panicking() {
-                eprintln!("{}\n{}\n{}", ended.text(), self.log(), self.queue());
-            }
+        let Some(script) = self.master.take() else { return };
+        // What was started is a script that waits for the master; the master takes its own processes with it.
+        if let Some(pid) = self.master_pid() {
+            Program::as_root("kill").args(["-TERM", &pid]).run();
+        } else {
+            script.signal("TERM");
+        }
+        let ended = script.wait(START_LIMIT);
+        if std::thread::panicking() {
+            super::show(&[&ended.text(), &self.log()]);
         }
         // Files below are owned by others when the tests run without root.
         Program::as_root("rm").args(["-rf", "--"]).arg(self.folder.path()).run();
@@ -212,7 +224,11 @@ fn master_cf(port: u16) -> String {
     for (name, private, wake, processes, program) in DAEMONS {
         // The second last column that is always "n": no chroot, nobody has prepared one. `virtual` writes as another user.
         let unprivileged = if name == "virtual" { "n" } else { "-" };
-        text += &format!("{name} unix {private} {unprivileged} n {wake} {processes} {program}\n");
+        writeln!(
+            text,
+            "{name} unix {private} {unprivileged} n {wake} {processes} {program}"
+        )
+        .unwrap();
     }
     text
 }

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::{Finished, Program, Running, folder, wait_until};
 
 /// From start to ready on an empty folder, on a loaded machine and without optimisation.
-const READY_LIMIT: Duration = Duration::from_secs(60);
+const READY_LIMIT: Duration = Duration::from_mins(1);
 /// A drain has a deadline of its own, well below.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
