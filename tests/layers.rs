@@ -1,6 +1,8 @@
 //! Module walls: a single crate gives none, so this test is the wall. A module names only lower layers and its listed friends;
 //! the protocol and policy layers stay free of sockets, clocks and files, which is what makes them testable with bytes alone.
 
+#![cfg(test)]
+
 mod source;
 
 use source::{Part, SourceFile, project_files, words};

@@ -1,5 +1,7 @@
 //! House rules that no linter knows, each with its reason and each tried on bad samples. `CONTRIBUTING.md` lists them for people.
 
+#![cfg(test)]
+
 mod source;
 
 use std::collections::BTreeSet;

@@ -36,7 +36,9 @@ impl SourceFile {
     }
 
     pub(crate) fn is_rust(&self) -> bool {
-        self.path.ends_with(".rs")
+        Path::new(&self.path)
+            .extension()
+            .is_some_and(|extension| extension == "rs")
     }
 
     /// Under `src/`.

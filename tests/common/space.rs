@@ -1,0 +1,93 @@
+//! The program under test, started as a user starts it.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{Finished, Program, Running, folder, wait_until};
+
+/// From start to ready on an empty folder, on a loaded machine and without optimisation.
+const READY_LIMIT: Duration = Duration::from_mins(1);
+/// A drain has a deadline of its own, well below.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+
+/// A running `vaguemestre up`. Killed when dropped.
+pub(crate) struct Space {
+    program: Running,
+    printed: Value,
+    _ready: TempDir,
+}
+
+impl Space {
+    /// The built binary with other arguments.
+    pub(crate) fn program() -> Program {
+        Program::new(env!("CARGO_BIN_EXE_vaguemestre"))
+    }
+
+    /// Raises a space in `data`, and returns once it is ready. `more` are further arguments, `--space FILE` for one.
+    #[track_caller]
+    pub(crate) fn up(data: &Path, more: &[&str]) -> Self {
+        let ready = folder();
+        let ready_file = ready.path().join("ready");
+        let mut program = Self::program()
+            .args(["up", "--json", "--data"])
+            .arg(data)
+            .arg("--ready-file")
+            .arg(&ready_file)
+            .args(more)
+            .start();
+        wait_until("the space is ready", READY_LIMIT, || {
+            assert!(
+                !program.has_ended(),
+                "up ended: {}{}",
+                program.stdout(),
+                program.stderr()
+            );
+            fs::metadata(&ready_file).ok()
+        });
+        let printed = serde_json::from_str(&program.stdout()).expect("up --json prints JSON");
+        Self {
+            program,
+            printed,
+            _ready: ready,
+        }
+    }
+
+    /// What `up --json` printed.
+    pub(crate) fn printed(&self) -> &Value {
+        &self.printed
+    }
+
+    /// The printed shell line of this name.
+    #[track_caller]
+    pub(crate) fn command_line(&self, name: &str) -> String {
+        let commands = self.printed["commands"].as_array().expect("a list of commands");
+        let found = commands.iter().find(|command| command["name"] == name);
+        let line = found.and_then(|command| command["line"].as_str());
+        line.unwrap_or_else(|| panic!("no command {name} in {}", self.printed))
+            .to_owned()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.program.pid()
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.program.stderr()
+    }
+
+    /// Ctrl-C, and waits for its end.
+    #[track_caller]
+    pub(crate) fn interrupt(self) -> Finished {
+        self.program.stop("INT", STOP_LIMIT)
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(self) {
+        self.program.kill();
+    }
+}
