@@ -3,8 +3,6 @@
 //! A report goes out with the null reverse-path and says `Auto-Submitted: auto-replied`, so that nothing answers it
 //! (invariant 6). Its text is in French, then in English. The third part gives the original back, whole or header only.
 
-use std::fmt::Write;
-
 use jiff::Timestamp;
 use mail_builder::mime::MimePart;
 
@@ -12,8 +10,8 @@ use super::fields::Header;
 use super::received::date;
 use crate::identity::{Address, Domain};
 
-/// Everything a report says.
-#[derive(Clone, Debug)]
+/// Everything a report says. No Debug: it holds addresses as their senders wrote them, and the message (invariant 9).
+#[derive(Clone)]
 pub struct Report<'a> {
     /// The server that reports: Reporting-MTA and domain of the sender `mailer-daemon`.
     pub host: &'a Domain,
@@ -42,8 +40,8 @@ pub enum Original<'a> {
     Full(&'a [u8]),
 }
 
-/// The verdict about one recipient.
-#[derive(Clone, Debug)]
+/// The verdict about one recipient. No Debug: ORCPT may hold an INS.
+#[derive(Clone)]
 pub struct RecipientReport {
     /// ORCPT as given, xtext decoded: `rfc822;a@b.fr`.
     pub original_recipient: Option<String>,
@@ -200,9 +198,11 @@ fn text(report: &Report<'_>) -> String {
     for recipient in report.recipients {
         text.push_str(&paragraph(recipient, recipient.action.sentences().0, &FRENCH));
     }
-    text.push_str(&format!(
-        "\r\n---\r\n\r\nThis is an automatic message from the server {host}.\r\n"
-    ));
+    text.extend([
+        "\r\n---\r\n\r\nThis is an automatic message from the server ",
+        host.as_str(),
+        ".\r\n",
+    ]);
     for recipient in report.recipients {
         text.push_str(&paragraph(recipient, recipient.action.sentences().1, &ENGLISH));
     }
@@ -237,13 +237,13 @@ fn paragraph(recipient: &RecipientReport, sentence: &str, words: &Words) -> Stri
         && let Some(row) = CAUSES.iter().find(|row| recipient.status.ends_with(row.0))
     {
         let cause = if words.column == 1 { row.1 } else { row.2 };
-        text.push_str(&format!("{}{cause}\r\n", words.cause));
+        text.extend([words.cause, cause, "\r\n"]);
     }
     if let Some(diagnostic) = &recipient.diagnostic {
-        text.push_str(&format!("{}{}\r\n", words.reply, one_line(diagnostic)));
+        text.extend([words.reply, &one_line(diagnostic), "\r\n"]);
     }
     if let (Action::Delayed, Some(until)) = (recipient.action, recipient.retry_until) {
-        text.push_str(&format!("{}{}\r\n", words.until, date(until)));
+        text.extend([words.until, &date(until), "\r\n"]);
     }
     text
 }
@@ -340,18 +340,13 @@ fn message_id(header: &Header<'_>) -> Option<String> {
 
 /// A boundary that no line of the parts begins with (RFC 2046 §5.1.1). A part has finitely many lines, so the search ends.
 fn boundary(id: &str, parts: &[&[u8]]) -> String {
+    let id: String = token(id).chars().take(BOUNDARY_ID_BYTES_MAX).collect();
     let mut attempt = 0_usize;
     loop {
-        let mut name = format!("=_{}", token(id));
-        name.truncate(BOUNDARY_ID_BYTES_MAX);
-        let suffix = write!(name, "_{attempt}");
+        let name = format!("=_{id}_{attempt}");
         let line = format!("--{name}");
-        let is_free = suffix.is_ok()
-            && !parts.iter().any(|part| {
-                part.split(|&byte| byte == b'\n')
-                    .any(|l| l.starts_with(line.as_bytes()))
-            });
-        if is_free {
+        let mut lines = parts.iter().flat_map(|part| part.split(|&byte| byte == b'\n'));
+        if !lines.any(|one| one.starts_with(line.as_bytes())) {
             return name;
         }
         attempt += 1;

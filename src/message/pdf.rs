@@ -33,11 +33,9 @@ pub fn one_page(text: &str) -> Vec<u8> {
 
 /// The table that says where each object begins: entries of exactly 20 bytes.
 fn cross_references(offsets: &[usize]) -> String {
-    let mut table = format!("xref\n0 {}\n0000000000 65535 f \n", offsets.len() + 1);
-    for offset in offsets {
-        table.push_str(&format!("{offset:010} 00000 n \n"));
-    }
-    table
+    let head = format!("xref\n0 {}\n0000000000 65535 f \n", offsets.len() + 1);
+    let entries = offsets.iter().map(|offset| format!("{offset:010} 00000 n \n"));
+    std::iter::once(head).chain(entries).collect()
 }
 
 fn stream(content: &[u8]) -> Vec<u8> {

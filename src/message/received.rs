@@ -1,6 +1,5 @@
 //! What an operator puts in front of a message: its trace field, what submission completes, and the Return-Path of final delivery.
 
-use std::fmt::Write;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
@@ -126,12 +125,12 @@ impl TlsTrace<'_> {
 pub fn missing_fields(header: &Header<'_>, trace: &Trace<'_>) -> String {
     let mut fields = String::new();
     if header.first("Date").is_none() {
-        fields.push_str(&format!("Date: {}\r\n", date(trace.at)));
+        fields.extend(["Date: ", &date(trace.at), "\r\n"]);
     }
     if header.first("Message-ID").is_none() {
         let id = clean(trace.session, SESSION_BYTES_MAX);
-        let micros = trace.at.as_microsecond();
-        fields.push_str(&format!("Message-ID: <{id}.{micros}@{}>\r\n", trace.host));
+        let micros = trace.at.as_microsecond().to_string();
+        fields.extend(["Message-ID: <", &id, ".", &micros, "@", trace.host.as_str(), ">\r\n"]);
     }
     fields
 }
@@ -167,9 +166,8 @@ fn fold(name: &str, clauses: &[String], date: &str) -> String {
             field.push(' ');
             column += 1;
         }
-        // Writing to a String cannot fail.
-        let written = write!(field, "{clause}{end}");
-        column += if written.is_ok() { clause.len() + end.len() } else { 0 };
+        field.extend([clause, end]);
+        column += clause.len() + end.len();
     }
     field.push_str("\r\n\t");
     field.push_str(date);
