@@ -151,7 +151,12 @@ mod tests {
         let operators = [operator("lilas", vec![]), lying()];
         let (code, text) = run(&operators, false);
         assert_eq!(code, 1);
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r#"
+        lilas: 0 journal rows, 0 counters: no difference
+        chu: 2 journal rows, 1 counters: 1 difference
+          2026-11 sent EG 990000010 EJ 990000002 APP message: counter 0 messages, 0 recipients; journal 1 messages, 2 recipients
+          journal row 2 should count and cannot be read
+        "#);
         let (code, text) = run(&operators, true);
         let values: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(code, 1);
