@@ -45,17 +45,19 @@ fn to_text(operator: &str, found: &Recount) -> String {
         (false, 1) => "1 difference".to_owned(),
         (false, several) => format!("{several} differences"),
     };
-    let mut text = format!(
+    let summary = format!(
         "{operator}: {} journal rows, {} counters: {verdict}\n",
         found.rows, found.counters
     );
-    for difference in &found.differences {
-        text += &format!("  {}\n", difference_line(difference));
-    }
-    for sequence in &found.damaged {
-        text += &format!("  journal row {sequence} should count and cannot be read\n");
-    }
-    text
+    let differences = found
+        .differences
+        .iter()
+        .map(|one| format!("  {}\n", difference_line(one)));
+    let damaged = found
+        .damaged
+        .iter()
+        .map(|sequence| format!("  journal row {sequence} should count and cannot be read\n"));
+    std::iter::once(summary).chain(differences).chain(damaged).collect()
 }
 
 fn difference_line(difference: &Difference) -> String {
