@@ -215,7 +215,10 @@ mod tests {
             &["--event", "bounced", "--event", "queued"],
             &[operator("lilas", every_event())],
         );
-        insta::assert_snapshot!(printed.out(), @"");
+        insta::assert_snapshot!(printed.out(), @r#"
+        2026-11-21T10:00:00.000Z  s-42          queued         to 2790…989@patient.mssante.fr
+        2026-11-21T10:00:00.000Z  s-42          bounced        to 2790…989@patient.mssante.fr, refused after 1 attempt, told noreply@ehpad-lilas.mssante.fr: 550 5.1.1 <2790…989@patient.mssante.fr> unknown
+        "#);
     }
 
     #[test]

@@ -45,17 +45,19 @@ fn to_text(operator: &str, found: &Recount) -> String {
         (false, 1) => "1 difference".to_owned(),
         (false, several) => format!("{several} differences"),
     };
-    let mut text = format!(
+    let summary = format!(
         "{operator}: {} journal rows, {} counters: {verdict}\n",
         found.rows, found.counters
     );
-    for difference in &found.differences {
-        text += &format!("  {}\n", difference_line(difference));
-    }
-    for sequence in &found.damaged {
-        text += &format!("  journal row {sequence} should count and cannot be read\n");
-    }
-    text
+    let differences = found
+        .differences
+        .iter()
+        .map(|one| format!("  {}\n", difference_line(one)));
+    let damaged = found
+        .damaged
+        .iter()
+        .map(|sequence| format!("  journal row {sequence} should count and cannot be read\n"));
+    std::iter::once(summary).chain(differences).chain(damaged).collect()
 }
 
 fn difference_line(difference: &Difference) -> String {
@@ -151,7 +153,12 @@ mod tests {
         let operators = [operator("lilas", vec![]), lying()];
         let (code, text) = run(&operators, false);
         assert_eq!(code, 1);
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r#"
+        lilas: 0 journal rows, 0 counters: no difference
+        chu: 2 journal rows, 1 counters: 1 difference
+          2026-11 sent EG 990000010 EJ 990000002 APP message: counter 0 messages, 0 recipients; journal 1 messages, 2 recipients
+          journal row 2 should count and cannot be read
+        "#);
         let (code, text) = run(&operators, true);
         let values: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(code, 1);

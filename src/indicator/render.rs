@@ -162,18 +162,19 @@ fn automatic(traffic: Traffic) -> String {
 }
 
 fn entity_line(sum: &EntitySum) -> String {
-    let mut line = format!("EJ {}", sum.entity);
-    if !sum.name.is_empty() {
-        line += &format!(" {}", flat(&sum.name));
-    }
-    line += &format!(": {} sent, {} received", sum.sent.messages, sum.received.messages);
-    if let Some(reaching) = sum.reaching_target {
-        line += &format!(
+    let name = match sum.name.as_str() {
+        "" => String::new(),
+        name => format!(" {}", flat(name)),
+    };
+    let usage = match sum.reaching_target {
+        Some(reaching) => format!(
             "; usage {}; {reaching} of {} establishments reach the target",
             sum.usage, sum.establishments
-        );
-    }
-    line + "\n"
+        ),
+        None => String::new(),
+    };
+    let (sent, received) = (sum.sent.messages, sum.received.messages);
+    format!("EJ {}{name}: {sent} sent, {received} received{usage}\n", sum.entity)
 }
 
 /// Names come from configuration: they stay on their line.

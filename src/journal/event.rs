@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::masked::{Excerpt, MaskedAddress};
+use crate::identity::Address;
 use crate::policy::Refusal;
 
 /// One decision or fact.
@@ -214,6 +215,26 @@ pub struct Submitted {
 impl Submitted {
     /// More recipients than this are counted but not listed: a row must stay readable.
     pub const RECIPIENTS_LISTED_MAX: usize = 1000;
+
+    /// Fills `recipients`, `recipient_count` and `by_place` together, so that they cannot contradict each other. `is_ours` tells
+    /// whether an address belongs to this operator; the patient space is a place of its own, wherever it is hosted.
+    #[must_use]
+    pub fn to(mut self, recipients: &[Address], is_ours: impl Fn(&Address) -> bool) -> Self {
+        self.by_place = RecipientCounts::default();
+        for recipient in recipients {
+            *if recipient.domain().is_patient() {
+                &mut self.by_place.patient
+            } else if is_ours(recipient) {
+                &mut self.by_place.same_operator
+            } else {
+                &mut self.by_place.other_operator
+            } += 1;
+        }
+        self.recipient_count = self.by_place.total();
+        let listed = recipients.iter().take(Self::RECIPIENTS_LISTED_MAX);
+        self.recipients = listed.map(MaskedAddress::from).collect();
+        self
+    }
 }
 
 /// See [`Event::Received`]. A message between two boxes of one operator gives a `submitted` and a `received`.
@@ -435,4 +456,36 @@ pub struct Unknown {
     pub reason: String,
     /// Its detail.
     pub detail: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::sample;
+
+    #[test]
+    fn recipients_are_listed_masked_and_counted_by_place() {
+        let recipients = [
+            sample::address("ssiad@lilas.mssante.fr"),
+            sample::address("medecin@ville.mssante.fr"),
+            sample::address("pharmacie@ville.mssante.fr"),
+            sample::address(&format!("{}@patient.mssante.fr", sample::INS)),
+        ];
+        let submitted = Submitted::default().to(&recipients, |to| to.domain().as_str() == "lilas.mssante.fr");
+        let counts = RecipientCounts {
+            same_operator: 1,
+            other_operator: 2,
+            patient: 1,
+        };
+        assert_eq!((submitted.by_place, submitted.recipient_count), (counts, 4));
+        assert_eq!(submitted.recipients[3], sample::patient());
+    }
+
+    #[test]
+    fn a_long_list_of_recipients_is_cut_and_counted_in_full() {
+        let many = vec![sample::address("a@b.fr"); Submitted::RECIPIENTS_LISTED_MAX + 1];
+        let submitted = Submitted::default().to(&many, |_| false);
+        assert_eq!(submitted.recipients.len(), Submitted::RECIPIENTS_LISTED_MAX);
+        assert_eq!(submitted.recipient_count, many.len() as u64);
+    }
 }

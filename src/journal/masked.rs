@@ -123,6 +123,8 @@ const MASK_TAIL: usize = 3;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -171,5 +173,16 @@ mod tests {
         let service: Address = "foyer@lilas.mssante.fr".parse().unwrap();
         assert_eq!(MaskedAddress::from(&service).as_str(), "foyer@lilas.mssante.fr");
         assert_eq!(MaskedAddress::from_text("279035121518989@").as_str(), "2790…989@");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_around_an_ins_brings_it_out(before in "(.{0,600}[^0-9])?", after in "([^0-9].{0,20})?", ins in "[1-8][0-9]{14}") {
+            let excerpt = Excerpt::new(format!("{before}{ins}{after}"));
+            prop_assert!(!excerpt.as_str().contains(&ins));
+            prop_assert!(!excerpt.as_str().chars().any(char::is_control));
+            prop_assert!(excerpt.as_str().chars().count() <= TEXT_CHARS_MAX + MASK_HEAD + MASK_TAIL + 1);
+            prop_assert_eq!(Excerpt::new(excerpt.as_str()).as_str().contains(&ins), false);
+        }
     }
 }

@@ -122,6 +122,8 @@ fn read<T: DeserializeOwned>(detail: &str) -> Option<T> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::journal::sample;
 
@@ -183,6 +185,27 @@ mod tests {
             detail: "{\"version\": \"9.0\", \"node\": 4}".into(),
         };
         assert!(matches!(Record::from_row(row).event, Event::Started(_)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_row_stops_a_reader_or_loses_its_name(
+            name in prop_oneof![(0..13_usize).prop_map(|index| Event::NAMES[index].to_owned()), "[a-z-]{0,12}"],
+            detail in prop_oneof![".{0,40}", Just("{}".to_owned()), Just("null".to_owned())],
+        ) {
+            let row = JournalRow {
+                sequence: 1,
+                at: sample::moment(),
+                event: name.clone(),
+                session: String::new(),
+                reason: "mail-loop".into(),
+                detail,
+            };
+            let record = Record::from_row(row);
+            prop_assert_eq!(record.event.name(), name);
+            prop_assert!(!crate::journal::line(&record).is_empty());
+            prop_assert!(crate::journal::json_line(&record).len() > 2);
+        }
     }
 
     #[test]

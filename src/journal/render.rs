@@ -178,7 +178,21 @@ mod tests {
             .into_iter()
             .map(|event| line(&Record::new(sample::moment(), "s-42", event)))
             .collect();
-        insta::assert_snapshot!(lines.join("\n"), @"");
+        insta::assert_snapshot!(lines.join("\n"), @r#"
+        2026-11-21T10:00:00.000Z  s-42          submitted      message from noreply@ehpad-lilas.mssante.fr to 2 recipients, 2048 bytes, counts for EG 990000010 (attached)
+        2026-11-21T10:00:00.000Z  s-42          received       mdn from 2790…989@patient.mssante.fr to 2 boxes, 2048 bytes, by CN=mx1.chu.mssante.fr
+        2026-11-21T10:00:00.000Z  s-42          appended       10 bytes into Dossier 2790…989 of 2790…989@patient.mssante.fr by 2790…989
+        2026-11-21T10:00:00.000Z  s-42          refused        inbound rcpt from medecin@chu.mssante.fr to 2790…989@patient.mssante.fr: no box 2790…989 (box-unknown) [CN=mx1.chu.mssante.fr]
+        2026-11-21T10:00:00.000Z  s-42          queued         to 2790…989@patient.mssante.fr
+        2026-11-21T10:00:00.000Z  s-42          relayed        to 2790…989@patient.mssante.fr by CN=mx.patient: 550 5.1.1 <2790…989@patient.mssante.fr> unknown
+        2026-11-21T10:00:00.000Z  s-42          deferred       to 2790…989@patient.mssante.fr, attempt 1, next 2026-11-21T10:00:00Z: 550 5.1.1 <2790…989@patient.mssante.fr> unknown
+        2026-11-21T10:00:00.000Z  s-42          bounced        to 2790…989@patient.mssante.fr, refused after 1 attempt, told noreply@ehpad-lilas.mssante.fr: 550 5.1.1 <2790…989@patient.mssante.fr> unknown
+        2026-11-21T10:00:00.000Z  s-42          login          imap: jeanne opens jeanne.briard@ssiad-lilas.mssante.fr with PLAIN
+        2026-11-21T10:00:00.000Z  s-42          login-refused  imap: 2790…989 with PLAIN (credentials-invalid)
+        2026-11-21T10:00:00.000Z  s-42          opened         2790…989@patient.mssante.fr by CN=dui
+        2026-11-21T10:00:00.000Z  s-42          started        version 0.1.0
+        2026-11-21T10:00:00.000Z  s-42          stopped
+        "#);
     }
 
     #[test]
@@ -195,6 +209,6 @@ mod tests {
     #[test]
     fn a_program_reads_json_lines() {
         let record = Record::new(sample::moment(), "s-42", sample::every_event().swap_remove(3));
-        insta::assert_snapshot!(json_line(&record), @"");
+        insta::assert_snapshot!(json_line(&record), @r#"{"at":"2026-11-21T10:00:00Z","detail":{"face":"inbound","peer_ip":"127.0.0.1","peer_subject":"CN=mx1.chu.mssante.fr","recipient":"2790…989@patient.mssante.fr","sender":"medecin@chu.mssante.fr","stage":"rcpt","text":"no box 2790…989"},"event":"refused","reason":"box-unknown","sequence":0,"session":"s-42"}"#);
     }
 }

@@ -1,9 +1,11 @@
 //! The decision after one attempt for one recipient. Reads no clock, touches no store.
 
+use std::fmt;
+
 use jiff::Timestamp;
 
 use super::schedule::RetryPlan;
-use crate::journal::BounceCause;
+use crate::journal::{BounceCause, Excerpt};
 
 /// Who said it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,8 +16,9 @@ pub enum Origin {
     Here,
 }
 
-/// What an attempt ended with, in the form of an SMTP reply on one line: `550 5.1.1 no such box`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What an attempt ended with, in the form of an SMTP reply on one line: `550 5.1.1 no such box`. A peer may repeat a patient's
+/// address in it, so Debug output masks.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Answer {
     /// Who said it.
     pub origin: Origin,
@@ -49,6 +52,12 @@ impl Answer {
         let number = |part: &str| (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
         let detail = parts.next().is_some_and(number) && parts.next().is_some_and(number);
         (class && detail && parts.next().is_none()).then_some(word)
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} said {:?}", self.origin, Excerpt::new(&self.text).as_str())
     }
 }
 
@@ -164,6 +173,12 @@ mod tests {
             };
             assert_eq!(fate(&outcome, tried, &plan, now), expected, "{outcome:?} {tried:?}");
         }
+    }
+
+    #[test]
+    fn debug_output_masks_what_a_peer_repeats() {
+        let shown = format!("{:?}", Answer::peer("550 <279035121518989@patient.mssante.fr> unknown"));
+        assert_eq!(shown, "Peer said \"550 <2790…989@patient.mssante.fr> unknown\"");
     }
 
     #[test]

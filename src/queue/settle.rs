@@ -1,4 +1,6 @@
 //! After an attempt: what to tell the store, the journal and the sender, for every recipient that was tried.
+//!
+//! Types that hold a queue item have no Debug output: its parameters name the original recipient in clear (invariant 9).
 
 use jiff::Timestamp;
 
@@ -10,7 +12,7 @@ use crate::journal::{BounceCause, Bounced, Deferred, Event, Excerpt, MaskedAddre
 use crate::store::{QueueItem, Settled, Settlement};
 
 /// One leased item and how the attempt ended for it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Attempt<'a> {
     /// The item, as leased.
     pub item: &'a QueueItem,
@@ -24,7 +26,7 @@ pub struct Attempt<'a> {
 
 /// Everything an attempt leads to. Give `settlements` and an acceptance with `records` (through `indicator::enter`) and the report
 /// made of `notices` to `QueueStore::settle`: one transaction.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Settling {
     /// One per item.
     pub settlements: Vec<Settlement>,
@@ -35,7 +37,7 @@ pub struct Settling {
 }
 
 /// One recipient of a delivery report (RFC 3464 §2.3).
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Notice {
     /// The item it is about; `item.message` and `item.sender` tell which report it goes into, and to whom.
     pub item: QueueItem,
