@@ -3,5 +3,7 @@
 pub mod clock;
 pub mod directory;
 pub mod identity;
+pub mod pki;
 pub mod policy;
 pub mod store;
+pub mod trust;
