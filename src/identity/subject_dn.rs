@@ -228,7 +228,9 @@ fn normal_form(rdns: &[Vec<Attribute>]) -> String {
 fn normal_attribute(attribute: &Attribute) -> String {
     let value = match &attribute.value {
         Value::Text(text) => normal_value(text),
-        Value::Encoded(bytes) => bytes.iter().fold("#".to_owned(), |text, byte| format!("{text}{byte:02x}")),
+        Value::Encoded(bytes) => bytes
+            .iter()
+            .fold("#".to_owned(), |text, byte| format!("{text}{byte:02x}")),
     };
     let mark = match &attribute.value {
         Value::Text(_) => ':',
@@ -254,9 +256,7 @@ fn normal_value(text: &str) -> String {
 fn canonical_type(kind: &str) -> String {
     let upper = kind.trim().to_ascii_uppercase();
     let bare = upper.strip_prefix("OID.").unwrap_or(&upper);
-    let known = TYPES
-        .iter()
-        .find(|(oid, names)| *oid == bare || names.contains(&bare));
+    let known = TYPES.iter().find(|(oid, names)| *oid == bare || names.contains(&bare));
     known.map_or_else(|| bare.to_owned(), |(_, names)| names[0].to_owned())
 }
 
@@ -297,7 +297,11 @@ impl Parser<'_> {
         let kind = &self.text[start..self.at];
         let first = kind.bytes().next().ok_or(Problem::ExpectedType(start))?;
         let dotted = kind.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-        let shape = if first.is_ascii_digit() { dotted } else { first.is_ascii_alphabetic() };
+        let shape = if first.is_ascii_digit() {
+            dotted
+        } else {
+            first.is_ascii_alphabetic()
+        };
         let kind = canonical_type(kind);
         self.skip_space();
         if !shape || kind.is_empty() || self.next() != Some(b'=') {
@@ -359,7 +363,9 @@ impl Parser<'_> {
         self.at += 1;
         self.skip_space();
         match self.peek() {
-            None | Some(b',' | b'+') => String::from_utf8(bytes).map(Some).map_err(|_| Problem::NotUtf8(self.at)),
+            None | Some(b',' | b'+') => String::from_utf8(bytes)
+                .map(Some)
+                .map_err(|_| Problem::NotUtf8(self.at)),
             Some(_) => Ok(None),
         }
     }

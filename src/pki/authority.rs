@@ -8,8 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CrlDistributionPoint, DistinguishedName, DnType,
-    IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CrlDistributionPoint, DistinguishedName,
+    DnType, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
 };
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -173,7 +173,12 @@ impl Authority {
         Ok(der)
     }
 
-    fn sign_crl(&self, issuer: Issuer, state: CrlState, revoked: &[CertificateRecord]) -> Result<Vec<u8>, AuthorityError> {
+    fn sign_crl(
+        &self,
+        issuer: Issuer,
+        state: CrlState,
+        revoked: &[CertificateRecord],
+    ) -> Result<Vec<u8>, AuthorityError> {
         let mut entries = Vec::with_capacity(revoked.len());
         for record in revoked {
             let Some(revocation) = record.revocation else { continue };
@@ -210,7 +215,9 @@ impl Authority {
 
 impl std::fmt::Debug for Authority {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Authority").field("folder", &self.folder).finish_non_exhaustive()
+        f.debug_struct("Authority")
+            .field("folder", &self.folder)
+            .finish_non_exhaustive()
     }
 }
 
@@ -362,3 +369,150 @@ const REGISTRY: &str = "issued.json";
 const CRL_FOLDER: &str = "crl";
 const PEM_BYTES_MAX: u64 = 1 << 20;
 const CRL_BYTES_MAX: u64 = 64 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::super::testing::{Space, days_later, now, openssl, options, put, server};
+    use super::super::{Profile, pkcs12, trust_bundle};
+    use super::*;
+
+    #[test]
+    fn an_authority_is_found_again_with_what_it_issued_and_revoked() {
+        let space = Space::new();
+        let issued = space.issue(&server("smtp.chu.fr"));
+        space
+            .authority
+            .revoke(&issued.serial, RevocationReason::Superseded, now())
+            .unwrap();
+        let bundle = trust_bundle(&space.authority);
+        let again =
+            Authority::create_or_open(&space.folder.path().join("authority"), options(), days_later(1)).unwrap();
+        assert_eq!(trust_bundle(&again), bundle);
+        let records = again.issued();
+        assert_eq!(records.len(), 2);
+        assert_eq!(records[1].profile, Some(Profile::ServSsl));
+        assert_eq!(records[1].subject, issued.subject.to_string());
+        assert_eq!(records[1].revocation.unwrap().reason, RevocationReason::Superseded);
+        assert!(again.issue(&server("smtp-2.chu.fr"), days_later(1)).is_ok());
+    }
+
+    #[test]
+    fn keys_are_closed_to_others_and_an_interrupted_creation_starts_again() {
+        let space = Space::new();
+        let folder = space.folder.path().join("authority");
+        for name in ["root.key", "intermediate.key", "issued.json"] {
+            let mode = std::fs::metadata(folder.join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+        assert_eq!(std::fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+        let bundle = trust_bundle(&space.authority);
+        std::fs::remove_file(folder.join("issued.json")).unwrap();
+        std::fs::remove_file(folder.join("intermediate.pem")).unwrap();
+        let again = Authority::create_or_open(&folder, options(), now()).unwrap();
+        assert_ne!(trust_bundle(&again), bundle);
+        assert_eq!(again.issued().len(), 1);
+    }
+
+    #[test]
+    fn a_damaged_folder_is_named_with_its_remedy() {
+        let space = Space::new();
+        let folder = space.folder.path().join("authority");
+        let open = || {
+            Authority::create_or_open(&folder, options(), now())
+                .unwrap_err()
+                .to_string()
+        };
+        std::fs::copy(folder.join("root.key"), folder.join("intermediate.key")).unwrap();
+        assert!(open().contains("intermediate.key: not the key of"), "{}", open());
+        std::fs::write(folder.join("root.pem"), "junk").unwrap();
+        assert!(open().contains("root.pem: no certificate in it"), "{}", open());
+        std::fs::write(
+            folder.join("issued.json"),
+            "{\"version\":2,\"crls\":{},\"certificates\":[]}",
+        )
+        .unwrap();
+        assert!(open().contains("version 2, this program reads version 1"), "{}", open());
+        std::fs::write(folder.join("issued.json"), "{").unwrap();
+        assert!(open().contains("delete the folder"), "{}", open());
+    }
+
+    #[test]
+    fn a_crl_is_made_again_only_when_due_and_its_number_grows() {
+        let space = Space::new();
+        let crl = |at| space.authority.crl(Issuer::Intermediate, at).unwrap();
+        let number = |der: &[u8]| {
+            put(space.folder.path(), "n.der", der);
+            openssl(
+                space.folder.path(),
+                &["crl", "-inform", "DER", "-in", "n.der", "-noout", "-crlnumber"],
+            )
+        };
+        let first = crl(now());
+        assert_eq!(crl(days_later(3)), first);
+        assert_eq!(number(&first).trim(), "crlNumber=0x01");
+        let second = crl(days_later(4));
+        assert_eq!(number(&second).trim(), "crlNumber=0x02");
+        let issued = space.issue(&server("smtp.chu.fr"));
+        assert_eq!(crl(days_later(4)), second);
+        space
+            .authority
+            .revoke(
+                &issued.serial.to_uppercase(),
+                RevocationReason::Superseded,
+                days_later(4),
+            )
+            .unwrap();
+        space
+            .authority
+            .revoke(&issued.serial, RevocationReason::KeyCompromise, days_later(5))
+            .unwrap();
+        let third = crl(days_later(4));
+        assert_eq!(number(&third).trim(), "crlNumber=0x03");
+        let again = Authority::create_or_open(&space.folder.path().join("authority"), options(), now()).unwrap();
+        assert_eq!(again.crl(Issuer::Intermediate, days_later(4)).unwrap(), third);
+        assert!(matches!(
+            space.authority.revoke("00", RevocationReason::Unspecified, now()),
+            Err(AuthorityError::UnknownSerial(_))
+        ));
+    }
+
+    #[test]
+    fn a_pkcs12_file_opens_in_openssl_without_its_legacy_provider() {
+        let space = Space::new();
+        let folder = space.folder.path();
+        for key in [KeyKind::EcdsaP256, KeyKind::Rsa2048] {
+            let mut request = server("smtp.chu.fr");
+            request.key = Some(key);
+            let issued = space.issue(&request);
+            put(folder, "x.p12", &pkcs12(&issued, "DUI des Lilas", "secret").unwrap());
+            openssl(folder, &["pkcs12", "-in", "x.p12", "-passin", "pass:secret", "-noout"]);
+            let text = openssl(
+                folder,
+                &["pkcs12", "-in", "x.p12", "-passin", "pass:secret", "-nodes", "-info"],
+            );
+            assert_eq!(text.matches("BEGIN CERTIFICATE").count(), 3, "{text}");
+            assert!(
+                text.contains("BEGIN PRIVATE KEY") && text.contains("AES-256-CBC"),
+                "{text}"
+            );
+            put(folder, "x.key", issued.key_pem().as_bytes());
+            openssl(folder, &["pkey", "-in", "x.key", "-check", "-noout"]);
+        }
+    }
+
+    #[test]
+    fn what_cannot_go_into_a_certificate_is_refused_by_name() {
+        let space = Space::new();
+        let issue = |change: &dyn Fn(&mut super::super::Request)| {
+            let mut request = server("smtp.chu.fr");
+            change(&mut request);
+            space.authority.issue(&request, now()).unwrap_err().to_string()
+        };
+        assert!(issue(&|r| r.subject.country = "France".to_owned()).contains("\"France\" is not two letters"));
+        assert!(issue(&|r| r.subject.structure = " ".to_owned()).contains("Structure of the subject is empty"));
+        assert!(issue(&|r| r.names.rfc822 = vec!["é@chu.fr".to_owned()]).contains("\"é@chu.fr\" is not ASCII"));
+        assert_eq!(space.authority.issued().len(), 1);
+    }
+}

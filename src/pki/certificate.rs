@@ -149,11 +149,13 @@ pub(super) fn has_key(certificate: &CertificateDer<'_>, key: &rcgen::KeyPair) ->
 
 pub(super) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let written = write!(text, "{byte:02x}");
-        debug_assert!(written.is_ok(), "writing to a String cannot fail");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+            let written = write!(text, "{byte:02x}");
+            debug_assert!(written.is_ok(), "writing to a String cannot fail");
+            text
+        })
 }
 
 /// RFC 7468 §5: lines of 64 characters.

@@ -1,6 +1,8 @@
 //! Files for people: PKCS#12, which software imports, and the bundle of authorities to trust.
 
-use p12_keystore::{Certificate, EncryptionAlgorithm, KeyStore, KeyStoreEntry, MacAlgorithm, PrivateKey, PrivateKeyChain};
+use p12_keystore::{
+    Certificate, EncryptionAlgorithm, KeyStore, KeyStoreEntry, MacAlgorithm, PrivateKey, PrivateKeyChain,
+};
 
 use super::certificate;
 use super::{Authority, Issued, Issuer};

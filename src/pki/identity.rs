@@ -56,7 +56,9 @@ pub enum IdentityError {
     #[error("the private key cannot be used: {0}; expected RSA of 2048 bits or more, or ECDSA")]
     Key(rustls::Error),
     /// Key of another certificate.
-    #[error("the private key is not the one of certificate {subject}; check that both files come from the same request, and that the first certificate is not its issuer")]
+    #[error(
+        "the private key is not the one of certificate {subject}; check that both files come from the same request, and that the first certificate is not its issuer"
+    )]
     WrongKey {
         /// The subject of the first certificate.
         subject: String,
@@ -91,7 +93,12 @@ impl Identity {
         Self::read(chain, key, None, None)
     }
 
-    fn read(chain: &[u8], key: &[u8], chain_path: Option<&Path>, key_path: Option<&Path>) -> Result<Self, IdentityError> {
+    fn read(
+        chain: &[u8],
+        key: &[u8],
+        chain_path: Option<&Path>,
+        key_path: Option<&Path>,
+    ) -> Result<Self, IdentityError> {
         let path = chain_path.map(Path::to_owned);
         let certificates = CertificateDer::pem_slice_iter(chain).collect::<Result<Vec<_>, _>>();
         let certificates = certificates.map_err(|error| IdentityError::Damaged {
@@ -184,10 +191,17 @@ mod tests {
         let other_key = path("other.pem", two.key_pem());
         let encrypted = path("encrypted.pem", "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMII=\n");
         let empty = path("empty.pem", "");
-        let damaged = path("damaged.pem", "-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n");
+        let damaged = path(
+            "damaged.pem",
+            "-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n",
+        );
         for (chain, key, expected) in [
             (&chain, &other_key, "not the one of certificate CN=smtp.chu.fr"),
-            (&chain, &encrypted, "encrypted.pem: the private key is encrypted; decrypt it with: openssl"),
+            (
+                &chain,
+                &encrypted,
+                "encrypted.pem: the private key is encrypted; decrypt it with: openssl",
+            ),
             (&chain, &empty, "empty.pem: no private key"),
             (&chain, &chain, "chain.pem: no private key"),
             (&empty, &key, "empty.pem: no certificate"),

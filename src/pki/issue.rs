@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use rcgen::string::PrintableString;
 use rcgen::{
-    CertificateParams, CrlDistributionPoint, CustomExtension, DistinguishedName, DnType, DnValue, IsCa, KeyPair, SanType,
-    SerialNumber,
+    CertificateParams, CrlDistributionPoint, CustomExtension, DistinguishedName, DnType, DnValue, IsCa, KeyPair,
+    SanType, SerialNumber,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
@@ -108,8 +108,7 @@ impl Authority {
     /// Issues a certificate with a new key. It is in the registry, durably, when this returns.
     pub fn issue(&self, request: &Request, now: Timestamp) -> Result<Issued, AuthorityError> {
         let section = self.profiles.of(request.profile);
-        let section =
-            section.ok_or_else(|| AuthorityError::Profiles(format!("no profile {:?}", request.profile)))?;
+        let section = section.ok_or_else(|| AuthorityError::Profiles(format!("no profile {:?}", request.profile)))?;
         let key = request.key.unwrap_or(section.key).generate()?;
         let params = self.leaf_params(request, section, now)?;
         let signer = self.signer(Issuer::Intermediate);
@@ -207,7 +206,9 @@ pub(super) fn country(code: &str) -> Result<DnValue, AuthorityError> {
     if code.len() != 2 || !code.bytes().all(|byte| byte.is_ascii_uppercase()) {
         return Err(wrong());
     }
-    PrintableString::try_from(code).map(DnValue::PrintableString).map_err(|_| wrong())
+    PrintableString::try_from(code)
+        .map(DnValue::PrintableString)
+        .map_err(|_| wrong())
 }
 
 /// RFC 5280 §4.1.2.2: positive, at most 20 octets; ours are always 16, unpredictable.

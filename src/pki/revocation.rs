@@ -133,7 +133,8 @@ impl Crl {
     }
 
     fn covers(&self, certificate: &webpki::Cert<'_>, issuer: &TrustAnchor<'_>, is_leaf: bool) -> bool {
-        let own = self.issuer_name == issuer.subject.as_ref() && self.issuer_key == issuer.subject_public_key_info.as_ref();
+        let own =
+            self.issuer_name == issuer.subject.as_ref() && self.issuer_key == issuer.subject_public_key_info.as_ref();
         let kind = match self.scope.kind {
             ScopeKind::All => true,
             ScopeKind::EndEntities => is_leaf,
@@ -180,7 +181,9 @@ fn signer_of<'c>(
 ) -> Result<&'c CertificateDer<'static>, CrlError> {
     let mut named = false;
     for der in authorities {
-        let Ok(authority) = certificate::parse(der) else { continue };
+        let Ok(authority) = certificate::parse(der) else {
+            continue;
+        };
         if authority.subject().as_raw() != crl.issuer().as_raw() {
             continue;
         }
@@ -217,10 +220,13 @@ fn signed(crl: &CertificateRevocationList<'_>, authority: &CertificateDer<'_>) -
 }
 
 fn scope_of(crl: &CertificateRevocationList<'_>) -> Result<Scope, CrlError> {
-    let point = crl.extensions().iter().find_map(|extension| match extension.parsed_extension() {
-        ParsedExtension::IssuingDistributionPoint(point) => Some(point),
-        _ => None,
-    });
+    let point = crl
+        .extensions()
+        .iter()
+        .find_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::IssuingDistributionPoint(point) => Some(point),
+            _ => None,
+        });
     let Some(point) = point else {
         return Ok(Scope {
             kind: ScopeKind::All,
@@ -237,7 +243,9 @@ fn scope_of(crl: &CertificateRevocationList<'_>) -> Result<Scope, CrlError> {
         None => Vec::new(),
         Some(DistributionPointName::FullName(names)) => urls(names),
         Some(DistributionPointName::NameRelativeToCRLIssuer(_)) => {
-            return Err(CrlError::Unreadable("its distribution point is a relative name".to_owned()));
+            return Err(CrlError::Unreadable(
+                "its distribution point is a relative name".to_owned(),
+            ));
         }
     };
     Ok(Scope { kind, points })
@@ -256,11 +264,16 @@ fn names_one_of(der: &CertificateDer<'_>, points: &[String]) -> bool {
     let Ok(certificate) = certificate::parse(der) else {
         return false;
     };
-    certificate.extensions().iter().any(|extension| match extension.parsed_extension() {
-        ParsedExtension::CRLDistributionPoints(named) => named.points.iter().any(|point| match &point.distribution_point {
-            Some(DistributionPointName::FullName(names)) => urls(names).iter().any(|url| points.contains(url)),
+    certificate
+        .extensions()
+        .iter()
+        .any(|extension| match extension.parsed_extension() {
+            ParsedExtension::CRLDistributionPoints(named) => {
+                named.points.iter().any(|point| match &point.distribution_point {
+                    Some(DistributionPointName::FullName(names)) => urls(names).iter().any(|url| points.contains(url)),
+                    _ => false,
+                })
+            }
             _ => false,
-        }),
-        _ => false,
-    })
+        })
 }

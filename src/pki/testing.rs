@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 
 use super::{
-    Authority, AuthorityOptions, Issued, Issuer, KeyKind, MissingRevocation, Names, Profile, Request, RevocationPolicy, Subject,
-    TrustStore,
+    Authority, AuthorityOptions, Issued, Issuer, KeyKind, MissingRevocation, Names, Profile, Request, RevocationPolicy,
+    Subject, TrustStore,
 };
 
 pub(super) struct Space {
@@ -90,7 +90,11 @@ pub(super) fn with_profile(profile: Profile) -> Request {
 
 /// Runs openssl in a folder, gives its whole output, fails the test if it does.
 pub(super) fn openssl(folder: &Path, arguments: &[&str]) -> String {
-    let output = Command::new("openssl").current_dir(folder).args(arguments).output().unwrap();
+    let output = Command::new("openssl")
+        .current_dir(folder)
+        .args(arguments)
+        .output()
+        .unwrap();
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text).into_owned();
     assert!(output.status.success(), "openssl {arguments:?}: {text}");
@@ -98,5 +102,8 @@ pub(super) fn openssl(folder: &Path, arguments: &[&str]) -> String {
 }
 
 pub(super) fn put(folder: &Path, name: &str, bytes: &[u8]) {
-    std::fs::File::create(folder.join(name)).unwrap().write_all(bytes).unwrap();
+    std::fs::File::create(folder.join(name))
+        .unwrap()
+        .write_all(bytes)
+        .unwrap();
 }

@@ -15,8 +15,8 @@ use std::io;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
 use rustls::server::ServerSessionMemoryCache;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -156,9 +156,7 @@ pub fn client_config(
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier));
     let mut config = match identity {
-        Some(identity) => {
-            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity.certified())))
-        }
+        Some(identity) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity.certified()))),
         None => builder.with_no_client_auth(),
     };
     config.resumption = Resumption::disabled();
@@ -252,12 +250,7 @@ struct ProvedServer {
 }
 
 impl ProvedServer {
-    fn judge(
-        &self,
-        chain: &[CertificateDer<'_>],
-        host: &ServerName<'_>,
-        now: Timestamp,
-    ) -> Result<(), Refusal> {
+    fn judge(&self, chain: &[CertificateDer<'_>], host: &ServerName<'_>, now: Timestamp) -> Result<(), Refusal> {
         let expectation = &self.expectation;
         let peer = expectation.trust.verify(chain, Usage::Server, now)?;
         if expectation.host_name == HostNameCheck::On {

@@ -188,7 +188,10 @@ impl TrustStore {
             .split_first()
             .ok_or_else(|| Refusal::new(Reason::CertificateMissing, "no certificate was presented"))?;
         if others.len() > SENT_CERTIFICATES_MAX {
-            let text = format!("{} certificates presented, at most {SENT_CERTIFICATES_MAX} expected", chain.len());
+            let text = format!(
+                "{} certificates presented, at most {SENT_CERTIFICATES_MAX} expected",
+                chain.len()
+            );
             return Err(Refusal::new(Reason::CertificateMalformed, text));
         }
         let peer = certificate::read(leaf).map_err(|problem| malformed(&problem))?;
@@ -218,7 +221,10 @@ impl TrustStore {
             Ok(()) if peer.may_sign_handshakes => Ok(peer),
             Ok(()) => Err(Refusal::new(
                 Reason::CertificateUsage,
-                format!("key usage of {} does not include digital signature", shown(&peer.subject)),
+                format!(
+                    "key usage of {} does not include digital signature",
+                    shown(&peer.subject)
+                ),
             )),
             Err(error) => Err(said.take().unwrap_or_else(|| self.refusal(&error, &peer, usage))),
         }
@@ -237,7 +243,8 @@ impl TrustStore {
             let issuer = match authorities.get(place + 1) {
                 Some(issuer) => {
                     own = issuer.der();
-                    &webpki::anchor_from_trusted_cert(&own).map_err(|error| self.refusal(&error, peer, Usage::Server))?
+                    &webpki::anchor_from_trusted_cert(&own)
+                        .map_err(|error| self.refusal(&error, peer, Usage::Server))?
                 }
                 None => path.anchor(),
             };
@@ -291,7 +298,11 @@ impl TrustStore {
         match error {
             Error::CertExpired { not_after, .. } => refusal(
                 Reason::CertificateExpired,
-                format!("{} expired on {}", whose(peer, *not_after, peer.not_after), day_of(*not_after)),
+                format!(
+                    "{} expired on {}",
+                    whose(peer, *not_after, peer.not_after),
+                    day_of(*not_after)
+                ),
             ),
             Error::CertNotValidYet { not_before, .. } => refusal(
                 Reason::CertificateNotYetValid,

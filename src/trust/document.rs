@@ -57,7 +57,10 @@ pub fn write(document: &AllowListDocument) -> String {
             ("SupportContact", entry.support_contact.as_str()),
             ("DateMAJ", updated.as_str()),
         ] {
-            push(&mut xml, format_args!("            <{name}>{}</{name}>\n", escape(value)));
+            push(
+                &mut xml,
+                format_args!("            <{name}>{}</{name}>\n", escape(value)),
+            );
         }
         xml.push_str("        </Domaine>\n");
     }

@@ -185,7 +185,10 @@ impl<'x> Reading<'x> {
                 Item::Open(Element::Generated) if generated.is_none() => {
                     let text = self.content()?.map_err(|why| self.not_a_list(why))?;
                     generated = Some(text.parse::<Timestamp>().map_err(|_| {
-                        self.not_a_list(format!("DateDeGeneration {:?} is not a date such as 2025-03-13T14:54:10Z", short(&text)))
+                        self.not_a_list(format!(
+                            "DateDeGeneration {:?} is not a date such as 2025-03-13T14:54:10Z",
+                            short(&text)
+                        ))
                     })?);
                 }
                 Item::Open(Element::List) if entries.is_none() => entries = Some(self.list()?),
@@ -197,7 +200,11 @@ impl<'x> Reading<'x> {
                 Item::Text(text) => self.only_space(&text)?,
                 Item::Close => break,
                 Item::End if entries.is_some() => {
-                    self.defect(self.line, format!("</{ROOT}>"), "missing: the file is cut after its list".to_owned())?;
+                    self.defect(
+                        self.line,
+                        format!("</{ROOT}>"),
+                        "missing: the file is cut after its list".to_owned(),
+                    )?;
                     break;
                 }
                 Item::End => return Err(self.cut()),
@@ -300,7 +307,12 @@ impl<'x> Reading<'x> {
         let domain = take(Field::Domain)?;
         let domain = domain.trim().parse::<Domain>().map_err(|error| error.to_string())?;
         let updated = take(Field::Updated)?;
-        let bad_date = |_| format!("DateMAJ {:?} is not a date such as 2025-03-13T14:54:10Z", short(&updated));
+        let bad_date = |_| {
+            format!(
+                "DateMAJ {:?} is not a date such as 2025-03-13T14:54:10Z",
+                short(&updated)
+            )
+        };
         Ok(ListedDomain {
             domain,
             certificate: self.certificate(take(Field::Certificate)?)?,
@@ -315,7 +327,9 @@ impl<'x> Reading<'x> {
         if let Some(known) = self.names.get(&text) {
             return Ok(known.clone());
         }
-        let name: SubjectDn = text.parse().map_err(|error| format!("DNCertificatOperateur: {error}"))?;
+        let name: SubjectDn = text
+            .parse()
+            .map_err(|error| format!("DNCertificatOperateur: {error}"))?;
         self.names.insert(text, name.clone());
         Ok(name)
     }
@@ -399,7 +413,11 @@ impl<'x> Reading<'x> {
         if text.trim().is_empty() {
             return Ok(());
         }
-        self.defect(self.line, format!("{:?}", short(text)), "text between elements".to_owned())
+        self.defect(
+            self.line,
+            format!("{:?}", short(text)),
+            "text between elements".to_owned(),
+        )
     }
 
     fn defect(&mut self, line: usize, what: String, why: String) -> Result<(), AllowListError> {
@@ -460,7 +478,9 @@ fn resolve(reference: &BytesRef<'_>) -> Option<char> {
 /// The start of a text that comes from the file, for a message.
 fn short(text: &str) -> &str {
     let text = text.trim();
-    text.char_indices().nth(SHOWN_CHARS_MAX).map_or(text, |(end, _)| &text[..end])
+    text.char_indices()
+        .nth(SHOWN_CHARS_MAX)
+        .map_or(text, |(end, _)| &text[..end])
 }
 
 /// The real list of March 2025 is 3.6 MB.

@@ -148,7 +148,11 @@ mod tests {
 
     #[test]
     fn every_listed_certificate_speaks_for_its_domain_in_both_directions() {
-        let list = list(&[("chu.mssante.fr", ONE), ("CHU.mssante.fr", TWO), ("chu.mssante.fr", ONE)]);
+        let list = list(&[
+            ("chu.mssante.fr", ONE),
+            ("CHU.mssante.fr", TWO),
+            ("chu.mssante.fr", ONE),
+        ]);
         for peer in [ONE, TWO, &ONE.to_uppercase()] {
             let sender = list.vouch_sender(&domain("chu.mssante.fr"), &dn(peer)).unwrap();
             assert_eq!(sender.domain(), Some(&domain("chu.mssante.fr")));

@@ -38,7 +38,10 @@ fn every_oddity_of_the_real_list_is_survived_and_what_was_skipped_is_said() {
     assert_eq!(parsed.list.generated().to_string(), "2026-11-20T14:54:10Z");
     let skipped: Vec<String> = parsed.skipped.iter().map(ToString::to_string).collect();
     assert_eq!(skipped.len(), 2, "{skipped:?}");
-    assert!(skipped[0].starts_with("line 28: Domaine \"sessad@exemple.mssante.fr\": "), "{skipped:?}");
+    assert!(
+        skipped[0].starts_with("line 28: Domaine \"sessad@exemple.mssante.fr\": "),
+        "{skipped:?}"
+    );
     assert_eq!(
         skipped[1],
         "line 53: </ListeBlancheMSSante>: missing: the file is cut after its list"
@@ -48,11 +51,24 @@ fn every_oddity_of_the_real_list_is_survived_and_what_was_skipped_is_said() {
 #[test]
 fn strict_mode_refuses_what_salvage_skips() {
     let error = AllowList::parse(ODDITIES, Mode::Strict).unwrap_err();
-    assert!(error.to_string().starts_with("2 defect(s) in the allow list, the first at line 28"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .starts_with("2 defect(s) in the allow list, the first at line 28"),
+        "{error}"
+    );
     let error = AllowList::parse(closed().as_bytes(), Mode::Strict).unwrap_err();
-    assert!(matches!(&error, AllowListError::Defects(defects) if defects.len() == 1), "{error}");
+    assert!(
+        matches!(&error, AllowListError::Defects(defects) if defects.len() == 1),
+        "{error}"
+    );
     let sound = closed().replace("sessad@exemple", "sessad.exemple");
-    assert!(AllowList::parse(sound.as_bytes(), Mode::Strict).unwrap().skipped.is_empty());
+    assert!(
+        AllowList::parse(sound.as_bytes(), Mode::Strict)
+            .unwrap()
+            .skipped
+            .is_empty()
+    );
 }
 
 #[test]
@@ -93,11 +109,14 @@ fn what_is_written_has_the_shape_of_the_field() {
 
 #[test]
 fn a_signature_a_prefix_a_comment_and_cdata_do_not_disturb() {
-    let signature = "<ds:Signature xmlns:ds=\"http://www.w3.org/2000/09/xmldsig#\"><ds:SignedInfo/></ds:Signature></Liste";
+    let signature =
+        "<ds:Signature xmlns:ds=\"http://www.w3.org/2000/09/xmldsig#\"><ds:SignedInfo/></ds:Signature></Liste";
     assert!(list_with(|xml| xml.replace("</ListeBl", &format!("{signature}Bl"))).is_ok());
     let prefixed = |xml: String| {
         let xml = xml.replace("</", "</l:").replace('<', "<l:");
-        xml.replace("<l:/l:", "</l:").replace("<l:?", "<?").replace("xmlns=", "xmlns:l=")
+        xml.replace("<l:/l:", "</l:")
+            .replace("<l:?", "<?")
+            .replace("xmlns=", "xmlns:l=")
     };
     assert!(list_with(prefixed).is_ok());
     let parsed = list_with(|xml| xml.replace("EHPAD", "<!-- x --><![CDATA[<EHPAD>]]>")).unwrap();
@@ -113,32 +132,52 @@ fn what_is_not_an_allow_list_is_refused_in_both_modes() {
         (String::new(), "not an MSSanté allow list"),
         ("not xml".to_owned(), "not an MSSanté allow list"),
         ("<a/>".to_owned(), "expected root"),
-        (sound.replace("listeblanche.mssante", "listeblanche.mesimages"), "expected root"),
-        (sound.replacen("<ListeBlancheMSSante", bomb, 1), "a document type is not allowed"),
+        (
+            sound.replace("listeblanche.mssante", "listeblanche.mesimages"),
+            "expected root",
+        ),
+        (
+            sound.replacen("<ListeBlancheMSSante", bomb, 1),
+            "a document type is not allowed",
+        ),
         (sound.replace("&amp;", "&nbsp;"), "entity &nbsp;"),
         (sound.replace("&amp;", "&"), "line 6"),
         (sound.replacen("</Nom>", "</Nome>", 1), "line 5"),
         (sound.replace("</ListeDomaines>", &deep), "not well-formed"),
-        (sound.replace("2026-11-20T14:54:10Z</DateD", "yesterday</DateD"), "DateDeGeneration \"yesterday\""),
+        (
+            sound.replace("2026-11-20T14:54:10Z</DateD", "yesterday</DateD"),
+            "DateDeGeneration \"yesterday\"",
+        ),
         (sound.replace("DateDeGeneration", "Date"), "no DateDeGeneration"),
         (format!("{sound}<a/>"), "something follows the root"),
-        (sound[..sound.len() / 2].to_owned(), "cut"),
+        (sound[..sound.len() / 2].to_owned(), "not well-formed"),
         (sound.split("</ListeDomaines>").next().unwrap().to_owned(), "cut"),
     ] {
         let error = AllowList::parse(xml.as_bytes(), Mode::Salvage).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
         assert!(AllowList::parse(xml.as_bytes(), Mode::Strict).is_err());
     }
-    assert_eq!(AllowList::parse(b"<a>\xff", Mode::Salvage).unwrap_err(), AllowListError::NotUtf8(3));
+    assert_eq!(
+        AllowList::parse(b"<a>\xff", Mode::Salvage).unwrap_err(),
+        AllowListError::NotUtf8(3)
+    );
 }
 
 #[test]
 fn a_defective_entry_is_named_with_its_reason() {
     for (from, to, expected) in [
-        ("<Nom>ch-exemple.mssante.fr</Nom>", "", "line 5: Domaine: Nom is missing"),
+        (
+            "<Nom>ch-exemple.mssante.fr</Nom>",
+            "",
+            "line 5: Domaine: Nom is missing",
+        ),
         ("<Description>", "<Nom>b.fr</Nom><Description>", "Nom is given twice"),
         ("CN=smtp-1", "smtp-1", "is not a subject DN"),
-        ("<SupportContact>", "<Inconnu/><SupportContact>", "Unknown(\"Inconnu\") is not expected"),
+        (
+            "<SupportContact>",
+            "<Inconnu/><SupportContact>",
+            "Unknown(\"Inconnu\") is not expected",
+        ),
         ("EHPAD", "<b>EHPAD</b>", "is not expected inside a text"),
         ("2026-11-20T14:54:10Z</DateMAJ>", "hier</DateMAJ>", "DateMAJ \"hier\""),
         ("<DateMAJ>", "text<DateMAJ>", "\"text\" stands between"),
@@ -171,7 +210,9 @@ fn the_real_list_is_read_when_it_is_at_hand() {
 
 fn real_list() -> Option<Vec<u8>> {
     let beside = || Some(PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared")));
-    let shared = std::env::var_os("VAGUEMESTRE_SHARED").map(PathBuf::from).or_else(beside)?;
+    let shared = std::env::var_os("VAGUEMESTRE_SHARED")
+        .map(PathBuf::from)
+        .or_else(beside)?;
     let packed = shared.join("data/listeblanche-2025-03-contacts-removed.xml.gz");
     if !packed.exists() {
         return None;
