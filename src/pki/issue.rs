@@ -1,0 +1,227 @@
+//! Issues a certificate from a profile.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use rcgen::string::PrintableString;
+use rcgen::{
+    CertificateParams, CrlDistributionPoint, CustomExtension, DistinguishedName, DnType, DnValue, IsCa, KeyPair,
+    SanType, SerialNumber,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+
+use crate::identity::SubjectDn;
+
+use super::authority::{AuthorityError, date, record_of, validity};
+use super::certificate;
+use super::profile::{NamePart, ProfileSection};
+use super::{Authority, Identity, IdentityError, Issuer, KeyKind, Profile};
+
+/// What to issue.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// What for.
+    pub profile: Profile,
+    /// To whom.
+    pub subject: Subject,
+    /// Alternative names; a server gets its CN as DNS name too.
+    pub names: Names,
+    /// Kind of key; none for the profile's.
+    pub key: Option<KeyKind>,
+    /// Validity in days; none for the profile's. Never beyond the issuer's own.
+    pub validity_days: Option<u32>,
+}
+
+/// The parts of a subject DN.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// CN: FQDN of a server, name of a software or service.
+    pub common_name: String,
+    /// OU: national structure identifier, `1` + FINESS or `3` + SIRET.
+    pub structure: String,
+    /// O: raison sociale; the field cuts it at 40 characters.
+    pub organisation: String,
+    /// ST: `Département (NN)`.
+    pub state: String,
+    /// C: two letters.
+    pub country: String,
+}
+
+/// Alternative names of a certificate.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Host names.
+    pub dns: Vec<String>,
+    /// Mail addresses: the application boxes a software opens.
+    pub rfc822: Vec<String>,
+    /// Addresses, for clients that connect to a loopback address.
+    pub ip: Vec<IpAddr>,
+}
+
+/// A certificate just issued, with its key. The authority keeps no copy of the key.
+#[derive(Clone)]
+pub struct Issued {
+    /// Leaf, then intermediate.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The root, for files that carry the whole chain.
+    pub root: CertificateDer<'static>,
+    /// Full subject DN: what goes on the allow list.
+    pub subject: SubjectDn,
+    /// Serial number, lower-case hexadecimal.
+    pub serial: String,
+    /// End of validity.
+    pub not_after: Timestamp,
+    pub(super) key: Vec<u8>,
+    key_pem: String,
+}
+
+impl Issued {
+    /// Leaf and intermediate, PEM.
+    pub fn chain_pem(&self) -> String {
+        certificate::pem(&self.chain)
+    }
+
+    /// The private key, PKCS#8 PEM. Write it with [`super::write_private`].
+    pub fn key_pem(&self) -> &str {
+        &self.key_pem
+    }
+
+    /// Ready for TLS.
+    pub fn identity(&self) -> Result<Identity, IdentityError> {
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.clone()));
+        Identity::new(self.chain.clone(), key)
+    }
+}
+
+impl std::fmt::Debug for Issued {
+    /// Without the key.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Issued")
+            .field("subject", &self.subject)
+            .field("serial", &self.serial)
+            .field("not_after", &self.not_after)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Authority {
+    /// Issues a certificate with a new key. It is in the registry, durably, when this returns.
+    pub fn issue(&self, request: &Request, now: Timestamp) -> Result<Issued, AuthorityError> {
+        let section = self.profiles.of(request.profile);
+        let section = section.ok_or_else(|| AuthorityError::Profiles(format!("no profile {:?}", request.profile)))?;
+        let key = request.key.unwrap_or(section.key).generate()?;
+        let params = self.leaf_params(request, section, now)?;
+        let signer = self.signer(Issuer::Intermediate);
+        let leaf = params.signed_by(&key, &signer.issuer)?.der().clone();
+        let record = record_of(&leaf, Issuer::Intermediate, Some(request.profile))?;
+        let subject = certificate::read(&leaf)?.subject;
+        let issued = Issued {
+            subject,
+            serial: record.serial.clone(),
+            not_after: record.not_after,
+            chain: vec![leaf, signer.certificate.clone()],
+            root: self.certificate(Issuer::Root).clone(),
+            key: KeyPair::serialize_der(&key),
+            key_pem: key.serialize_pem(),
+        };
+        self.registry().add(record)?;
+        Ok(issued)
+    }
+
+    fn leaf_params(
+        &self,
+        request: &Request,
+        section: &ProfileSection,
+        now: Timestamp,
+    ) -> Result<CertificateParams, AuthorityError> {
+        let days = request.validity_days.unwrap_or(section.validity_days);
+        let (not_before, not_after) = validity(&self.profiles, days, now)?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = subject_name(&request.subject, section)?;
+        params.not_before = date(not_before)?;
+        params.not_after = date(not_after.min(self.signer(Issuer::Intermediate).not_after))?;
+        params.serial_number = Some(random_serial()?);
+        params.subject_alt_names = alternative_names(request)?;
+        // Explicit, so that the subject key identifier is written too.
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = section.key_usages();
+        params.extended_key_usages = section.purposes();
+        params.crl_distribution_points = vec![CrlDistributionPoint {
+            uris: vec![self.crl_url(Issuer::Intermediate)],
+        }];
+        params.use_authority_key_identifier_extension = true;
+        params.custom_extensions = vec![CustomExtension::from_oid_content(
+            PRODUCT_CATEGORY,
+            TEST_SOFTWARE.to_vec(),
+        )];
+        Ok(params)
+    }
+}
+
+fn subject_name(subject: &Subject, section: &ProfileSection) -> Result<DistinguishedName, AuthorityError> {
+    let mut name = DistinguishedName::new();
+    for part in &section.layout {
+        let (kind, value) = match part {
+            NamePart::Country => {
+                name.push(DnType::CountryName, country(&subject.country)?);
+                continue;
+            }
+            NamePart::State => (DnType::StateOrProvinceName, &subject.state),
+            NamePart::Organisation => (DnType::OrganizationName, &subject.organisation),
+            NamePart::Structure => (DnType::OrganizationalUnitName, &subject.structure),
+            NamePart::CommonName => (DnType::CommonName, &subject.common_name),
+        };
+        if value.trim().is_empty() {
+            return Err(AuthorityError::Request(format!("{part:?} of the subject is empty")));
+        }
+        name.push(kind, value.as_str());
+    }
+    Ok(name)
+}
+
+fn alternative_names(request: &Request) -> Result<Vec<SanType>, AuthorityError> {
+    let ascii = |text: &str| {
+        text.try_into()
+            .map_err(|_| AuthorityError::Request(format!("alternative name {text:?} is not ASCII")))
+    };
+    let server = matches!(request.profile, Profile::ServSsl | Profile::ServSslServerOnly);
+    let own = server.then_some(&request.subject.common_name);
+    let mut names = Vec::new();
+    for dns in own.into_iter().chain(&request.names.dns) {
+        let name = SanType::DnsName(ascii(dns)?);
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    for address in &request.names.rfc822 {
+        names.push(SanType::Rfc822Name(ascii(address)?));
+    }
+    names.extend(request.names.ip.iter().copied().map(SanType::IpAddress));
+    Ok(names)
+}
+
+/// RFC 5280 appendix A: a country is a PrintableString of two letters.
+pub(super) fn country(code: &str) -> Result<DnValue, AuthorityError> {
+    let wrong = || AuthorityError::Request(format!("country {code:?} is not two letters"));
+    if code.len() != 2 || !code.bytes().all(|byte| byte.is_ascii_uppercase()) {
+        return Err(wrong());
+    }
+    PrintableString::try_from(code)
+        .map(DnValue::PrintableString)
+        .map_err(|_| wrong())
+}
+
+/// RFC 5280 §4.1.2.2: positive, at most 20 octets; ours are always 16, unpredictable.
+pub(super) fn random_serial() -> Result<SerialNumber, AuthorityError> {
+    let mut bytes = [0; SERIAL_BYTES];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| AuthorityError::Request("no random numbers".to_owned()))?;
+    // Sign bit clear, next bit set: positive, and no leading zero that DER would drop.
+    bytes[0] = (bytes[0] & 0x7f) | 0x40;
+    Ok(SerialNumber::from_slice(&bytes))
+}
+
+const SERIAL_BYTES: usize = 16;
+/// Product category of the field's certificates.
+const PRODUCT_CATEGORY: &[u64] = &[1, 2, 250, 1, 71, 1, 2, 5];
+/// OCTET STRING of one octet: test software certificate. The octet is published, its wrapping is our reading.
+const TEST_SOFTWARE: [u8; 3] = [0x04, 0x01, 0x83];

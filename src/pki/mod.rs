@@ -1,0 +1,37 @@
+//! Keys and certificates: the sandbox authority that issues and revokes them, the judge of a peer's chain, the TLS configurations.
+//!
+//! The handshake of a server face lets any certificate through once its possession is proved; [`TrustStore::verify`] judges it
+//! afterwards, so that the refusal is an SMTP reply with a reason and a record in the journal. The client side judges during the
+//! handshake: nothing goes to a peer that is not proved. Either way the verdict is a [`crate::policy::Refusal`].
+//!
+//! Nothing here reads a clock, opens a socket or fetches a URL.
+
+mod authority;
+mod certificate;
+mod export;
+mod files;
+mod identity;
+mod issue;
+mod profile;
+mod registry;
+mod revocation;
+mod tls;
+mod verify;
+
+pub use authority::{Authority, AuthorityError, AuthorityOptions, Issuer};
+pub use certificate::{PeerCertificate, fingerprint};
+pub use export::{ExportError, pkcs12, trust_bundle};
+pub use files::{FileError, private_folder, write_private, write_public};
+pub use identity::{Identity, IdentityError};
+pub use issue::{Issued, Names, Request, Subject};
+pub use profile::{KeyKind, Profile};
+pub use registry::{CertificateRecord, Revocation, RevocationReason};
+pub use revocation::{CrlError, MissingRevocation, RevocationPolicy};
+pub use tls::{
+    ClientCertificates, Expectation, HostNameCheck, SubjectRule, TlsError, TlsMinimum, client_config, refusal_of,
+    server_config,
+};
+pub use verify::{TrustStore, TrustStoreError, Usage, UsageCheck};
+
+#[cfg(test)]
+mod testing;

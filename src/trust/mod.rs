@@ -1,0 +1,16 @@
+//! The trust space: which operator certificates may speak for which mail domains, and the proofs that they were asked.
+//!
+//! [`AllowList`] is what the authority publishes, read and indexed; one session keeps one of them (invariant 4).
+//! [`TrustedSender`] and [`TrustedRecipient`] can only be built here, by a look-up that succeeded (invariant 2): a mail enters or
+//! leaves with one of them or not at all. Chains, dates and revocation are judged elsewhere, in `pki`; the signature of the list is
+//! not looked at here.
+
+mod allow_list;
+mod document;
+mod parse;
+mod vouch;
+
+pub use allow_list::AllowList;
+pub use document::{AllowListDocument, ListedDomain, write};
+pub use parse::{AllowListError, Mode, Parsed, Skipped};
+pub use vouch::{TrustedRecipient, TrustedSender};
