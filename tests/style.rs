@@ -70,6 +70,29 @@ fn reason_row(line: &str) -> Option<(String, String)> {
     }
 }
 
+#[test]
+fn the_french_readme_shows_the_same_commands() {
+    let english = commands_shown(include_str!("../README.md"));
+    assert!(english.len() > 10, "no commands found: {english:?}");
+    assert_eq!(english, commands_shown(include_str!("../README.fr.md")));
+}
+
+/// Shell lines without their comments, and the first cell of each row of the commands' table.
+fn commands_shown(page: &str) -> Vec<&str> {
+    let mut in_block = false;
+    let mut found = Vec::new();
+    for line in page.lines() {
+        if line.starts_with("```") {
+            in_block = !in_block;
+        } else if in_block && !line.starts_with('#') {
+            found.push(line.split(" #").next().unwrap_or(line).trim_end());
+        } else if line.starts_with("| `") {
+            found.extend(line.split('|').nth(1).map(str::trim));
+        }
+    }
+    found
+}
+
 /// Every Rust file says first what it is for.
 fn opens_with_its_purpose(file: &SourceFile) -> Vec<String> {
     let first = file.text.lines().next().unwrap_or("");
