@@ -294,7 +294,7 @@ mod tests {
         let (text, decoder, consumed) = unstuff(&[b"a\r\n..b\r\n.c\r\n.\r\nQUIT\r\n"]);
         assert_eq!(text, b"a\r\n.b\r\nc\r\n");
         assert!(decoder.ended());
-        assert_eq!(consumed, 16);
+        assert_eq!(consumed, 15);
         assert_eq!(decoder.fault(), None);
     }
 

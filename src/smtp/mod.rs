@@ -7,6 +7,7 @@
 //! Invariants: nothing is exchanged in clear but the way into TLS (OP-5); every buffer has a maximum; only CR LF `.` CR LF ends
 //! a message; [`Reply::refuse`] is the only place where a refusal becomes words for a peer.
 
+pub mod client;
 pub mod command;
 pub mod data;
 mod extension;
@@ -15,6 +16,10 @@ pub mod reply;
 mod sasl;
 pub mod session;
 
+pub use client::Client;
+pub use client::ClientStep;
+pub use client::Outcome;
+pub use client::RecipientOutcome;
 pub use command::Command;
 pub use command::ForwardPath;
 pub use command::MailFrom;

@@ -349,7 +349,11 @@ mod tests {
     fn a_tolerant_reader_takes_what_servers_send() {
         let read = |lines: &[&[u8]]| {
             let mut reader = ReplyReader::default();
-            lines.iter().map(|line| reader.push(line)).next_back().unwrap()
+            lines
+                .iter()
+                .map(|line| reader.push(line))
+                .fold(None, |_, last| Some(last))
+                .unwrap()
         };
         assert_eq!(read(&[b"250"]), Ok(Some(Reply::plain(250, ""))));
         assert_eq!(read(&[b"250 ok"]), Ok(Some(Reply::plain(250, "ok"))));

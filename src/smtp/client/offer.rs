@@ -1,0 +1,53 @@
+//! What a server offers in its answer to EHLO (RFC 5321 §4.1.1.1).
+
+use crate::smtp::extension::Extension;
+use crate::smtp::extension::Extensions;
+use crate::smtp::reply::Reply;
+use crate::smtp::sasl::Mechanism;
+
+/// The extensions of a peer, with their parameters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Offer {
+    /// Those this program knows.
+    pub extensions: Extensions,
+    /// Largest message, in bytes; `None`: not said, or 0, which means no fixed limit (RFC 1870 §4).
+    pub size_bytes_max: Option<u64>,
+    /// Ways to log in.
+    pub mechanisms: Vec<Mechanism>,
+    /// RFC 3207.
+    pub starttls: bool,
+}
+
+impl Offer {
+    /// Reads the answer to EHLO; unknown keywords are skipped.
+    pub(super) fn read(reply: &Reply) -> Self {
+        let mut offer = Self::default();
+        for line in reply.text.split('\n').skip(1) {
+            let mut words = line.split(' ').filter(|word| !word.is_empty());
+            let keyword = words.next().unwrap_or_default().to_ascii_uppercase();
+            match keyword.as_str() {
+                "STARTTLS" => offer.starttls = true,
+                "AUTH" => offer.mechanisms = words.filter_map(mechanism).collect(),
+                _ => offer.add(&keyword, words.next()),
+            }
+        }
+        offer
+    }
+
+    fn add(&mut self, keyword: &str, parameter: Option<&str>) {
+        let Some(extension) = Extension::ALL.into_iter().find(|known| known.keyword() == keyword) else {
+            return;
+        };
+        self.extensions = self.extensions.with(extension);
+        if extension == Extension::Size {
+            let limit = parameter.and_then(|digits| digits.parse().ok());
+            self.size_bytes_max = limit.filter(|limit| *limit > 0);
+        }
+    }
+}
+
+fn mechanism(name: &str) -> Option<Mechanism> {
+    Mechanism::ALL
+        .into_iter()
+        .find(|known| known.name().eq_ignore_ascii_case(name))
+}
