@@ -3,5 +3,7 @@
 pub mod clock;
 pub mod directory;
 pub mod identity;
+pub mod imap;
+pub mod mailbox;
 pub mod policy;
 pub mod store;
