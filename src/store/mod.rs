@@ -285,6 +285,17 @@ pub struct EntryRow {
     pub modseq: u64,
 }
 
+/// What changed in a folder, see [`MailboxStore::changes`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FolderChanges {
+    /// Everything up to it is told.
+    pub highest_modseq: u64,
+    /// New and changed entries, by ascending UID.
+    pub entries: Vec<EntryRow>,
+    /// UIDs that are gone, ascending.
+    pub expunged: Vec<u32>,
+}
+
 /// Folders and what is in them. Every change raises the folder's modification sequence inside its own transaction.
 #[async_trait]
 pub trait MailboxStore: Send + Sync {
@@ -333,6 +344,46 @@ pub trait MailboxStore: Send + Sync {
 
     /// Lead + content: the bytes a client reads.
     async fn read(&self, message: MessageKey) -> Result<Arc<Vec<u8>>, StoreError>;
+
+    /// Lead + content of several messages in the order asked, `None` for one that is gone. A backend overrides it to make one
+    /// round trip.
+    async fn read_many(&self, messages: &[MessageKey]) -> Result<Vec<Option<Arc<Vec<u8>>>>, StoreError> {
+        let mut found = Vec::with_capacity(messages.len());
+        for message in messages {
+            found.push(match self.read(*message).await {
+                Ok(bytes) => Some(bytes),
+                Err(StoreError::NotFound { .. }) => None,
+                Err(error) => return Err(error),
+            });
+        }
+        Ok(found)
+    }
+
+    /// At least the header block of several messages, empty line included, like [`Self::read_many`]. A backend that keeps header
+    /// blocks apart overrides it.
+    async fn read_headers(&self, messages: &[MessageKey]) -> Result<Vec<Option<Arc<Vec<u8>>>>, StoreError> {
+        self.read_many(messages).await
+    }
+
+    /// What changed in a folder after modification sequence `after`. Everything up to `highest_modseq` is in it; something later
+    /// may be. A backend overrides it to make one round trip.
+    async fn changes(&self, folder: FolderKey, after: u64) -> Result<FolderChanges, StoreError> {
+        // The mark is taken first: what happens meanwhile is told twice rather than never.
+        let highest_modseq = self.status(folder).await?.highest_modseq;
+        if highest_modseq <= after {
+            return Ok(FolderChanges {
+                highest_modseq,
+                ..FolderChanges::default()
+            });
+        }
+        let entries = self.entries(folder, after).await?;
+        let expunged = self.expunged(folder, after).await?;
+        Ok(FolderChanges {
+            highest_modseq,
+            entries,
+            expunged,
+        })
+    }
 
     /// Changes flags of the given UIDs (absent ones are skipped) and returns the entries as they are now.
     async fn store_flags(

@@ -1,0 +1,188 @@
+//! STARTTLS, AUTHENTICATE, LOGIN: the commands of a client that is nobody yet (RFC 3501 §6.2).
+
+use imap_codec::AuthenticateDataCodec;
+use imap_codec::decode::Decoder;
+use imap_codec::imap_types::auth::{AuthMechanism, AuthenticateData};
+use imap_codec::imap_types::command::CommandBody;
+
+use super::{Next, Outcome, Over, Work, over};
+use crate::imap::request::{Answer, Credentials, Password, Refused, Request};
+use crate::imap::session::{Certificate, Core, Login, Security, State};
+
+pub(super) fn start(core: &Core, body: CommandBody<'_>) -> Box<dyn Work> {
+    match (body, core.options.security) {
+        (CommandBody::StartTLS, Security::Clear) => Box::new(Over(Some(Next::StartTls))),
+        (CommandBody::StartTLS, Security::Tls(_)) => over(Outcome::bad("TLS is on already")),
+        (CommandBody::Authenticate { .. } | CommandBody::Login { .. }, Security::Clear) => {
+            over(Outcome::no("PRIVACYREQUIRED", "STARTTLS first"))
+        }
+        (CommandBody::Login { username, password }, Security::Tls(_)) => {
+            login(username.as_ref(), password.declassify().as_ref())
+        }
+        (CommandBody::Authenticate { mechanism, initial_response }, Security::Tls(certificate)) => {
+            let Some(mechanism) = Mechanism::of(&mechanism, certificate) else {
+                return over(Outcome::no("CANNOT", "mechanism not offered"));
+            };
+            let response = initial_response.map(|r| r.declassify().to_vec());
+            Box::new(Authenticate { mechanism, response, stage: Stage::Response })
+        }
+        _ => over(Outcome::bad("log in first, or unknown command")),
+    }
+}
+
+fn login(user: &[u8], password: &[u8]) -> Box<dyn Work> {
+    let (Ok(user), Ok(password)) = (std::str::from_utf8(user), std::str::from_utf8(password)) else {
+        return over(Outcome::refused(Refused::Credentials));
+    };
+    Box::new(Authenticate {
+        mechanism: Mechanism::Plain,
+        response: None,
+        stage: Stage::Prove(Credentials::Password {
+            authorize: String::new(),
+            user: user.to_owned(),
+            password: Password::new(password.to_owned()),
+        }),
+    })
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mechanism {
+    Plain,
+    External,
+}
+
+impl Mechanism {
+    fn of(mechanism: &AuthMechanism<'_>, certificate: Certificate) -> Option<Self> {
+        match (mechanism, certificate) {
+            (AuthMechanism::Plain, _) => Some(Self::Plain),
+            (other, Certificate::Shown) if other.as_ref().eq_ignore_ascii_case("EXTERNAL") => Some(Self::External),
+            _ => None,
+        }
+    }
+
+    /// The credentials in a SASL response.
+    fn credentials(self, response: &[u8]) -> Option<Credentials> {
+        let text = std::str::from_utf8(response).ok()?;
+        match self {
+            // RFC 4616 §2: [authzid] NUL authcid NUL passwd
+            Self::Plain => {
+                let mut fields = text.split('\0');
+                let (authorize, user, password) = (fields.next()?, fields.next()?, fields.next()?);
+                (fields.next().is_none() && !user.is_empty()).then(|| Credentials::Password {
+                    authorize: authorize.to_owned(),
+                    user: user.to_owned(),
+                    password: Password::new(password.to_owned()),
+                })
+            }
+            Self::External => (!text.contains('\0')).then(|| Credentials::Certificate {
+                authorize: text.to_owned(),
+            }),
+        }
+    }
+}
+
+struct Authenticate {
+    mechanism: Mechanism,
+    response: Option<Vec<u8>>,
+    stage: Stage,
+}
+
+enum Stage {
+    /// The response is due.
+    Response,
+    /// Credentials are known and must be proved.
+    Prove(Credentials),
+    /// They are being proved; the box the client wants.
+    Proving(Wanted),
+    /// The box is being opened.
+    Opening(String),
+    /// Over.
+    Over,
+}
+
+/// Which box the client wants.
+enum Wanted {
+    /// This one and no other.
+    Named(String),
+    /// The one of that user name, else the login's own.
+    OfUser(String),
+    /// The only one.
+    Only,
+}
+
+impl Wanted {
+    fn of(credentials: &Credentials) -> Self {
+        match credentials {
+            Credentials::Password { authorize, .. } | Credentials::Certificate { authorize } if !authorize.is_empty() => {
+                Self::Named(authorize.clone())
+            }
+            Credentials::Password { user, .. } => Self::OfUser(user.clone()),
+            Credentials::Certificate { .. } => Self::Only,
+        }
+    }
+
+    fn choose(&self, boxes: &[String]) -> Option<String> {
+        let named = |name: &str| boxes.iter().find(|b| b.eq_ignore_ascii_case(name)).cloned();
+        match self {
+            Self::Named(name) => named(name),
+            Self::OfUser(name) => named(name).or_else(|| boxes.first().cloned()),
+            Self::Only => (boxes.len() == 1).then(|| boxes.first().cloned()).flatten(),
+        }
+    }
+}
+
+impl Work for Authenticate {
+    fn go(&mut self, core: &mut Core, answer: Option<Answer>) -> Next {
+        match (std::mem::replace(&mut self.stage, Stage::Over), answer) {
+            (Stage::Response, None) => match self.response.take() {
+                Some(response) => self.respond(&response),
+                None => {
+                    self.stage = Stage::Response;
+                    core.out.extend_from_slice(b"+ \r\n");
+                    Next::ReadLine
+                }
+            },
+            (Stage::Prove(credentials), None) => {
+                self.stage = Stage::Proving(Wanted::of(&credentials));
+                Next::Ask(Request::Authenticate(credentials))
+            }
+            (Stage::Proving(wanted), Some(Answer::Boxes(boxes))) => match wanted.choose(&boxes) {
+                Some(address) => {
+                    self.stage = Stage::Opening(address.clone());
+                    Next::Ask(Request::Open { address })
+                }
+                None => Next::Done(Outcome::refused(Refused::NotYourBox)),
+            },
+            (Stage::Opening(address), Some(Answer::Done)) => {
+                core.state = State::Authenticated(Login { address });
+                Next::Done(Outcome::ok_with(core.capability_code(), "logged in"))
+            }
+            (_, Some(other)) => Next::Done(Outcome::unexpected(other)),
+            (_, None) => Next::Done(Outcome::refused(Refused::Defect)),
+        }
+    }
+
+    fn line(&mut self, _core: &mut Core, line: &[u8]) -> Next {
+        // An empty response is an empty line, which the codec does not take.
+        if line == b"\r\n" {
+            return self.respond(b"");
+        }
+        match AuthenticateDataCodec::default().decode(line) {
+            Ok((b"", AuthenticateData::Continue(data))) => self.respond(data.declassify()),
+            Ok((b"", AuthenticateData::Cancel)) => Next::Done(Outcome::bad("cancelled")),
+            _ => Next::Done(Outcome::bad("not base64")),
+        }
+    }
+}
+
+impl Authenticate {
+    fn respond(&mut self, response: &[u8]) -> Next {
+        match self.mechanism.credentials(response) {
+            Some(credentials) => {
+                self.stage = Stage::Prove(credentials);
+                Next::Continue
+            }
+            None => Next::Done(Outcome::bad("not a response of that mechanism")),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Header fields of a message or part, as ranges of its bytes.
+
+/// One header field.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Field<'a> {
+    /// Name, as written.
+    pub(crate) name: &'a [u8],
+    /// What follows the colon, folding and final line end included.
+    pub(crate) value: &'a [u8],
+    /// The whole field, final line end included.
+    pub(crate) raw: &'a [u8],
+}
+
+/// Length of the header block that `bytes` start with, empty line included; all of them when there is no empty line.
+pub(crate) fn block_length(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while at < bytes.len() {
+        let end = line_end(bytes, at);
+        if is_empty_line(&bytes[at..end]) {
+            return end;
+        }
+        at = end;
+    }
+    at
+}
+
+/// The fields of a header block, in order. Lines that are no field (no colon, a leading continuation) are skipped.
+pub(crate) fn fields(block: &[u8]) -> impl Iterator<Item = Field<'_>> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        while at < block.len() {
+            let start = at;
+            let mut end = line_end(block, at);
+            if is_empty_line(&block[start..end]) {
+                return None;
+            }
+            while block.get(end).is_some_and(|b| matches!(b, b' ' | b'\t')) {
+                let next = line_end(block, end);
+                if is_empty_line(&block[end..next]) {
+                    break;
+                }
+                end = next;
+            }
+            at = end;
+            let raw = &block[start..end];
+            if let Some(colon) = raw.iter().position(|&b| b == b':') {
+                let name = raw[..colon].trim_ascii_end();
+                if !name.is_empty() && name.iter().all(u8::is_ascii_graphic) {
+                    return Some(Field {
+                        name,
+                        value: &raw[colon + 1..],
+                        raw,
+                    });
+                }
+            }
+        }
+        None
+    })
+}
+
+/// The value of the first field of that name, unfolded and trimmed; 8-bit bytes stay.
+pub(crate) fn value_of(block: &[u8], name: &str) -> Option<Vec<u8>> {
+    fields(block)
+        .find(|f| f.name.eq_ignore_ascii_case(name.as_bytes()))
+        .map(|f| unfold(f.value))
+}
+
+/// A value on one line (RFC 5322 §2.2.3), trimmed. NUL, which no IMAP string may hold, becomes `?`.
+pub(crate) fn unfold(value: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(value.len());
+    for &byte in value.trim_ascii() {
+        match byte {
+            b'\r' | b'\n' => {}
+            0 => out.push(b'?'),
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+/// Where the line that starts at `at` ends, line feed included.
+pub(crate) fn line_end(bytes: &[u8], at: usize) -> usize {
+    bytes[at..]
+        .iter()
+        .position(|&b| b == b'\n')
+        .map_or(bytes.len(), |feed| at + feed + 1)
+}
+
+fn is_empty_line(line: &[u8]) -> bool {
+    matches!(line, b"\r\n" | b"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_ends_with_its_empty_line() {
+        assert_eq!(block_length(b"A: b\r\n\r\nbody"), 8);
+        assert_eq!(block_length(b"A: b\n\nbody"), 6);
+        assert_eq!(block_length(b"\r\nbody"), 2);
+        assert_eq!(block_length(b"A: b"), 4);
+        assert_eq!(block_length(b""), 0);
+    }
+
+    #[test]
+    fn fields_are_unfolded_and_garbage_is_skipped() {
+        let block = b"From nobody Mon\r\nSubject: one\r\n two\r\n\tthree \r\nno field\r\nsubject: later\r\n\r\n";
+        assert_eq!(value_of(block, "SUBJECT").unwrap(), b"one two\tthree");
+        assert_eq!(fields(block).count(), 2);
+        assert_eq!(value_of(b"X: a\0b\r\n", "x").unwrap(), b"a?b");
+        assert_eq!(value_of(block, "To"), None);
+    }
+}

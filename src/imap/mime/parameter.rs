@@ -1,0 +1,213 @@
+//! Content-Type and Content-Disposition: a value and parameters, continuations of RFC 2231 §3 joined.
+
+/// A structured value with its parameters in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Parameterized {
+    /// What stands before the first `;`, trimmed.
+    pub(crate) value: Vec<u8>,
+    /// Names as written, values unquoted. An extended value keeps the `*` of its name and its percent coding.
+    pub(crate) parameters: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Parameterized {
+    /// The value of a parameter, by name without case.
+    pub(crate) fn parameter(&self, name: &str) -> Option<&[u8]> {
+        self.parameters
+            .iter()
+            .find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value.as_slice())
+    }
+}
+
+/// Parses an unfolded field value leniently.
+pub(crate) fn parse(text: &[u8]) -> Parameterized {
+    let mut rest = text;
+    let value = strip_comments(take_until_semicolon(&mut rest));
+    let mut raw = Vec::new();
+    while !rest.is_empty() && raw.len() < PARAMETERS_MAX {
+        let piece = take_until_semicolon(&mut rest).trim_ascii();
+        let Some(equals) = piece.iter().position(|&b| b == b'=') else {
+            continue;
+        };
+        let name = piece[..equals].trim_ascii();
+        if !name.is_empty() {
+            raw.push((name.to_vec(), unquote(piece[equals + 1..].trim_ascii())));
+        }
+    }
+    Parameterized {
+        value,
+        parameters: join_continuations(raw),
+    }
+}
+
+/// Takes up to the next `;` outside quotes and comments, and drops the `;`.
+fn take_until_semicolon<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
+    let (mut quoted, mut escaped, mut depth) = (false, false, 0_u32);
+    let mut end = rest.len();
+    for (at, &byte) in rest.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted || depth > 0 => escaped = true,
+            b'"' if depth == 0 => quoted = !quoted,
+            b'(' if !quoted => depth += 1,
+            b')' if !quoted => depth = depth.saturating_sub(1),
+            b';' if !quoted && depth == 0 => {
+                end = at;
+                break;
+            }
+            _ => {}
+        }
+    }
+    let piece = &rest[..end];
+    *rest = rest.get(end + 1..).unwrap_or(&[]);
+    piece
+}
+
+fn strip_comments(text: &[u8]) -> Vec<u8> {
+    let mut depth = 0_u32;
+    let kept: Vec<u8> = text
+        .iter()
+        .copied()
+        .filter(|&byte| {
+            let inside = depth > 0 || byte == b'(';
+            match byte {
+                b'(' => depth += 1,
+                b')' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            !inside
+        })
+        .collect();
+    kept.trim_ascii().to_vec()
+}
+
+fn unquote(value: &[u8]) -> Vec<u8> {
+    let Some(inside) = value.strip_prefix(b"\"") else {
+        return strip_comments(value);
+    };
+    let mut text = Vec::with_capacity(inside.len());
+    let mut bytes = inside.iter();
+    while let Some(&byte) = bytes.next() {
+        match byte {
+            b'"' => break,
+            b'\\' => text.extend(bytes.next()),
+            other => text.push(other),
+        }
+    }
+    text
+}
+
+/// RFC 2231 §6: continuations are joined by the server; charset and percent coding are left to the client.
+fn join_continuations(raw: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut joined: Vec<(Vec<u8>, Vec<u8>)> = Vec::with_capacity(raw.len());
+    let mut sections: Vec<Section> = Vec::new();
+    for (name, value) in raw {
+        match Section::of(&name, &value) {
+            Some(section) => sections.push(section),
+            None => joined.push((name, value)),
+        }
+    }
+    while let Some(first) = sections.first() {
+        let base = first.base.to_ascii_lowercase();
+        let (mut same, others): (Vec<_>, Vec<_>) = sections
+            .into_iter()
+            .partition(|s| s.base.eq_ignore_ascii_case(&base));
+        sections = others;
+        same.sort_by_key(|s| s.number);
+        joined.push(Section::join(same));
+    }
+    joined
+}
+
+/// One `name*N` or `name*N*` parameter.
+struct Section {
+    base: Vec<u8>,
+    number: u32,
+    extended: bool,
+    value: Vec<u8>,
+}
+
+impl Section {
+    fn of(name: &[u8], value: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(name).ok()?;
+        let (base, tail) = text.split_once('*')?;
+        let (number, extended) = match tail.strip_suffix('*') {
+            Some(number) => (number, true),
+            None => (tail, false),
+        };
+        Some(Self {
+            base: base.into(),
+            number: number.parse().ok()?,
+            extended,
+            value: value.to_vec(),
+        })
+    }
+
+    fn join(sections: Vec<Self>) -> (Vec<u8>, Vec<u8>) {
+        let extended = sections.iter().any(|s| s.extended);
+        let mut name = sections.first().map(|s| s.base.clone()).unwrap_or_default();
+        if extended {
+            name.push(b'*');
+        }
+        let mut value = Vec::new();
+        for (index, section) in sections.iter().enumerate() {
+            if !extended || section.extended {
+                value.extend_from_slice(&section.value);
+            } else {
+                if index == 0 {
+                    value.extend_from_slice(b"us-ascii''");
+                }
+                section.value.iter().for_each(|&b| percent(b, &mut value));
+            }
+        }
+        (name, value)
+    }
+}
+
+fn percent(byte: u8, out: &mut Vec<u8>) {
+    if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+        out.push(byte);
+    } else {
+        out.push(b'%');
+        out.push(HEX[usize::from(byte >> 4)]);
+        out.push(HEX[usize::from(byte & 15)]);
+    }
+}
+
+const HEX: &[u8; 16] = b"0123456789ABCDEF";
+
+/// More parameters than this are left out.
+const PARAMETERS_MAX: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str) -> String {
+        let parsed = parse(text.as_bytes());
+        let mut out = String::from_utf8_lossy(&parsed.value).into_owned();
+        for (name, value) in &parsed.parameters {
+            out += &format!("|{}={}", String::from_utf8_lossy(name), String::from_utf8_lossy(value));
+        }
+        out
+    }
+
+    #[test]
+    fn usual_and_broken_parameters() {
+        assert_eq!(shown("text/plain; charset=utf-8"), "text/plain|charset=utf-8");
+        assert_eq!(shown("text/plain (a; b); charset=\"a;\\\"b\" (c)"), "text/plain|charset=a;\"b");
+        assert_eq!(shown("a/b; name=my file.pdf; x"), "a/b|name=my file.pdf");
+        assert_eq!(shown("a/b; name=\"open; c=d"), "a/b|name=open; c=d");
+        assert_eq!(shown("; =x;;"), "");
+    }
+
+    #[test]
+    fn continuations_are_joined_in_the_order_of_their_numbers() {
+        assert_eq!(shown("a/b; filename*1=\"lo.pdf\"; filename*0=hel; x=y"), "a/b|x=y|filename=hello.pdf");
+        assert_eq!(
+            shown("a; filename*0*=utf-8''%C3%A9t; filename*1*=%C3%A9; filename*2=\" 1.pdf\""),
+            "a|filename*=utf-8''%C3%A9t%C3%A9%201.pdf"
+        );
+        assert_eq!(shown("a; filename*=utf-8'fr'%C3%A9"), "a|filename*=utf-8'fr'%C3%A9");
+    }
+}

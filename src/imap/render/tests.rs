@@ -1,0 +1,151 @@
+use imap_codec::ResponseCodec;
+use imap_codec::decode::Decoder;
+use proptest::prelude::*;
+
+use super::*;
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The response must be one that a client's grammar accepts.
+fn parses(summary: &Summary) -> bool {
+    let mut response = b"* 1 FETCH (ENVELOPE ".to_vec();
+    response.extend_from_slice(&summary.envelope);
+    response.extend_from_slice(b" BODY ");
+    response.extend_from_slice(&summary.body);
+    response.extend_from_slice(b" BODYSTRUCTURE ");
+    response.extend_from_slice(&summary.body_structure);
+    response.extend_from_slice(b")\r\n");
+    ResponseCodec::default().decode(&response).is_ok_and(|(rest, _)| rest.is_empty())
+}
+
+#[test]
+fn envelope_of_a_usual_message() {
+    let summary = summarise(
+        b"Date: Sat, 21 Nov 2026 10:00:00 +0100\r\nSubject: =?utf-8?q?R=C3=A9sultat?=\r\n de biologie\r\n\
+          From: \"DUI Lilas\" <dui@ehpad-lilas.mssante.fr>\r\nTo: a@chu.mssante.fr, B <b@chu.mssante.fr>\r\n\
+          Message-ID: <1@x>\r\n\r\nBonjour\r\n",
+    );
+    assert_eq!(
+        text(&summary.envelope),
+        "(\"Sat, 21 Nov 2026 10:00:00 +0100\" \"=?utf-8?q?R=C3=A9sultat?= de biologie\" \
+         ((\"DUI Lilas\" NIL \"dui\" \"ehpad-lilas.mssante.fr\")) ((\"DUI Lilas\" NIL \"dui\" \"ehpad-lilas.mssante.fr\")) \
+         ((\"DUI Lilas\" NIL \"dui\" \"ehpad-lilas.mssante.fr\")) \
+         ((NIL NIL \"a\" \"chu.mssante.fr\")(\"B\" NIL \"b\" \"chu.mssante.fr\")) NIL NIL NIL \"<1@x>\")"
+    );
+    assert_eq!(text(&summary.body), "(\"TEXT\" \"PLAIN\" (\"CHARSET\" \"us-ascii\") NIL NIL \"7BIT\" 9 1)");
+    assert_eq!(
+        text(&summary.body_structure),
+        "(\"TEXT\" \"PLAIN\" (\"CHARSET\" \"us-ascii\") NIL NIL \"7BIT\" 9 1 NIL NIL NIL NIL)"
+    );
+    assert!(parses(&summary));
+}
+
+#[test]
+fn hostile_messages_have_an_envelope_that_parses() {
+    for (message, expected) in [
+        ("", "(NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL)"),
+        ("Subject:\r\n\r\n", "(NIL \"\" NIL NIL NIL NIL NIL NIL NIL NIL)"),
+        ("Subject: été\r\n\r\n", "(NIL {5}\r\nété NIL NIL NIL NIL NIL NIL NIL NIL)"),
+        ("Subject: a\"b\\c\r\n\r\n", "(NIL \"a\\\"b\\\\c\" NIL NIL NIL NIL NIL NIL NIL NIL)"),
+        ("Subject: a\0b\r\n\r\n", "(NIL \"a?b\" NIL NIL NIL NIL NIL NIL NIL NIL)"),
+        (
+            "To: undisclosed-recipients:;\r\n\r\n",
+            "(NIL NIL NIL NIL NIL ((NIL NIL \"undisclosed-recipients\" NIL)(NIL NIL NIL NIL)) NIL NIL NIL NIL)",
+        ),
+        (
+            "From: root\r\nSender: \r\n\r\n",
+            "(NIL NIL ((NIL NIL \"root\" \"\")) ((NIL NIL \"root\" \"\")) ((NIL NIL \"root\" \"\")) NIL NIL NIL NIL NIL)",
+        ),
+    ] {
+        let summary = summarise(message.as_bytes());
+        assert_eq!(text(&summary.envelope), expected, "{message:?}");
+        assert!(parses(&summary), "{message:?}");
+    }
+}
+
+#[test]
+fn structures_that_broke_real_clients() {
+    for (message, expected) in [
+        // A multipart without any part: one empty text part, as BODYSTRUCTURE cannot say "none".
+        (
+            "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b--\r\n",
+            "((\"TEXT\" \"PLAIN\" (\"CHARSET\" \"us-ascii\") NIL NIL \"7BIT\" 0 0 NIL NIL NIL NIL) \"MIXED\" (\"boundary\" \"b\") NIL NIL NIL)",
+        ),
+        // No boundary parameter.
+        (
+            "Content-Type: multipart/mixed\r\n\r\ntext\r\n",
+            "((\"TEXT\" \"PLAIN\" (\"CHARSET\" \"us-ascii\") NIL NIL \"7BIT\" 0 0 NIL NIL NIL NIL) \"MIXED\" NIL NIL NIL NIL)",
+        ),
+        // No close delimiter; the line end before a delimiter is not the part's.
+        (
+            "Content-Type: multipart/alternative; boundary=\"b\"\r\n\r\n--b\r\n\r\none\r\n--b\r\nContent-Type: text/html\r\n\r\ntwo\r\n",
+            "((\"TEXT\" \"PLAIN\" (\"CHARSET\" \"us-ascii\") NIL NIL \"7BIT\" 3 1 NIL NIL NIL NIL)\
+             (\"TEXT\" \"HTML\" NIL NIL NIL \"7BIT\" 5 1 NIL NIL NIL NIL) \"ALTERNATIVE\" (\"boundary\" \"b\") NIL NIL NIL)",
+        ),
+        // Types that are no types.
+        (
+            "Content-Type: text\r\nContent-Transfer-Encoding: Quoted-Printable (yes)\r\n\r\nx",
+            "(\"TEXT\" \"PLAIN\" (\"CHARSET\" \"us-ascii\") NIL NIL \"QUOTED-PRINTABLE\" 1 1 NIL NIL NIL NIL)",
+        ),
+        // An attachment with an RFC 2231 name in pieces, an 8-bit name, a language list.
+        (
+            "Content-Type: application/pdf;\r\n name=\"r\u{e9}.pdf\"\r\nContent-Disposition: attachment;\r\n filename*0*=utf-8''r%C3;\r\n filename*1*=%A9.pdf\r\n\
+             Content-Language: fr, en\r\nContent-ID: <1@x>\r\nContent-Location: http://x/\r\n\r\nJVBERi0=\r\n",
+            "(\"APPLICATION\" \"PDF\" (\"name\" {7}\r\nr\u{e9}.pdf) \"<1@x>\" NIL \"7BIT\" 10 NIL \
+             (\"attachment\" (\"filename*\" \"utf-8''r%C3%A9.pdf\")) (\"fr\" \"en\") \"http://x/\")",
+        ),
+    ] {
+        let summary = summarise(message.as_bytes());
+        assert_eq!(text(&summary.body_structure), expected, "{message:?}");
+        assert!(parses(&summary), "{message:?}");
+    }
+}
+
+#[test]
+fn a_delivery_report_shows_the_message_inside() {
+    let report = b"From: <>\r\nContent-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n\
+        --b\r\n\r\nUndelivered\r\n--b\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; x\r\n\r\n\
+        --b\r\nContent-Type: message/rfc822\r\n\r\nSubject: inside\r\nFrom: a@b.fr\r\n\r\nline\r\nline\r\n--b--\r\n";
+    let summary = summarise(report);
+    assert_eq!(
+        text(&summary.body),
+        "((\"TEXT\" \"PLAIN\" (\"CHARSET\" \"us-ascii\") NIL NIL \"7BIT\" 11 1)\
+         (\"MESSAGE\" \"DELIVERY-STATUS\" NIL NIL NIL \"7BIT\" 23)\
+         (\"MESSAGE\" \"RFC822\" NIL NIL NIL \"7BIT\" 45 (NIL \"inside\" ((NIL NIL \"a\" \"b.fr\")) ((NIL NIL \"a\" \"b.fr\")) \
+         ((NIL NIL \"a\" \"b.fr\")) NIL NIL NIL NIL NIL) (\"TEXT\" \"PLAIN\" (\"CHARSET\" \"us-ascii\") NIL NIL \"7BIT\" 10 2) 5) \"REPORT\")"
+    );
+    assert!(parses(&summary));
+}
+
+#[test]
+fn a_digest_holds_messages_by_default() {
+    let digest = b"Content-Type: multipart/digest; boundary=b\r\n\r\n--b\r\n\r\nSubject: one\r\n\r\nx\r\n--b--\r\n";
+    assert!(text(&summarise(digest).body).starts_with("((\"MESSAGE\" \"RFC822\" NIL NIL NIL \"7BIT\" 17 (NIL \"one\" "));
+}
+
+proptest! {
+    #[test]
+    fn any_message_has_a_summary_that_a_client_can_parse(
+        pieces in proptest::collection::vec(
+            prop_oneof![
+                Just("Content-Type: multipart/mixed; boundary=b\r\n".to_string()),
+                Just("Content-Type: message/rfc822\r\n".to_string()),
+                Just("Content-Disposition: attachment; filename*0=\"x\"; filename*1*=%\r\n".to_string()),
+                Just("From: A (b) \"c\" <d@e>, f: g;\r\n".to_string()),
+                Just("\r\n--b\r\n".to_string()),
+                Just("\r\n--b--\r\n".to_string()),
+                Just("\r\n".to_string()),
+                Just("Content-Language: fr,,en\r\n".to_string()),
+                "[ -~\\x00é]{0,12}",
+                "Subject: [ -~é]{0,20}\r\n",
+                "To: [ -~é]{0,20}\r\n",
+            ],
+            0..30,
+        )
+    ) {
+        let message = pieces.concat();
+        prop_assert!(parses(&summarise(message.as_bytes())));
+    }
+}

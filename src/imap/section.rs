@@ -1,0 +1,267 @@
+//! `BODY[section]<partial>`: which bytes of a message a client asked for (RFC 3501 §6.4.5).
+
+use std::borrow::Cow;
+
+use imap_codec::imap_types::core::AString;
+use imap_codec::imap_types::fetch;
+
+use super::mime::header;
+use super::mime::part::{Kind, Part};
+use super::wire;
+
+/// A section of a message, checked and kept apart from the codec's borrowed types.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Section {
+    /// Part numbers; empty: the message.
+    number: Vec<u32>,
+    text: Text,
+    /// First byte and length.
+    partial: Option<(u32, u32)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Text {
+    Whole,
+    Header,
+    HeaderFields(Vec<Vec<u8>>),
+    HeaderFieldsNot(Vec<Vec<u8>>),
+    Text,
+    Mime,
+}
+
+impl Section {
+    /// The whole message.
+    pub(crate) const WHOLE: Self = Self::plain(Text::Whole);
+    /// Its header block.
+    pub(crate) const HEADER: Self = Self::plain(Text::Header);
+    /// Its body.
+    pub(crate) const TEXT: Self = Self::plain(Text::Text);
+
+    const fn plain(text: Text) -> Self {
+        Self {
+            number: Vec::new(),
+            text,
+            partial: None,
+        }
+    }
+
+    /// From the codec's form.
+    pub(crate) fn new(section: Option<&fetch::Section<'_>>, partial: Option<(u32, u32)>) -> Self {
+        use fetch::Section as S;
+        let (part, text) = match section {
+            None => (None, Text::Whole),
+            Some(S::Part(part)) => (Some(part), Text::Whole),
+            Some(S::Header(part)) => (part.as_ref(), Text::Header),
+            Some(S::HeaderFields(part, names)) => (part.as_ref(), Text::HeaderFields(owned(names.as_ref()))),
+            Some(S::HeaderFieldsNot(part, names)) => (part.as_ref(), Text::HeaderFieldsNot(owned(names.as_ref()))),
+            Some(S::Text(part)) => (part.as_ref(), Text::Text),
+            Some(S::Mime(part)) => (Some(part), Text::Mime),
+        };
+        let number = part.map(|p| p.0.as_ref().iter().map(|n| n.get()).collect());
+        Self {
+            number: number.unwrap_or_default(),
+            text,
+            partial,
+        }
+    }
+
+    /// Whether the header block of the message is enough to answer.
+    pub(crate) fn needs_only_header(&self) -> bool {
+        self.number.is_empty() && matches!(self.text, Text::Header | Text::HeaderFields(_) | Text::HeaderFieldsNot(_))
+    }
+
+    /// Whether the tree of parts is needed.
+    pub(crate) fn needs_structure(&self) -> bool {
+        !self.number.is_empty()
+    }
+
+    /// Writes `BODY[…]<origin>` as the response names it.
+    pub(crate) fn label(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"BODY[");
+        for (index, number) in self.number.iter().enumerate() {
+            if index > 0 {
+                out.push(b'.');
+            }
+            wire::number(out, u64::from(*number));
+        }
+        if !self.number.is_empty() && self.text != Text::Whole {
+            out.push(b'.');
+        }
+        match &self.text {
+            Text::Whole => {}
+            Text::Header => out.extend_from_slice(b"HEADER"),
+            Text::HeaderFields(names) => field_list(out, b"HEADER.FIELDS", names),
+            Text::HeaderFieldsNot(names) => field_list(out, b"HEADER.FIELDS.NOT", names),
+            Text::Text => out.extend_from_slice(b"TEXT"),
+            Text::Mime => out.extend_from_slice(b"MIME"),
+        }
+        out.push(b']');
+        if let Some((origin, _)) = self.partial {
+            out.push(b'<');
+            wire::number(out, u64::from(origin));
+            out.push(b'>');
+        }
+    }
+
+    /// Writes the bytes as a literal, or `NIL` when the message has no such section.
+    /// `structure` is needed when [`Self::needs_structure`] says so.
+    pub(crate) fn write(&self, out: &mut Vec<u8>, message: &[u8], structure: Option<&Part>) {
+        match self.extract(message, structure) {
+            None => out.extend_from_slice(b"NIL"),
+            Some(bytes) => {
+                let cut = match self.partial {
+                    None => &bytes[..],
+                    Some((origin, length)) => {
+                        let start = usize::try_from(origin).unwrap_or(usize::MAX).min(bytes.len());
+                        let length = usize::try_from(length).unwrap_or(usize::MAX);
+                        &bytes[start..start.saturating_add(length).min(bytes.len())]
+                    }
+                };
+                wire::literal(out, cut);
+            }
+        }
+    }
+
+    fn extract<'m>(&self, message: &'m [u8], structure: Option<&Part>) -> Option<Cow<'m, [u8]>> {
+        if self.number.is_empty() {
+            if self.text == Text::Whole {
+                return Some(Cow::Borrowed(message));
+            }
+            let (block, body) = message.split_at(header::block_length(message));
+            return self.of_message(block, body);
+        }
+        let part = structure?.find(&self.number)?;
+        match (&self.text, &part.kind) {
+            (Text::Whole, _) => Some(Cow::Borrowed(&message[part.body.clone()])),
+            (Text::Mime, _) => Some(Cow::Borrowed(&message[part.header.clone()])),
+            (_, Kind::Message(inner)) => {
+                self.of_message(&message[inner.header.clone()], &message[inner.body.clone()])
+            }
+            _ => None,
+        }
+    }
+
+    fn of_message<'m>(&self, block: &'m [u8], body: &'m [u8]) -> Option<Cow<'m, [u8]>> {
+        match &self.text {
+            Text::Header => Some(Cow::Borrowed(block)),
+            Text::Text => Some(Cow::Borrowed(body)),
+            Text::HeaderFields(names) => Some(Cow::Owned(subset(block, |name| has(names, name)))),
+            Text::HeaderFieldsNot(names) => Some(Cow::Owned(subset(block, |name| !has(names, name)))),
+            Text::Whole | Text::Mime => None,
+        }
+    }
+}
+
+fn subset(block: &[u8], wanted: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+    let mut out = Vec::new();
+    for field in header::fields(block).filter(|f| wanted(f.name)) {
+        out.extend_from_slice(field.raw);
+        if !field.raw.ends_with(b"\n") {
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+    // RFC 3501 §6.4.5: "In all cases, the delimiting blank line between the header and the body is always included."
+    out.extend_from_slice(b"\r\n");
+    out
+}
+
+fn has(names: &[Vec<u8>], name: &[u8]) -> bool {
+    names.iter().any(|n| n.eq_ignore_ascii_case(name))
+}
+
+fn owned(names: &[AString<'_>]) -> Vec<Vec<u8>> {
+    names.iter().map(|n| n.as_ref().to_vec()).collect()
+}
+
+fn field_list(out: &mut Vec<u8>, what: &[u8], names: &[Vec<u8>]) {
+    out.extend_from_slice(what);
+    out.extend_from_slice(b" (");
+    for (index, name) in names.iter().enumerate() {
+        if index > 0 {
+            out.push(b' ');
+        }
+        wire::astring(out, name);
+    }
+    out.push(b')');
+}
+
+#[cfg(test)]
+mod tests {
+    use imap_codec::CommandCodec;
+    use imap_codec::decode::Decoder;
+    use imap_codec::imap_types::command::CommandBody;
+    use imap_codec::imap_types::fetch::{MacroOrMessageDataItemNames, MessageDataItemName};
+
+    use super::*;
+
+    fn section(text: &str) -> Section {
+        let line = format!("a FETCH 1 BODY{text}\r\n");
+        let (_, command) = CommandCodec::default().decode(line.as_bytes()).unwrap();
+        let CommandBody::Fetch {
+            macro_or_item_names: MacroOrMessageDataItemNames::MessageDataItemNames(items),
+            ..
+        } = command.body
+        else {
+            panic!("not a fetch");
+        };
+        let [MessageDataItemName::BodyExt { section, partial, .. }] = items.as_slice() else {
+            panic!("not one section");
+        };
+        Section::new(section.as_ref(), partial.map(|(from, length)| (from, length.get())))
+    }
+
+    fn fetched(message: &str, asked: &str) -> String {
+        let section = section(asked);
+        let mut out = Vec::new();
+        section.label(&mut out);
+        out.push(b' ');
+        section.write(&mut out, message.as_bytes(), Some(&Part::of_message(message.as_bytes())));
+        String::from_utf8(out).unwrap()
+    }
+
+    const MESSAGE: &str = "From: a@b\r\nSubject: s\r\n\tfolded\r\nX: 1\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n\
+        --b\r\nContent-Type: text/plain\r\n\r\nhello\r\n--b\r\nContent-Type: message/rfc822\r\nX-Mime: y\r\n\r\n\
+        Subject: in\r\n\r\ninner\r\n--b--\r\n";
+
+    #[test]
+    fn sections_are_exact() {
+        for (asked, expected) in [
+            ("[1]", "BODY[1] {5}\r\nhello"),
+            ("[1.MIME]", "BODY[1.MIME] {28}\r\nContent-Type: text/plain\r\n\r\n"),
+            ("[2]", "BODY[2] {20}\r\nSubject: in\r\n\r\ninner"),
+            ("[2.HEADER]", "BODY[2.HEADER] {15}\r\nSubject: in\r\n\r\n"),
+            ("[2.TEXT]", "BODY[2.TEXT] {5}\r\ninner"),
+            ("[2.1]", "BODY[2.1] {5}\r\ninner"),
+            ("[2.HEADER.FIELDS (subject)]", "BODY[2.HEADER.FIELDS (subject)] {15}\r\nSubject: in\r\n\r\n"),
+            ("[2.MIME]", "BODY[2.MIME] {44}\r\nContent-Type: message/rfc822\r\nX-Mime: y\r\n\r\n"),
+            ("[HEADER.FIELDS (SUBJECT x)]", "BODY[HEADER.FIELDS (SUBJECT x)] {30}\r\nSubject: s\r\n\tfolded\r\nX: 1\r\n\r\n"),
+            ("[HEADER.FIELDS (None)]", "BODY[HEADER.FIELDS (None)] {2}\r\n\r\n"),
+            ("[HEADER.FIELDS.NOT (Subject From Content-Type)]", "BODY[HEADER.FIELDS.NOT (Subject From Content-Type)] {8}\r\nX: 1\r\n\r\n"),
+            ("[3]", "BODY[3] NIL"),
+            ("[1.HEADER]", "BODY[1.HEADER] NIL"),
+            ("[1.TEXT]", "BODY[1.TEXT] NIL"),
+            ("[]<0.6>", "BODY[]<0> {6}\r\nFrom: "),
+            ("[1]<3.10>", "BODY[1]<3> {2}\r\nlo"),
+            ("[1]<5.1>", "BODY[1]<5> {0}\r\n"),
+            ("[1]<900.1>", "BODY[1]<900> {0}\r\n"),
+        ] {
+            assert_eq!(fetched(MESSAGE, asked), expected);
+        }
+        assert_eq!(fetched(MESSAGE, "[]"), format!("BODY[] {{{}}}\r\n{MESSAGE}", MESSAGE.len()));
+    }
+
+    #[test]
+    fn header_and_text_make_the_whole() {
+        let take = |asked: &str| fetched(MESSAGE, asked).split_once("\r\n").unwrap().1.to_owned();
+        assert_eq!(take("[HEADER]") + &take("[TEXT]"), MESSAGE);
+    }
+
+    #[test]
+    fn a_plain_message_has_part_one() {
+        let message = "Subject: x\r\n\r\nbody\r\n";
+        assert_eq!(fetched(message, "[1]"), "BODY[1] {6}\r\nbody\r\n");
+        assert_eq!(fetched(message, "[1.MIME]"), "BODY[1.MIME] {14}\r\nSubject: x\r\n\r\n");
+        assert_eq!(fetched(message, "[1.HEADER]"), "BODY[1.HEADER] NIL");
+        assert_eq!(fetched("Subject: x", "[TEXT]"), "BODY[TEXT] {0}\r\n");
+    }
+}

@@ -1,0 +1,581 @@
+//! The state machine of one connection.
+
+use std::borrow::Cow;
+
+use imap_codec::CommandCodec;
+use imap_codec::decode::Decoder;
+
+use super::command::{self, Next, Outcome, Work};
+use super::frame::{Bounds, Frame, Framer, TooMuch, tag_of};
+use super::request::{Answer, Refused, Request};
+use super::view::{Telling, View};
+use super::wire;
+
+/// What a session is allowed, and how its connection is protected.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Protection of the connection when the session starts.
+    pub security: Security,
+    /// A command with its literals, APPEND's message apart, in bytes.
+    pub command_bytes_max: usize,
+    /// The same before login.
+    pub command_before_login_bytes_max: usize,
+    /// A message for APPEND, in bytes.
+    pub append_bytes_max: usize,
+    /// BAD commands and failed logins before the session is ended.
+    pub errors_max: u32,
+}
+
+impl Options {
+    /// Defaults: 64 KiB commands (8 KiB before login), messages of 35 MiB (25 MiB of attachments after base64), 20 errors.
+    pub fn new(security: Security) -> Self {
+        Self {
+            security,
+            command_bytes_max: 64 * 1024,
+            command_before_login_bytes_max: 8 * 1024,
+            append_bytes_max: 35 * 1024 * 1024,
+            errors_max: 20,
+        }
+    }
+}
+
+/// How the connection is protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Security {
+    /// In clear; STARTTLS is offered and login is not (ECO.1.1.1).
+    Clear,
+    /// TLS.
+    Tls(Certificate),
+}
+
+/// Whether the client showed a certificate that the driver verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Certificate {
+    /// Yes: SASL EXTERNAL is offered.
+    Shown,
+    /// No.
+    None,
+}
+
+/// What the driver must do next.
+#[derive(Debug)]
+pub enum Step {
+    /// Read, then [`Session::feed`].
+    Read,
+    /// The client waits for news (IDLE): read and feed, or call [`Session::changed`], whichever comes first.
+    Idle,
+    /// Write all of it.
+    Write(Vec<u8>),
+    /// Find the answer, then [`Session::answer`].
+    Ask(Request),
+    /// Begin TLS, then [`Session::tls_started`].
+    StartTls,
+    /// Close the connection.
+    Close,
+}
+
+/// Why the driver ends a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Nothing came from the client for too long (RFC 3501 §5.4).
+    Idle,
+    /// The server stops.
+    Shutdown,
+    /// Too many connections of this person or from this place.
+    TooManyConnections,
+    /// The box was suspended or closed.
+    BoxClosed,
+}
+
+/// One IMAP connection. See the module's doc for how it is driven.
+#[derive(Debug)]
+pub struct Session {
+    input: Framer,
+    core: Core,
+    activity: Activity,
+    errors: u32,
+}
+
+/// What commands work on.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) options: Options,
+    pub(crate) state: State,
+    /// What waits to be written.
+    pub(crate) out: Vec<u8>,
+    /// The selected folder may have changed since News was last asked.
+    pub(crate) stale: bool,
+}
+
+/// States of RFC 3501 §3.
+#[derive(Debug)]
+pub(crate) enum State {
+    NotAuthenticated,
+    Authenticated(Login),
+    Selected(Login, View),
+}
+
+/// Who is logged in.
+#[derive(Clone, Debug)]
+pub(crate) struct Login {
+    /// Address of the open box.
+    pub(crate) address: String,
+}
+
+#[derive(Debug)]
+enum Activity {
+    /// Between commands.
+    Ready,
+    /// A SASL response is due.
+    Sasl { tag: String, work: Box<dyn Work> },
+    /// IDLE; DONE or news are due.
+    Idling { tag: String },
+    /// A command goes on.
+    Working { tag: String, work: Box<dyn Work> },
+    /// A question is open.
+    Asked { tag: String, work: Box<dyn Work>, question: Option<Request> },
+    /// News were asked for; then the command, if any, is over.
+    AskedNews { then: AfterNews, question: Option<Request> },
+    /// The tagged OK of STARTTLS is on its way.
+    StartTls,
+    /// Everything is said.
+    Closing,
+}
+
+#[derive(Debug)]
+enum AfterNews {
+    Finish { tag: String, outcome: Outcome },
+    Idle { tag: String },
+}
+
+impl Session {
+    /// A new session; its first step writes the greeting.
+    pub fn new(options: Options) -> Self {
+        let mut core = Core {
+            options,
+            state: State::NotAuthenticated,
+            out: Vec::new(),
+            stale: false,
+        };
+        core.out.extend_from_slice(b"* OK [CAPABILITY ");
+        core.write_capabilities();
+        core.out.extend_from_slice(b"] Vaguemestre ready\r\n");
+        Self {
+            input: Framer::default(),
+            core,
+            activity: Activity::Ready,
+            errors: 0,
+        }
+    }
+
+    /// Address of the open box, once there is one.
+    pub fn open_box(&self) -> Option<&str> {
+        self.core.login().map(|l| l.address.as_str())
+    }
+
+    /// Takes what was read.
+    pub fn feed(&mut self, input: &[u8]) {
+        self.input.feed(input);
+    }
+
+    /// The selected folder may have changed. Cheap and harmless at any time.
+    pub fn changed(&mut self) {
+        self.core.stale = true;
+    }
+
+    /// TLS is up; everything known before is forgotten (RFC 3501 §6.2.1).
+    pub fn tls_started(&mut self, certificate: Certificate) {
+        self.core.options.security = Security::Tls(certificate);
+        self.input.clear();
+        if matches!(self.activity, Activity::StartTls) {
+            self.activity = Activity::Ready;
+        }
+    }
+
+    /// Says BYE and closes.
+    pub fn end(&mut self, why: Ending) {
+        self.bye(match why {
+            Ending::Idle => "idle for too long",
+            Ending::Shutdown => "[UNAVAILABLE] the server stops, come back soon",
+            Ending::TooManyConnections => "[LIMIT] too many connections",
+            Ending::BoxClosed => "[UNAVAILABLE] the box was closed",
+        });
+    }
+
+    /// What to do next.
+    pub fn step(&mut self) -> Step {
+        loop {
+            if self.core.out.len() >= WRITE_BYTES {
+                return self.write();
+            }
+            if let Some(request) = self.question() {
+                return Step::Ask(request);
+            }
+            match std::mem::replace(&mut self.activity, Activity::Closing) {
+                Activity::Working { tag, mut work } => {
+                    let next = work.go(&mut self.core, None);
+                    self.advance(tag, work, next);
+                }
+                Activity::Idling { tag } if self.core.stale => self.ask_news(AfterNews::Idle { tag }),
+                Activity::StartTls if self.core.out.is_empty() => {
+                    self.activity = Activity::StartTls;
+                    return Step::StartTls;
+                }
+                Activity::Closing if self.core.out.is_empty() => return Step::Close,
+                waiting @ (Activity::Ready | Activity::Sasl { .. } | Activity::Idling { .. }) => {
+                    if let Some(step) = self.read(waiting) {
+                        return step;
+                    }
+                }
+                other => {
+                    self.activity = other;
+                    return if self.core.out.is_empty() { Step::Read } else { self.write() };
+                }
+            }
+        }
+    }
+
+    /// The answer to the open question.
+    pub fn answer(&mut self, answer: Answer) {
+        match std::mem::replace(&mut self.activity, Activity::Closing) {
+            Activity::Asked { tag, mut work, .. } => {
+                let next = work.go(&mut self.core, Some(answer));
+                self.advance(tag, work, next);
+            }
+            Activity::AskedNews { then, .. } => self.take_news(then, answer),
+            other => self.activity = other,
+        }
+    }
+
+    fn write(&mut self) -> Step {
+        Step::Write(std::mem::take(&mut self.core.out))
+    }
+
+    fn question(&mut self) -> Option<Request> {
+        match &mut self.activity {
+            Activity::Asked { question, .. } | Activity::AskedNews { question, .. } => question.take(),
+            _ => None,
+        }
+    }
+
+    /// Takes input as the present activity wants it. `None`: something happened, step again.
+    fn read(&mut self, activity: Activity) -> Option<Step> {
+        let idle = matches!(activity, Activity::Idling { .. });
+        let more = match activity {
+            Activity::Sasl { tag, work } => self.read_sasl(tag, work),
+            Activity::Idling { tag } => self.read_done(tag),
+            _ => self.read_command(),
+        };
+        match more {
+            Progress::Made => None,
+            Progress::NeedsInput if !self.core.out.is_empty() => Some(self.write()),
+            Progress::NeedsInput if idle => Some(Step::Idle),
+            Progress::NeedsInput => Some(Step::Read),
+        }
+    }
+
+    fn read_command(&mut self) -> Progress {
+        self.activity = Activity::Ready;
+        let options = &self.core.options;
+        let bounds = match self.core.state {
+            State::NotAuthenticated => Bounds {
+                command_bytes_max: options.command_before_login_bytes_max,
+                append_bytes_max: None,
+            },
+            _ => Bounds {
+                command_bytes_max: options.command_bytes_max,
+                append_bytes_max: Some(options.append_bytes_max),
+            },
+        };
+        match self.input.next(bounds) {
+            Frame::More => return Progress::NeedsInput,
+            Frame::Continue => self.core.out.extend_from_slice(b"+ go ahead\r\n"),
+            Frame::Command(bytes) => self.start(&bytes, None),
+            Frame::Append(bytes, message) => self.start(&bytes, Some(message)),
+            Frame::Refused { tag, why } => self.refuse_frame(tag, why),
+            Frame::Hopeless => self.bye("[TOOBIG] more than this server reads"),
+        }
+        Progress::Made
+    }
+
+    fn refuse_frame(&mut self, tag: Option<String>, why: TooMuch) {
+        let Some(tag) = tag else {
+            self.untagged_bad();
+            return;
+        };
+        self.finish(
+            tag,
+            match why {
+                TooMuch::Command => Outcome::bad("command too long"),
+                TooMuch::Message if matches!(self.core.state, State::NotAuthenticated) => Outcome::bad("log in first"),
+                TooMuch::Message => Outcome::no("TOOBIG", "the message is too large"),
+                TooMuch::Malformed => Outcome::bad("NUL in a message, or more than one message"),
+            },
+        );
+    }
+
+    fn start(&mut self, bytes: &[u8], message: Option<Vec<u8>>) {
+        match CommandCodec::default().decode(bytes) {
+            Ok((b"", decoded)) => {
+                let tag = decoded.tag.inner().to_owned();
+                let mut work = command::start(&self.core, decoded.body, message);
+                let next = work.go(&mut self.core, None);
+                self.advance(tag, work, next);
+            }
+            _ => match tag_of(bytes) {
+                Some(tag) => self.finish(tag, Outcome::bad("unknown command or wrong arguments")),
+                None => self.untagged_bad(),
+            },
+        }
+    }
+
+    fn untagged_bad(&mut self) {
+        self.core.out.extend_from_slice(b"* BAD this is not IMAP\r\n");
+        self.count_error();
+    }
+
+    fn read_sasl(&mut self, tag: String, mut work: Box<dyn Work>) -> Progress {
+        match self.input.line(self.core.options.command_before_login_bytes_max) {
+            Ok(None) => {
+                self.activity = Activity::Sasl { tag, work };
+                Progress::NeedsInput
+            }
+            Ok(Some(line)) => {
+                let next = work.line(&mut self.core, &line);
+                self.advance(tag, work, next);
+                Progress::Made
+            }
+            Err(_) => {
+                self.bye("[TOOBIG] line too long");
+                Progress::Made
+            }
+        }
+    }
+
+    /// RFC 2177: anything but DONE ends IDLE too, with BAD.
+    fn read_done(&mut self, tag: String) -> Progress {
+        match self.input.line(DONE_BYTES_MAX) {
+            Ok(None) => {
+                self.activity = Activity::Idling { tag };
+                return Progress::NeedsInput;
+            }
+            Ok(Some(line)) if line.trim_ascii().eq_ignore_ascii_case(b"DONE") => {
+                self.finish(tag, Outcome::ok("IDLE is over"));
+            }
+            Ok(Some(_)) => self.finish(tag, Outcome::bad("expected DONE")),
+            Err(_) => self.bye("expected DONE"),
+        }
+        Progress::Made
+    }
+
+    /// Does what a command wants next.
+    fn advance(&mut self, tag: String, work: Box<dyn Work>, next: Next) {
+        match next {
+            Next::Ask(request) => {
+                self.activity = Activity::Asked { tag, work, question: Some(request) };
+            }
+            Next::Continue => self.activity = Activity::Working { tag, work },
+            Next::ReadLine => self.activity = Activity::Sasl { tag, work },
+            Next::Idle => self.activity = Activity::Idling { tag },
+            Next::StartTls => {
+                self.write_tagged(&tag, &Outcome::ok("begin TLS now"));
+                self.input.clear();
+                self.activity = Activity::StartTls;
+            }
+            Next::Logout => {
+                self.core.out.extend_from_slice(b"* BYE see you\r\n");
+                self.write_tagged(&tag, &Outcome::ok("logged out"));
+                self.activity = Activity::Closing;
+            }
+            Next::Done(outcome) => self.conclude(tag, outcome),
+        }
+    }
+
+    /// The command is over but for the news it may bring (RFC 3501 §5.2).
+    fn conclude(&mut self, tag: String, outcome: Outcome) {
+        if matches!(self.core.state, State::Selected(..)) && (self.core.stale || outcome.asks_news()) {
+            self.ask_news(AfterNews::Finish { tag, outcome });
+            return;
+        }
+        let Core { state, out, .. } = &mut self.core;
+        if let (State::Selected(_, view), Telling::All) = (state, outcome.telling)
+            && view.has_pending()
+        {
+            view.tell_vanished(out);
+        }
+        self.finish(tag, outcome);
+    }
+
+    fn ask_news(&mut self, then: AfterNews) {
+        let State::Selected(_, view) = &self.core.state else {
+            self.core.stale = false;
+            return self.after_news(then);
+        };
+        let question = Request::News {
+            folder: view.folder,
+            since: view.modseq,
+        };
+        self.core.stale = false;
+        self.activity = Activity::AskedNews {
+            then,
+            question: Some(question),
+        };
+    }
+
+    fn take_news(&mut self, then: AfterNews, answer: Answer) {
+        let telling = match &then {
+            AfterNews::Finish { outcome, .. } => outcome.telling,
+            AfterNews::Idle { .. } => Telling::All,
+        };
+        let Core { state, out, .. } = &mut self.core;
+        match (state, answer) {
+            (State::Selected(_, view), Answer::News(news)) => view.tell(news, telling, out),
+            (_, Answer::Refused(Refused::NoSuchFolder)) => {
+                self.bye("[UNAVAILABLE] the selected folder was deleted");
+                return;
+            }
+            // Whatever failed will be asked again with the next command.
+            _ => self.core.stale = matches!(then, AfterNews::Finish { .. }),
+        }
+        self.after_news(then);
+    }
+
+    fn after_news(&mut self, then: AfterNews) {
+        match then {
+            AfterNews::Finish { tag, outcome } => self.finish(tag, outcome),
+            AfterNews::Idle { tag } => self.activity = Activity::Idling { tag },
+        }
+    }
+
+    fn finish(&mut self, tag: String, outcome: Outcome) {
+        self.write_tagged(&tag, &outcome);
+        self.activity = Activity::Ready;
+        if outcome.is_error() {
+            self.count_error();
+        }
+    }
+
+    fn count_error(&mut self) {
+        self.errors += 1;
+        if self.errors >= self.core.options.errors_max {
+            self.bye("too many errors");
+        }
+    }
+
+    fn write_tagged(&mut self, tag: &str, outcome: &Outcome) {
+        let out = &mut self.core.out;
+        out.extend_from_slice(tag.as_bytes());
+        out.push(b' ');
+        out.extend_from_slice(outcome.status.as_bytes());
+        if let Some(code) = &outcome.code {
+            out.extend_from_slice(b" [");
+            out.extend_from_slice(code);
+            out.push(b']');
+        }
+        out.push(b' ');
+        out.extend_from_slice(outcome.text.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+
+    fn bye(&mut self, text: &str) {
+        self.core.out.extend_from_slice(b"* BYE ");
+        self.core.out.extend_from_slice(text.as_bytes());
+        self.core.out.extend_from_slice(b"\r\n");
+        self.activity = Activity::Closing;
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    Made,
+    NeedsInput,
+}
+
+impl Core {
+    pub(crate) fn login(&self) -> Option<&Login> {
+        match &self.state {
+            State::NotAuthenticated => None,
+            State::Authenticated(login) | State::Selected(login, _) => Some(login),
+        }
+    }
+
+    pub(crate) fn view(&self) -> Option<&View> {
+        match &self.state {
+            State::Selected(_, view) => Some(view),
+            _ => None,
+        }
+    }
+
+    /// The view and the output at once.
+    pub(crate) fn view_and_out(&mut self) -> Option<(&mut View, &mut Vec<u8>)> {
+        match &mut self.state {
+            State::Selected(_, view) => Some((view, &mut self.out)),
+            _ => None,
+        }
+    }
+
+    /// Selects a folder, or leaves it.
+    pub(crate) fn select(&mut self, view: Option<View>) {
+        let state = std::mem::replace(&mut self.state, State::NotAuthenticated);
+        self.stale = false;
+        self.state = match (state, view) {
+            (State::Authenticated(login) | State::Selected(login, _), Some(view)) => State::Selected(login, view),
+            (State::Authenticated(login) | State::Selected(login, _), None) => State::Authenticated(login),
+            (State::NotAuthenticated, _) => State::NotAuthenticated,
+        };
+    }
+
+    /// Marks the view stale if that folder is the selected one.
+    pub(crate) fn touched(&mut self, folder: &str) {
+        if self.view().is_some_and(|v| v.name == folder) {
+            self.stale = true;
+        }
+    }
+
+    /// Writes the capabilities of the present state: nothing that is not complete, nothing that would be refused.
+    pub(crate) fn write_capabilities(&mut self) {
+        let names = match (&self.state, self.options.security) {
+            (State::NotAuthenticated, Security::Clear) => CAPABILITIES_IN_CLEAR,
+            (State::NotAuthenticated, Security::Tls(Certificate::None)) => CAPABILITIES_IN_TLS,
+            (State::NotAuthenticated, Security::Tls(Certificate::Shown)) => CAPABILITIES_WITH_CERTIFICATE,
+            _ => CAPABILITIES,
+        };
+        self.out.extend_from_slice(names.as_bytes());
+    }
+
+    /// The capabilities as a response code.
+    pub(crate) fn capability_code(&mut self) -> Cow<'static, [u8]> {
+        let waiting = std::mem::take(&mut self.out);
+        self.out.extend_from_slice(b"CAPABILITY ");
+        self.write_capabilities();
+        Cow::Owned(std::mem::replace(&mut self.out, waiting))
+    }
+
+    /// Writes a list of numbers, each after a space.
+    pub(crate) fn write_numbers(&mut self, numbers: &[u32]) {
+        for number in numbers {
+            self.out.push(b' ');
+            wire::number(&mut self.out, u64::from(*number));
+        }
+    }
+
+    /// Whether enough waits to be written.
+    pub(crate) fn is_full(&self) -> bool {
+        self.out.len() >= WRITE_BYTES
+    }
+}
+
+const CAPABILITIES_IN_CLEAR: &str = "IMAP4rev1 LITERAL+ SASL-IR ID STARTTLS LOGINDISABLED";
+const CAPABILITIES_IN_TLS: &str = "IMAP4rev1 LITERAL+ SASL-IR ID AUTH=PLAIN";
+const CAPABILITIES_WITH_CERTIFICATE: &str = "IMAP4rev1 LITERAL+ SASL-IR ID AUTH=PLAIN AUTH=EXTERNAL";
+const CAPABILITIES: &str =
+    "IMAP4rev1 LITERAL+ SASL-IR ID NAMESPACE UIDPLUS IDLE MOVE UNSELECT CHILDREN SPECIAL-USE";
+
+/// Output is handed over from this size on.
+const WRITE_BYTES: usize = 64 * 1024;
+
+/// Longest line accepted where DONE is expected.
+const DONE_BYTES_MAX: usize = 1024;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+//! Small pieces of IMAP response syntax, written straight into the output buffer (RFC 3501 §9).
+
+use std::io::Write as _;
+
+use jiff::Timestamp;
+use jiff::tz::Offset;
+
+use super::request::Flags;
+
+/// Writes a decimal number.
+pub(crate) fn number(out: &mut Vec<u8>, value: u64) {
+    // Writing into a vector cannot fail.
+    let _infallible = write!(out, "{value}");
+}
+
+/// Writes a `string`: quoted when it may be, a literal otherwise (8-bit text, line ends, very long).
+pub(crate) fn string(out: &mut Vec<u8>, text: &[u8]) {
+    if text.len() <= QUOTED_BYTES_MAX && text.iter().all(|&b| (0x20..0x7f).contains(&b) || b == b'\t') {
+        quoted(out, text);
+    } else {
+        literal(out, text);
+    }
+}
+
+/// Writes an `nstring`.
+pub(crate) fn nstring(out: &mut Vec<u8>, text: Option<&[u8]>) {
+    match text {
+        Some(text) => string(out, text),
+        None => out.extend_from_slice(b"NIL"),
+    }
+}
+
+/// Writes a quoted string; the caller knows that it holds neither line ends nor 8-bit text.
+pub(crate) fn quoted(out: &mut Vec<u8>, text: &[u8]) {
+    out.push(b'"');
+    for &byte in text {
+        if matches!(byte, b'"' | b'\\') {
+            out.push(b'\\');
+        }
+        out.push(byte);
+    }
+    out.push(b'"');
+}
+
+/// Writes a literal.
+pub(crate) fn literal(out: &mut Vec<u8>, text: &[u8]) {
+    out.reserve(text.len() + 16);
+    out.push(b'{');
+    number(out, text.len() as u64);
+    out.extend_from_slice(b"}\r\n");
+    out.extend_from_slice(text);
+}
+
+/// Writes an `astring`: an atom where possible.
+pub(crate) fn astring(out: &mut Vec<u8>, text: &[u8]) {
+    if !text.is_empty() && text.iter().all(|&b| is_astring_char(b)) {
+        out.extend_from_slice(text);
+    } else {
+        string(out, text);
+    }
+}
+
+fn is_astring_char(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'(' | b')' | b'{' | b'%' | b'*' | b'"' | b'\\')
+}
+
+/// Writes a parenthesised flag list, `\Recent` last.
+pub(crate) fn flags(out: &mut Vec<u8>, flags: &Flags, recent: bool) {
+    out.push(b'(');
+    let mut first = true;
+    let mut put = |out: &mut Vec<u8>, name: &[u8]| {
+        if !first {
+            out.push(b' ');
+        }
+        first = false;
+        out.extend_from_slice(name);
+    };
+    for (bit, name) in SYSTEM_FLAGS {
+        if flags.system & bit != 0 {
+            put(out, name.as_bytes());
+        }
+    }
+    for keyword in &flags.keywords {
+        put(out, keyword.as_bytes());
+    }
+    if recent {
+        put(out, b"\\Recent");
+    }
+    out.push(b')');
+}
+
+/// Writes a `date-time` in UTC, quotes included. The instant is what counts; the zone a message was appended with is not kept.
+pub(crate) fn date_time(out: &mut Vec<u8>, at: Timestamp) {
+    let civil = Offset::UTC.to_datetime(at);
+    let month = MONTHS[usize::try_from(civil.month() - 1).unwrap_or(0) % 12];
+    // Writing into a vector cannot fail.
+    let _infallible = write!(
+        out,
+        "\"{:>2}-{month}-{:04} {:02}:{:02}:{:02} +0000\"",
+        civil.day(),
+        civil.year(),
+        civil.hour(),
+        civil.minute(),
+        civil.second()
+    );
+}
+
+/// Writes ascending numbers as a `sequence-set`: `1:3,7`.
+pub(crate) fn number_set(out: &mut Vec<u8>, numbers: impl IntoIterator<Item = u32>) {
+    let mut numbers = numbers.into_iter().peekable();
+    let mut first = true;
+    while let Some(from) = numbers.next() {
+        let mut to = from;
+        while let Some(next) = numbers.next_if(|&n| n == to.wrapping_add(1)) {
+            to = next;
+        }
+        if !first {
+            out.push(b',');
+        }
+        first = false;
+        number(out, u64::from(from));
+        if to != from {
+            out.push(b':');
+            number(out, u64::from(to));
+        }
+    }
+}
+
+/// Names of the system flags, in the order they are shown.
+pub(crate) const SYSTEM_FLAGS: [(u8, &str); 5] = [
+    (Flags::ANSWERED, "\\Answered"),
+    (Flags::FLAGGED, "\\Flagged"),
+    (Flags::DELETED, "\\Deleted"),
+    (Flags::SEEN, "\\Seen"),
+    (Flags::DRAFT, "\\Draft"),
+];
+
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
+
+/// Above this, clients with a line limit are spared by a literal.
+const QUOTED_BYTES_MAX: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
+    #[test]
+    fn text_is_quoted_when_it_may_be_and_a_literal_otherwise() {
+        assert_eq!(written(|o| string(o, br#"a "b" \c"#)), r#""a \"b\" \\c""#);
+        assert_eq!(written(|o| string(o, "été".as_bytes())), "{5}\r\nété");
+        assert_eq!(written(|o| string(o, b"a\r\nb")), "{4}\r\na\r\nb");
+        assert_eq!(written(|o| nstring(o, None)), "NIL");
+        assert_eq!(written(|o| nstring(o, Some(b""))), "\"\"");
+        assert_eq!(written(|o| astring(o, b"X-TUID")), "X-TUID");
+        assert_eq!(written(|o| astring(o, b"two words")), "\"two words\"");
+    }
+
+    #[test]
+    fn dates_have_a_padded_day() {
+        let at = "2026-11-05T09:08:07Z".parse().unwrap();
+        assert_eq!(written(|o| date_time(o, at)), "\" 5-Nov-2026 09:08:07 +0000\"");
+    }
+
+    #[test]
+    fn number_sets_are_short() {
+        assert_eq!(written(|o| number_set(o, [1, 2, 3, 7, 9, 10])), "1:3,7,9:10");
+        assert_eq!(written(|o| number_set(o, [])), "");
+    }
+}

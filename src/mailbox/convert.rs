@@ -1,0 +1,93 @@
+//! Between the rows of the store and the values of the protocol: two layers that do not know each other.
+
+use crate::imap;
+use crate::store::{self, EntryRow, FolderRow, FolderStatus, SpecialUse, StoreError};
+
+pub(super) fn entry(row: EntryRow) -> imap::Entry {
+    imap::Entry {
+        uid: row.uid,
+        message: imap::MessageHandle(row.message.0),
+        flags: imap::Flags {
+            system: row.flags.system,
+            keywords: row.flags.keywords,
+        },
+        internal_date: row.internal_date,
+        size_bytes: row.size_bytes,
+        modseq: row.modseq,
+    }
+}
+
+pub(super) fn entries(rows: Vec<EntryRow>) -> Vec<imap::Entry> {
+    rows.into_iter().map(entry).collect()
+}
+
+pub(super) fn flags_row(flags: imap::Flags) -> store::Flags {
+    store::Flags {
+        system: flags.system,
+        keywords: flags.keywords,
+    }
+}
+
+pub(super) fn change_row(change: imap::FlagChange) -> store::FlagChange {
+    match change {
+        imap::FlagChange::Replace => store::FlagChange::Replace,
+        imap::FlagChange::Add => store::FlagChange::Add,
+        imap::FlagChange::Remove => store::FlagChange::Remove,
+    }
+}
+
+pub(super) fn summary_row(summary: imap::Summary) -> store::Summary {
+    store::Summary {
+        envelope: summary.envelope,
+        body: summary.body,
+        body_structure: summary.body_structure,
+        header_bytes: summary.header_bytes,
+    }
+}
+
+pub(super) fn summary(row: store::Summary) -> imap::Summary {
+    imap::Summary {
+        envelope: row.envelope,
+        body: row.body,
+        body_structure: row.body_structure,
+        header_bytes: row.header_bytes,
+    }
+}
+
+pub(super) fn folder(row: FolderRow) -> imap::Folder {
+    imap::Folder {
+        name: row.name,
+        special_use: row.special_use.map(|special_use| match special_use {
+            SpecialUse::Sent => "\\Sent",
+            SpecialUse::Drafts => "\\Drafts",
+            SpecialUse::Trash => "\\Trash",
+            SpecialUse::Junk => "\\Junk",
+            SpecialUse::Archive => "\\Archive",
+        }),
+        subscribed: row.subscribed,
+    }
+}
+
+pub(super) fn status(status: FolderStatus) -> imap::Status {
+    imap::Status {
+        messages: status.messages,
+        recent: status.recent,
+        unseen: status.unseen,
+        uid_next: status.uid_next,
+        uid_validity: status.uid_validity,
+        highest_modseq: status.highest_modseq,
+    }
+}
+
+/// What a client is told of a failure; the detail is for the log.
+pub(super) fn refused(error: &StoreError) -> imap::Refused {
+    match error {
+        StoreError::NotFound { .. } => imap::Refused::NoSuchFolder,
+        StoreError::FolderExists { .. } => imap::Refused::FolderExists,
+        StoreError::Closed | StoreError::Newer { .. } => imap::Refused::Unavailable,
+        StoreError::Backend { .. } => {
+            tracing::error!(error = %error, "storage failed under an IMAP command");
+            imap::Refused::Unavailable
+        }
+    }
+}

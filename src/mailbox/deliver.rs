@@ -1,0 +1,66 @@
+//! How a message comes into a local box: its folders, and the message with what IMAP will ask of it.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::convert;
+use crate::imap;
+use crate::store::{Content, Delivery, Flags, FolderKey, NewMessage, SpecialUse};
+
+/// The folders every box has beside INBOX.
+pub const STANDARD_FOLDERS: [(&str, Option<SpecialUse>); 6] = [
+    ("INBOX", None),
+    ("Sent", Some(SpecialUse::Sent)),
+    ("Drafts", Some(SpecialUse::Drafts)),
+    ("Trash", Some(SpecialUse::Trash)),
+    ("Junk", Some(SpecialUse::Junk)),
+    ("Archive", Some(SpecialUse::Archive)),
+];
+
+/// A message held in memory, with its summary. `lead` is the `Return-Path:` line of final delivery; empty for APPEND.
+pub fn new_message(content: Arc<Vec<u8>>, lead: Vec<u8>) -> NewMessage {
+    let summary = if lead.is_empty() {
+        imap::summarise(&content)
+    } else {
+        let mut whole = Vec::with_capacity(lead.len() + content.len());
+        whole.extend_from_slice(&lead);
+        whole.extend_from_slice(&content);
+        imap::summarise(&whole)
+    };
+    NewMessage {
+        content: Content::Memory(content),
+        lead,
+        summary: Some(convert::summary_row(summary)),
+    }
+}
+
+/// A new, unread copy in a folder.
+pub fn unread(folder: FolderKey, received: Timestamp) -> Delivery {
+    Delivery {
+        folder,
+        flags: Flags::default(),
+        internal_date: received,
+    }
+}
+
+/// The `Return-Path:` line of final delivery (RFC 5321 §4.4); `None` is the null reverse-path.
+pub fn return_path(sender: Option<&str>) -> Vec<u8> {
+    format!("Return-Path: <{}>\r\n", sender.unwrap_or_default()).into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_covers_the_lead() {
+        let content = Arc::new(b"Subject: x\r\n\r\nbody".to_vec());
+        let lead = return_path(Some("a@b.fr"));
+        let message = new_message(Arc::clone(&content), lead.clone());
+        let header_bytes = message.summary.unwrap().header_bytes;
+        assert_eq!(header_bytes as usize, lead.len() + 14);
+        assert_eq!(new_message(content, Vec::new()).summary.unwrap().header_bytes, 14);
+        assert_eq!(return_path(None), b"Return-Path: <>\r\n");
+    }
+}

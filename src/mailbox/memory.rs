@@ -1,0 +1,354 @@
+//! A store in memory, for the tests of this module: the promises of the traits without durability.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use crate::identity::Address;
+use crate::store::{
+    Acceptance, Accepted, BoxKey, Content, Count, CounterStore, EntryRow, FlagChange, Flags, FolderKey, FolderRow,
+    FolderStatus, JournalFilter, JournalRow, JournalStore, MailboxStore, MessageKey, MessageStore, QueueItem,
+    QueueStore, Settlement, SpecialUse, Stage, StoreError, Summary,
+};
+
+#[derive(Default)]
+pub(crate) struct MemoryStore {
+    tables: Mutex<Tables>,
+    /// Calls that read message bytes: tests of laziness count them.
+    pub(crate) reads: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Tables {
+    boxes: Vec<Address>,
+    folders: BTreeMap<FolderKey, Folder>,
+    messages: BTreeMap<MessageKey, (Arc<Vec<u8>>, Summary)>,
+    next_folder: i64,
+}
+
+struct Folder {
+    owner: BoxKey,
+    row: FolderRow,
+    entries: Vec<EntryRow>,
+    expunged: Vec<(u64, u32)>,
+    uid_next: u32,
+    recent_from: u32,
+    modseq: u64,
+}
+
+const MISSING: StoreError = StoreError::NotFound { what: "folder" };
+
+impl Tables {
+    fn folder(&mut self, key: FolderKey) -> Result<&mut Folder, StoreError> {
+        self.folders.get_mut(&key).ok_or(MISSING)
+    }
+
+    fn create(&mut self, owner: BoxKey, name: &str, special_use: Option<SpecialUse>) -> Result<FolderRow, StoreError> {
+        if self.folders.values().any(|f| f.owner == owner && f.row.name == name) {
+            return Err(StoreError::FolderExists { name: name.into() });
+        }
+        if let Some((parent, _)) = name.rsplit_once('/') {
+            match self.create(owner, parent, None) {
+                Ok(_) | Err(StoreError::FolderExists { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.next_folder += 1;
+        let key = FolderKey(self.next_folder);
+        let row = FolderRow {
+            key,
+            name: name.into(),
+            special_use,
+            subscribed: true,
+            uid_validity: 1000 + u32::try_from(self.next_folder).unwrap(),
+        };
+        let folder = Folder {
+            owner,
+            row: row.clone(),
+            entries: Vec::new(),
+            expunged: Vec::new(),
+            uid_next: 1,
+            recent_from: 1,
+            modseq: 1,
+        };
+        self.folders.insert(key, folder);
+        Ok(row)
+    }
+
+    fn add(&mut self, key: FolderKey, entry: EntryRow) -> Result<(u32, u32), StoreError> {
+        let folder = self.folder(key)?;
+        let uid = folder.uid_next;
+        folder.uid_next += 1;
+        folder.modseq += 1;
+        let modseq = folder.modseq;
+        folder.entries.push(EntryRow { uid, modseq, ..entry });
+        Ok((folder.row.uid_validity, uid))
+    }
+
+    fn copy(&mut self, from: FolderKey, uids: &[u32], to: FolderKey) -> Result<(u32, Vec<(u32, u32)>), StoreError> {
+        let validity = self.folder(to)?.row.uid_validity;
+        let rows: Vec<EntryRow> = self.folder(from)?.entries.iter().filter(|e| uids.contains(&e.uid)).cloned().collect();
+        let mut pairs = Vec::new();
+        for row in rows {
+            let old = row.uid;
+            pairs.push((old, self.add(to, row)?.1));
+        }
+        Ok((validity, pairs))
+    }
+}
+
+impl Folder {
+    fn remove(&mut self, gone: impl Fn(&EntryRow) -> bool) -> Vec<u32> {
+        let uids: Vec<u32> = self.entries.iter().filter(|e| gone(e)).map(|e| e.uid).collect();
+        if !uids.is_empty() {
+            self.modseq += 1;
+        }
+        self.entries.retain(|e| !uids.contains(&e.uid));
+        self.expunged.extend(uids.iter().map(|u| (self.modseq, *u)));
+        uids
+    }
+}
+
+impl MemoryStore {
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap()
+    }
+}
+
+#[async_trait]
+impl MessageStore for MemoryStore {
+    async fn accept(&self, acceptance: Acceptance) -> Result<Accepted, StoreError> {
+        let mut tables = self.tables();
+        let Some(new) = acceptance.message else {
+            return Ok(Accepted::default());
+        };
+        let Content::Memory(content) = new.content else {
+            return Err(StoreError::Closed);
+        };
+        let mut bytes = new.lead;
+        bytes.extend_from_slice(&content);
+        let key = MessageKey(i64::try_from(tables.messages.len()).unwrap() + 1);
+        let size_bytes = bytes.len() as u64;
+        tables.messages.insert(key, (Arc::new(bytes), new.summary.unwrap_or_default()));
+        let mut accepted = Accepted {
+            message: Some(key),
+            delivered: Vec::new(),
+        };
+        for delivery in acceptance.deliveries {
+            let entry = EntryRow {
+                uid: 0,
+                message: key,
+                flags: delivery.flags,
+                internal_date: delivery.internal_date,
+                size_bytes,
+                modseq: 0,
+            };
+            let (validity, uid) = tables.add(delivery.folder, entry)?;
+            accepted.delivered.push((delivery.folder, validity, uid));
+        }
+        Ok(accepted)
+    }
+
+    async fn stage(&self) -> Result<Box<dyn Stage>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn content(&self, message: MessageKey) -> Result<Arc<Vec<u8>>, StoreError> {
+        self.read(message).await
+    }
+}
+
+#[async_trait]
+impl MailboxStore for MemoryStore {
+    async fn ensure_box(&self, address: &Address, folders: &[(&str, Option<SpecialUse>)]) -> Result<BoxKey, StoreError> {
+        let mut tables = self.tables();
+        let at = tables.boxes.iter().position(|b| b == address).unwrap_or_else(|| {
+            tables.boxes.push(address.clone());
+            tables.boxes.len() - 1
+        });
+        let owner = BoxKey(i64::try_from(at).unwrap());
+        for (name, special_use) in [("INBOX", None)].iter().chain(folders) {
+            match tables.create(owner, name, *special_use) {
+                Ok(_) | Err(StoreError::FolderExists { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(owner)
+    }
+
+    async fn find_box(&self, address: &Address) -> Result<BoxKey, StoreError> {
+        let at = self.tables().boxes.iter().position(|b| b == address);
+        at.map(|at| BoxKey(i64::try_from(at).unwrap())).ok_or(StoreError::NotFound { what: "box" })
+    }
+
+    async fn folders(&self, owner: BoxKey) -> Result<Vec<FolderRow>, StoreError> {
+        Ok(self.tables().folders.values().filter(|f| f.owner == owner).map(|f| f.row.clone()).collect())
+    }
+
+    async fn create_folder(&self, owner: BoxKey, name: &str, special_use: Option<SpecialUse>) -> Result<FolderRow, StoreError> {
+        self.tables().create(owner, name, special_use)
+    }
+
+    async fn delete_folder(&self, folder: FolderKey) -> Result<(), StoreError> {
+        self.tables().folders.remove(&folder).map(|_| ()).ok_or(MISSING)
+    }
+
+    async fn rename_folder(&self, folder: FolderKey, name: &str) -> Result<(), StoreError> {
+        let mut tables = self.tables();
+        let (owner, old) = {
+            let folder = tables.folder(folder)?;
+            (folder.owner, folder.row.name.clone())
+        };
+        if tables.folders.values().any(|f| f.owner == owner && f.row.name == name) {
+            return Err(StoreError::FolderExists { name: name.into() });
+        }
+        for folder in tables.folders.values_mut().filter(|f| f.owner == owner) {
+            if let Some(rest) = folder.row.name.strip_prefix(&old)
+                && (rest.is_empty() || rest.starts_with('/'))
+            {
+                folder.row.name = format!("{name}{rest}");
+            }
+        }
+        Ok(())
+    }
+
+    async fn subscribe(&self, folder: FolderKey, subscribed: bool) -> Result<(), StoreError> {
+        self.tables().folder(folder)?.row.subscribed = subscribed;
+        Ok(())
+    }
+
+    async fn status(&self, folder: FolderKey) -> Result<FolderStatus, StoreError> {
+        let mut tables = self.tables();
+        let folder = tables.folder(folder)?;
+        let count = |wanted: &dyn Fn(&EntryRow) -> bool| u32::try_from(folder.entries.iter().filter(|e| wanted(e)).count()).unwrap();
+        Ok(FolderStatus {
+            messages: count(&|_| true),
+            unseen: count(&|e| e.flags.system & Flags::SEEN == 0),
+            recent: count(&|e| e.uid >= folder.recent_from),
+            uid_next: folder.uid_next,
+            uid_validity: folder.row.uid_validity,
+            highest_modseq: folder.modseq,
+            size_bytes: folder.entries.iter().map(|e| e.size_bytes).sum(),
+        })
+    }
+
+    async fn entries(&self, folder: FolderKey, after: u64) -> Result<Vec<EntryRow>, StoreError> {
+        Ok(self.tables().folder(folder)?.entries.iter().filter(|e| e.modseq > after).cloned().collect())
+    }
+
+    async fn expunged(&self, folder: FolderKey, after: u64) -> Result<Vec<u32>, StoreError> {
+        let mut tables = self.tables();
+        let gone = tables.folder(folder)?.expunged.iter().filter(|(at, _)| *at > after);
+        let mut gone: Vec<u32> = gone.map(|(_, uid)| *uid).collect();
+        gone.sort_unstable();
+        Ok(gone)
+    }
+
+    async fn claim_recent(&self, folder: FolderKey) -> Result<Vec<u32>, StoreError> {
+        let mut tables = self.tables();
+        let folder = tables.folder(folder)?;
+        let from = std::mem::replace(&mut folder.recent_from, folder.uid_next);
+        Ok(folder.entries.iter().map(|e| e.uid).filter(|u| *u >= from).collect())
+    }
+
+    async fn summaries(&self, messages: &[MessageKey]) -> Result<Vec<(MessageKey, Summary)>, StoreError> {
+        let tables = self.tables();
+        Ok(messages.iter().filter_map(|k| tables.messages.get(k).map(|(_, s)| (*k, s.clone()))).collect())
+    }
+
+    async fn read(&self, message: MessageKey) -> Result<Arc<Vec<u8>>, StoreError> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        let found = self.tables().messages.get(&message).map(|(bytes, _)| Arc::clone(bytes));
+        found.ok_or(StoreError::NotFound { what: "message" })
+    }
+
+    async fn store_flags(&self, folder: FolderKey, uids: &[u32], change: FlagChange, flags: &Flags) -> Result<Vec<EntryRow>, StoreError> {
+        let mut tables = self.tables();
+        let folder = tables.folder(folder)?;
+        folder.modseq += 1;
+        let modseq = folder.modseq;
+        let mut changed = Vec::new();
+        for entry in folder.entries.iter_mut().filter(|e| uids.contains(&e.uid)) {
+            let mut next = entry.flags.clone();
+            match change {
+                FlagChange::Replace => next = flags.clone(),
+                FlagChange::Add => {
+                    next.system |= flags.system;
+                    next.keywords.extend(flags.keywords.iter().cloned());
+                }
+                FlagChange::Remove => {
+                    next.system &= !flags.system;
+                    next.keywords.retain(|k| !flags.keywords.contains(k));
+                }
+            }
+            if next != entry.flags {
+                entry.flags = next;
+                entry.modseq = modseq;
+            }
+            changed.push(entry.clone());
+        }
+        Ok(changed)
+    }
+
+    async fn copy(&self, from: FolderKey, uids: &[u32], to: FolderKey) -> Result<(u32, Vec<(u32, u32)>), StoreError> {
+        self.tables().copy(from, uids, to)
+    }
+
+    async fn move_to(&self, from: FolderKey, uids: &[u32], to: FolderKey) -> Result<(u32, Vec<(u32, u32)>), StoreError> {
+        let mut tables = self.tables();
+        let copied = tables.copy(from, uids, to)?;
+        let old: Vec<u32> = copied.1.iter().map(|(old, _)| *old).collect();
+        tables.folder(from)?.remove(|e| old.contains(&e.uid));
+        Ok(copied)
+    }
+
+    async fn expunge(&self, folder: FolderKey, uids: Option<&[u32]>) -> Result<Vec<u32>, StoreError> {
+        let mut tables = self.tables();
+        let folder = tables.folder(folder)?;
+        Ok(folder.remove(|e| e.flags.system & Flags::DELETED != 0 && uids.is_none_or(|u| u.contains(&e.uid))))
+    }
+}
+
+#[async_trait]
+impl QueueStore for MemoryStore {
+    async fn lease(&self, _: Timestamp, _: Timestamp, _: usize) -> Result<Vec<QueueItem>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn settle(&self, _: Vec<Settlement>, _: Acceptance) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
+    }
+
+    async fn queued(&self, _: usize) -> Result<Vec<QueueItem>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn release_all(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl JournalStore for MemoryStore {
+    async fn append(&self, _: Vec<JournalRow>) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn journal(&self, _: JournalFilter) -> Result<Vec<JournalRow>, StoreError> {
+        Ok(Vec::new())
+    }
+}
+
+#[async_trait]
+impl CounterStore for MemoryStore {
+    async fn counters(&self, _: Option<&str>) -> Result<Vec<Count>, StoreError> {
+        Ok(Vec::new())
+    }
+}

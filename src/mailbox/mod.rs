@@ -1,0 +1,16 @@
+//! Boxes and folders: how a message comes in, what a session may do with them, and who is told of a change.
+//!
+//! Invariant: whoever changes a folder through this module tells [`Notify`] after the commit, so that a session in IDLE writes
+//! within milliseconds and nobody polls. Deliberately absent: rights and authentication, which the listener decides.
+
+mod convert;
+pub mod deliver;
+mod executor;
+pub mod notify;
+
+#[cfg(test)]
+pub(crate) mod memory;
+
+pub use deliver::{STANDARD_FOLDERS, new_message};
+pub use executor::{BoxSession, Mailboxes};
+pub use notify::{Notify, Watch};
