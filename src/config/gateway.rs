@@ -77,7 +77,7 @@ impl Gateway {
         self.directory.build(self.domains.clone(), subject_of)
     }
 
-    fn read(root: &Section<'_>) -> Option<Self> {
+    pub(super) fn read(root: &Section<'_>) -> Option<Self> {
         let operator = root.required_section("operator").map(OperatorSection::read);
         let data = root.required_section("data").map(read_data);
         let listen = root.required_section("listen").map(Listen::read);

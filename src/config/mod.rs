@@ -39,3 +39,6 @@ pub use structure::Person;
 pub use tls::{KeyPair, Tls, TlsVersion};
 pub use trust::{MissingRevocation, Trust};
 pub use value::{Host, HostPort, Structure};
+
+#[cfg(test)]
+mod tests;
