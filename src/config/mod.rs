@@ -9,6 +9,7 @@ mod boxes;
 mod declared;
 mod directory;
 mod error;
+mod file;
 mod gateway;
 mod limits;
 mod listen;

@@ -149,7 +149,10 @@ fn the_default_space_holds_what_the_sandbox_plays() {
     let Side::Local { hosts, clients } = &space.operator("chu").unwrap().side else {
         panic!("the hospital is ours");
     };
-    let listening: Vec<String> = hosts.iter().map(|host| format!("{} {}", host.name, host.listen)).collect();
+    let listening: Vec<String> = hosts
+        .iter()
+        .map(|host| format!("{} {}", host.name, host.listen))
+        .collect();
     assert_eq!(
         listening,
         ["mx1.chu.localhost 127.0.0.1:12025", "mx2.chu.localhost 127.0.0.1:12026"]
@@ -160,7 +163,10 @@ fn the_default_space_holds_what_the_sandbox_plays() {
     assert_eq!(clients.imaps.port(), 12_993);
     let patient = space.operator("patient").unwrap();
     assert_eq!(patient.size_bytes_max, 25_000_000);
-    assert_eq!(patient.patients[0].address(), &address("279035121518989@patient.mssante.fr"));
+    assert_eq!(
+        patient.patients[0].address(),
+        &address("279035121518989@patient.mssante.fr")
+    );
 }
 
 #[test]
@@ -207,7 +213,9 @@ fn the_directory_of_the_lilas_tells_what_each_message_counts_for() {
     );
     // Its certificate is not issued: it opens nothing.
     assert!(directory.boxes_of_certificate(&subject("CN=dui-lilas")).is_empty());
-    let jeanne = directory.password_login("Jeanne.Briard@ssiad-lilas.mssante.fr").unwrap();
+    let jeanne = directory
+        .password_login("Jeanne.Briard@ssiad-lilas.mssante.fr")
+        .unwrap();
     assert!(jeanne.password.matches("sandbox") && !jeanne.password.matches("Sandbox"));
 
     let ehpad = directory.establishment(&"990000028".parse().unwrap()).unwrap();
@@ -235,7 +243,9 @@ fn a_certificate_is_issued_to_the_legal_entity_of_the_first_box() {
 fn every_operator_of_the_default_space_makes_a_directory() {
     let space = default_space();
     for operator in &space.operators {
-        let directory = operator.directory(|login| Some(subject(&format!("CN={}", login.name)))).unwrap();
+        let directory = operator
+            .directory(|login| Some(subject(&format!("CN={}", login.name))))
+            .unwrap();
         assert_eq!(
             directory.boxes().count(),
             operator.directory.boxes.len() + operator.patients.len()
@@ -271,18 +281,38 @@ fn ten_mistakes_in_a_space_come_back_at_once_with_their_lines() {
         .replace("name = \"small\"", "name = \"small\"\nallow_remot = true")
         .replace("structure = \"99999999900017\"", "structure = \"99999999900018\"")
         .replace("department = \"Rhône (69)\"\n", "")
-        .replace("name = \"mx.lilas.localhost\"", "name = \"mx.lilas.localhost\"\npreference = \"ten\"")
+        .replace(
+            "name = \"mx.lilas.localhost\"",
+            "name = \"mx.lilas.localhost\"\npreference = \"ten\"",
+        )
         .replace("entity = \"990000010\"\nname", "entity = \"990000044\"\nname")
         .replace("rpps = \"01990000018\"", "rpps = \"0199000001\"")
         .replace("type = \"PER\"", "type = \"PERS\"")
-        .replace("address = \"dui@lilas.mssante.fr\"", "address = \"dui@lilas.mssante.fr\"\nstate = true")
-        .replace("kind = \"certificate\"\nboxes = [", "kind = \"certificate\"\nboxes = [\"no@lilas.mssante.fr\", ")
+        .replace(
+            "address = \"dui@lilas.mssante.fr\"",
+            "address = \"dui@lilas.mssante.fr\"\nstate = true",
+        )
+        .replace(
+            "kind = \"certificate\"\nboxes = [",
+            "kind = \"certificate\"\nboxes = [\"no@lilas.mssante.fr\", ",
+        )
         .replace("password = \"sandbox\"", "password = 12");
-    insta::assert_snapshot!(space_errors(&bad), @"");
+    insta::assert_snapshot!(space_errors(&bad), @r#"
+    space.toml:3:1: unknown key `allow_remot` in [space]; did you mean `allow_remote`?
+    space.toml:5:1: key `operator.department` is missing; add it
+    space.toml:8:13: `operator.structure`: 99999999900018 has a wrong key: its last digit does not follow from the others; check it; 99999999900017 would be right
+    space.toml:13:14: `operator.host.preference`: is a text; write a whole number, without quotes
+    space.toml:21:10: legal entity 990000044 is not declared; add an [[entity]] section with this number
+    space.toml:25:8: `operator.person.rpps`: "0199000001" is not an RPPS number: expected 11 digits; write something like "01990000018"
+    space.toml:32:8: `operator.box.type`: "PERS" is not known; did you mean "PER"? Known: "PER", "ORG", "APP"
+    space.toml:38:9: `operator.box.state`: is true or false; write one of the words it knows between quotes
+    space.toml:48:10: the login opens no@lilas.mssante.fr, which is not declared; add a [[box]] section with this address to the same operator, or remove it here
+    space.toml:53:12: `operator.login.password`: is not usable; write a text between quotes, on one line
+    "#);
 }
 
 #[test]
-fn ten_mistakes_in_a_gateway_come_back_at_once_with_their_lines() {
+fn fifteen_mistakes_in_a_gateway_come_back_at_once_with_their_lines() {
     let bad = r#"[operator]
 hots = "mx.lilas.example"
 domains = ["lilas.mssante.fr", "lilas..fr"]
@@ -315,82 +345,252 @@ expiry = "90d"
 recipients_max = 10
 connections_max = -1
 "#;
-    insta::assert_snapshot!(gateway_errors(bad), @"");
+    insta::assert_snapshot!(gateway_errors(bad), @r#"
+    gateway.toml:1:1: key `operator.host` is missing; add it
+    gateway.toml:2:1: unknown key `hots` in [operator]; did you mean `host`?
+    gateway.toml:3:32: `operator.domains`: "lilas..fr" is not a domain name: labels of letters, digits and inner hyphens, separated by dots; write something like "ehpad-lilas.mssante.fr"
+    gateway.toml:4:12: `operator.size_max`: "25 Mo" is not a size; write a whole number with a unit (B, kB, MB, GB of 1000, KiB, MiB, GiB of 1024): "25 MiB"
+    gateway.toml:7:10: `data.folder`: is a whole number; write a path between quotes
+    gateway.toml:10:8: `listen.smtp`: "0.0.0.0" is not an IP address with a port; write something like "0.0.0.0:25" or "[::]:25"
+    gateway.toml:12:9: address 0.0.0.0:143 (`imaps`) is declared twice; remove one of the two; the other is on line 11
+    gateway.toml:14:1: `client_certificate` and `client_key` go together; give both, or neither
+    gateway.toml:20:6: `trust.ca` is empty; name at least one
+    gateway.toml:22:22: `trust.missing_revocation`: "ignore" is not known; write one of "accept", "refuse"
+    gateway.toml:23:10: `trust.reload`: "5" is not a duration; write numbers with a unit (ms, s, m, h, d): "30s", "5m", "1h30m", "2d"
+    gateway.toml:26:16: `relay.retry` has a wait shorter than the one before; order the waits from the shortest to the longest
+    gateway.toml:27:10: `relay.expiry` is "90d", out of range; give something from "1m" to "30d"
+    gateway.toml:30:18: `limits.recipients_max` is 10, out of range; give something from 100 to 10000
+    gateway.toml:31:19: `limits.connections_max`: -1 is out of range; write a whole number from 0 to 4294967295
+    "#);
 }
 
 #[test]
 fn a_file_that_is_not_toml_is_reported_the_same_way() {
-    insta::assert_snapshot!(space_errors("[space]\nname = \"a\nweb = 1\n[space]\n"), @"");
+    insta::assert_snapshot!(space_errors("[space]\nname = \"a\nweb = 1\n[space]\n"), @r#"
+    space.toml:2:10: not valid TOML: invalid basic string, expected `"`; correct the syntax
+    space.toml:4:2: not valid TOML: duplicate key; correct the syntax
+    "#);
 }
 
 /// What is changed in a good file, and what the only complaint then says.
 type Mistake = (&'static str, &'static str, &'static str);
 
+/// Mistakes in [`SMALL`] with [`PEER`] and [`PATIENTS`].
+const SPACE_MISTAKES: &[Mistake] = &[
+    ("[space]\nname = \"small\"\n", "", "section [space] is missing"),
+    ("name = \"small\"", "name = \"Small One\"", "cannot name files"),
+    ("name = \"small\"", "name = \"small\"\nport_base = 80", "out of range"),
+    (
+        "name = \"small\"",
+        "name = \"small\"\nweb = 11587",
+        "port 11587 (`submission`) is declared twice",
+    ),
+    (
+        "name = \"small\"",
+        "name = \"small\"\naddress = \"localhost\"",
+        "not an IP address",
+    ),
+    (
+        "key = \"voisin\"",
+        "key = \"lilas\"",
+        "operator lilas is declared twice",
+    ),
+    (
+        "[\"voisin.mssante.fr\"]",
+        "[\"LILAS.mssante.fr\"]",
+        "domain lilas.mssante.fr is declared twice",
+    ),
+    ("[\"voisin.mssante.fr\"]", "[]", "`operator.domains` is empty"),
+    (
+        "[\"voisin.mssante.fr\"]",
+        "\"voisin.mssante.fr\"",
+        "`operator.domains` is a text",
+    ),
+    (
+        "mx.voisin.localhost",
+        "mx.lilas.localhost",
+        "host mx.lilas.localhost is declared twice",
+    ),
+    ("issue = true\n", "", "one of `issue = true` and `subject`"),
+    (
+        "issue = true\n",
+        "issue = true\nsubject = \"CN=a\"\n",
+        "one of `issue = true` and `subject`",
+    ),
+    ("reach = \"127.0.0.1:2525\"\n", "", "`operator.host.reach` is missing"),
+    (
+        "reach = \"127.0.0.1:2525\"\n",
+        "reach = \"127.0.0.1:2525\"\nsmtp = 25\n",
+        "unknown key `smtp`",
+    ),
+    (
+        "key = \"lilas\"",
+        "key = \"lilas\"\nkind = \"locale\"",
+        "did you mean \"local\"?",
+    ),
+    (
+        "\n[[operator.host]]\nname = \"mx.lilas.localhost\"\n",
+        "",
+        "the operator has no MX host",
+    ),
+    ("name = \"OPERATEUR DES LILAS\"\n", "", "`operator.name` is missing"),
+    ("name = \"EHPAD Les Lilas\"\n", "name = \" \"\n", "is empty"),
+    (
+        "name = \"EHPAD Les Lilas\"\n",
+        "name = \"E\"\npeople = { \"2026-13\" = 1 }\n",
+        "\"2026-13\" is not a month",
+    ),
+    (
+        "name = \"EHPAD Les Lilas\"\n",
+        "name = \"E\"\npeople = 84\n",
+        "`operator.establishment.people` is a whole",
+    ),
+    (
+        "name = \"EHPAD Les Lilas\"\n",
+        "name = \"E\"\npeople = { \"2026-11\" = -1 }\n",
+        "-1 is out of range",
+    ),
+    (
+        "[[operator.person]]",
+        "[[operator.person]]\nrpps = \"01990000018\"\nfamily_name = \"B\"\ngiven_name = \"J\"\nprofession = \"infirmier\"\n[[operator.person]]",
+        "person 01990000018 is declared twice",
+    ),
+    (
+        "[[operator.login]]",
+        "[[operator.box]]\naddress = \"a@chu.mssante.fr\"\ntype = \"ORG\"\nlabel = \"A\"\nentity = \"990000010\"\n[[operator.login]]",
+        "none of this operator's domains",
+    ),
+    (
+        "holder = \"01990000018\"",
+        "holder = \"01990000026\"",
+        "person 01990000026 is not declared",
+    ),
+    ("holder = \"01990000018\"\n", "", "belongs to nobody"),
+    (
+        "entity = \"990000010\"\ncounts_for = \"990000028\"\n",
+        "",
+        "belongs to nobody",
+    ),
+    (
+        "entity = \"990000010\"\ncounts_for",
+        "establishment = \"990000028\"\ncounts_for",
+        "counts_for without entity",
+    ),
+    (
+        "\ncounts_for = \"990000028\"",
+        "\nestablishment = \"990000028\"",
+        "to an establishment and to a legal entity",
+    ),
+    (
+        "\ncounts_for = \"990000028\"",
+        "\ncounts_for = \"990000036\"",
+        "establishment 990000036 is not declared",
+    ),
+    (
+        "entity = \"990000010\"\ncounts_for",
+        "entity = \"990000044\"\ncounts_for",
+        "legal entity 990000044 is not declared",
+    ),
+    (
+        "\ncounts_for = \"990000028\"",
+        "\nholder = \"01990000018\"",
+        "only a PER box has a holder",
+    ),
+    (
+        "reply_to = \"jeanne.briard@",
+        "reply_to = \"jeanne@",
+        "reply_to names jeanne@lilas.mssante.fr",
+    ),
+    ("name = \"jeanne\"", "name = \"dui\"", "login dui is declared twice"),
+    ("name = \"jeanne\"", "name = \"../jeanne\"", "cannot name files"),
+    ("password = \"sandbox\"\n", "", "`operator.login.password` is missing"),
+    (
+        "kind = \"certificate\"",
+        "kind = \"certificate\"\nentity = \"990000044\"",
+        "legal entity 990000044 is not",
+    ),
+    (
+        "kind = \"certificate\"",
+        "kind = \"certificate\"\nsubject = \"CN=a\"",
+        "unknown key `subject`",
+    ),
+    ("kind = \"certificate\"\n", "", "`operator.login.kind` is missing"),
+    (
+        "boxes = [\"dui@lilas.mssante.fr\"]",
+        "boxes = [\"jeanne.briard@lilas.mssante.fr\"]",
+        "no structure to be issued to",
+    ),
+    (
+        "boxes = [\"dui@lilas.mssante.fr\"]",
+        "boxes = []",
+        "`operator.login.boxes` is empty",
+    ),
+    (
+        "boxes = [\"dui@lilas.mssante.fr\"]",
+        "boxes = [\"du@lilas.mssante.fr\"]",
+        "opens du@lilas.mssante.fr",
+    ),
+    (
+        "domains = [\"patient.mssante.fr\"]",
+        "domains = [\"patients.mssante.fr\"]",
+        "not the domain patient.mssante.fr",
+    ),
+    ("ins = \"279035121518989\"", "ins = \"27903512151898\"", "not an INS"),
+    (
+        "given_name = \"DOMINIQUE\"\n",
+        "",
+        "`operator.patient.given_name` is missing",
+    ),
+    (
+        "[[operator.patient]]",
+        "[operator.patient]",
+        "`operator.patient` is a section",
+    ),
+];
+
 #[test]
 fn each_check_of_a_space_refuses_its_mistake_and_nothing_else() {
     let good = format!("{SMALL}{PEER}{PATIENTS}");
     assert_eq!(space_errors(&good), "");
-    let mistakes: &[Mistake] = &[
-        ("[space]\nname = \"small\"\n", "", "section [space] is missing"),
-        ("name = \"small\"", "name = \"Small One\"", "cannot name files"),
-        ("name = \"small\"", "name = \"small\"\nport_base = 80", "out of range"),
-        ("name = \"small\"", "name = \"small\"\nweb = 11587", "port 11587 (`submission`) is declared twice"),
-        ("name = \"small\"", "name = \"small\"\nport_base = 64000\nweb = 1\n#", "no port for `imaps`"),
-        ("name = \"small\"", "name = \"small\"\naddress = \"localhost\"", "not an IP address"),
-        ("key = \"voisin\"", "key = \"lilas\"", "operator lilas is declared twice"),
-        ("[\"voisin.mssante.fr\"]", "[\"LILAS.mssante.fr\"]", "domain lilas.mssante.fr is declared twice"),
-        ("[\"voisin.mssante.fr\"]", "[]", "`operator.domains` is empty"),
-        ("[\"voisin.mssante.fr\"]", "\"voisin.mssante.fr\"", "`operator.domains` is a text"),
-        ("mx.voisin.localhost", "mx.lilas.localhost", "host mx.lilas.localhost is declared twice"),
-        ("issue = true\n", "", "one of `issue = true` and `subject`"),
-        ("issue = true\n", "issue = true\nsubject = \"CN=a\"\n", "one of `issue = true` and `subject`"),
-        ("reach = \"127.0.0.1:2525\"\n", "", "`operator.host.reach` is missing"),
-        ("reach = \"127.0.0.1:2525\"\n", "reach = \"127.0.0.1:2525\"\nsmtp = 25\n", "unknown key `smtp`"),
-        ("kind = \"external\"", "kind = \"remote\"", "\"remote\" is not known"),
-        ("\n[[operator.host]]\nname = \"mx.lilas.localhost\"\n", "", "the operator has no MX host"),
-        ("name = \"OPERATEUR DES LILAS\"\n", "", "`operator.name` is missing"),
-        ("name = \"EHPAD Les Lilas\"\n", "name = \" \"\n", "is empty"),
-        (
-            "name = \"EHPAD Les Lilas\"\n",
-            "name = \"E\"\npeople = { \"2026-13\" = 1 }\n",
-            "\"2026-13\" is not a month",
-        ),
-        ("name = \"EHPAD Les Lilas\"\n", "name = \"E\"\npeople = 84\n", "`operator.establishment.people` is a whole"),
-        (
-            "name = \"EHPAD Les Lilas\"\n",
-            "name = \"E\"\npeople = { \"2026-11\" = -1 }\n",
-            "-1 is out of range",
-        ),
-        ("[[operator.person]]", "[[operator.person]]\nrpps = \"01990000018\"\nfamily_name = \"B\"\ngiven_name = \"J\"\nprofession = \"infirmier\"\n[[operator.person]]", "person 01990000018 is declared twice"),
-        ("dui@lilas.mssante.fr\"\ntype = \"APP\"", "dui@chu.mssante.fr\"\ntype = \"APP\"", "none of this operator's domains"),
-        ("holder = \"01990000018\"", "holder = \"01990000026\"", "person 01990000026 is not declared"),
-        ("holder = \"01990000018\"\n", "", "belongs to nobody"),
-        ("entity = \"990000010\"\ncounts_for = \"990000028\"\n", "", "belongs to nobody"),
-        ("entity = \"990000010\"\ncounts_for", "establishment = \"990000028\"\ncounts_for", "counts_for without entity"),
-        ("\ncounts_for = \"990000028\"", "\nestablishment = \"990000028\"", "to an establishment and to a legal entity"),
-        ("\ncounts_for = \"990000028\"", "\ncounts_for = \"990000036\"", "establishment 990000036 is not declared"),
-        ("entity = \"990000010\"\ncounts_for", "entity = \"990000044\"\ncounts_for", "legal entity 990000044 is not declared"),
-        ("\ncounts_for = \"990000028\"", "\nholder = \"01990000018\"", "only a PER box has a holder"),
-        ("reply_to = \"jeanne.briard@", "reply_to = \"jeanne@", "reply_to names jeanne@lilas.mssante.fr"),
-        ("name = \"jeanne\"", "name = \"dui\"", "login dui is declared twice"),
-        ("name = \"jeanne\"", "name = \"../jeanne\"", "cannot name files"),
-        ("password = \"sandbox\"\n", "", "`operator.login.password` is missing"),
-        ("kind = \"certificate\"", "kind = \"certificate\"\nentity = \"990000044\"", "legal entity 990000044 is not"),
-        ("kind = \"certificate\"", "kind = \"certificate\"\nsubject = \"CN=a\"", "unknown key `subject`"),
-        ("kind = \"certificate\"\n", "", "`operator.login.kind` is missing"),
-        ("boxes = [\"dui@lilas.mssante.fr\"]", "boxes = [\"jeanne.briard@lilas.mssante.fr\"]", "no structure to be issued to"),
-        ("boxes = [\"dui@lilas.mssante.fr\"]", "boxes = []", "`operator.login.boxes` is empty"),
-        ("boxes = [\"dui@lilas.mssante.fr\"]", "boxes = [\"du@lilas.mssante.fr\"]", "opens du@lilas.mssante.fr"),
-        ("domains = [\"patient.mssante.fr\"]", "domains = [\"patients.mssante.fr\"]", "not the domain patient.mssante.fr"),
-        ("ins = \"279035121518989\"", "ins = \"27903512151898\"", "not an INS"),
-        ("given_name = \"DOMINIQUE\"\n", "", "`operator.patient.given_name` is missing"),
-        ("[[operator.patient]]", "[operator.patient]", "`operator.patient` is a section"),
-    ];
-    for (from, to, complaint) in mistakes {
+    for (from, to, complaint) in SPACE_MISTAKES {
         assert!(good.contains(from), "{from:?} is not in the good file");
         let errors = space_errors(&good.replacen(from, to, 1));
-        assert!(errors.contains(complaint), "{to:?} should give {complaint:?}, gave:\n{errors}");
-        assert_eq!(errors.lines().count(), 1, "{to:?} gave more than one complaint:\n{errors}");
+        assert!(
+            errors.contains(complaint),
+            "{to:?} should give {complaint:?}, gave:\n{errors}"
+        );
+        assert_eq!(
+            errors.lines().count(),
+            1,
+            "{to:?} gave more than one complaint:\n{errors}"
+        );
+    }
+}
+
+#[test]
+fn a_port_that_does_not_exist_is_refused_and_one_that_is_written_is_taken() {
+    let high = SMALL.replace("name = \"small\"", "name = \"small\"\nport_base = 64000");
+    let errors = space_errors(&high);
+    assert!(errors.contains("no port for `imaps`: 65993 is not one"), "{errors}");
+    assert!(space_errors(&SMALL.replace("domains", "imaps = 0\ndomains")).contains("no port for `imaps`"));
+    let written = high.replace(
+        "domains",
+        "imaps = 2993\nimap = 2143\nsubmission = 2587\nsubmissions = 2465\ndomains",
+    );
+    assert_eq!(space_errors(&written), "");
+}
+
+#[test]
+fn one_mistake_is_not_reported_again_where_it_is_referred_to() {
+    for (from, to) in [
+        ("address = \"dui@lilas.mssante.fr\"", "address = \"dui\""),
+        ("rpps = \"01990000018\"", "rpps = \"01990000019\""),
+        ("name = \"ASSOCIATION LES LILAS\"\n", ""),
+        ("name = \"EHPAD Les Lilas\"\n", ""),
+        ("domains = [\"lilas.mssante.fr\"]\n", ""),
+    ] {
+        let errors = space_errors(&SMALL.replacen(from, to, 1));
+        assert_eq!(errors.lines().count(), 1, "{from:?}:\n{errors}");
     }
 }
 
@@ -411,14 +611,22 @@ fn nothing_is_declared_twice_whichever_operator_does() {
         "[[operator.entity]]\nfiness = \"990000044\"\nname = \"X\"\n[[operator.establishment]]\nfiness = \"990000028\"\nentity = \"990000044\"",
     );
     let errors = space_errors(&format!("{SMALL}{moved}"));
-    assert!(errors.contains("establishment 990000028 belongs to entity 990000010 on line 19 and to 990000044"), "{errors}");
+    assert!(
+        errors.contains("establishment 990000028 belongs to entity 990000010 on line 19 and to 990000044"),
+        "{errors}"
+    );
 
     let both = SMALL.replacen("finess = \"990000028\"", "finess = \"990000010\"", 1);
     assert!(space_errors(&both).contains("both a legal entity (EJ) and an establishment (EG)"));
 
     let twice = SMALL.replace("address = \"dui@", "address = \"Jeanne.Briard@");
     let errors = space_errors(&twice);
-    assert!(errors.contains("box Jeanne.Briard@lilas.mssante.fr is declared twice; remove one of the two; the other is on line 30"), "{errors}");
+    assert!(
+        errors.contains(
+            "box Jeanne.Briard@lilas.mssante.fr is declared twice; remove one of the two; the other is on line 30"
+        ),
+        "{errors}"
+    );
 
     let users = SMALL.replace(
         "kind = \"certificate\"\nboxes",
@@ -496,42 +704,95 @@ fn a_gateway_that_says_only_what_is_required_gets_the_documented_defaults() {
     assert_eq!(gateway.listen.web, None);
 }
 
+/// Mistakes in the example of a gateway.
+const GATEWAY_MISTAKES: &[Mistake] = &[
+    ("host = \"mx.lilas.example\"", "", "`operator.host` is missing"),
+    (
+        "\"ssiad-lilas.mssante.fr\"]",
+        "\"EHPAD-lilas.mssante.fr\"]",
+        "domain ehpad-lilas.mssante.fr is declared twice",
+    ),
+    (
+        "size_max = \"25 MiB\"",
+        "size_max = \"1 KiB\"",
+        "`operator.size_max` is \"1 KiB\", out of range; give something from \"64 KiB\" to \"1 GiB\"",
+    ),
+    ("size_max = \"25 MiB\"", "size_max = 25", "is a whole number"),
+    ("folder = \"/var/lib/vaguemestre\"", "folder = \"\"", "is not a path"),
+    (
+        "imaps = \"0.0.0.0:993\"",
+        "imaps = \"0.0.0.0:143\"",
+        "address 0.0.0.0:143 (`imaps`) is declared twice",
+    ),
+    ("#client_certificate", "client_certificate", "go together"),
+    ("#client_key", "client_key", "go together"),
+    ("version_min = \"1.2\"", "version_min = \"1.1\"", "\"1.1\" is not known"),
+    ("ca = [\"trust/ca.pem\"]", "ca = []", "`trust.ca` is empty"),
+    (
+        "missing_revocation = \"refuse\"",
+        "missing_revocation = \"refused\"",
+        "did you mean \"refuse\"?",
+    ),
+    (
+        "reload = \"1m\"",
+        "reload = \"0s\"",
+        "`trust.reload` is \"0ms\", out of range",
+    ),
+    (
+        "retry = [\"1m\", \"5m\",",
+        "retry = [\"6m\", \"5m\",",
+        "shorter than the one before",
+    ),
+    ("retry = [\"1m\",", "retry = [\"10ms\",", "below one second"),
+    ("expiry = \"2d\"", "expiry = \"2 days\"", "is not a duration"),
+    ("port = 25", "port = 0", "`relay.port` is 0, out of range"),
+    ("port = 25", "port = 65536", "65536 is out of range"),
+    (
+        "#resolvers = [\"192.0.2.53:53\"]",
+        "resolvers = [\"192.0.2.53\"]",
+        "not an IP address with a port",
+    ),
+    ("allow_remote = true", "allow_remote = \"true\"", "is a text"),
+    (
+        "[\"mx1.chu.example:25\"",
+        "[\"mx1.chu.example\"",
+        "not a host with a port",
+    ),
+    (
+        "recipients_max = 100",
+        "recipients_max = 99",
+        "out of range; give something from 100 to 10000",
+    ),
+    (
+        "keep = \"366d\"",
+        "keep = \"1h\"",
+        "`journal.keep` is \"1h\", out of range",
+    ),
+    (
+        "subject = \"CN=dui-ehpad",
+        "#subject = \"CN=dui-ehpad",
+        "needs one of `subject` and `certificate`",
+    ),
+    ("[listen]", "[listens]", "section [listen] is missing"),
+];
+
 #[test]
 fn each_check_of_a_gateway_refuses_its_mistake_and_nothing_else() {
     let good = Gateway::EXAMPLE_TEXT;
-    let mistakes: &[Mistake] = &[
-        ("host = \"mx.lilas.example\"", "", "`operator.host` is missing"),
-        ("\"ssiad-lilas.mssante.fr\"]", "\"EHPAD-lilas.mssante.fr\"]", "domain ehpad-lilas.mssante.fr is declared twice"),
-        ("size_max = \"25 MiB\"", "size_max = \"1 KiB\"", "`operator.size_max` is \"1 KiB\", out of range; give something from \"64 KiB\" to \"1 GiB\""),
-        ("size_max = \"25 MiB\"", "size_max = 25", "is a whole number"),
-        ("folder = \"/var/lib/vaguemestre\"", "folder = \"\"", "is not a path"),
-        ("imaps = \"0.0.0.0:993\"", "imaps = \"0.0.0.0:143\"", "address 0.0.0.0:143 (`imaps`) is declared twice"),
-        ("#client_certificate", "client_certificate", "go together"),
-        ("#client_key", "client_key", "go together"),
-        ("version_min = \"1.2\"", "version_min = \"1.1\"", "\"1.1\" is not known"),
-        ("ca = [\"trust/ca.pem\"]", "ca = []", "`trust.ca` is empty"),
-        ("missing_revocation = \"refuse\"", "missing_revocation = \"refused\"", "did you mean \"refuse\"?"),
-        ("reload = \"1m\"", "reload = \"0s\"", "`trust.reload` is \"0ms\", out of range"),
-        ("retry = [\"1m\", \"5m\",", "retry = [\"6m\", \"5m\",", "shorter than the one before"),
-        ("retry = [\"1m\",", "retry = [\"10ms\",", "below one second"),
-        ("expiry = \"2d\"", "expiry = \"2 days\"", "is not a duration"),
-        ("port = 25", "port = 0", "`relay.port` is 0, out of range"),
-        ("port = 25", "port = 65536", "65536 is out of range"),
-        ("#resolvers = [\"192.0.2.53:53\"]", "resolvers = [\"192.0.2.53\"]", "not an IP address with a port"),
-        ("allow_remote = true", "allow_remote = \"true\"", "is a text"),
-        ("[\"mx1.chu.example:25\"", "[\"mx1.chu.example\"", "not a host with a port"),
-        ("recipients_max = 100", "recipients_max = 99", "out of range; give something from 100 to 10000"),
-        ("keep = \"366d\"", "keep = \"1h\"", "`journal.keep` is \"1h\", out of range"),
-        ("subject = \"CN=dui-ehpad", "#subject = \"CN=dui-ehpad", "needs one of `subject` and `certificate`"),
-        ("[listen]", "[listens]", "section [listen] is missing"),
-    ];
     assert_eq!(gateway_errors(good), "");
-    for (from, to, complaint) in mistakes {
+    for (from, to, complaint) in GATEWAY_MISTAKES {
         assert!(good.contains(from), "{from:?} is not in the example");
         let errors = gateway_errors(&good.replacen(from, to, 1));
-        assert!(errors.contains(complaint), "{to:?} should give {complaint:?}, gave:\n{errors}");
+        assert!(
+            errors.contains(complaint),
+            "{to:?} should give {complaint:?}, gave:\n{errors}"
+        );
         let allowed = if *to == "[listens]" { 2 } else { 1 };
-        assert_eq!(errors.lines().count(), allowed, "{to:?} gave other complaints:\n{errors}");
+        assert_eq!(
+            errors.lines().count(),
+            allowed,
+            "{to:?} gave other complaints:\n{errors}"
+        );
     }
 }
 
@@ -541,7 +802,10 @@ fn a_risky_gateway_is_warned_about() {
         let (_, warnings) = Gateway::parse(&Gateway::EXAMPLE_TEXT.replacen(from, to, 1), "gateway.toml").unwrap();
         warnings.len()
     };
-    assert_eq!(warned("missing_revocation = \"refuse\"", "missing_revocation = \"accept\""), 1);
+    assert_eq!(
+        warned("missing_revocation = \"refuse\"", "missing_revocation = \"accept\""),
+        1
+    );
     assert_eq!(warned("web = \"127.0.0.1:8080\"", "web = \"0.0.0.0:8080\""), 1);
     assert_eq!(warned("web = \"127.0.0.1:8080\"", "web = \"[::1]:8080\""), 0);
 }
@@ -601,7 +865,9 @@ fn every_key_of_the_example_is_explained_where_it_first_appears() {
             section = line.trim_matches(['[', ']']);
         }
         let bare = line.strip_prefix('#').unwrap_or(line);
-        let Some((key, _)) = bare.split_once(" = ") else { continue };
+        let Some((key, _)) = bare.split_once(" = ") else {
+            continue;
+        };
         if key.is_empty() || !key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') {
             continue;
         }
@@ -620,18 +886,30 @@ fn an_unknown_key_is_found_in_every_section() {
         let lines = text.lines().map(|line| {
             seen += usize::from(line.starts_with('['));
             let here = line.starts_with('[') && seen == nth + 1;
-            if here { format!("{line}\nzebra = 1") } else { line.to_owned() }
+            if here {
+                format!("{line}\nzebra = 1")
+            } else {
+                line.to_owned()
+            }
         });
         lines.collect::<Vec<_>>().join("\n")
     };
     let space = format!("{SMALL}{PEER}{PATIENTS}");
     for nth in 0..headers(&space) {
         let errors = space_errors(&with_stray(&space, nth));
-        assert_eq!(errors.matches("unknown key `zebra`").count(), 1, "section {nth}: {errors}");
+        assert_eq!(
+            errors.matches("unknown key `zebra`").count(),
+            1,
+            "section {nth}: {errors}"
+        );
     }
     for nth in 0..headers(Gateway::EXAMPLE_TEXT) {
         let errors = gateway_errors(&with_stray(Gateway::EXAMPLE_TEXT, nth));
-        assert_eq!(errors.matches("unknown key `zebra`").count(), 1, "section {nth}: {errors}");
+        assert_eq!(
+            errors.matches("unknown key `zebra`").count(),
+            1,
+            "section {nth}: {errors}"
+        );
     }
 }
 
@@ -645,15 +923,36 @@ fn the_files_that_a_gateway_names_are_checked_apart() {
     let (gateway, _) = Gateway::load(&config).unwrap();
 
     let missing = gateway.verify_files().unwrap_err();
-    let keys: Vec<&str> = missing.errors().iter().map(|error| error.problem.split('`').nth(1).unwrap()).collect();
+    let keys: Vec<&str> = missing
+        .errors()
+        .iter()
+        .map(|error| error.problem.split('`').nth(1).unwrap())
+        .collect();
     assert_eq!(
         keys,
-        ["tls.certificate", "tls.key", "trust.ca", "trust.crl", "trust.allow_list", "login.certificate"]
+        [
+            "tls.certificate",
+            "tls.key",
+            "trust.ca",
+            "trust.crl",
+            "trust.allow_list",
+            "login.certificate"
+        ]
     );
     let at = &missing.errors()[0].place;
-    assert_eq!(Gateway::EXAMPLE_TEXT.lines().nth(at.line - 1), Some("certificate = \"tls/server.pem\""));
+    assert_eq!(
+        Gateway::EXAMPLE_TEXT.lines().nth(at.line - 1),
+        Some("certificate = \"tls/server.pem\"")
+    );
 
-    for file in ["tls/server.pem", "tls/server.key", "trust/ca.pem", "trust/aci.crl", "trust/allow-list.xml", "logins/dui-secours.pem"] {
+    for file in [
+        "tls/server.pem",
+        "tls/server.key",
+        "trust/ca.pem",
+        "trust/aci.crl",
+        "trust/allow-list.xml",
+        "logins/dui-secours.pem",
+    ] {
         let path = folder.path().join(file);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, "x").unwrap();
@@ -663,7 +962,10 @@ fn the_files_that_a_gateway_names_are_checked_apart() {
     std::fs::write(folder.path().join("tls/server.key"), "").unwrap();
     std::fs::write(&data, "x").unwrap();
     let errors = gateway.verify_files().unwrap_err().to_string();
-    assert!(errors.contains("server.key is empty") && errors.contains("data is a file"), "{errors}");
+    assert!(
+        errors.contains("server.key is empty") && errors.contains("data is a file"),
+        "{errors}"
+    );
 }
 
 #[test]
@@ -671,7 +973,12 @@ fn a_file_that_cannot_be_read_is_reported_with_its_name() {
     let folder = tempfile::tempdir().unwrap();
     let missing = Space::load(&folder.path().join("none.toml")).unwrap_err().to_string();
     assert!(missing.contains("none.toml:1:1: cannot be read"), "{missing}");
-    assert!(Space::load(folder.path()).unwrap_err().to_string().contains("is a folder"));
+    assert!(
+        Space::load(folder.path())
+            .unwrap_err()
+            .to_string()
+            .contains("is a folder")
+    );
     let latin = folder.path().join("latin.toml");
     std::fs::write(&latin, b"[space]\nname = \"\xe9\"").unwrap();
     assert!(Gateway::load(&latin).unwrap_err().to_string().contains("is not UTF-8"));
@@ -711,7 +1018,8 @@ fn mangled(text: &'static str) -> impl Strategy<Value = String> {
         }
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let kept = text.lines().enumerate().filter(|(line, _)| !removed.contains(line));
-        let lines = kept.flat_map(|(line, content)| std::iter::repeat_n(content, 1 + usize::from(doubled.contains(&line))));
+        let lines =
+            kept.flat_map(|(line, content)| std::iter::repeat_n(content, 1 + usize::from(doubled.contains(&line))));
         lines.collect::<Vec<_>>().join("\n")
     })
 }
