@@ -20,8 +20,10 @@ pub struct DeclaredBox {
 /// The boxes of one operator; addresses are known even when the rest of their section is wrong.
 #[derive(Default)]
 pub(super) struct Boxes {
-    pub(super) boxes: Vec<DeclaredBox>,
+    pub(super) found: Vec<DeclaredBox>,
     pub(super) addresses: HashSet<Address>,
+    /// Whether some address could not be read: a login or answer may then name that box, and is not reported as unknown.
+    unreadable: bool,
     /// Address → its EJ, for the certificate of a login that opens it.
     pub(super) entity_of: HashMap<Address, Finess>,
 }
@@ -40,7 +42,7 @@ impl Boxes {
             answers.extend(boxes.read_box(section, domains, structures, declared));
         }
         for (reply_to, section) in answers {
-            if !boxes.addresses.contains(&reply_to.value) {
+            if !boxes.may_hold(&reply_to.value) {
                 section.wrong(
                     &reply_to,
                     format!("reply_to names {}, which is not declared", reply_to.value),
@@ -50,6 +52,11 @@ impl Boxes {
             section.close();
         }
         boxes
+    }
+
+    /// Whether the box is declared, or may be one whose address could not be read.
+    pub(super) fn may_hold(&self, address: &Address) -> bool {
+        self.unreadable || self.addresses.contains(address)
     }
 
     fn read_box<'a>(
@@ -71,6 +78,7 @@ impl Boxes {
         if let (Some(attachment), Some(box_type)) = (&attachment, &box_type) {
             check_attachment(&section, attachment, box_type, holder.is_some());
         }
+        self.unreadable |= address.is_none();
         if let Some(address) = &address {
             check_domain(&section, address, domains);
             declared
@@ -82,7 +90,7 @@ impl Boxes {
             }
         }
         if let (Some(address), Some(box_type), Some(label), Some(attachment)) = (address, box_type, label, attachment) {
-            self.boxes.push(DeclaredBox {
+            self.found.push(DeclaredBox {
                 mailbox: MailBox {
                     address: address.value,
                     box_type: box_type.value,
@@ -94,13 +102,11 @@ impl Boxes {
                 reply_to: reply_to.as_ref().map(|reply_to| reply_to.value.clone()),
             });
         }
-        match reply_to {
-            Some(reply_to) => Some((reply_to, section)),
-            None => {
-                section.close();
-                None
-            }
-        }
+        let Some(reply_to) = reply_to else {
+            section.close();
+            return None;
+        };
+        Some((reply_to, section))
     }
 }
 
@@ -157,7 +163,10 @@ fn check_rule(section: &Section<'_>, entity: &At<Finess>, rule: Option<&At<Fines
     {
         section.wrong(
             rule,
-            format!("establishment {} belongs to {owner}, not to {}", rule.value, entity.value),
+            format!(
+                "establishment {} belongs to {owner}, not to {}",
+                rule.value, entity.value
+            ),
             "name an establishment of the box's own legal entity",
         );
     }
@@ -200,7 +209,7 @@ fn check_holder(
     structures: &Structures,
 ) {
     let Some(holder) = holder else { return };
-    if !structures.holders.contains(&holder.value) {
+    if !structures.holders_unreadable && !structures.holders.contains(&holder.value) {
         section.wrong(
             holder,
             format!("person {} is not declared", holder.value),
@@ -222,7 +231,9 @@ fn check_label(section: &Section<'_>, label: Option<&At<String>>) {
     {
         section.warn(
             label,
-            format!("the label is longer than the {LABEL_CHARS_MAX} characters of the national model and will be cut there"),
+            format!(
+                "the label is longer than the {LABEL_CHARS_MAX} characters of the national model and will be cut there"
+            ),
         );
     }
 }

@@ -77,7 +77,10 @@ impl Declared {
         match (&first.entity, entity) {
             (Some(before), Some(now)) if before != now => section.wrong(
                 finess,
-                format!("establishment {} belongs to entity {before} on line {line} and to {now} here", finess.value),
+                format!(
+                    "establishment {} belongs to entity {before} on line {line} and to {now} here",
+                    finess.value
+                ),
                 "an establishment (EG) belongs to exactly one legal entity (EJ): keep one",
             ),
             (Some(_), None) | (None, Some(_)) => section.wrong(

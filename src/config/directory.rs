@@ -33,7 +33,7 @@ impl DirectorySection {
             entities: structures.entities,
             establishments: structures.establishments,
             people: structures.people,
-            boxes: boxes.boxes,
+            boxes: boxes.found,
             logins,
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::declared::Declared;
 use super::directory::DirectorySection;
 use super::error::{ConfigError, ConfigErrors, Warning};
+use super::file;
 use super::limits::Limits;
 use super::listen::Listen;
 use super::login::{Issuer, Login};
@@ -53,7 +54,7 @@ impl Gateway {
 
     /// Reads a configuration from a file; relative paths in it start from its folder.
     pub fn load(path: &Path) -> Result<(Self, Vec<Warning>), ConfigErrors> {
-        Self::parse(&reader::load(path)?, &path.display().to_string())
+        Self::parse(&file::load(path)?, &path.display().to_string())
     }
 
     /// Reads a configuration; all mistakes come back at once, in the order of the lines. Files it names are not looked at.
@@ -77,7 +78,7 @@ impl Gateway {
         self.directory.build(self.domains.clone(), subject_of)
     }
 
-    fn read(root: &Section<'_>) -> Option<Self> {
+    pub(super) fn read(root: &Section<'_>) -> Option<Self> {
         let operator = root.required_section("operator").map(OperatorSection::read);
         let data = root.required_section("data").map(read_data);
         let listen = root.required_section("listen").map(Listen::read);
@@ -86,7 +87,10 @@ impl Gateway {
         let relay = Relay::read(root.section("relay"));
         let limits = Limits::read(root.section("limits"));
         let journal_keep = read_journal(root.section("journal"));
-        let domains = operator.as_ref().map(|operator| operator.domains.clone()).unwrap_or_default();
+        let domains = operator
+            .as_ref()
+            .map(|operator| operator.domains.clone())
+            .unwrap_or_default();
         let directory = DirectorySection::read(root, &domains, Issuer::Elsewhere, &mut Declared::default());
         let data_folder_named = data.flatten();
         let files = root.named_files();
@@ -124,7 +128,9 @@ impl OperatorSection {
         let size = section.within("size_max", SIZE_DEFAULT, SIZE_SMALLEST..=SIZE_LARGEST);
         let mut declared = Declared::default();
         for domain in &listed {
-            declared.domains.declare(&section, domain, format_args!("domain {}", domain.value));
+            declared
+                .domains
+                .declare(&section, domain, format_args!("domain {}", domain.value));
         }
         section.close();
         Self {

@@ -50,15 +50,27 @@ impl Limits {
         let default = Self::default();
         let limits = Self {
             connections_max: section.within("connections_max", default.connections_max, 1..=100_000),
-            connections_per_address_max: section.within("connections_per_address_max", default.connections_per_address_max, 1..=100_000),
+            connections_per_address_max: section.within(
+                "connections_per_address_max",
+                default.connections_per_address_max,
+                1..=100_000,
+            ),
             // RFC 5321 §4.5.3.1.8: at least 100.
             recipients_max: section.within("recipients_max", default.recipients_max, 100..=10_000),
             // RFC 5321 §4.5.3.1.4: at least 512; RFC 4954 §4: 12288 for AUTH.
             smtp_line_bytes_max: section
-                .within("smtp_line_max", Size(default.smtp_line_bytes_max), Size(512)..=Size(64 << 10))
+                .within(
+                    "smtp_line_max",
+                    Size(default.smtp_line_bytes_max),
+                    Size(512)..=Size(64 << 10),
+                )
                 .0,
             imap_line_bytes_max: section
-                .within("imap_line_max", Size(default.imap_line_bytes_max), Size(8 << 10)..=Size(1 << 20))
+                .within(
+                    "imap_line_max",
+                    Size(default.imap_line_bytes_max),
+                    Size(8 << 10)..=Size(1 << 20),
+                )
                 .0,
             faults_max: section.within("faults_max", default.faults_max, 1..=1_000),
             login_failures_max: section.within("login_failures_max", default.login_failures_max, 1..=100),

@@ -48,7 +48,10 @@ impl Listen {
         {
             section.warn(
                 web,
-                format!("the console at {} has no TLS of its own: put it behind a proxy, or on loopback", web.value),
+                format!(
+                    "the console at {} has no TLS of its own: put it behind a proxy, or on loopback",
+                    web.value
+                ),
             );
         }
         if !any {

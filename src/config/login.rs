@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::boxes::Boxes;
+use super::boxes::{Boxes, DeclaredBox};
 use super::declared::Unique;
 use super::reader::{At, FromToml, Section, Wrong};
 use super::structure::Structures;
 use super::value::{Slug, Structure, choose};
-use crate::directory::{PasswordLogin, Secret};
+use crate::directory::{BoxType, PasswordLogin, Secret};
 use crate::identity::{Address, Finess, SubjectDn};
 
 /// A login.
@@ -64,17 +64,15 @@ enum Kind {
 
 impl FromToml for Kind {
     fn from_toml(value: &toml::de::DeValue<'_>) -> Result<Self, Wrong> {
-        choose(value, &[("password", Self::Password), ("certificate", Self::Certificate)])
+        choose(
+            value,
+            &[("password", Self::Password), ("certificate", Self::Certificate)],
+        )
     }
 }
 
 /// Reads `[[login]]` under `parent`.
-pub(super) fn read_logins(
-    parent: &Section<'_>,
-    issuer: Issuer,
-    structures: &Structures,
-    boxes: &Boxes,
-) -> Vec<Login> {
+pub(super) fn read_logins(parent: &Section<'_>, issuer: Issuer, structures: &Structures, boxes: &Boxes) -> Vec<Login> {
     let (mut names, mut users) = (Unique::default(), Unique::default());
     let mut logins = Vec::new();
     for section in parent.sections("login") {
@@ -109,7 +107,7 @@ fn read_opened(section: &Section<'_>, boxes: &Boxes) -> Vec<At<Address>> {
     let mut seen = Unique::default();
     for address in &opened {
         seen.declare(section, address, format_args!("box {} of the login", address.masked()));
-        if !boxes.addresses.contains(&address.value) {
+        if !boxes.may_hold(&address.value) {
             section.wrong(
                 address,
                 format!("the login opens {}, which is not declared", address.masked()),
@@ -194,8 +192,11 @@ fn issued(
     let named = entity.as_ref().map(|entity| entity.value.clone());
     let inferred = || boxes.entity_of.get(&opened.first()?.value).cloned();
     let Some(finess) = named.or_else(inferred) else {
-        let attached = opened.first().is_some_and(|first| boxes.addresses.contains(&first.value));
-        if attached {
+        let first = opened.first().map(|first| &first.value);
+        let sound =
+            |found: &DeclaredBox| Some(&found.mailbox.address) == first && found.mailbox.box_type == BoxType::Personal;
+        // Any other box without structure is itself a mistake, reported where it is declared.
+        if boxes.found.iter().any(sound) {
             section.wrong_here(
                 "the certificate has no structure to be issued to: its first box is attached to none".into(),
                 "add `entity` with the FINESS EJ of a declared legal entity",

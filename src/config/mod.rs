@@ -9,6 +9,7 @@ mod boxes;
 mod declared;
 mod directory;
 mod error;
+mod file;
 mod gateway;
 mod limits;
 mod listen;
@@ -39,3 +40,6 @@ pub use structure::Person;
 pub use tls::{KeyPair, Tls, TlsVersion};
 pub use trust::{MissingRevocation, Trust};
 pub use value::{Host, HostPort, Structure};
+
+#[cfg(test)]
+mod tests;

@@ -120,16 +120,20 @@ impl Operator {
         let department = section.required::<String>("department");
         let kind = section.or("kind", Kind::Local);
         let domains = section.required_list::<Domain>("domains");
-        let size = section.within("size_max", SIZE_DEFAULT, SIZE_SMALLEST..=SIZE_LARGEST);
+        let largest = section.within("size_max", SIZE_DEFAULT, SIZE_SMALLEST..=SIZE_LARGEST);
         if let Some(key) = &key {
             let named = At {
                 value: key.value.0.clone(),
                 span: key.span.clone(),
             };
-            declared.operators.declare(&section, &named, format_args!("operator {}", key.value.0));
+            declared
+                .operators
+                .declare(&section, &named, format_args!("operator {}", key.value.0));
         }
         for domain in &domains {
-            declared.domains.declare(&section, domain, format_args!("domain {}", domain.value));
+            declared
+                .domains
+                .declare(&section, domain, format_args!("domain {}", domain.value));
         }
         let domains: Vec<Domain> = domains.into_iter().map(|domain| domain.value).collect();
         let side = match kind {
@@ -151,7 +155,7 @@ impl Operator {
             structure: structure?.value,
             department: department?.value,
             domains,
-            size_bytes_max: size.0,
+            size_bytes_max: largest.0,
             side,
             directory,
             patients,
@@ -186,7 +190,9 @@ impl PortRange {
                 "write a port from 1 to 65535, or lower port_base",
             );
         } else {
-            declared.ports.declare(section, &port, format_args!("port {} (`{key}`)", port.value));
+            declared
+                .ports
+                .declare(section, &port, format_args!("port {} (`{key}`)", port.value));
         }
         SocketAddr::new(self.address, port.value)
     }

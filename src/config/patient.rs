@@ -63,7 +63,9 @@ pub(super) fn read_patients(parent: &Section<'_>, domains: &[Domain], declared: 
                 value: address,
                 span: ins.span.clone(),
             };
-            declared.boxes.declare(&section, &at, format_args!("patient {}", at.masked()));
+            declared
+                .boxes
+                .declare(&section, &at, format_args!("patient {}", at.masked()));
             Some(at.value)
         });
         section.close();

@@ -13,6 +13,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, ConfigErrors, Place, Warning};
+use super::file::{FILE_BYTES_MAX, too_large};
 use super::suggest::nearest;
 
 /// Parses `text` and lets `build` make a value of it; the value comes back only if nothing at all is wrong.
@@ -23,7 +24,11 @@ pub(super) fn read<T>(
 ) -> Result<(T, Vec<Warning>), ConfigErrors> {
     let source = Source::new(text, file);
     if text.len() > FILE_BYTES_MAX {
-        source.report(0..0, too_large(text.len()), "describe fewer things, or split the space".into());
+        source.report(
+            0..0,
+            too_large(text.len()),
+            "describe fewer things, or split the space".into(),
+        );
         return Err(ConfigErrors::new(source.problems.into_inner()));
     }
     let (table, syntax) = DeTable::parse_recoverable(text);
@@ -38,31 +43,6 @@ pub(super) fn read<T>(
         source.report(error.span().unwrap_or(0..0), problem, "correct the syntax".into());
     }
     Err(ConfigErrors::new(source.problems.into_inner()))
-}
-
-/// Reads a configuration file from disk; a missing, unreadable, too large or non-UTF-8 file is reported like any other mistake.
-pub(super) fn load(path: &Path) -> Result<String, ConfigErrors> {
-    let file = path.display().to_string();
-    let fail = |problem: String, remedy: &str| Err(ConfigErrors::unreadable(&file, problem, remedy));
-    match std::fs::metadata(path) {
-        Err(error) => return fail(format!("cannot be read: {error}"), "check the path and its permissions"),
-        Ok(meta) if meta.is_dir() => return fail("is a folder".into(), "name a TOML file"),
-        Ok(meta) if meta.len() > FILE_BYTES_MAX as u64 => {
-            return fail(
-                too_large(usize::try_from(meta.len()).unwrap_or(usize::MAX)),
-                "name a TOML file",
-            );
-        }
-        Ok(_) => {}
-    }
-    match std::fs::read(path).map(String::from_utf8) {
-        Ok(Ok(text)) => Ok(text),
-        Ok(Err(error)) => fail(
-            format!("is not UTF-8 (byte {})", error.utf8_error().valid_up_to()),
-            "save it as UTF-8",
-        ),
-        Err(error) => fail(format!("cannot be read: {error}"), "check the path and its permissions"),
-    }
 }
 
 /// Why a value cannot be used, without its place.
@@ -144,13 +124,11 @@ impl<'a> Section<'a> {
 
     /// The value of a key that has to be there.
     pub(super) fn required<T: FromToml>(&self, key: &'static str) -> Option<At<T>> {
-        match self.find(key) {
-            Some((_, value)) => self.convert(key, value),
-            None => {
-                self.missing(key);
-                None
-            }
-        }
+        let Some((_, value)) = self.find(key) else {
+            self.missing(key);
+            return None;
+        };
+        self.convert(key, value)
     }
 
     /// The value of a key, or its default.
@@ -167,11 +145,7 @@ impl<'a> Section<'a> {
             self.wrong(
                 &at,
                 format!("`{}` is {}, out of range", self.name(key), at.value.show()),
-                format!(
-                    "give something from {} to {}",
-                    range.start().show(),
-                    range.end().show()
-                ),
+                format!("give something from {} to {}", range.start().show(), range.end().show()),
             );
         }
         at.value
@@ -210,7 +184,8 @@ impl<'a> Section<'a> {
         };
         let DeValue::Table(table) = value.get_ref() else {
             let problem = format!("`{}` is {}", self.name(key), kind(value.get_ref()));
-            self.source.report(value.span(), problem, "write a table: { … = … }".into());
+            self.source
+                .report(value.span(), problem, "write a table: { … = … }".into());
             return Vec::new();
         };
         let entry = |(name, value): (&Spanned<_>, &Spanned<_>)| {
@@ -261,13 +236,14 @@ impl<'a> Section<'a> {
     }
 
     /// A table that may be absent; then every key of it has its default.
-    pub(super) fn section(&self, key: &'static str) -> Section<'a> {
+    pub(super) fn section(&self, key: &'static str) -> Self {
         let path = self.name(key);
         match self.find(key).map(|(_, value)| (value.get_ref(), value.span())) {
             Some((DeValue::Table(table), span)) => Section::new(self.source, table, path, span),
             Some((other, span)) => {
                 let problem = format!("`{path}` is {}", kind(other));
-                self.source.report(span.clone(), problem, format!("write a section: [{path}]"));
+                self.source
+                    .report(span.clone(), problem, format!("write a section: [{path}]"));
                 Section::new(self.source, &self.source.empty, path, span)
             }
             None => Section::new(self.source, &self.source.empty, path, 0..0),
@@ -275,7 +251,7 @@ impl<'a> Section<'a> {
     }
 
     /// A table that has to be there; `None` when it is not (then reported).
-    pub(super) fn required_section(&self, key: &'static str) -> Option<Section<'a>> {
+    pub(super) fn required_section(&self, key: &'static str) -> Option<Self> {
         if self.find(key).is_some() {
             return Some(self.section(key));
         }
@@ -285,7 +261,7 @@ impl<'a> Section<'a> {
     }
 
     /// The tables of `[[key]]`, in the order of the file.
-    pub(super) fn sections(&self, key: &'static str) -> Vec<Section<'a>> {
+    pub(super) fn sections(&self, key: &'static str) -> Vec<Self> {
         let path = self.name(key);
         let items = match self.find(key).map(|(_, value)| (value.get_ref(), value.span())) {
             None => return Vec::new(),
@@ -322,7 +298,7 @@ impl<'a> Section<'a> {
             };
             let remedy = match nearest(name, asked.iter().copied()) {
                 Some(known) => format!("did you mean `{known}`?"),
-                None => format!("known here: {}", Vec::from_iter(asked.iter().copied()).join(", ")),
+                None => format!("known here: {}", asked.iter().copied().collect::<Vec<_>>().join(", ")),
             };
             let shown: String = name.chars().take(SHOWN_CHARS_MAX).collect();
             self.source
@@ -495,12 +471,6 @@ impl<'a> Source<'a> {
     }
 }
 
-fn too_large(bytes: usize) -> String {
-    format!("the file has {bytes} bytes, more than {FILE_BYTES_MAX}")
-}
-
-/// A directory of tens of thousands of boxes fits; a mail spool named by mistake does not.
-const FILE_BYTES_MAX: usize = 16 << 20;
 /// Nobody reads further, and a wrong file must not fill a screen or the memory.
 const PROBLEMS_MAX: usize = 200;
 /// Of a key that we repeat in a message.

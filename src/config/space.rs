@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::declared::Declared;
 use super::error::{ConfigErrors, Warning};
+use super::file;
 use super::operator::{Operator, PortRange};
 use super::reader::{self, At, Section};
 use super::value::Slug;
@@ -35,7 +36,7 @@ impl Space {
 
     /// Reads a space from a file.
     pub fn load(path: &Path) -> Result<(Self, Vec<Warning>), ConfigErrors> {
-        Self::parse(&reader::load(path)?, &path.display().to_string())
+        Self::parse(&file::load(path)?, &path.display().to_string())
     }
 
     /// Reads a space; all mistakes come back at once, in the order of the lines.
@@ -50,7 +51,9 @@ impl Space {
 
     fn read(root: &Section<'_>) -> Option<Self> {
         let mut declared = Declared::default();
-        let header = root.required_section("space").map(|header| Header::read(header, &mut declared));
+        let header = root
+            .required_section("space")
+            .map(|header| Header::read(header, &mut declared));
         let default = PortRange {
             address: LOOPBACK,
             base: u32::from(PORT_BASE_DEFAULT),
@@ -119,7 +122,10 @@ fn warn_of_exposure(header: &Section<'_>, address: &At<IpAddr>) {
     if !address.is_loopback() {
         header.warn(
             address,
-            format!("{} is not a loopback address: others can reach the sandbox and its published passwords", address.value),
+            format!(
+                "{} is not a loopback address: others can reach the sandbox and its published passwords",
+                address.value
+            ),
         );
     }
 }

@@ -31,9 +31,11 @@ pub(super) struct Structures {
     pub(super) people: Vec<Person>,
     /// EJ → its name, if readable.
     pub(super) entity_names: HashMap<Finess, String>,
-    /// EG → its EJ, if readable.
+    /// EG → its EJ, if readable and declared.
     pub(super) entity_of: HashMap<Finess, Option<Finess>>,
     pub(super) holders: Unique<Rpps>,
+    /// Whether some person's number could not be read: a holder may then be that person, and is not reported as unknown.
+    pub(super) holders_unreadable: bool,
 }
 
 impl Structures {
@@ -88,7 +90,8 @@ impl Structures {
         }
         if let Some(finess) = &finess {
             seen.declare(&section, finess, format_args!("establishment {}", finess.value));
-            let entity = entity.as_ref().map(|entity| entity.value.clone());
+            let known = |entity: &&Finess| self.entity_names.contains_key(*entity);
+            let entity = entity.as_ref().map(|entity| &entity.value).filter(known).cloned();
             if let Some(entity) = &entity {
                 declared.declare_establishment(&section, finess, entity);
             }
@@ -110,13 +113,14 @@ impl Structures {
         let family_name = section.required::<String>("family_name");
         let given_name = section.required::<String>("given_name");
         let profession = section.required::<String>("profession");
-        if let Some(rpps) = &rpps {
-            self.holders
-                .declare(&section, rpps, format_args!("person {}", rpps.value));
+        match &rpps {
+            Some(rpps) => self
+                .holders
+                .declare(&section, rpps, format_args!("person {}", rpps.value)),
+            None => self.holders_unreadable = true,
         }
         section.close();
-        if let (Some(rpps), Some(family), Some(given), Some(profession)) = (rpps, family_name, given_name, profession)
-        {
+        if let (Some(rpps), Some(family), Some(given), Some(profession)) = (rpps, family_name, given_name, profession) {
             self.people.push(Person {
                 rpps: rpps.value,
                 family_name: family.value,

@@ -98,9 +98,12 @@ pub(super) fn choose<T: Copy>(value: &DeValue<'_>, choices: &[(&'static str, T)]
 
 /// The text of a value.
 pub(super) fn text_of<'v>(value: &'v DeValue<'_>, expected: &str) -> Result<&'v str, Wrong> {
-    value
-        .as_str()
-        .ok_or_else(|| Wrong::new(format!("is {}", kind(value)), format!("write {expected} between quotes")))
+    value.as_str().ok_or_else(|| {
+        Wrong::new(
+            format!("is {}", kind(value)),
+            format!("write {expected} between quotes"),
+        )
+    })
 }
 
 fn integer(value: &DeValue<'_>) -> Result<i128, Wrong> {
@@ -516,7 +519,17 @@ mod tests {
             );
         }
         assert_eq!(Duration::from_toml(&text("250ms")), Ok(Duration::from_millis(250)));
-        for wrong in ["", " ", "5", "m", "5 minutes", "-5m", "1.5h", "5m3", "99999999999999999999d"] {
+        for wrong in [
+            "",
+            " ",
+            "5",
+            "m",
+            "5 minutes",
+            "-5m",
+            "1.5h",
+            "5m3",
+            "99999999999999999999d",
+        ] {
             assert!(Duration::from_toml(&text(wrong)).is_err(), "{wrong}");
         }
         assert!(Duration::from_toml(&DeValue::Boolean(true)).is_err());
@@ -554,7 +567,15 @@ mod tests {
         for written in ["mx.chu.example:25", "192.0.2.7:25", "[2001:db8::7]:25"] {
             assert_eq!(HostPort::from_toml(&text(written)).unwrap().to_string(), written);
         }
-        for wrong in ["", "mx.chu.example", "mx.chu.example:", ":25", "mx:0", "300.0.0.1:25", "2001:db8::7:25"] {
+        for wrong in [
+            "",
+            "mx.chu.example",
+            "mx.chu.example:",
+            ":25",
+            "mx:0",
+            "300.0.0.1:25",
+            "2001:db8::7:25",
+        ] {
             assert!(HostPort::from_toml(&text(wrong)).is_err(), "{wrong}");
         }
     }
