@@ -38,9 +38,15 @@ impl Blobs {
         }
     }
 
-    /// Makes the folders that every write needs.
+    /// Makes every folder that a file may be published in, once and for all, so that a file's own folder is durable before the file.
     pub(super) fn prepare(&self) -> io::Result<()> {
         fs::create_dir_all(self.root.join(INCOMING))?;
+        for number in 0..FOLDERS {
+            match fs::create_dir(self.root.join(folder_name(number))) {
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+        }
         sync_folder(&self.root)
     }
 
@@ -69,14 +75,8 @@ impl Blobs {
     /// Moves a synced file to its place for good and returns its length in bytes. Durable on return.
     pub(super) fn publish(&self, name: BlobName) -> io::Result<u64> {
         let place = self.place(name);
-        let folder = self.root.join(name.folder());
-        match fs::create_dir(&folder) {
-            Ok(()) => sync_folder(&self.root)?,
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
         fs::rename(self.incoming(name), &place)?;
-        sync_folder(&folder)?;
+        sync_folder(&self.root.join(folder_name(name.number)))?;
         Ok(fs::metadata(&place)?.len())
     }
 
@@ -128,13 +128,7 @@ impl Blobs {
     }
 
     fn place(&self, name: BlobName) -> PathBuf {
-        self.root.join(name.folder()).join(name.to_string())
-    }
-}
-
-impl BlobName {
-    fn folder(self) -> String {
-        format!("{:02x}", self.number % FOLDERS)
+        self.root.join(folder_name(name.number)).join(name.to_string())
     }
 }
 
@@ -175,6 +169,11 @@ fn earlier_files(folder: &Path, run: u64) -> io::Result<Vec<(PathBuf, BlobName)>
         }
     }
     Ok(files)
+}
+
+/// The folder that the file of this number is published in.
+fn folder_name(number: u64) -> String {
+    format!("{:02x}", number % FOLDERS)
 }
 
 fn remove_or_tell(path: &Path) {

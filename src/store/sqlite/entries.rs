@@ -15,7 +15,9 @@ pub(super) fn entries(db: &Connection, folder: FolderKey, after: u64) -> Result<
     let sql = if after == 0 {
         format!("SELECT {ENTRY_COLUMNS} FROM entry WHERE folder = ?1 AND ?2 = 0 ORDER BY uid")
     } else {
-        format!("SELECT {ENTRY_COLUMNS} FROM entry WHERE folder = ?1 AND modseq > ?2 ORDER BY uid")
+        format!(
+            "SELECT {ENTRY_COLUMNS} FROM entry INDEXED BY entry_modseq WHERE folder = ?1 AND modseq > ?2 ORDER BY uid"
+        )
     };
     let mut statement = db.prepare_cached(&sql)?;
     let rows = statement.query_map((folder.0, integer(after)), entry_row)?;

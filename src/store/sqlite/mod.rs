@@ -230,3 +230,103 @@ fn page_bytes(connection: &Connection) -> Result<u64, StoreError> {
 const DATABASE: &str = "store.db";
 /// About what a change without a body adds to the log.
 const SMALL_WRITE_BYTES: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{JournalFilter, JournalRow, JournalStore};
+
+    fn record(bytes: usize) -> JournalRow {
+        JournalRow {
+            sequence: 0,
+            at: jiff::Timestamp::UNIX_EPOCH,
+            event: "test".into(),
+            session: String::new(),
+            reason: String::new(),
+            detail: "x".repeat(bytes),
+        }
+    }
+
+    async fn limit_pages(store: &SqliteStore, more: Option<i64>) {
+        let limit = move |tx: &Connection, _: &mut Effects| {
+            let pages: i64 = tx.pragma_query_value(None, "page_count", |row| row.get(0))?;
+            let limit = more.map_or(i64::from(u32::MAX) - 1, |more| pages + more);
+            tx.query_row(&format!("PRAGMA max_page_count = {limit}"), [], |_| Ok(()))?;
+            Ok(())
+        };
+        store.write(limit).await.unwrap();
+    }
+
+    async fn journal_length(store: &SqliteStore) -> usize {
+        let filter = JournalFilter {
+            limit: 1000,
+            ..JournalFilter::default()
+        };
+        store.journal(filter).await.unwrap().len()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_full_database_fails_calls_loses_nothing_and_serves_again_when_there_is_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(SqliteStore::open(folder.path(), Options::default()).unwrap());
+        store.append(vec![record(10)]).await.unwrap();
+        limit_pages(&store, Some(8)).await;
+        let tasks: Vec<_> = (0..30)
+            .map(|n| {
+                let store = Arc::clone(&store);
+                tokio::spawn(async move { store.append(vec![record(if n % 2 == 0 { 10 } else { 30_000 })]).await })
+            })
+            .collect();
+        let mut stored = 1;
+        let mut refused = 0;
+        for task in tasks {
+            match task.await.unwrap() {
+                Ok(()) => stored += 1,
+                Err(error) => {
+                    assert!(matches!(error, StoreError::Backend { .. }), "{error:?}");
+                    refused += 1;
+                }
+            }
+        }
+        assert!(refused > 0);
+        assert_eq!(journal_length(&store).await, stored, "exactly what was answered Ok");
+        limit_pages(&store, None).await;
+        store.append(vec![record(30_000)]).await.unwrap();
+        assert_eq!(journal_length(&store).await, stored + 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_transaction_lost_inside_a_group_fails_the_group_and_the_next_one_succeeds() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(folder.path(), Options::default()).unwrap();
+        // What SQLite itself does after some I/O errors.
+        let lost = store.write(|tx, _| Ok(tx.execute_batch("ROLLBACK")?)).await;
+        assert!(matches!(lost, Err(StoreError::Backend { .. })), "{lost:?}");
+        assert_eq!(store.statistics().failed_commits, 1);
+        store.append(vec![record(10)]).await.unwrap();
+        assert_eq!(journal_length(&store).await, 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_write_with_an_sql_error_fails_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(folder.path(), Options::default()).unwrap();
+        let failed = store
+            .write(|tx, _| Ok(tx.execute_batch("INSERT INTO nothing VALUES (1)")?))
+            .await;
+        assert!(matches!(failed, Err(StoreError::Backend { .. })));
+        assert_eq!(store.statistics().failed_commits, 0, "it failed alone");
+    }
+
+    #[tokio::test]
+    async fn commits_are_synced_and_the_log_mode_is_wal() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(folder.path(), Options::default()).unwrap();
+        let settings = store.write(|tx, _| {
+            let mode: String = tx.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+            let synchronous: i64 = tx.pragma_query_value(None, "synchronous", |row| row.get(0))?;
+            Ok((mode, synchronous))
+        });
+        assert_eq!(settings.await.unwrap(), ("wal".to_owned(), 2));
+    }
+}

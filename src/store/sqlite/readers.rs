@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use super::rows::failed;
+use super::rows::{execute, failed};
 use super::schema;
 use crate::store::StoreError;
 
@@ -63,9 +63,10 @@ impl Readers {
             Some(connection) => connection,
             None => schema::open_reader(&self.database)?,
         };
-        let snapshot = connection.unchecked_transaction()?;
-        let result = read(&snapshot);
-        snapshot.finish()?;
+        // A connection that cannot begin or end a transaction is dropped, and the next read opens another.
+        execute(&connection, "BEGIN")?;
+        let result = read(&connection);
+        execute(&connection, "COMMIT")?;
         self.idle().push(connection);
         result
     }

@@ -21,6 +21,11 @@ pub(super) fn failed(context: &str, source: impl Into<Box<dyn std::error::Error 
     }
 }
 
+/// Runs a statement without parameters, parsed once per connection.
+pub(super) fn execute(connection: &Connection, sql: &str) -> Result<(), rusqlite::Error> {
+    connection.prepare_cached(sql)?.execute([]).map(drop)
+}
+
 /// A size or count as SQLite keeps it. No value here comes near the limit.
 pub(super) fn integer<T: TryInto<i64>>(value: T) -> i64 {
     value.try_into().unwrap_or(i64::MAX)

@@ -12,7 +12,7 @@ use std::thread;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::rows::failed;
+use super::rows::{execute, failed};
 use super::upkeep::Upkeep;
 use super::{Options, schema};
 use crate::store::StoreError;
@@ -303,8 +303,4 @@ fn apply_in_savepoint(tx: &Connection, job: &mut dyn Job, effects: &mut Effects)
         execute(tx, "ROLLBACK TO write")?;
     }
     execute(tx, "RELEASE write")
-}
-
-fn execute(connection: &Connection, sql: &str) -> Result<(), rusqlite::Error> {
-    connection.prepare_cached(sql)?.execute([]).map(drop)
 }

@@ -1,0 +1,142 @@
+//! What every storage backend promises: one function per sentence of `src/store/mod.rs`, run against each backend.
+//!
+//! To add a backend, implement [`Backend`] and name it in one more `contract!` line.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
+#[path = "store_contract/common.rs"]
+mod common;
+#[path = "store_contract/mailboxes.rs"]
+mod mailboxes;
+#[path = "store_contract/messages.rs"]
+mod messages;
+#[path = "store_contract/model.rs"]
+mod model;
+#[path = "store_contract/queue_and_journal.rs"]
+mod queue_and_journal;
+
+use vaguemestre::store::Store;
+use vaguemestre::store::sqlite::{Options, SqliteStore};
+
+/// One way to store, with something to store in that is removed at the end.
+trait Backend: Sized {
+    /// An empty store.
+    async fn create() -> Self;
+    /// The store.
+    fn store(&self) -> &dyn Store;
+    /// The same store, closed and opened again.
+    async fn reopen(self) -> Self;
+}
+
+/// The embedded store.
+struct Sqlite {
+    folder: tempfile::TempDir,
+    store: SqliteStore,
+}
+
+impl Backend for Sqlite {
+    async fn create() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(folder.path(), Options::default()).unwrap();
+        Self { folder, store }
+    }
+
+    fn store(&self) -> &dyn Store {
+        &self.store
+    }
+
+    async fn reopen(self) -> Self {
+        self.store.close().await.unwrap();
+        let store = SqliteStore::open(self.folder.path(), Options::default()).unwrap();
+        Self { store, ..self }
+    }
+}
+
+/// Runs every promise against one backend.
+macro_rules! contract {
+    ($name:ident, $backend:ty) => {
+        mod $name {
+            use super::*;
+            contract!(@tests $backend; messages:
+                an_acceptance_is_applied_whole
+                an_acceptance_that_fails_changes_nothing
+                uids_are_given_in_delivery_order_and_only_grow
+                content_has_no_lead_and_a_read_has_it
+                content_of_any_size_reads_back
+                a_message_is_gone_once_nothing_refers_to_it
+                a_message_that_nothing_refers_to_is_not_kept
+                message_keys_only_grow
+                a_staged_message_reads_back_with_its_front_first
+                a_staged_message_may_be_abandoned
+                an_acceptance_may_have_no_message
+                concurrent_acceptances_are_all_there_once
+            );
+            contract!(@tests $backend; mailboxes:
+                a_box_has_an_inbox_and_the_folders_asked_all_subscribed
+                ensuring_a_box_again_changes_nothing
+                a_box_is_found_without_regard_to_case_and_only_after_it_was_made
+                a_folder_is_created_with_its_missing_parents
+                a_folder_that_exists_is_not_created
+                deleting_a_folder_removes_what_is_in_it_and_leaves_its_children
+                a_folder_made_again_has_a_greater_uid_validity
+                renaming_takes_the_children_along_and_keeps_uids
+                renaming_onto_a_folder_changes_nothing
+                subscription_is_what_was_set
+                status_counts_what_entries_show
+                entries_are_those_changed_after_a_modification_sequence
+                expunged_uids_are_those_after_a_modification_sequence
+                recent_is_claimed_once
+                summaries_come_in_the_order_asked_without_those_that_are_gone
+                flags_are_replaced_added_and_removed
+                flags_that_stay_do_not_raise_the_modification_sequence
+                a_copy_keeps_flags_and_date_and_ends_the_folder
+                a_move_is_a_copy_that_leaves_nothing_behind
+                expunge_removes_only_what_is_deleted
+                calls_on_a_folder_that_is_gone_say_so
+            );
+            contract!(@tests $backend; queue_and_journal:
+                due_items_are_leased_oldest_first
+                leased_items_are_not_leased_again_until_the_lease_runs_out
+                no_two_leases_have_the_same_number
+                items_of_one_message_and_domain_come_together
+                a_lease_takes_at_most_the_limit
+                settling_done_takes_the_item_out_and_applies_the_rest
+                settling_twice_has_the_effect_of_settling_once
+                settling_changes_nothing_unless_every_lease_is_held
+                a_retry_stays_in_the_queue_until_it_is_due
+                next_due_is_the_next_item_or_the_next_end_of_a_lease
+                every_item_is_listed_oldest_first
+                release_all_ends_every_lease
+                an_item_keeps_what_was_queued
+                the_journal_is_read_by_ascending_sequence_and_filter
+                counters_add_up_and_come_by_ascending_key
+            );
+            contract!(@reopened $backend;
+                messages: uids_are_not_used_again_after_a_restart
+                messages: everything_answered_is_there_after_a_restart
+                queue_and_journal: leases_and_their_numbers_survive_a_restart
+                mailboxes: uid_validity_grows_across_a_restart
+            );
+            #[test]
+            fn figures_of_a_folder_follow_any_history() {
+                super::model::figures_of_a_folder_follow_any_history::<$backend>();
+            }
+        }
+    };
+    (@tests $backend:ty; $group:ident: $($promise:ident)*) => {
+        $(#[test]
+        fn $promise() {
+            common::block_on(async {
+                let backend = <$backend>::create().await;
+                $group::$promise(backend.store()).await;
+            });
+        })*
+    };
+    (@reopened $backend:ty; $($group:ident: $promise:ident)*) => {
+        $(#[test]
+        fn $promise() {
+            common::block_on(async { $group::$promise(<$backend>::create().await).await });
+        })*
+    };
+}
+
+contract!(sqlite, Sqlite);
