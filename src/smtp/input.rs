@@ -1,15 +1,24 @@
 //! Bytes read from the peer and not yet understood: a buffer that gives out lines.
 
+use std::fmt;
+
 use memchr::memchr;
 
 /// The buffer. It is only filled when everything complete in it has been used, so it never holds more than one partial line plus
 /// one read.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Input {
     bytes: Vec<u8>,
     start: usize,
     /// The line being read is over the limit: what there was of it is gone, its end has not come yet.
     overlong: bool,
+}
+
+/// Lines may be passwords or message text: debug output shows only how much there is (invariant 9).
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Input({} bytes)", self.rest().len())
+    }
 }
 
 /// Why a line is not usable.
@@ -26,6 +35,10 @@ impl Input {
     pub(super) fn buffer(&mut self, room_bytes: usize) -> &mut Vec<u8> {
         self.bytes.drain(..self.start);
         self.start = 0;
+        if self.bytes.is_empty() && self.bytes.capacity() > room_bytes.saturating_mul(2) {
+            // An idle connection does not keep the room that a message needed.
+            self.bytes = Vec::with_capacity(room_bytes);
+        }
         if self.bytes.capacity() - self.bytes.len() < room_bytes {
             self.bytes.reserve(room_bytes);
         }

@@ -2,7 +2,6 @@
 //! (RFC 2920), one by one otherwise.
 
 use std::collections::VecDeque;
-use std::fmt::Write;
 
 use super::Before;
 use super::Client;
@@ -265,8 +264,7 @@ fn mail_line(mail: &MailFrom, offer: &Offer) -> String {
     let has = |extension| offer.extensions.has(extension);
     let mut add = |known: bool, name: &str, value: Option<String>| {
         if let (true, Some(value)) = (known, value) {
-            // Writing to a String cannot fail.
-            let _infallible = write!(line, " {name}{value}");
+            line.extend([" ", name, value.as_str()]);
         }
     };
     add(
@@ -294,12 +292,9 @@ fn mail_line(mail: &MailFrom, offer: &Offer) -> String {
 fn recipient_line(recipient: &RcptTo, offer: &Offer) -> String {
     let mut line = format!("RCPT TO:<{}>", recipient.path);
     if offer.extensions.has(Extension::Dsn) {
-        if let Some(notify) = recipient.notify {
-            line.push_str(&format!(" NOTIFY={notify}"));
-        }
-        if let Some(orcpt) = &recipient.orcpt {
-            line.push_str(&format!(" ORCPT={orcpt}"));
-        }
+        let notify = recipient.notify.map(|notify| format!(" NOTIFY={notify}"));
+        let orcpt = recipient.orcpt.as_ref().map(|orcpt| format!(" ORCPT={orcpt}"));
+        line.extend([notify, orcpt].into_iter().flatten());
     }
     line
 }

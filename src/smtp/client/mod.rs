@@ -36,6 +36,8 @@ pub use outcome::Outcome;
 pub use outcome::RecipientOutcome;
 pub use outcome::Stage;
 
+use std::fmt;
+
 use super::command::MailFrom;
 use super::command::RcptTo;
 use super::data::Framing;
@@ -87,7 +89,7 @@ pub struct Transaction {
 }
 
 /// What the driver must do now.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 #[must_use = "a step that is not carried out hangs the connection"]
 pub enum ClientStep {
     /// Read into [`Client::input`]; at end of file call [`Client::lost`].
@@ -105,7 +107,6 @@ pub enum ClientStep {
 }
 
 /// One connection, seen from the client. See the module for how to drive it.
-#[derive(Debug)]
 pub struct Client {
     options: ClientOptions,
     offer: Offer,
@@ -114,6 +115,29 @@ pub struct Client {
     output: Vec<u8>,
     done: Option<Outcome>,
     state: State,
+}
+
+/// What is written may be a login: bytes show only their number (invariant 9).
+impl fmt::Debug for ClientStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read => f.write_str("Read"),
+            Self::Write(bytes) => write!(f, "Write({} bytes)", bytes.len()),
+            Self::StartTls => f.write_str("StartTls"),
+            Self::SendBody(framing) => write!(f, "SendBody({framing:?})"),
+            Self::Done(outcome) => write!(f, "Done({outcome:?})"),
+            Self::Close => f.write_str("Close"),
+        }
+    }
+}
+
+/// Buffers hold logins: debug output names only the stage (invariant 9).
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("stage", &self.stage())
+            .finish_non_exhaustive()
+    }
 }
 
 /// What the client waits for.
@@ -231,8 +255,8 @@ impl Client {
     pub fn lost(&mut self, text: &str) -> Option<Failure> {
         let stage = self.stage();
         self.output.clear();
-        let state = std::mem::take(&mut self.state);
-        if matches!(state, State::Idle(_) | State::Quitting | State::Closed) {
+        let before = std::mem::take(&mut self.state);
+        if matches!(before, State::Idle(_) | State::Quitting | State::Closed) {
             return None;
         }
         Some(Failure {

@@ -69,7 +69,7 @@ impl Script {
         let lines: Vec<&str> = keywords.split_whitespace().collect();
         let mut answer = String::from("250-mx");
         for line in lines {
-            answer.push_str(&format!("\r\n250-{}", line.replace('_', " ")));
+            answer.extend(["\r\n250-", line.replace('_', " ").as_str()]);
         }
         script.written = script.answer(&format!("{answer}\r\n250 HELP"));
         script

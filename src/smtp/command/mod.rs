@@ -179,7 +179,7 @@ fn mail(argument: &str) -> Result<MailFrom, CommandError> {
     let rest = after_keyword(argument, "FROM:").ok_or(CommandError::ReversePath)?;
     let (path, rest) = path::split(rest).ok_or(CommandError::ReversePath)?;
     let mut mail = MailFrom {
-        path: path::reverse(path).ok_or(CommandError::ReversePath)?,
+        path: path::reverse(path)?,
         ..MailFrom::default()
     };
     for parameter in parameter::split(rest)? {

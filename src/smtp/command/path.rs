@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::CommandError;
 use crate::identity::Address;
 
 /// Where a message shall go.
@@ -50,12 +51,13 @@ pub(super) fn split(text: &str) -> Option<(&str, &str)> {
     None
 }
 
-/// The path of MAIL; `Some(None)` is the null reverse-path.
-pub(super) fn reverse(path: &str) -> Option<Option<Address>> {
+/// The path of MAIL; `Ok(None)` is the null reverse-path.
+pub(super) fn reverse(path: &str) -> Result<Option<Address>, CommandError> {
     if path.is_empty() {
-        return Some(None);
+        return Ok(None);
     }
-    Some(Some(without_route(path)?.parse().ok()?))
+    let mailbox = without_route(path).and_then(|mailbox| mailbox.parse().ok());
+    mailbox.map(Some).ok_or(CommandError::ReversePath)
 }
 
 /// The path of RCPT.

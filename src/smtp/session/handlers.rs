@@ -29,9 +29,8 @@ impl Session {
     pub(super) fn next_command(&mut self, transaction: Transaction) -> Progress {
         let line = self.input.next_line(command_bytes_max(self.input.rest()));
         self.state = State::Command(transaction);
-        let line = match line {
-            None => return Progress::Flushed(Step::Read),
-            Some(line) => line,
+        let Some(line) = line else {
+            return Progress::Flushed(Step::Read);
         };
         self.tally.commands += 1;
         if self.tally.commands > self.options.limits.commands_max {
@@ -57,13 +56,13 @@ impl Session {
 
     /// Answers a command in the state `Command`.
     fn obey(&mut self, command: Result<Command, CommandError>) -> Progress {
-        if let Some(refusal) = self.known.refused.clone() {
-            if command != Ok(Command::Quit) {
-                self.drain_after(&command);
-                self.say_refusal(&refusal);
-                self.count_error();
-                return Progress::Again;
-            }
+        if let Some(refusal) = self.known.refused.clone()
+            && command != Ok(Command::Quit)
+        {
+            self.drain_after(&command);
+            self.say_refusal(&refusal);
+            self.count_error();
+            return Progress::Again;
         }
         let command = match command {
             Ok(command) => command,

@@ -42,6 +42,7 @@ pub use step::Question;
 pub use step::Step;
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use super::command::MailFrom;
 use super::extension::Extension;
@@ -55,7 +56,6 @@ use state::State;
 use state::Transaction;
 
 /// One connection, seen from the server. See the module for how to drive it.
-#[derive(Debug)]
 pub struct Session {
     options: Options,
     input: Input,
@@ -65,6 +65,15 @@ pub struct Session {
     known: Known,
     tally: Tally,
     state: State,
+}
+
+/// Buffers and states hold message text and secrets: debug output names only the session (invariant 9).
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("session_id", &self.options.session_id)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What is known of the client; all of it is forgotten when TLS starts.
@@ -140,7 +149,7 @@ impl Session {
 
     /// Appends bytes that were read elsewhere; the same as extending [`Self::input`].
     pub fn feed(&mut self, bytes: &[u8]) {
-        self.input.buffer(bytes.len()).extend_from_slice(bytes);
+        self.input().extend_from_slice(bytes);
     }
 
     /// What to do next.

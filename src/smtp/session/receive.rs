@@ -50,7 +50,7 @@ impl Session {
                 self.state = State::Chunk(receipt, chunk);
                 return;
             }
-            ref other => no_chunk_now(other),
+            ref other => no_text_now(other),
         };
         let after = match transaction {
             Transaction::Failed if header.last => Transaction::Idle,
@@ -66,6 +66,7 @@ impl Session {
     /// A refused BDAT is followed by its octets all the same.
     pub(super) fn drain_after(&mut self, command: &Result<Command, CommandError>) {
         if let Ok(Command::Bdat(header)) = command {
+            self.abandon();
             self.state = State::Drain {
                 left_bytes: header.size_bytes,
                 after: Transaction::Idle,
@@ -168,7 +169,7 @@ fn hand_out(text: Vec<u8>, consumed: usize) -> Progress {
     }
 }
 
-/// Why DATA cannot come now.
+/// Why DATA or BDAT cannot come now.
 fn no_text_now(transaction: &Transaction) -> Reply {
     match transaction {
         Transaction::Idle => Reply::MAIL_FIRST,
@@ -176,9 +177,4 @@ fn no_text_now(transaction: &Transaction) -> Reply {
         Transaction::FromKnown { .. } => Reply::NO_VALID_RECIPIENTS,
         Transaction::ToKnown { .. } | Transaction::Chunked(_) | Transaction::Failed => Reply::BAD_SEQUENCE,
     }
-}
-
-/// Why BDAT cannot come now.
-fn no_chunk_now(transaction: &Transaction) -> Reply {
-    no_text_now(transaction)
 }

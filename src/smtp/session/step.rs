@@ -1,12 +1,14 @@
 //! What a session and its driver say to each other.
 
+use std::fmt;
+
 use crate::policy::Refusal;
 use crate::smtp::command::MailFrom;
 use crate::smtp::command::RcptTo;
 use crate::smtp::sasl::Credentials;
 
 /// What the driver must do now. Ignoring a step loses bytes or hangs the session.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 #[must_use = "a step that is not carried out hangs the session"]
 pub enum Step {
     /// Read into [`super::Session::input`]; at end of file, drop the session.
@@ -25,6 +27,22 @@ pub enum Step {
     Abandon,
     /// Close the connection.
     Close,
+}
+
+/// Bytes show only their number (invariant 9).
+impl fmt::Debug for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read => f.write_str("Read"),
+            Self::Write(bytes) => write!(f, "Write({} bytes)", bytes.len()),
+            Self::Ask(question) => write!(f, "Ask({question:?})"),
+            Self::Body(bytes) => write!(f, "Body({} bytes)", bytes.len()),
+            Self::StartTls => f.write_str("StartTls"),
+            Self::Refused(refusal) => write!(f, "Refused({refusal:?})"),
+            Self::Abandon => f.write_str("Abandon"),
+            Self::Close => f.write_str("Close"),
+        }
+    }
 }
 
 /// What only the driver can decide.

@@ -455,6 +455,27 @@ fn a_response_that_is_too_long_is_refused() {
     assert!(play.send(&long_but_fine).starts_with("535"));
 }
 
+#[test]
+fn debug_output_shows_neither_secrets_nor_text() {
+    let mut play = Play::client();
+    play.session
+        .feed(format!("AUTH PLAIN {}\r\n", base64("\0user\0secret")).as_bytes());
+    assert_eq!(format!("{:?}", play.session), "Session { session_id: \"K3F7Q2\", .. }");
+    let step = play.session.step();
+    assert!(format!("{step:?}").starts_with("Ask(Authenticate(Plain"));
+    assert!(!format!("{step:?}").contains("secret"));
+    assert_eq!(format!("{:?}", Step::Body(b"private".to_vec())), "Body(7 bytes)");
+}
+
+#[test]
+fn a_session_refused_in_the_middle_of_a_transaction_drops_it_and_its_chunk() {
+    let mut play = Play::ready();
+    play.session
+        .refuse_all(Refusal::new(Reason::CertificateRevoked, "your certificate is revoked"));
+    assert_eq!(play.bytes(b"BDAT 6 LAST\r\nQUIT\r\n").lines().count(), 1);
+    assert_eq!(play.seen, ["abandon"]);
+}
+
 // ---- smuggling
 
 #[test]
