@@ -317,13 +317,11 @@ impl Parser<'_> {
             Some(b'#') => self.hex_value(),
             Some(b'"') => {
                 let start = self.at;
-                match self.quoted()? {
-                    Some(text) => Ok(Value::Text(text)),
-                    None => {
-                        self.at = start;
-                        self.bare().map(Value::Text)
-                    }
+                if let Some(text) = self.quoted()? {
+                    return Ok(Value::Text(text));
                 }
+                self.at = start;
+                self.bare().map(Value::Text)
             }
             _ => self.bare().map(Value::Text),
         }

@@ -105,9 +105,10 @@ impl Authority {
         files::private_folder(folder)?;
         files::private_folder(&folder.join(CRL_FOLDER))?;
         let registry_path = folder.join(REGISTRY);
-        let registry = match registry_path.exists() {
-            true => Registry::open(&registry_path)?,
-            false => create(folder, &profiles, &options, now)?,
+        let registry = if registry_path.exists() {
+            Registry::open(&registry_path)?
+        } else {
+            create(folder, &profiles, &options, now)?
         };
         Ok(Self {
             root: open_signer(folder, ROOT, &profiles.root)?,

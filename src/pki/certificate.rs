@@ -112,13 +112,13 @@ pub(super) fn timestamp(time: x509_parser::time::ASN1Time) -> Result<Timestamp, 
     Timestamp::from_second(time.timestamp()).map_err(|_| CertificateProblem::Date)
 }
 
-/// The character strings of X.520's DirectoryString, and IA5String.
+/// The character strings of X.520's `DirectoryString`, and `IA5String`.
 fn text(value: &Any<'_>) -> Option<String> {
     match value.tag() {
         Tag::Utf8String | Tag::PrintableString | Tag::Ia5String => String::from_utf8(value.data.to_vec()).ok(),
         // T.61 as everyone writes it: Latin-1.
         Tag::T61String => Some(value.data.iter().map(|byte| char::from(*byte)).collect()),
-        Tag::BmpString if value.data.len() % 2 == 0 => {
+        Tag::BmpString if value.data.len().is_multiple_of(2) => {
             let units = value.data.chunks_exact(2);
             let units = units.map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
             char::decode_utf16(units).collect::<Result<_, _>>().ok()

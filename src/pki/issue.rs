@@ -200,7 +200,7 @@ fn alternative_names(request: &Request) -> Result<Vec<SanType>, AuthorityError> 
     Ok(names)
 }
 
-/// RFC 5280 appendix A: a country is a PrintableString of two letters.
+/// RFC 5280 appendix A: a country is a `PrintableString` of two letters.
 pub(super) fn country(code: &str) -> Result<DnValue, AuthorityError> {
     let wrong = || AuthorityError::Request(format!("country {code:?} is not two letters"));
     if code.len() != 2 || !code.bytes().all(|byte| byte.is_ascii_uppercase()) {

@@ -51,7 +51,8 @@ pub(super) struct Profiles {
     pub(super) authority: AuthoritySection,
     pub(super) root: IssuerSection,
     pub(super) intermediate: IssuerSection,
-    profiles: BTreeMap<Profile, ProfileSection>,
+    #[serde(rename = "profiles")]
+    leaves: BTreeMap<Profile, ProfileSection>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -119,7 +120,7 @@ impl Profiles {
     }
 
     pub(super) fn of(&self, profile: Profile) -> Option<&ProfileSection> {
-        self.profiles.get(&profile)
+        self.leaves.get(&profile)
     }
 }
 

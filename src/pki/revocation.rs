@@ -192,9 +192,10 @@ fn signer_of<'c>(
             return Ok(der);
         }
     }
-    Err(match named {
-        true => CrlError::BadSignature(issuer.clone()),
-        false => CrlError::UnknownIssuer(issuer.clone()),
+    Err(if named {
+        CrlError::BadSignature(issuer.clone())
+    } else {
+        CrlError::UnknownIssuer(issuer.clone())
     })
 }
 
@@ -264,16 +265,13 @@ fn names_one_of(der: &CertificateDer<'_>, points: &[String]) -> bool {
     let Ok(certificate) = certificate::parse(der) else {
         return false;
     };
-    certificate
-        .extensions()
-        .iter()
-        .any(|extension| match extension.parsed_extension() {
-            ParsedExtension::CRLDistributionPoints(named) => {
-                named.points.iter().any(|point| match &point.distribution_point {
-                    Some(DistributionPointName::FullName(names)) => urls(names).iter().any(|url| points.contains(url)),
-                    _ => false,
-                })
-            }
+    certificate.extensions().iter().any(|extension| {
+        let ParsedExtension::CRLDistributionPoints(own) = extension.parsed_extension() else {
+            return false;
+        };
+        own.points.iter().any(|point| match &point.distribution_point {
+            Some(DistributionPointName::FullName(names)) => urls(names).iter().any(|url| points.contains(url)),
             _ => false,
         })
+    })
 }

@@ -120,9 +120,10 @@ impl TrustStore {
             };
             let der = section.map_err(|error| unreadable(error.to_string()))?;
             let read = certificate::read(&der).map_err(|error| unreadable(error.to_string()))?;
-            match read.subject == read.issuer {
-                true => roots.push(der),
-                false => intermediates.push(der),
+            if read.subject == read.issuer {
+                roots.push(der);
+            } else {
+                intermediates.push(der);
             }
         }
         Self::new(roots, intermediates)
@@ -262,9 +263,10 @@ impl TrustStore {
     ) -> Result<(), Refusal> {
         let crls = self.crls.iter().map(Arc::as_ref);
         let serial = certificate::hex(certificate.serial());
-        let whose = match is_leaf {
-            true => shown(&peer.subject),
-            false => format!("the authority that issued {}", shown(&peer.subject)),
+        let whose = if is_leaf {
+            shown(&peer.subject)
+        } else {
+            format!("the authority that issued {}", shown(&peer.subject))
         };
         match status(crls, (certificate, is_leaf), issuer, (&self.revocation, now)) {
             Status::Good => Ok(()),
@@ -423,9 +425,10 @@ fn authority_name(place: usize, der: &CertificateDer<'_>) -> Result<SubjectDn, T
     };
     let parsed = certificate::parse(der).map_err(unreadable)?;
     let name = certificate::name(parsed.subject(), "subject").map_err(unreadable)?;
-    match parsed.is_ca() {
-        true => Ok(name),
-        false => Err(TrustStoreError::NotAnAuthority(name)),
+    if parsed.is_ca() {
+        Ok(name)
+    } else {
+        Err(TrustStoreError::NotAnAuthority(name))
     }
 }
 
@@ -446,9 +449,10 @@ fn refusal(reason: Reason, text: String) -> Refusal {
 
 /// The leaf when the date is its own, else an authority above it.
 fn whose(peer: &PeerCertificate, date: UnixTime, own: Timestamp) -> String {
-    match i64::try_from(date.as_secs()) == Ok(own.as_second()) {
-        true => format!("certificate of {}", shown(&peer.subject)),
-        false => format!("an authority above {}", shown(&peer.subject)),
+    if i64::try_from(date.as_secs()) == Ok(own.as_second()) {
+        format!("certificate of {}", shown(&peer.subject))
+    } else {
+        format!("an authority above {}", shown(&peer.subject))
     }
 }
 

@@ -310,13 +310,13 @@ fn check_host_name(chain: &[CertificateDer<'_>], host: &ServerName<'_>) -> Resul
         .first()
         .and_then(|leaf| webpki::EndEntityCert::try_from(leaf).ok())
         .is_some_and(|leaf| leaf.verify_is_valid_for_subject_name(host).is_ok());
-    match holds {
-        true => Ok(()),
-        false => Err(Refusal::new(
-            Reason::CertificateUntrusted,
-            format!("the certificate is not the one of host {}", host.to_str()),
-        )),
+    if holds {
+        return Ok(());
     }
+    Err(Refusal::new(
+        Reason::CertificateUntrusted,
+        format!("the certificate is not the one of host {}", host.to_str()),
+    ))
 }
 
 /// Our clock, as rustls asks for it.

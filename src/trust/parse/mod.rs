@@ -378,13 +378,13 @@ impl<'x> Reading<'x> {
                 }
                 Ok((_, Event::Text(text))) => Item::Text(text.xml10_content().into_owned()),
                 Ok((_, Event::CData(text))) => Item::Text(text.xml10_content().into_owned()),
-                Ok((_, Event::GeneralRef(reference))) => match resolve(&reference) {
-                    Some(c) => Item::Text(c.to_string()),
-                    None => {
+                Ok((_, Event::GeneralRef(reference))) => {
+                    let Some(c) = resolve(&reference) else {
                         let problem = format!("entity &{};", short(&reference.xml10_content()));
                         return Err(self.not_xml(problem));
-                    }
-                },
+                    };
+                    Item::Text(c.to_string())
+                }
                 Ok((_, Event::DocType(_))) => return Err(self.not_xml("a document type is not allowed")),
                 Ok((_, Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::Empty(_))) => continue,
                 Err(error) => {
@@ -404,7 +404,7 @@ impl<'x> Reading<'x> {
         let reached = usize::try_from(self.reader.buffer_position()).unwrap_or(usize::MAX);
         let reached = reached.min(self.text.len());
         if let Some(passed) = self.text.as_bytes().get(self.counted..reached) {
-            self.line += passed.iter().filter(|byte| **byte == b'\n').count();
+            self.line += passed.split(|byte| *byte == b'\n').count() - 1;
             self.counted = reached;
         }
     }
@@ -487,7 +487,7 @@ fn short(text: &str) -> &str {
 const LIST_BYTES_MAX: usize = 64 << 20;
 /// The authority's tool takes 255 characters per field.
 const FIELD_BYTES_MAX: usize = 8192;
-/// The list needs 4, a XAdES signature about 12.
+/// The list needs 4, a `XAdES` signature about 12.
 const DEPTH_MAX: usize = 32;
 /// Beyond, the file is not worth reading.
 const DEFECTS_MAX: usize = 1000;
