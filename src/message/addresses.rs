@@ -249,6 +249,8 @@ impl<'a> Scanner<'a> {
     /// After `@`, the words before it being the local part.
     fn address(&mut self, words: &[Word]) -> Result<Address, AddressListError> {
         let local = local_part(words).ok_or_else(|| self.not_an_address())?;
+        // A comment before the address says nothing about whose it is.
+        self.comment.clear();
         let domain = self.domain()?;
         format!("{local}@{domain}").parse().map_err(|_| self.not_an_address())
     }

@@ -273,7 +273,7 @@ fn recipient_status(fields: &mut String, recipient: &RecipientReport) {
     let address_type = if address.as_str().is_ascii() { "rfc822" } else { "utf-8" };
     field(fields, "Final-Recipient", &format!("{address_type}; {address}"));
     field(fields, "Action", recipient.action.as_str());
-    field(fields, "Status", &token(&recipient.status));
+    field(fields, "Status", status(recipient));
     if let Some(host) = &recipient.remote_host {
         field(fields, "Remote-MTA", &format!("dns; {}", token(host)));
     }
@@ -286,6 +286,18 @@ fn recipient_status(fields: &mut String, recipient: &RecipientReport) {
     }
     if let (Action::Delayed, Some(until)) = (recipient.action, recipient.retry_until) {
         field(fields, "Will-Retry-Until", &date(until));
+    }
+}
+
+/// The status, or the class's own `x.0.0` if what we were given is none of RFC 3463 §2.
+fn status(recipient: &RecipientReport) -> &str {
+    let numbers: Vec<&str> = recipient.status.split('.').collect();
+    let is_number = |text: &&str| (1..=3).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    match (numbers.len() == 3 && numbers.iter().all(is_number), recipient.action) {
+        (true, _) => &recipient.status,
+        (false, Action::Delivered | Action::Relayed) => "2.0.0",
+        (false, Action::Delayed) => "4.0.0",
+        (false, Action::Failed) => "5.0.0",
     }
 }
 
@@ -483,9 +495,9 @@ mod tests {
         let script = r"
 import sys, email, email.policy
 m = email.message_from_bytes(sys.stdin.buffer.read(), policy=email.policy.default)
-print(m.get_content_type(), m.get_param('report-type'), m['auto-submitted'], m.defects)
+print(m.get_content_type(), m.get_param('report-type'), m['auto-submitted'], len(m.defects), 'defects')
 for p in m.iter_parts():
-    print(p.get_content_type(), p['content-transfer-encoding'], p.defects)
+    print(p.get_content_type(), p['content-transfer-encoding'], len(p.defects), 'defects')
 s = list(m.iter_parts())[1]
 for g in s.get_payload():
     print(sorted(k.lower() for k in g.keys()), g['action'], g['status'], g['final-recipient'])
@@ -512,10 +524,10 @@ print(list(m.iter_parts())[0].get_content().splitlines()[0])
         ];
         let bytes = report(&recipients, Original::Full(ORIGINAL));
         insta::assert_snapshot!(read_by_python(&bytes), @r"
-        multipart/report delivery-status auto-replied ()
-        text/plain quoted-printable ()
-        message/delivery-status 7bit ()
-        message/rfc822 7bit ()
+        multipart/report delivery-status auto-replied 0 defects
+        text/plain quoted-printable 0 defects
+        message/delivery-status 7bit 0 defects
+        message/rfc822 7bit 0 defects
         ['arrival-date', 'original-envelope-id', 'reporting-mta'] None None None
         ['action', 'diagnostic-code', 'final-recipient', 'last-attempt-date', 'original-recipient', 'remote-mta', 'status'] failed 5.1.1 rfc822; urgences@chu.mssante.fr
         ['action', 'diagnostic-code', 'final-recipient', 'last-attempt-date', 'original-recipient', 'remote-mta', 'status', 'will-retry-until'] delayed 4.4.1 rfc822; labo@chu.mssante.fr
@@ -624,9 +636,9 @@ print(list(m.iter_parts())[0].get_content().splitlines()[0])
         let original = b"Subject: x\r\n\r\n--=_r-01J_0\r\n--=_r-01J_0--\r\n--=_r-01J_1\r\n";
         let bytes = report(&[hostile], Original::Full(original));
         let read = read_by_python(&bytes);
-        assert!(read.contains("failed 5.1.1"), "{read}");
+        assert!(read.contains("failed 5.0.0"), "{read}");
         assert!(!read.contains("delivered"), "{read}");
-        assert_eq!(read.matches(" ()\n").count(), 4, "{read}");
+        assert_eq!(read.matches(" 0 defects\n").count(), 4, "{read}");
         assert!(bytes.windows(9).any(|w| w == b"=_r-01J_2"));
     }
 }

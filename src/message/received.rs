@@ -252,8 +252,8 @@ mod tests {
         let (host, to) = (host(), addresses(&["foyer@ehpad-lilas.mssante.fr"]));
         insta::assert_snapshot!(trace("mx1.chu.mssante.fr", &host, &to).received().replace('\r', ""), @r#"
         Received: from mx1.chu.mssante.fr ([127.0.0.2])
-        	(TLSv1.3, CN "mx1.chu.mssante.fr") by mx.ehpad-lilas.mssante.fr with ESMTPS
-        	id s-01J for <foyer@ehpad-lilas.mssante.fr>;
+        	(TLSv1.3, CN "mx1.chu.mssante.fr") by mx.ehpad-lilas.mssante.fr
+        	with ESMTPS id s-01J for <foyer@ehpad-lilas.mssante.fr>;
         	Sat, 21 Nov 2026 10:00:00 +0000
         "#);
     }
