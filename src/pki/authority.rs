@@ -516,4 +516,13 @@ mod tests {
         assert!(issue(&|r| r.names.rfc822 = vec!["é@chu.fr".to_owned()]).contains("\"é@chu.fr\" is not ASCII"));
         assert_eq!(space.authority.issued().len(), 1);
     }
+
+    #[test]
+    fn parts_that_run_beside_each_other_may_share_it() {
+        fn shared<T: Send + Sync + 'static>() {}
+        shared::<Authority>();
+        shared::<super::super::TrustStore>();
+        shared::<super::super::Identity>();
+        shared::<crate::trust::AllowList>();
+    }
 }

@@ -1,5 +1,7 @@
 //! Judges a peer's certificate chain: authority, dates, usage, revocation (OP-6). Every refusal has its reason and says what to look at.
 
+mod usage;
+
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,13 +9,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
-use webpki::{EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, VerifiedPath};
+use webpki::{EndEntityCert, VerifiedPath};
 
 use crate::identity::SubjectDn;
 use crate::policy::{Reason, Refusal};
 
-use super::certificate::{self, CertificateProblem, PeerCertificate};
+use super::certificate::{self, PeerCertificate};
 use super::revocation::{Crl, CrlError, MissingRevocation, RevocationPolicy, Status, status};
+
+use usage::Purposes;
+pub use usage::{Usage, UsageCheck};
 
 /// The authorities we were given, the CRLs they signed, and the rules. Immutable and cheap to clone: a session keeps one, a new CRL
 /// makes another (invariant 4).
@@ -32,28 +37,12 @@ pub struct TrustStore {
 struct Authorities {
     anchors: Vec<TrustAnchor<'static>>,
     roots: Vec<SubjectDn>,
+    /// `notAfter` of each root: an anchor carries no date, and an expired root proves nothing.
+    root_ends: Vec<Timestamp>,
     intermediates: Vec<CertificateDer<'static>>,
     issuers: Vec<SubjectDn>,
     /// Roots, then intermediates.
     all: Vec<CertificateDer<'static>>,
-}
-
-/// Which side of TLS the certificate's owner plays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Usage {
-    /// It accepted our connection.
-    Server,
-    /// It connected to us.
-    Client,
-}
-
-/// How the extended key usage is read; a certificate without that extension fits any use (RFC 5280 §4.2.1.12).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UsageCheck {
-    /// The purpose of the side it plays must be there.
-    Strict,
-    /// serverAuth or clientAuth, whichever side: whether the field's server certificates hold both is not published.
-    EitherSide,
 }
 
 /// Authorities that cannot be trusted because they cannot be read.
@@ -83,15 +72,18 @@ impl TrustStore {
     ) -> Result<Self, TrustStoreError> {
         let mut anchors = Vec::new();
         for (place, root) in roots.iter().enumerate() {
-            let anchor = webpki::anchor_from_trusted_cert(root).map_err(|error| TrustStoreError::Unreadable {
-                place: place + 1,
-                problem: error.to_string(),
-            })?;
+            let anchor = webpki::anchor_from_trusted_cert(root).map_err(|error| unreadable(place, &error))?;
             anchors.push(anchor.to_owned());
         }
         if anchors.is_empty() {
             return Err(TrustStoreError::NoRoot);
         }
+        let end = |(place, root)| {
+            certificate::read(root)
+                .map(|read| read.not_after)
+                .map_err(|p| unreadable(place, &p))
+        };
+        let root_ends = roots.iter().enumerate().map(end).collect::<Result<_, _>>()?;
         let all: Vec<_> = roots.iter().chain(&intermediates).cloned().collect();
         let names = all.iter().enumerate().map(|(place, der)| authority_name(place, der));
         let mut names = names.collect::<Result<Vec<_>, _>>()?;
@@ -100,6 +92,7 @@ impl TrustStore {
             authorities: Arc::new(Authorities {
                 anchors,
                 roots: names,
+                root_ends,
                 intermediates,
                 issuers,
                 all,
@@ -114,12 +107,8 @@ impl TrustStore {
     pub fn from_pem(bundle: &[u8]) -> Result<Self, TrustStoreError> {
         let (mut roots, mut intermediates) = (Vec::new(), Vec::new());
         for (place, section) in CertificateDer::pem_slice_iter(bundle).enumerate() {
-            let unreadable = |problem: String| TrustStoreError::Unreadable {
-                place: place + 1,
-                problem,
-            };
-            let der = section.map_err(|error| unreadable(error.to_string()))?;
-            let read = certificate::read(&der).map_err(|error| unreadable(error.to_string()))?;
+            let der = section.map_err(|error| unreadable(place, &error))?;
+            let read = certificate::read(&der).map_err(|error| unreadable(place, &error))?;
             if read.subject == read.issuer {
                 roots.push(der);
             } else {
@@ -237,6 +226,7 @@ impl TrustStore {
         if authorities.is_empty() && !self.authorities.intermediates.is_empty() {
             return Err(self.untrusted(peer, "issued by the root itself"));
         }
+        self.judge_root(path.anchor(), peer, now)?;
         let leaf: &webpki::Cert<'_> = path.end_entity();
         authorities.insert(0, leaf);
         for (place, certificate) in authorities.iter().enumerate() {
@@ -252,6 +242,18 @@ impl TrustStore {
             self.judge_revocation((certificate, place == 0), issuer, peer, now)?;
         }
         Ok(())
+    }
+
+    fn judge_root(&self, anchor: &TrustAnchor<'_>, peer: &PeerCertificate, now: Timestamp) -> Result<(), Refusal> {
+        let known = self.authorities.anchors.iter().position(|known| known == anchor);
+        match known.map(|place| self.authorities.root_ends[place]) {
+            Some(end) if now <= end => Ok(()),
+            Some(end) => Err(refusal(
+                Reason::CertificateExpired,
+                format!("the root above {} expired on {}", shown(&peer.subject), day(end)),
+            )),
+            None => Err(self.untrusted(peer, "which is not one of our authorities")),
+        }
     }
 
     fn judge_revocation(
@@ -370,65 +372,20 @@ impl TrustStore {
     }
 }
 
-impl UsageCheck {
-    fn expected(self, usage: Usage) -> &'static str {
-        match (self, usage) {
-            (Self::Strict, Usage::Server) => "serverAuth",
-            (Self::Strict, Usage::Client) => "clientAuth",
-            (Self::EitherSide, _) => "serverAuth or clientAuth",
-        }
-    }
-}
-
-/// The purposes that are accepted if the certificate states any.
-struct Purposes {
-    accepted: &'static [&'static [u8]],
-}
-
-impl Purposes {
-    fn of(usage: Usage, check: UsageCheck) -> Self {
-        let accepted: &[&[u8]] = match (check, usage) {
-            (UsageCheck::Strict, Usage::Server) => &[SERVER_AUTH],
-            (UsageCheck::Strict, Usage::Client) => &[CLIENT_AUTH],
-            (UsageCheck::EitherSide, _) => &[SERVER_AUTH, CLIENT_AUTH],
-        };
-        Self { accepted }
-    }
-}
-
-impl ExtendedKeyUsageValidator for Purposes {
-    fn validate(&self, iter: KeyPurposeIdIter<'_, '_>) -> Result<(), webpki::Error> {
-        let mut present = Vec::new();
-        for purpose in iter {
-            let purpose = purpose?;
-            if self.accepted.iter().any(|oid| KeyPurposeId::new(oid) == purpose) {
-                return Ok(());
-            }
-            present.push(purpose.to_decoded_oid());
-        }
-        if present.is_empty() {
-            return Ok(());
-        }
-        Err(webpki::Error::RequiredEkuNotFoundContext(
-            webpki::RequiredEkuNotFoundContext {
-                required: webpki::KeyUsage::client_auth(),
-                present,
-            },
-        ))
-    }
-}
-
 fn authority_name(place: usize, der: &CertificateDer<'_>) -> Result<SubjectDn, TrustStoreError> {
-    let unreadable = |problem: CertificateProblem| TrustStoreError::Unreadable {
-        place: place + 1,
-        problem: problem.to_string(),
-    };
-    let parsed = certificate::parse(der).map_err(unreadable)?;
-    let name = certificate::name(parsed.subject(), "subject").map_err(unreadable)?;
+    let parsed = certificate::parse(der).map_err(|problem| unreadable(place, &problem))?;
+    let name = certificate::name(parsed.subject(), "subject").map_err(|problem| unreadable(place, &problem))?;
     if parsed.is_ca() {
         Ok(name)
     } else {
         Err(TrustStoreError::NotAnAuthority(name))
+    }
+}
+
+fn unreadable(place: usize, problem: &dyn std::fmt::Display) -> TrustStoreError {
+    TrustStoreError::Unreadable {
+        place: place + 1,
+        problem: problem.to_string(),
     }
 }
 
@@ -477,10 +434,6 @@ pub(super) fn unix_time(now: Timestamp) -> UnixTime {
     UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now.as_second()).unwrap_or(0)))
 }
 
-/// id-kp-serverAuth, 1.3.6.1.5.5.7.3.1, without tag and length.
-const SERVER_AUTH: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 1];
-/// id-kp-clientAuth, 1.3.6.1.5.5.7.3.2, without tag and length.
-const CLIENT_AUTH: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 2];
 /// Certificates beside the leaf: the field sends one.
 const SENT_CERTIFICATES_MAX: usize = 9;
 /// RFC 5321 §4.5.3.1.5 allows 512 octets with code and CRLF.

@@ -440,12 +440,9 @@ fn openssl_judges_the_same_way() {
         let arguments = [&["verify", "-purpose", purpose], check.as_slice(), &["good.pem"]].concat();
         assert!(openssl(folder, &arguments).contains("good.pem: OK"));
     }
-    let arguments = [&["verify"], check.as_slice(), &["revoked.pem"]].concat();
-    let output = std::process::Command::new("openssl")
-        .current_dir(folder)
-        .args(&arguments)
-        .output()
-        .unwrap();
+    let mut verify = std::process::Command::new("openssl");
+    verify.current_dir(folder).arg("verify").args(check).arg("revoked.pem");
+    let output = verify.output().unwrap();
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("certificate revoked"));
 }
@@ -486,4 +483,76 @@ fn the_default_keys_are_rsa() {
         let text = openssl(space.folder.path(), &["x509", "-in", "rsa.pem", "-noout", "-text"]);
         assert!(text.contains(expected), "{text}");
     }
+}
+
+/// A CRL of the intermediate that revokes nothing, with a scope of its own.
+fn scoped_crl(space: &Space, url: &str, scope: Option<rcgen::CrlScope>) -> Vec<u8> {
+    let folder = space.folder.path().join("authority");
+    let text = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    let key = rcgen::KeyPair::from_pem(&text("intermediate.key")).unwrap();
+    let issuer = rcgen::Issuer::from_ca_cert_pem(&text("intermediate.pem"), key).unwrap();
+    let params = rcgen::CertificateRevocationListParams {
+        this_update: rcgen::date_time_ymd(2026, 11, 20),
+        next_update: rcgen::date_time_ymd(2026, 12, 20),
+        crl_number: rcgen::SerialNumber::from(9),
+        issuing_distribution_point: Some(rcgen::CrlIssuingDistributionPoint {
+            distribution_point: rcgen::CrlDistributionPoint {
+                uris: vec![url.to_owned()],
+            },
+            scope,
+        }),
+        revoked_certs: Vec::new(),
+        key_identifier_method: rcgen::KeyIdMethod::Sha256,
+    };
+    params.signed_by(&issuer).unwrap().der().to_vec()
+}
+
+#[test]
+fn a_partial_crl_speaks_only_for_what_it_covers() {
+    let space = Space::new();
+    let issued = space.issue(&server("smtp.chu.fr"));
+    let root_crl = space.authority.crl(Issuer::Root, now()).unwrap();
+    let base = space
+        .store()
+        .with_revocation(RevocationPolicy::default())
+        .with_crl(&root_crl)
+        .unwrap();
+    let own = space.authority.crl_url(Issuer::Intermediate);
+    let unknown = Err(Reason::RevocationUnknown);
+    for (url, scope, expected) in [
+        (own.as_str(), None, Ok(())),
+        (&own, Some(rcgen::CrlScope::UserCertsOnly), Ok(())),
+        (&own, Some(rcgen::CrlScope::CaCertsOnly), unknown),
+        ("http://elsewhere.example/a.crl", None, unknown),
+    ] {
+        let store = base.with_crl(&scoped_crl(&space, url, scope)).unwrap();
+        let found = verdict(&store, &issued, Usage::Client, now()).map(|_| ());
+        assert_eq!(found, expected, "{url} {scope:?}");
+    }
+}
+
+#[test]
+fn an_expired_root_proves_nothing() {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.not_after = rcgen::date_time_ymd(2026, 11, 1);
+    let root = params.self_signed(&key).unwrap().der().clone();
+    let issuer = rcgen::Issuer::new(params, key);
+    let leaf_key = rcgen::KeyPair::generate().unwrap();
+    let leaf = rcgen::CertificateParams::default()
+        .signed_by(&leaf_key, &issuer)
+        .unwrap()
+        .der()
+        .clone();
+    let accept = RevocationPolicy {
+        missing: MissingRevocation::Accept,
+        ..RevocationPolicy::default()
+    };
+    let store = TrustStore::new(vec![root], Vec::new()).unwrap().with_revocation(accept);
+    let chain = [leaf];
+    assert!(store.verify(&chain, Usage::Client, days_later(-30)).is_ok());
+    let refusal = store.verify(&chain, Usage::Client, now()).unwrap_err();
+    assert_eq!(refusal.reason, Reason::CertificateExpired);
+    assert!(refusal.text.starts_with("the root above"), "{refusal}");
 }
