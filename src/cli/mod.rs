@@ -1,10 +1,102 @@
-//! One file per command: its arguments, and a function that takes what was opened for it and prints. Opening data folders, choosing
-//! operators and exit codes is `main`'s.
+//! The command line, one file per command. Results go to standard output, everything else to standard error.
+//!
+//! Each reading command is its arguments and a function that takes what was opened for it and prints; opening data folders and
+//! choosing operators is [`stores`]'s.
 
+mod check;
 pub mod indicator;
 pub mod journal;
-pub mod recount;
-
 mod open;
+mod output;
+pub mod recount;
+mod run;
+mod serve;
+mod stores;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
 
 pub use open::{JsonFlag, OpenOperator, Output};
+
+/// Plays a whole MSSanté trust space for tests, or runs one operator of one.
+#[derive(Debug, Parser)]
+#[command(name = "vaguemestre", version, about, propagate_version = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// What to log on standard error: error, warn, info, debug, or a filter such as vaguemestre::relay=debug
+    #[arg(
+        long,
+        global = true,
+        default_value = "warn",
+        env = "VAGUEMESTRE_LOG",
+        value_name = "LEVEL"
+    )]
+    log: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Raise the sandbox trust space and run it until Ctrl-C
+    Up(up::UpArgs),
+    /// Run one operator from a configuration file until Ctrl-C
+    Serve(serve::ServeArgs),
+    /// Validate a configuration file and list every error in it
+    Check(check::CheckArgs),
+    /// Messages sent and received per establishment, and the usage rate
+    Indicator(Reading<indicator::IndicatorArgs>),
+    /// Show the decisions taken, one per line
+    Journal(Reading<journal::JournalArgs>),
+    /// Recompute every counter from the journal and compare
+    Recount(Reading<recount::RecountArgs>),
+}
+
+/// A command that reads stores: which ones, and its own arguments.
+#[derive(Debug, clap::Args)]
+struct Reading<A: clap::Args> {
+    #[command(flatten)]
+    data: stores::DataArgs,
+    #[command(flatten)]
+    args: A,
+}
+
+/// Runs one command to its end. Errors are told on standard error with their causes.
+pub fn run(arguments: Arguments) -> ExitCode {
+    output::start_log(&arguments.log);
+    let result = match arguments.command {
+        Command::Up(args) => up::run(&args),
+        Command::Serve(args) => serve::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Indicator(reading) => stores::read(&reading.data, async |operators, now, output| {
+            indicator::run_indicator(&reading.args, operators, now, output)
+                .await
+                .map(|()| 0)
+        }),
+        Command::Journal(reading) => stores::read(&reading.data, async |operators, now, output| {
+            journal::run_journal(&reading.args, operators, now, output)
+                .await
+                .map(|()| 0)
+        }),
+        Command::Recount(reading) => stores::read(&reading.data, async |operators, _, output| {
+            recount::run_recount(&reading.args, operators, output).await
+        }),
+    };
+    result.unwrap_or_else(|error| {
+        output::error_line(&format!("{error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -65,7 +65,8 @@ pub(super) mod tests {
     use super::*;
     use crate::indicator::enter;
     use crate::indicator::fake::{FakeStore, lilas};
-    use crate::journal::{Class, Event, Record, Started, sample};
+    use crate::journal::{Event, Record, Started, sample};
+    use crate::message::Class;
     use crate::store::Acceptance;
 
     pub(crate) fn sent_by(establishment: &str, entity: &str) -> Event {

@@ -70,7 +70,11 @@ enum State {
     /// The message is complete; the rest of the line is due.
     AfterMessage(Message),
     /// Dropping a literal that is not wanted, then the rest of the command.
-    Drop { left: usize, tag: Option<String>, why: TooMuch },
+    Drop {
+        left: usize,
+        tag: Option<String>,
+        why: TooMuch,
+    },
 }
 
 #[derive(Debug)]
@@ -147,7 +151,11 @@ impl Framer {
             // The rest of the line is dropped as it comes.
             let tag = tag_of(&self.buffer);
             self.reset();
-            self.state = State::Drop { left: 0, tag, why: TooMuch::Command };
+            self.state = State::Drop {
+                left: 0,
+                tag,
+                why: TooMuch::Command,
+            };
             return Some(Frame::More);
         };
         let end = self.done + feed + 1;
@@ -155,7 +163,10 @@ impl Framer {
             let command = self.take(end);
             if command.len() > bounds.command_bytes_max {
                 let tag = tag_of(&command);
-                return Some(Frame::Refused { tag, why: TooMuch::Command });
+                return Some(Frame::Refused {
+                    tag,
+                    why: TooMuch::Command,
+                });
             }
             return Some(Frame::Command(command));
         };
@@ -196,7 +207,11 @@ impl Framer {
         if literal.length > drop_max.saturating_mul(DROP_FACTOR) {
             return Some(Frame::Hopeless);
         }
-        self.state = State::Drop { left: literal.length, tag, why };
+        self.state = State::Drop {
+            left: literal.length,
+            tag,
+            why,
+        };
         None
     }
 
@@ -226,7 +241,10 @@ impl Framer {
             return match Announced::at_end_of(&line) {
                 // A second message, sent at once, would be read as commands.
                 Some(literal) if literal.at_once => Frame::Hopeless,
-                _ => Frame::Refused { tag, why: TooMuch::Malformed },
+                _ => Frame::Refused {
+                    tag,
+                    why: TooMuch::Malformed,
+                },
             };
         }
         Frame::Append(message.command, message.bytes)
@@ -251,7 +269,11 @@ impl Framer {
         let line = self.take(feed + 1);
         match Announced::at_end_of(&line) {
             Some(literal) if literal.at_once => {
-                self.state = State::Drop { left: literal.length, tag, why };
+                self.state = State::Drop {
+                    left: literal.length,
+                    tag,
+                    why,
+                };
                 None
             }
             _ => Some(Frame::Refused { tag, why }),
@@ -306,7 +328,10 @@ fn append_head(command: &[u8], literal: &Announced) -> Option<Vec<u8>> {
     if !verb.eq_ignore_ascii_case(b"APPEND") {
         return None;
     }
-    let line_start = command[..command.len() - 1].iter().rposition(|&b| b == b'\n').map_or(0, |feed| feed + 1);
+    let line_start = command[..command.len() - 1]
+        .iter()
+        .rposition(|&b| b == b'\n')
+        .map_or(0, |feed| feed + 1);
     let mut head = command[..line_start + literal.at].to_vec();
     head.extend_from_slice(STAND_IN);
     let (_, decoded) = CommandCodec::default().decode(&head).ok()?;
@@ -452,7 +477,10 @@ mod tests {
                 frame => found.push(frame),
             }
         }
-        assert_eq!(found, [refused("a", TooMuch::Command), Frame::Command(b"b NOOP\r\n".into())]);
+        assert_eq!(
+            found,
+            [refused("a", TooMuch::Command), Frame::Command(b"b NOOP\r\n".into())]
+        );
     }
 
     proptest::proptest! {

@@ -142,11 +142,17 @@ impl View {
         if telling == Telling::All {
             self.tell_vanished(out);
         }
-        let fresh: Vec<Entry> = new.iter().filter(|e| news.expunged.binary_search(&e.uid).is_err()).cloned().collect();
+        let fresh: Vec<Entry> = new
+            .iter()
+            .filter(|e| news.expunged.binary_search(&e.uid).is_err())
+            .cloned()
+            .collect();
         if fresh.is_empty() {
             return;
         }
-        let learned = fresh.iter().fold(false, |any, e| learn(&mut self.keywords, &e.flags) || any);
+        let learned = fresh
+            .iter()
+            .fold(false, |any, e| learn(&mut self.keywords, &e.flags) || any);
         Arc::make_mut(&mut self.entries).extend(fresh);
         self.recent.extend(news.recent.iter().filter(|u| **u > last));
         if learned {

@@ -5,7 +5,7 @@
 
 use crate::directory::{Attachment, BoxType, Directory, MailBox};
 use crate::identity::{Address, Finess};
-use crate::journal::Owner;
+use crate::journal::{Owner, ReceivedBox};
 
 /// What a message counts for, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +104,14 @@ fn of_establishment(eg: &Finess, rule: Rule, directory: &Directory) -> Attributi
         establishment: Some(eg.clone()),
         entity: directory.establishment(eg).map(|known| known.entity.clone()),
         rule,
+    }
+}
+
+/// How a delivery to a local box stands in the journal.
+pub fn received_box(mailbox: &MailBox, directory: &Directory) -> ReceivedBox {
+    ReceivedBox {
+        address: (&mailbox.address).into(),
+        owner: attribute(mailbox, &[], directory).owner(mailbox.box_type),
     }
 }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::clock::month_of;
-use crate::journal::{Class, Event, Owner, Record};
+use crate::journal::{Event, Owner, Record};
+use crate::message::Class;
 use crate::store::{Acceptance, Count, CountKey};
 
 /// Direction of what a structure's boxes sent.

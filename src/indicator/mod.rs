@@ -15,7 +15,7 @@ mod usage;
 #[cfg(test)]
 pub(crate) mod fake;
 
-pub use attribution::{Attribution, Rule, attribute};
+pub use attribution::{Attribution, Rule, attribute, received_box};
 pub use counter::{RECEIVED, SENT, enter, increments};
 pub use month::{Month, MonthError};
 pub use recount::{DAMAGED_LISTED_MAX, Difference, PAGE_ROWS, Recount, RecountError, Tally, recount};

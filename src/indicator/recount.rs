@@ -166,7 +166,8 @@ mod tests {
     use super::*;
     use crate::indicator::enter;
     use crate::indicator::fake::{FakeStore, block_on};
-    use crate::journal::{Class, sample};
+    use crate::journal::sample;
+    use crate::message::Class;
     use crate::store::{Acceptance, JournalRow};
 
     fn run(store: &FakeStore) -> Recount {

@@ -11,7 +11,7 @@ use super::counter::SENT;
 use super::month::Month;
 use super::usage::{NotComputable, TARGET_PERCENT, Usage, Window};
 use crate::directory::{Directory, Establishment};
-use crate::journal::Class;
+use crate::message::Class;
 use crate::store::Count;
 
 /// Names and denominators: the directories of one or several operators.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::masked::{Excerpt, MaskedAddress};
 use crate::identity::Address;
+use crate::message::Class;
 use crate::policy::Refusal;
 
 /// One decision or fact.
@@ -113,36 +114,6 @@ impl Event {
         Self::STARTED,
         Self::STOPPED,
     ];
-}
-
-/// What kind of message: indicators keep automatic ones apart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Class {
-    /// Written for somebody.
-    #[default]
-    Message,
-    /// A disposition notification (RFC 8098).
-    Mdn,
-    /// A delivery status notification (RFC 3464).
-    Dsn,
-    /// Another automatic message (RFC 3834).
-    Auto,
-}
-
-impl Class {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Message, Self::Mdn, Self::Dsn, Self::Auto];
-
-    /// `message`, `mdn`, `dsn` or `auto`: as counters and journals write it.
-    pub fn id(self) -> &'static str {
-        match self {
-            Self::Message => "message",
-            Self::Mdn => "mdn",
-            Self::Dsn => "dsn",
-            Self::Auto => "auto",
-        }
-    }
 }
 
 /// What a message counts for: frozen in the journal, so that a recount does not depend on today's directory.

@@ -15,7 +15,7 @@ mod render;
 pub(crate) mod sample;
 
 pub use event::{
-    Appended, BounceCause, Bounced, Class, Deferred, Event, Login, LoginRefused, Opened, Owner, Queued, Received,
+    Appended, BounceCause, Bounced, Deferred, Event, Login, LoginRefused, Opened, Owner, Queued, Received,
     ReceivedBox, RecipientCounts, Refused, Relayed, Started, Stopped, Submitted, Unknown,
 };
 pub use masked::{Excerpt, MaskedAddress, TEXT_CHARS_MAX};

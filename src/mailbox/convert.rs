@@ -84,7 +84,7 @@ pub(super) fn refused(error: &StoreError) -> imap::Refused {
     match error {
         StoreError::NotFound { .. } => imap::Refused::NoSuchFolder,
         StoreError::FolderExists { .. } => imap::Refused::FolderExists,
-        StoreError::Closed | StoreError::Newer { .. } => imap::Refused::Unavailable,
+        StoreError::Closed | StoreError::Newer { .. } | StoreError::InUse { .. } => imap::Refused::Unavailable,
         StoreError::Backend { .. } => {
             tracing::error!(error = %error, "storage failed under an IMAP command");
             imap::Refused::Unavailable

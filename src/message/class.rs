@@ -4,14 +4,17 @@ use std::borrow::Cow;
 use std::fmt;
 
 use mail_parser::parsers::MessageStream;
+use serde::{Deserialize, Serialize};
 
 use super::fields::Header;
 use crate::identity::Address;
 
-/// Class of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Class of a message. Its names are part of the journal's format.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Class {
     /// Written by a person, or by a software on behalf of one.
+    #[default]
     Message,
     /// A disposition notification, "accusé de lecture" (RFC 8098).
     Mdn,
@@ -22,6 +25,9 @@ pub enum Class {
 }
 
 impl Class {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Message, Self::Mdn, Self::Dsn, Self::Auto];
+
     /// Reads the class from `Content-Type`, `Auto-Submitted` and the reverse-path (`None`: `<>`).
     pub fn of(header: &Header<'_>, reverse_path: Option<&Address>) -> Self {
         match Self::of_header(header) {
@@ -42,7 +48,7 @@ impl Class {
     }
 
     /// `message`, `mdn`, `dsn` or `auto`: how counters and the journal name it.
-    pub fn as_str(self) -> &'static str {
+    pub fn id(self) -> &'static str {
         match self {
             Self::Message => "message",
             Self::Mdn => "mdn",
@@ -60,7 +66,7 @@ impl Class {
 
 impl fmt::Display for Class {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        f.write_str(self.id())
     }
 }
 

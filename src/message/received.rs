@@ -25,8 +25,8 @@ pub struct Trace<'a> {
     pub ip: IpAddr,
     /// Our own name.
     pub host: &'a Domain,
-    /// Transmission type.
-    pub protocol: Protocol,
+    /// Transmission type, such as `ESMTPSA` (RFC 3848, RFC 6531 §4.3).
+    pub protocol: &'a str,
     /// TLS, when there was any.
     pub tls: Option<TlsTrace<'a>>,
     /// Session id, as the journal has it.
@@ -46,40 +46,6 @@ pub struct TlsTrace<'a> {
     pub peer_name: Option<&'a str>,
 }
 
-/// Transmission types (RFC 3848, RFC 6531 §4.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    /// HELO.
-    Smtp,
-    /// EHLO.
-    Esmtp,
-    /// EHLO and AUTH.
-    Esmtpa,
-    /// EHLO and TLS.
-    Esmtps,
-    /// EHLO, TLS and AUTH.
-    Esmtpsa,
-    /// As `Esmtps`, with SMTPUTF8.
-    Utf8Smtps,
-    /// As `Esmtpsa`, with SMTPUTF8.
-    Utf8Smtpsa,
-}
-
-impl Protocol {
-    /// As the `with` clause names it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Smtp => "SMTP",
-            Self::Esmtp => "ESMTP",
-            Self::Esmtpa => "ESMTPA",
-            Self::Esmtps => "ESMTPS",
-            Self::Esmtpsa => "ESMTPSA",
-            Self::Utf8Smtps => "UTF8SMTPS",
-            Self::Utf8Smtpsa => "UTF8SMTPSA",
-        }
-    }
-}
-
 impl Trace<'_> {
     /// The `Received:` field with its line end, folded between clauses (RFC 5321 §4.4).
     pub fn received(&self) -> String {
@@ -93,7 +59,7 @@ impl Trace<'_> {
             clauses.push(tls.comment());
         }
         clauses.push(format!("by {}", self.host));
-        clauses.push(format!("with {}", self.protocol.as_str()));
+        clauses.push(format!("with {}", self.protocol));
         clauses.push(format!("id {}", clean(self.session, SESSION_BYTES_MAX)));
         if let [only] = self.recipients
             && !only.domain().is_patient()
@@ -228,7 +194,7 @@ mod tests {
             hello,
             ip: "127.0.0.2".parse().unwrap(),
             host,
-            protocol: Protocol::Esmtps,
+            protocol: "ESMTPS",
             tls: Some(TlsTrace {
                 version: "TLSv1.3",
                 peer_name: Some("mx1.chu.mssante.fr"),

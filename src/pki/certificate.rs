@@ -69,6 +69,14 @@ pub fn fingerprint(certificate: &CertificateDer<'_>) -> String {
     hex(digest::digest(&digest::SHA256, certificate).as_ref())
 }
 
+/// Full subject DN of a certificate.
+///
+/// # Errors
+/// It cannot be read.
+pub fn subject_of(der: &CertificateDer<'_>) -> Result<SubjectDn, CertificateProblem> {
+    read(der).map(|certificate| certificate.subject)
+}
+
 pub(super) fn read(der: &CertificateDer<'_>) -> Result<PeerCertificate, CertificateProblem> {
     let certificate = parse(der)?;
     let usage = certificate.key_usage();

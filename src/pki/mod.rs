@@ -19,7 +19,7 @@ mod tls;
 mod verify;
 
 pub use authority::{Authority, AuthorityError, AuthorityOptions, Issuer};
-pub use certificate::{PeerCertificate, fingerprint};
+pub use certificate::{CertificateProblem, PeerCertificate, fingerprint, subject_of};
 pub use export::{ExportError, pkcs12, trust_bundle};
 pub use files::{FileError, private_folder, write_private, write_public};
 pub use identity::{Identity, IdentityError};

@@ -93,6 +93,16 @@ impl Blobs {
         Ok(())
     }
 
+    /// Appends the last `length_bytes` of a file that is still in `incoming` to `into`.
+    pub(super) fn read_incoming(&self, name: BlobName, length_bytes: usize, into: &mut Vec<u8>) -> io::Result<()> {
+        let mut file = File::open(self.incoming(name))?;
+        let back = i64::try_from(length_bytes).map_err(|_| ErrorKind::FileTooLarge)?;
+        file.seek(SeekFrom::End(-back))?;
+        into.reserve_exact(length_bytes);
+        file.read_to_end(into)?;
+        Ok(())
+    }
+
     /// Removes a file that no row names any more; a failure leaves an orphan for the next start to sweep.
     pub(super) fn remove(&self, name: BlobName) {
         remove_or_tell(&self.place(name));

@@ -157,6 +157,9 @@ pub trait MessageStore: Send + Sync {
     /// Starts a file for a message too large to hold in memory.
     async fn stage(&self) -> Result<Box<dyn Stage>, StoreError>;
 
+    /// The bytes of a staged file that no acceptance has named yet, front included.
+    async fn staged(&self, file: &StagedFile) -> Result<Arc<Vec<u8>>, StoreError>;
+
     /// The bytes of a message, trace header first, without its lead.
     /// Fails with [`StoreError::NotFound`] once nothing refers to it any more.
     async fn content(&self, message: MessageKey) -> Result<Arc<Vec<u8>>, StoreError>;

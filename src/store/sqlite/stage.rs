@@ -111,6 +111,22 @@ impl Drop for SqliteStage {
     }
 }
 
+/// The content of a staged file that waits for its acceptance.
+pub(super) async fn read(blobs: Arc<Blobs>, staged: &StagedFile) -> Result<Arc<Vec<u8>>, StoreError> {
+    let name: BlobName = staged
+        .name
+        .parse()
+        .map_err(|error| failed("the name of a staged file", error))?;
+    let size_bytes = usize::try_from(staged.size_bytes).map_err(|error| failed("a staged file", error))?;
+    let mut content = Vec::new();
+    let content = blocking(move || {
+        blobs.read_incoming(name, size_bytes, &mut content)?;
+        Ok(content)
+    })
+    .await?;
+    Ok(Arc::new(content))
+}
+
 /// Moves a staged file to its place; returns its name and where the content starts in it.
 pub(super) fn publish(blobs: &Blobs, staged: &StagedFile) -> Result<(BlobName, u64), StoreError> {
     let name: BlobName = staged

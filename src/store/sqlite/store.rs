@@ -32,6 +32,10 @@ impl MessageStore for SqliteStore {
         Ok(Box::new(SqliteStage::start(Arc::clone(&self.blobs)).await?))
     }
 
+    async fn staged(&self, file: &StagedFile) -> Result<Arc<Vec<u8>>, StoreError> {
+        stage::read(Arc::clone(&self.blobs), file).await
+    }
+
     async fn content(&self, message: MessageKey) -> Result<Arc<Vec<u8>>, StoreError> {
         self.bytes(message, false).await
     }

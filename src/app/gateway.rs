@@ -1,0 +1,337 @@
+//! An operator whose authority is elsewhere: a checked configuration and the files it names, made into a [`Plan`]; and the reload of
+//! those files while it runs.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+
+use super::{BoundPort, Plan, PortError, bind};
+use crate::clock::Clock;
+use crate::config::{self, Gateway, Host, KeyPair, Login, LoginCertificate, LoginKind};
+use crate::directory::{Directory, DirectoryError};
+use crate::dns::{MailHost, MxResolver, RouteTable, Zone};
+use crate::identity::SubjectDn;
+use crate::listener::{Face, Limits};
+use crate::pki::{self, CrlError, Identity, IdentityError, RevocationPolicy, TlsMinimum, TrustStore, TrustStoreError};
+use crate::queue::{RetryPlan, RetryPlanError};
+use crate::relay;
+use crate::trust::{AllowList, AllowListError, Mode, Skipped};
+
+/// What the files of a configuration hold, read and checked.
+pub struct Material {
+    server: Arc<Identity>,
+    clients: Arc<Identity>,
+    directory: Directory,
+    trusted: Trusted,
+}
+
+/// What may change while the operator runs.
+pub struct Trusted {
+    /// The authority's certificates and revocation lists.
+    pub authority: Arc<TrustStore>,
+    /// The allow list.
+    pub allow_list: Arc<AllowList>,
+    /// What of the list could not be used.
+    pub skipped: Vec<Skipped>,
+}
+
+/// Why the files of a configuration cannot be used. Each names the file.
+#[derive(Debug, thiserror::Error)]
+pub enum MaterialError {
+    /// It cannot be read.
+    #[error("cannot read {path}: {source}", path = .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A certificate or key.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The authority's certificates.
+    #[error("{}: {source}", path.display())]
+    Authority {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: TrustStoreError,
+    },
+    /// A revocation list.
+    #[error("{}: {source}", path.display())]
+    Crl {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: CrlError,
+    },
+    /// The allow list.
+    #[error("{}: {source}", path.display())]
+    AllowList {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: AllowListError,
+    },
+    /// The certificate of a login.
+    #[error("{}: no certificate in it can be read: expected PEM", .0.display())]
+    LoginCertificate(PathBuf),
+    /// The directory sections.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+}
+
+/// Why a gateway could not be made ready.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// Its files.
+    #[error(transparent)]
+    Material(#[from] MaterialError),
+    /// Its ports, all that are taken.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Ports(Vec<PortError>),
+    /// Its retry schedule.
+    #[error("[relay] retry: {0}")]
+    Retry(#[from] RetryPlanError),
+    /// Its DNS.
+    #[error(
+        "[relay]: the system's DNS configuration cannot be used: {0}; give `resolvers`, or static routes and allow_remote = false"
+    )]
+    Resolver(String),
+}
+
+impl Material {
+    /// Reads every file the configuration names.
+    ///
+    /// # Errors
+    /// See [`MaterialError`].
+    pub fn read(gateway: &Gateway) -> Result<Self, MaterialError> {
+        let server = Arc::new(identity(&gateway.tls.server)?);
+        let clients = match &gateway.tls.client_face {
+            Some(pair) => Arc::new(identity(pair)?),
+            None => Arc::clone(&server),
+        };
+        let subjects = login_subjects(gateway)?;
+        let directory = gateway.directory(|login| subjects.get(&login.name).cloned())?;
+        Ok(Self {
+            server,
+            clients,
+            directory,
+            trusted: Trusted::read(gateway)?,
+        })
+    }
+
+    /// What of the allow list could not be used.
+    pub fn skipped(&self) -> &[Skipped] {
+        &self.trusted.skipped
+    }
+}
+
+impl Trusted {
+    /// Reads the authority's files anew. Nothing is installed when one of them cannot be used.
+    ///
+    /// # Errors
+    /// See [`MaterialError`].
+    pub fn read(gateway: &Gateway) -> Result<Self, MaterialError> {
+        let trust = &gateway.trust;
+        let mut bundle = Vec::new();
+        for path in &trust.ca {
+            bundle.extend(read(path)?);
+            bundle.push(b'\n');
+        }
+        let path = trust.ca.first().cloned().unwrap_or_default();
+        let store = TrustStore::from_pem(&bundle).map_err(|source| MaterialError::Authority { path, source })?;
+        let missing = match trust.missing_revocation {
+            config::MissingRevocation::Accept => pki::MissingRevocation::Accept,
+            config::MissingRevocation::Refuse => pki::MissingRevocation::Refuse,
+        };
+        let mut store = store.with_revocation(RevocationPolicy {
+            missing,
+            ..RevocationPolicy::default()
+        });
+        for path in &trust.crl {
+            let der = crl_der(&read(path)?);
+            store = store.with_crl(&der).map_err(|source| MaterialError::Crl {
+                path: path.clone(),
+                source,
+            })?;
+        }
+        let path = &trust.allow_list;
+        let parsed = AllowList::parse(&read(path)?, Mode::Salvage).map_err(|source| MaterialError::AllowList {
+            path: path.clone(),
+            source,
+        })?;
+        Ok(Self {
+            authority: Arc::new(store),
+            allow_list: Arc::new(parsed.list),
+            skipped: parsed.skipped,
+        })
+    }
+}
+
+/// Binds the ports and makes the plan of a gateway.
+///
+/// # Errors
+/// See [`GatewayError`].
+pub async fn plan(gateway: &Gateway, material: Material, clock: &Clock) -> Result<Plan, GatewayError> {
+    let ports = bind_ports(gateway, &material).await.map_err(GatewayError::Ports)?;
+    let relay = &gateway.relay;
+    let seconds = |duration: &std::time::Duration| SignedDuration::try_from(*duration).unwrap_or(SignedDuration::MAX);
+    let retry = RetryPlan::new(relay.retry.iter().map(seconds).collect(), seconds(&relay.expiry))?;
+    Ok(Plan {
+        operator: gateway.host.to_string(),
+        clock: clock.clone(),
+        store_folder: gateway.data_folder.clone(),
+        directory: material.directory,
+        allow_list: material.trusted.allow_list,
+        authority: material.trusted.authority,
+        routes: Arc::new(routes(gateway)?),
+        sender: (gateway.host.clone(), material.server),
+        retry,
+        relay: relay_options(relay),
+        limits: limits(gateway),
+        tls_minimum: match gateway.tls.version_min {
+            config::TlsVersion::Tls12 => TlsMinimum::Tls12,
+            config::TlsVersion::Tls13 => TlsMinimum::Tls13,
+        },
+        ports,
+    })
+}
+
+async fn bind_ports(gateway: &Gateway, material: &Material) -> Result<Vec<BoundPort>, Vec<PortError>> {
+    let listen = &gateway.listen;
+    let wanted = [
+        (Face::Peer, listen.smtp, &material.server),
+        (Face::Submission, listen.submission, &material.clients),
+        (Face::Submissions, listen.submissions, &material.clients),
+        (Face::Imap, listen.imap, &material.clients),
+        (Face::Imaps, listen.imaps, &material.clients),
+    ];
+    let (mut ports, mut errors) = (Vec::new(), Vec::new());
+    for (face, address, identity) in wanted {
+        let Some(address) = address else { continue };
+        match bind(address, format!("[listen] {}", face.name())).await {
+            Ok(listener) => {
+                ports.push(BoundPort {
+                    face,
+                    host: gateway.host.clone(),
+                    listener,
+                    identity: Arc::clone(identity),
+                });
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() { Ok(ports) } else { Err(errors) }
+}
+
+/// Static routes decide on their own; every other domain goes by MX, unless nothing may leave.
+fn routes(gateway: &Gateway) -> Result<RouteTable, GatewayError> {
+    let relay = &gateway.relay;
+    let mut zone = Zone::default();
+    for route in &relay.routes {
+        for (preference, host) in (0..).zip(&route.hosts) {
+            let addresses = match &host.host {
+                Host::Address(ip) => vec![SocketAddr::new(*ip, host.port)],
+                // Looked up when it is used: names of static routes come from the system.
+                Host::Name(_) => Vec::new(),
+            };
+            let name = match &host.host {
+                Host::Name(name) => format!("{name}:{}", host.port),
+                Host::Address(ip) => ip.to_string(),
+            };
+            zone.add(
+                route.domain.clone(),
+                MailHost {
+                    preference,
+                    name,
+                    addresses,
+                },
+            );
+        }
+    }
+    let resolver = match relay.allow_remote {
+        true => Some(
+            MxResolver::new(&relay.resolvers, relay.port).map_err(|error| GatewayError::Resolver(error.to_string()))?,
+        ),
+        false => None,
+    };
+    Ok(RouteTable::new(Arc::new(zone), resolver))
+}
+
+fn relay_options(relay: &config::Relay) -> relay::Options {
+    relay::Options {
+        connections_max: relay.connections_max as usize,
+        connections_per_domain_max: relay.connections_per_domain_max as usize,
+        connect: relay.connect_timeout,
+        reply: relay.reply_timeout,
+        delivery: relay.delivery_timeout,
+        ..relay::Options::default()
+    }
+}
+
+fn limits(gateway: &Gateway) -> Limits {
+    let limits = &gateway.limits;
+    Limits {
+        connections_max: limits.connections_max as usize,
+        connections_per_address_max: limits.connections_per_address_max as usize,
+        recipients_max: limits.recipients_max as usize,
+        errors_max: limits.faults_max as usize,
+        hops_max: limits.hops_max as usize,
+        smtp_line_bytes_max: usize::try_from(limits.smtp_line_bytes_max).unwrap_or(usize::MAX),
+        imap_line_bytes_max: usize::try_from(limits.imap_line_bytes_max).unwrap_or(usize::MAX),
+        handshake: limits.timeouts.handshake,
+        smtp_idle: limits.timeouts.smtp_idle,
+        login_idle: limits.timeouts.login_idle,
+        imap_idle: limits.timeouts.imap_idle,
+        write: limits.timeouts.write,
+        message_bytes_max: gateway.size_bytes_max,
+        ..Limits::default()
+    }
+}
+
+fn identity(pair: &KeyPair) -> Result<Identity, IdentityError> {
+    Identity::from_files(&pair.certificate, &pair.key)
+}
+
+/// Subjects of logins that name a PEM file.
+fn login_subjects(gateway: &Gateway) -> Result<HashMap<String, SubjectDn>, MaterialError> {
+    let mut subjects = HashMap::new();
+    for Login { name, kind } in &gateway.directory.logins {
+        let LoginKind::Certificate {
+            certificate: LoginCertificate::File(path),
+            ..
+        } = kind
+        else {
+            continue;
+        };
+        let unusable = || MaterialError::LoginCertificate(path.clone());
+        let der = CertificateDer::from_pem_slice(&read(path)?).map_err(|_| unusable())?;
+        subjects.insert(name.clone(), pki::subject_of(&der).map_err(|_| unusable())?);
+    }
+    Ok(subjects)
+}
+
+/// CRLs are published as DER and often kept as PEM.
+fn crl_der(bytes: &[u8]) -> Vec<u8> {
+    match rustls_pki_types::CertificateRevocationListDer::from_pem_slice(bytes) {
+        Ok(der) => der.as_ref().to_vec(),
+        Err(_) => bytes.to_vec(),
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, MaterialError> {
+    std::fs::read(path).map_err(|source| MaterialError::Read {
+        path: path.to_owned(),
+        source,
+    })
+}

@@ -1,0 +1,285 @@
+//! One operator from its parts: opens what a [`Plan`] names, starts it, drains it. The only place that knows all of one operator;
+//! `up` and `serve` differ only in where their plans come from.
+
+pub mod gateway;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::directory::Directory;
+use crate::dns::Routes;
+use crate::identity::{Address, Domain};
+use crate::journal::{Event, Excerpt, Started, Stopped};
+use crate::listener::{Door, Face, Limits, Parts, SessionId, Snapshot};
+use crate::mailbox::{Mailboxes, Notify};
+use crate::pki::{ClientCertificates, Identity, TlsError, TlsMinimum, TrustStore, server_config};
+use crate::queue::RetryPlan;
+use crate::relay::{self, Relay};
+use crate::store::sqlite::{Options as StoreOptions, SqliteStore};
+use crate::store::{FolderKey, Store, StoreError};
+use crate::trust::AllowList;
+
+/// Everything needed to run one operator.
+pub struct Plan {
+    /// Its key: `lilas`.
+    pub operator: String,
+    /// The one clock.
+    pub clock: Clock,
+    /// Where its rows and bodies live.
+    pub store_folder: PathBuf,
+    /// Its users.
+    pub directory: Directory,
+    /// Which certificates may speak for which domain.
+    pub allow_list: Arc<AllowList>,
+    /// Whose certificates count at all.
+    pub authority: Arc<TrustStore>,
+    /// Where mail for others goes.
+    pub routes: Arc<dyn Routes>,
+    /// The name and certificate it sends with.
+    pub sender: (Domain, Arc<Identity>),
+    /// When mail is tried again.
+    pub retry: RetryPlan,
+    /// Bounds of the relay.
+    pub relay: relay::Options,
+    /// Bounds of its faces.
+    pub limits: Limits,
+    /// Lowest TLS version of its faces.
+    pub tls_minimum: TlsMinimum,
+    /// Its bound ports.
+    pub ports: Vec<BoundPort>,
+}
+
+/// A port bound before anything else is touched, so that a conflict costs nothing.
+pub struct BoundPort {
+    /// What will be spoken there.
+    pub face: Face,
+    /// The name it greets with.
+    pub host: Domain,
+    /// The socket.
+    pub listener: TcpListener,
+    /// Its certificate and key.
+    pub identity: Arc<Identity>,
+}
+
+/// A port that cannot be bound.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot listen on {address} ({what}): {source}; stop what listens there, or change the port in the configuration"
+)]
+pub struct PortError {
+    /// The port wanted.
+    pub address: SocketAddr,
+    /// What for: `imaps of lilas`.
+    pub what: String,
+    /// What the system said.
+    #[source]
+    pub source: std::io::Error,
+}
+
+/// Why an operator could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its store.
+    #[error("the store of {operator} cannot be opened")]
+    Store {
+        /// The operator's key.
+        operator: String,
+        /// Why.
+        #[source]
+        source: StoreError,
+    },
+    /// Its TLS.
+    #[error("TLS of {operator} cannot be configured")]
+    Tls {
+        /// The operator's key.
+        operator: String,
+        /// Why.
+        #[source]
+        source: TlsError,
+    },
+}
+
+/// Binds a port.
+///
+/// # Errors
+/// It is taken, or not this machine's.
+pub async fn bind(address: SocketAddr, what: impl Into<String>) -> Result<TcpListener, PortError> {
+    TcpListener::bind(address).await.map_err(|source| PortError {
+        address,
+        what: what.into(),
+        source,
+    })
+}
+
+/// What all tasks of a process share: who is still working, and when to stop.
+#[derive(Clone, Debug, Default)]
+pub struct Running {
+    /// Every task.
+    pub tracker: TaskTracker,
+    /// Cancelled once: no new work.
+    pub stop: CancellationToken,
+}
+
+impl Running {
+    /// Tells everything to stop and waits for it, at most `limit`. False when something was still working then.
+    pub async fn drain(&self, limit: Duration) -> bool {
+        self.stop.cancel();
+        self.tracker.close();
+        tokio::time::timeout(limit, self.tracker.wait()).await.is_ok()
+    }
+}
+
+/// A running operator.
+pub struct Operator {
+    parts: Arc<Parts>,
+    store: Arc<SqliteStore>,
+}
+
+impl Operator {
+    /// Opens the store and starts every face and the relay on `running`.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(plan: Plan, running: &Running) -> Result<Self, StartError> {
+        let operator = plan.operator.clone();
+        let failed = |source| StartError::Store {
+            operator: operator.clone(),
+            source,
+        };
+        let options = StoreOptions {
+            // A data folder made anew under the same addresses must not show yesterday's UIDs (RFC 3501 §2.3.1.1).
+            uid_validity_first: u32::try_from(plan.clock.now().as_second()).unwrap_or(1),
+            ..StoreOptions::default()
+        };
+        let store = SqliteStore::open(&plan.store_folder, options).map_err(failed)?;
+        let store = Arc::new(store);
+        let shared: Arc<dyn Store> = Arc::<SqliteStore>::clone(&store);
+        // The folder is locked: no other process can be working on a lease, so those of a crashed one end now.
+        shared.release_all().await.map_err(failed)?;
+        let mailboxes = Mailboxes::new(Arc::clone(&shared), Notify::default());
+        let inboxes = ensure_boxes(&mailboxes, &plan.directory).await.map_err(failed)?;
+        let snapshot = Snapshot {
+            directory: Arc::new(plan.directory),
+            allow_list: plan.allow_list,
+            authority: plan.authority,
+        };
+        let parts = Arc::new(Parts {
+            operator: plan.operator,
+            clock: plan.clock,
+            store: shared,
+            mailboxes,
+            inboxes,
+            snapshot: ArcSwap::from_pointee(snapshot),
+            queued: Arc::default(),
+            retry: plan.retry,
+            limits: plan.limits,
+        });
+        let running_operator = Self { parts, store };
+        let started = Started {
+            version: Excerpt::new(env!("CARGO_PKG_VERSION")),
+        };
+        running_operator
+            .parts
+            .record(&SessionId::new(), Event::Started(started))
+            .await;
+        running_operator.open_doors(plan.ports, plan.tls_minimum, running)?;
+        let relay = Relay::new(
+            Arc::clone(&running_operator.parts),
+            plan.routes,
+            plan.sender,
+            plan.relay,
+        );
+        running
+            .tracker
+            .spawn(Arc::new(relay).run(running.tracker.clone(), running.stop.clone()));
+        Ok(running_operator)
+    }
+
+    /// Judges sessions that begin from now on by another list and other revocation data; those under way keep theirs (invariant 4).
+    pub fn install(&self, allow_list: Arc<AllowList>, authority: Arc<TrustStore>) {
+        self.parts.snapshot.rcu(|before| Snapshot {
+            directory: Arc::clone(&before.directory),
+            allow_list: Arc::clone(&allow_list),
+            authority: Arc::clone(&authority),
+        });
+    }
+
+    fn open_doors(&self, ports: Vec<BoundPort>, minimum: TlsMinimum, running: &Running) -> Result<(), StartError> {
+        let places = Arc::new(Semaphore::new(self.parts.limits.connections_max));
+        for port in ports {
+            let clients = match port.face {
+                Face::Peer => ClientCertificates::Requested,
+                _ => ClientCertificates::Optional {
+                    hints: self.parts.snapshot.load().authority.issuer_hints(),
+                },
+            };
+            let tls = server_config(&port.identity, clients, minimum, &self.parts.clock).map_err(|source| {
+                StartError::Tls {
+                    operator: self.parts.operator.clone(),
+                    source,
+                }
+            })?;
+            let door = Door {
+                face: port.face,
+                host: port.host,
+                listener: port.listener,
+                tls,
+            };
+            let session_tracker = running.tracker.clone();
+            let run = door.run(
+                Arc::clone(&self.parts),
+                Arc::clone(&places),
+                session_tracker,
+                running.stop.clone(),
+            );
+            running.tracker.spawn(run);
+        }
+        Ok(())
+    }
+
+    /// Closes the store: call once everything on `running` has ended.
+    pub async fn close(self) {
+        self.parts
+            .record(&SessionId::new(), Event::Stopped(Stopped::default()))
+            .await;
+        let operator = self.parts.operator.clone();
+        drop(self.parts);
+        if let Err(error) = self.store.close().await {
+            tracing::error!(
+                operator,
+                error = &error as &dyn std::error::Error,
+                "the store did not close in good order"
+            );
+        }
+    }
+}
+
+/// Every box with its standard folders; where mail for each is delivered.
+async fn ensure_boxes(mailboxes: &Mailboxes, directory: &Directory) -> Result<HashMap<Address, FolderKey>, StoreError> {
+    let mut making = JoinSet::new();
+    for mailbox in directory.boxes() {
+        let (mailboxes, address) = (mailboxes.clone(), mailbox.address.clone());
+        // Together: the store writes them in a few groups.
+        making.spawn(async move {
+            let owner = mailboxes.ensure(&address).await?;
+            Ok::<_, StoreError>((address, mailboxes.inbox(owner).await?))
+        });
+    }
+    let mut inboxes = HashMap::new();
+    while let Some(made) = making.join_next().await {
+        let (address, inbox) = made.map_err(|_| StoreError::Closed)??;
+        inboxes.insert(address, inbox);
+    }
+    Ok(inboxes)
+}

@@ -1,0 +1,100 @@
+//! `vaguemestre serve`: one operator, from a documented configuration file.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::run::{drain, server_runtime, stop_signal};
+use super::{output, up};
+use crate::app::gateway::{self, Material, Trusted};
+use crate::app::{Operator, Running, bind};
+use crate::clock::Clock;
+use crate::config::Gateway;
+use crate::web::{self, Published};
+
+/// Arguments of `vaguemestre serve`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct ServeArgs {
+    /// Configuration file; config/gateway.toml documents every key
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// Runs the operator until a signal.
+pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    let (gateway, warnings) = Gateway::load(&args.config)?;
+    up::warn(&warnings);
+    gateway.verify_files()?;
+    let material = material(&gateway)?;
+    server_runtime()?.block_on(async {
+        let running = Running::default();
+        let clock = Clock::system();
+        let published = Arc::new(Published::new(String::from("{}")));
+        if let Some(address) = gateway.listen.web {
+            let listener = bind(address, "[listen] web").await?;
+            let (serving, stop) = (Arc::clone(&published), running.stop.clone());
+            running.tracker.spawn(async move {
+                if let Err(error) = web::serve(listener, serving, stop).await {
+                    tracing::error!(%error, "the HTTP face ended");
+                }
+            });
+        }
+        let plan = gateway::plan(&gateway, material, &clock).await?;
+        let operator = Arc::new(Operator::start(plan, &running).await?);
+        published.set_ready(true);
+        output::error_line(&format!(
+            "{} is serving {} domains; Ctrl-C stops it",
+            gateway.host,
+            gateway.domains.len()
+        ));
+        let (reloading, stop) = (Arc::clone(&operator), running.stop.clone());
+        let drain_max = gateway.limits.timeouts.drain;
+        running.tracker.spawn(reload(gateway, reloading, stop));
+        stop_signal().await?;
+        published.set_ready(false);
+        let code = drain(&running, drain_max).await;
+        match Arc::try_unwrap(operator) {
+            Ok(operator) => operator.close().await,
+            Err(_) => output::error_line("the store was not closed in good order; nothing acknowledged is lost"),
+        }
+        Ok(code)
+    })
+}
+
+/// Reads every file the configuration names, and tells what of the allow list could not be used.
+pub(super) fn material(gateway: &Gateway) -> anyhow::Result<Material> {
+    let material = Material::read(gateway)?;
+    let list = gateway.trust.allow_list.display();
+    for skipped in material.skipped() {
+        output::error_line(&format!("warning: {list}: {skipped}; this entry is not used"));
+    }
+    Ok(material)
+}
+
+/// Reads the authority's files again at each period and on SIGHUP; a file that cannot be used leaves everything as it was.
+async fn reload(gateway: Gateway, operator: Arc<Operator>, stop: CancellationToken) {
+    let hangup = signal(SignalKind::hangup()).context("cannot watch for SIGHUP");
+    let mut hangup = match hangup {
+        Ok(hangup) => hangup,
+        Err(error) => return tracing::error!("{error:#}: trust is not reloaded"),
+    };
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = hangup.recv() => {}
+            () = tokio::time::sleep(gateway.trust.reload) => {}
+        }
+        match Trusted::read(&gateway) {
+            Ok(trusted) => operator.install(trusted.allow_list, trusted.authority),
+            Err(error) => tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "trust not reloaded, the last good one stays"
+            ),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Opens what the reading commands read: the stores of a sandbox or of a gateway, while it runs or not.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use jiff::Timestamp;
+
+use super::{OpenOperator, Output, run};
+use crate::clock::Clock;
+use crate::config::{Gateway, Space};
+use crate::space::folder::{Layout, default_root};
+use crate::store::sqlite::SqliteStore;
+
+/// Which data a reading command works on.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct DataArgs {
+    /// Data folder of the sandbox [default: the user's data folder]
+    #[arg(long, value_name = "DIR", env = "VAGUEMESTRE_DATA")]
+    data: Option<PathBuf>,
+    /// Configuration of a gateway, to read its data instead of a sandbox's
+    #[arg(long, value_name = "FILE", conflicts_with = "data")]
+    config: Option<PathBuf>,
+}
+
+/// Opens the stores and runs a command on them.
+pub(super) fn read(
+    data: &DataArgs,
+    command: impl AsyncFnOnce(&[OpenOperator], Timestamp, Output<'_>) -> anyhow::Result<u8>,
+) -> anyhow::Result<ExitCode> {
+    let operators = match &data.config {
+        Some(file) => vec![of_gateway(file)?],
+        None => of_sandbox(data.data.clone())?,
+    };
+    let now = Clock::system().now();
+    run::small_runtime()?.block_on(async {
+        let (mut out, mut notes) = (Vec::new(), Vec::new());
+        let code = command(
+            &operators,
+            now,
+            Output {
+                out: &mut out,
+                notes: &mut notes,
+            },
+        )
+        .await?;
+        super::output::print(&String::from_utf8_lossy(&out))?;
+        if !notes.is_empty() {
+            super::output::error_line(String::from_utf8_lossy(&notes).trim_end());
+        }
+        Ok(ExitCode::from(code))
+    })
+}
+
+/// The operators of a sandbox, as the space was raised last.
+fn of_sandbox(root: Option<PathBuf>) -> anyhow::Result<Vec<OpenOperator>> {
+    let root = root.map_or_else(default_root, Ok)?;
+    let layout = Layout::existing(&root)?;
+    let (space, _) = Space::load(&layout.space())?;
+    let local = space.operators.iter().filter(|operator| operator.is_local());
+    let open = local.map(|operator| {
+        let folder = layout.store(&operator.key);
+        let store =
+            SqliteStore::open_read_only(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+        let directory = operator.directory(|_| None)?;
+        Ok(OpenOperator::new(&operator.key, Arc::new(store), Arc::new(directory)))
+    });
+    open.collect()
+}
+
+fn of_gateway(file: &std::path::Path) -> anyhow::Result<OpenOperator> {
+    let (gateway, _) = Gateway::load(file)?;
+    let store = SqliteStore::open_read_only(&gateway.data_folder)
+        .with_context(|| format!("cannot read {}", gateway.data_folder.display()))?;
+    let directory = gateway.directory(|_| None)?;
+    Ok(OpenOperator::new(
+        gateway.host.to_string(),
+        Arc::new(store),
+        Arc::new(directory),
+    ))
+}

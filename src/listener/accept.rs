@@ -1,0 +1,126 @@
+//! The accept loop: one task per connection, within a bound, until told to stop.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{Parts, imap, smtp};
+use crate::identity::Domain;
+
+/// What is spoken on a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Face {
+    /// Between operators: SMTP, STARTTLS and a client certificate required.
+    Peer,
+    /// Submission with STARTTLS (RFC 6409).
+    Submission,
+    /// Submission over implicit TLS (RFC 8314 §3.3).
+    Submissions,
+    /// IMAP with STARTTLS.
+    Imap,
+    /// IMAP over implicit TLS (RFC 8314 §3.2).
+    Imaps,
+}
+
+impl Face {
+    /// Its name in endpoints tables and in the journal.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Peer => "smtp",
+            Self::Submission => "submission",
+            Self::Submissions => "submissions",
+            Self::Imap => "imap",
+            Self::Imaps => "imaps",
+        }
+    }
+}
+
+/// A bound port of an operator.
+pub struct Door {
+    /// What is spoken there.
+    pub face: Face,
+    /// The name it greets with.
+    pub host: Domain,
+    /// The accepting socket.
+    pub listener: TcpListener,
+    /// Certificate and how clients are asked for theirs.
+    pub tls: Arc<rustls::ServerConfig>,
+}
+
+impl Door {
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// The socket is gone.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Accepts until `stop`; sessions run on `tracker` and are told to end by `stop` too.
+    pub async fn run(self, parts: Arc<Parts>, places: Arc<Semaphore>, tracker: TaskTracker, stop: CancellationToken) {
+        let door = Arc::new(self);
+        loop {
+            let accepted = tokio::select! {
+                () = stop.cancelled() => return,
+                accepted = door.listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => door.admit(stream, peer, (&parts, &places), (&tracker, &stop)),
+                Err(error) => {
+                    // Out of descriptors or memory: the kernel keeps the connection waiting, so pause instead of spinning.
+                    tracing::warn!(operator = parts.operator, face = door.face.name(), %error, "accept failed, pausing");
+                    pause(ACCEPT_PAUSE, &stop).await;
+                }
+            }
+        }
+    }
+
+    fn admit(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        (parts, places): (&Arc<Parts>, &Arc<Semaphore>),
+        (tracker, stop): (&TaskTracker, &CancellationToken),
+    ) {
+        let Ok(place) = Arc::clone(places).try_acquire_owned() else {
+            tracing::warn!(operator = parts.operator, %peer, "connection limit reached, turned away");
+            return;
+        };
+        let (door, parts, stop) = (Arc::clone(self), Arc::clone(parts), stop.clone());
+        tracker.spawn(async move {
+            door.serve(stream, parts, stop).await;
+            drop(place);
+        });
+    }
+
+    fn serve(
+        self: Arc<Self>,
+        stream: TcpStream,
+        parts: Arc<Parts>,
+        stop: CancellationToken,
+    ) -> impl Future<Output = ()> + Send {
+        async move {
+            match self.face {
+                Face::Peer | Face::Submission | Face::Submissions => smtp::serve(&self, stream, parts, stop).await,
+                Face::Imap | Face::Imaps => imap::serve(&self, stream, parts, stop).await,
+            }
+        }
+    }
+}
+
+/// Waits, unless told to stop before.
+pub(super) async fn pause(how_long: Duration, stop: &CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = tokio::time::sleep(how_long) => {}
+    }
+}
+
+/// Pause after a failed accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

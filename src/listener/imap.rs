@@ -1,0 +1,222 @@
+//! The driver of IMAP sessions: it moves bytes, checks logins, and has `mailbox` perform everything else.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use super::accept::Door;
+use super::login::{self, Attempt, Opened, Place};
+use super::wire::{Handshake, Waits, Wire};
+use super::{Face, Parts, SessionId, Snapshot};
+use crate::identity::Address;
+use crate::imap::{Answer, Certificate, Credentials, Ending, Options, Refused, Request, Security, Session, Step};
+use crate::journal::{Event, Excerpt, Opened as OpenedEvent};
+use crate::mailbox::BoxSession;
+use crate::policy::Reason;
+
+/// Serves one connection to its end.
+pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, stop: CancellationToken) {
+    let wire = match Wire::new(
+        stream,
+        Waits {
+            idle: parts.limits.imap_idle,
+            write: parts.limits.write,
+        },
+    ) {
+        Ok(wire) => wire,
+        Err(error) => {
+            tracing::debug!(operator = parts.operator, %error, "connection was gone before it began");
+            return;
+        }
+    };
+    let mut drive = Drive {
+        door,
+        boxes: parts.mailboxes.session(),
+        snapshot: parts.snapshot.load_full(),
+        id: SessionId::new(),
+        handshake: Handshake::default(),
+        login: None,
+        wire,
+        parts,
+    };
+    let ended = drive.run(&stop).await;
+    let operator = &drive.parts.operator;
+    match ended {
+        Ok(()) => tracing::debug!(operator, session = %drive.id, face = door.face.name(), "session ended"),
+        Err(error) => {
+            tracing::debug!(operator, session = %drive.id, face = door.face.name(), %error, "session broke off")
+        }
+    }
+    drive.wire.close().await;
+}
+
+struct Drive<'a> {
+    door: &'a Door,
+    parts: Arc<Parts>,
+    snapshot: Arc<Snapshot>,
+    id: SessionId,
+    wire: Wire,
+    handshake: Handshake,
+    boxes: BoxSession,
+    login: Option<Opened>,
+}
+
+impl Drive<'_> {
+    async fn run(&mut self, stop: &CancellationToken) -> io::Result<()> {
+        let mut session = Session::new(self.options());
+        if self.door.face == Face::Imaps {
+            let certificate = self.handshake().await?;
+            session = Session::new(Options {
+                security: Security::Tls(certificate),
+                ..self.options()
+            });
+        }
+        let mut buffer = Vec::with_capacity(READ_BYTES);
+        loop {
+            if self.boxes.has_news() {
+                session.changed();
+            }
+            match session.step() {
+                Step::Write(bytes) => self.wire.write(&bytes).await?,
+                Step::Read | Step::Idle => {
+                    buffer.clear();
+                    if !self.wait(&mut session, &mut buffer, stop).await? {
+                        return Ok(());
+                    }
+                    session.feed(&buffer);
+                }
+                Step::Ask(Request::Authenticate(credentials)) => {
+                    let answer = self.authenticate(&credentials).await;
+                    session.answer(answer);
+                }
+                Step::Ask(request) => {
+                    let answer = self.perform(request).await;
+                    session.answer(answer);
+                }
+                Step::StartTls => {
+                    let certificate = self.handshake().await?;
+                    session.tls_started(certificate);
+                }
+                Step::Close => return Ok(()),
+            }
+        }
+    }
+
+    fn options(&self) -> Options {
+        let limits = &self.parts.limits;
+        Options {
+            command_bytes_max: limits.imap_line_bytes_max,
+            append_bytes_max: usize::try_from(limits.message_bytes_max).unwrap_or(usize::MAX),
+            errors_max: u32::try_from(limits.errors_max).unwrap_or(u32::MAX),
+            ..Options::new(Security::Clear)
+        }
+    }
+
+    /// Waits for input, for a change of the selected folder, or for the end. False when the client has left.
+    async fn wait(
+        &mut self,
+        session: &mut Session,
+        buffer: &mut Vec<u8>,
+        stop: &CancellationToken,
+    ) -> io::Result<bool> {
+        let idle = if self.login.is_some() {
+            self.parts.limits.imap_idle
+        } else {
+            self.parts.limits.login_idle
+        };
+        tokio::select! {
+            read = self.wire.read_into_unbounded(buffer) => return Ok(read? > 0),
+            () = self.boxes.news() => session.changed(),
+            () = tokio::time::sleep(idle) => session.end(Ending::Idle),
+            () = stop.cancelled() => session.end(Ending::Shutdown),
+        }
+        Ok(true)
+    }
+
+    async fn handshake(&mut self) -> io::Result<Certificate> {
+        self.handshake = self
+            .wire
+            .start_tls(Arc::clone(&self.door.tls), self.parts.limits.handshake)
+            .await?;
+        // Offered whenever one was shown: a bad one is judged, and journalled, when EXTERNAL is used.
+        Ok(if self.handshake.chain.is_empty() {
+            Certificate::None
+        } else {
+            Certificate::Shown
+        })
+    }
+
+    async fn authenticate(&mut self, credentials: &Credentials) -> Answer {
+        let now = self.parts.clock.now();
+        let attempt = attempt(credentials);
+        let result = login::open(&self.snapshot, &self.handshake, &attempt, now);
+        let place = Place {
+            parts: &self.parts,
+            session: &self.id,
+            face: self.door.face,
+            ip: self.wire.peer.ip(),
+        };
+        login::journal(&place, &attempt, &result).await;
+        match result {
+            Ok(opened) => {
+                let others = opened.boxes.iter().filter(|address| **address != opened.own);
+                let boxes = std::iter::once(&opened.own)
+                    .chain(others)
+                    .map(|address| address.key().to_owned())
+                    .collect();
+                self.login = Some(opened);
+                Answer::Boxes(boxes)
+            }
+            Err(refusal) => Answer::Refused(match refusal.reason {
+                Reason::BoxAmbiguous | Reason::CertificateNotBound => Refused::NotYourBox,
+                _ => Refused::Credentials,
+            }),
+        }
+    }
+
+    async fn perform(&mut self, request: Request) -> Answer {
+        let now = self.parts.clock.now();
+        let opening = match &request {
+            Request::Open { address } => address.parse::<Address>().ok(),
+            _ => None,
+        };
+        let answer = self.boxes.perform(request, now).await;
+        if let (Some(address), Answer::Done, Some(login)) = (opening, &answer, &self.login) {
+            // Every access to a box names the person or software behind it.
+            let event = Event::Opened(OpenedEvent {
+                mailbox: (&address).into(),
+                by: Excerpt::new(&login.name),
+            });
+            self.parts.record(&self.id, event).await;
+        }
+        answer
+    }
+}
+
+fn attempt(credentials: &Credentials) -> Attempt<'_> {
+    match credentials {
+        Credentials::Certificate { authorize } => Attempt {
+            mechanism: "EXTERNAL",
+            authorisation: named(authorize),
+            password: None,
+        },
+        Credentials::Password {
+            authorize,
+            user,
+            password,
+        } => Attempt {
+            mechanism: "PLAIN",
+            authorisation: named(authorize),
+            password: Some((user, password.reveal())),
+        },
+    }
+}
+
+fn named(authorize: &str) -> Option<&str> {
+    (!authorize.is_empty()).then_some(authorize)
+}
+
+/// One read; TLS records are at most this long.
+const READ_BYTES: usize = 16 * 1024;

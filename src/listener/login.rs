@@ -1,0 +1,129 @@
+//! Logging in, the same for SMTP and IMAP: a client certificate bound to a box, or a sandbox password.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+
+use super::wire::Handshake;
+use super::{Face, Parts, SessionId, Snapshot};
+use crate::identity::Address;
+use crate::journal::{Event, Excerpt, Login, LoginRefused};
+use crate::pki::Usage;
+use crate::policy::{Reason, Refusal, submission};
+
+/// What a client offers.
+pub(super) struct Attempt<'a> {
+    /// `EXTERNAL`, `PLAIN`, `LOGIN`.
+    pub(super) mechanism: &'static str,
+    /// The box it wants to act as, when it names one (RFC 4422 §3.4.1 authorisation identity).
+    pub(super) authorisation: Option<&'a str>,
+    /// User name and password; `None`: the certificate speaks.
+    pub(super) password: Option<(&'a str, &'a str)>,
+}
+
+/// A login that succeeded.
+#[derive(Clone, Debug)]
+pub(super) struct Opened {
+    /// Who is behind it: certificate subject or user name.
+    pub(super) name: String,
+    /// The box it acts as.
+    pub(super) own: Address,
+    /// Boxes it may send from; `own` is one of them.
+    pub(super) boxes: Vec<Address>,
+}
+
+/// Checks an attempt against the session's snapshot.
+pub(super) fn open(
+    snapshot: &Snapshot,
+    handshake: &Handshake,
+    attempt: &Attempt<'_>,
+    now: Timestamp,
+) -> Result<Opened, Refusal> {
+    match attempt.password {
+        Some((user, password)) => by_password(snapshot, attempt.authorisation, user, password),
+        None => by_certificate(snapshot, handshake, attempt.authorisation, now),
+    }
+}
+
+fn by_certificate(
+    snapshot: &Snapshot,
+    handshake: &Handshake,
+    authorisation: Option<&str>,
+    now: Timestamp,
+) -> Result<Opened, Refusal> {
+    if handshake.chain.is_empty() {
+        let text = "EXTERNAL needs a client certificate: present the ORG AUTH_CLI certificate of the box during the TLS handshake";
+        return Err(Refusal::new(Reason::CertificateMissing, text));
+    }
+    let certificate = snapshot.authority.verify(&handshake.chain, Usage::Client, now)?;
+    let bound = snapshot.directory.boxes_of_certificate(&certificate.subject);
+    let own = submission::login(bound, authorisation.unwrap_or_default())?;
+    Ok(Opened {
+        name: certificate.subject.to_string(),
+        boxes: vec![own.clone()],
+        own,
+    })
+}
+
+fn by_password(
+    snapshot: &Snapshot,
+    authorisation: Option<&str>,
+    user: &str,
+    password: &str,
+) -> Result<Opened, Refusal> {
+    let wrong = || Refusal::new(Reason::CredentialsInvalid, "user name or password is wrong");
+    let login = snapshot.directory.password_login(user).ok_or_else(wrong)?;
+    if !login.password.matches(password) {
+        return Err(wrong());
+    }
+    // The user name is usually the box itself; a shared user name opens its first box unless another is named.
+    let named = authorisation.or_else(|| {
+        login
+            .boxes
+            .iter()
+            .any(|address| address.key() == user.to_lowercase())
+            .then_some(user)
+    });
+    let first = login.boxes.first().map(Address::key).unwrap_or_default();
+    let own = submission::login(&login.boxes, named.unwrap_or(first))?;
+    Ok(Opened {
+        name: login.user.clone(),
+        own,
+        boxes: login.boxes.clone(),
+    })
+}
+
+/// Where an attempt happened.
+pub(super) struct Place<'a> {
+    pub(super) parts: &'a Parts,
+    pub(super) session: &'a SessionId,
+    pub(super) face: Face,
+    pub(super) ip: IpAddr,
+}
+
+/// Writes how an attempt ended into the journal.
+pub(super) async fn journal(place: &Place<'_>, attempt: &Attempt<'_>, result: &Result<Opened, Refusal>) {
+    let peer_ip = Excerpt::new(place.ip.to_string());
+    let event = match result {
+        Ok(opened) => Event::Login(Login {
+            face: Excerpt::new(place.face.name()),
+            login: Excerpt::new(&opened.name),
+            mailbox: (&opened.own).into(),
+            mechanism: Excerpt::new(attempt.mechanism),
+            peer_ip,
+        }),
+        Err(refusal) => Event::LoginRefused(LoginRefused {
+            reason: refusal.reason.id().to_owned(),
+            face: Excerpt::new(place.face.name()),
+            login: Excerpt::new(attempt.password.map(|(user, _)| user).unwrap_or_default()),
+            mailbox: attempt
+                .authorisation
+                .and_then(|text| text.parse::<Address>().ok())
+                .as_ref()
+                .map(Into::into),
+            mechanism: Excerpt::new(attempt.mechanism),
+            peer_ip,
+        }),
+    };
+    place.parts.record(place.session, event).await;
+}

@@ -1,0 +1,135 @@
+//! Sockets of an operator: accept, TLS, limits, and the drivers that move bytes between a connection and a protocol machine.
+//!
+//! Drivers decide nothing. A question of the machine is answered by a desk (reception, submission, login), which gathers facts,
+//! asks `trust` and `policy`, and has `mailbox` or `queue` carry the verdict out in one store transaction.
+
+mod accept;
+mod commit;
+mod envelope;
+mod imap;
+mod login;
+mod reception;
+mod session_id;
+mod smtp;
+mod spool;
+mod submission;
+mod visitor;
+mod wire;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::Notify;
+
+use crate::clock::Clock;
+use crate::directory::Directory;
+use crate::identity::Address;
+use crate::journal::{Event, Record};
+use crate::mailbox::Mailboxes;
+use crate::pki::TrustStore;
+use crate::queue::RetryPlan;
+use crate::store::{FolderKey, Store};
+use crate::trust::AllowList;
+
+pub use accept::{Door, Face};
+pub use session_id::SessionId;
+
+/// What every session of one operator shares.
+pub struct Parts {
+    /// The operator's key: `lilas`.
+    pub operator: String,
+    /// The one clock.
+    pub clock: Clock,
+    /// Its store.
+    pub store: Arc<dyn Store>,
+    /// Its boxes, with change notification.
+    pub mailboxes: Mailboxes,
+    /// Where mail for each box is delivered.
+    pub inboxes: HashMap<Address, FolderKey>,
+    /// What sessions are judged by; a session keeps the one it started with (invariant 4).
+    pub snapshot: ArcSwap<Snapshot>,
+    /// Woken when something was queued for another operator.
+    pub queued: Arc<Notify>,
+    /// When mail to other operators is tried again, and given up.
+    pub retry: RetryPlan,
+    /// Limits of its faces.
+    pub limits: Limits,
+}
+
+impl Parts {
+    /// Writes an event into the journal. A journal that cannot be written is an alarm for the operator, never a reason to accept.
+    pub async fn record(&self, session: &SessionId, event: Event) {
+        let row = Record::new(self.clock.now(), session.as_str(), event).to_row();
+        if let Err(error) = self.store.append(vec![row]).await {
+            let operator = &self.operator;
+            tracing::error!(operator, %session, error = &error as &dyn std::error::Error, "journal not written");
+        }
+    }
+}
+
+/// Everything a verdict depends on, as it stood at one moment.
+#[derive(Clone)]
+pub struct Snapshot {
+    /// Who is who at this operator.
+    pub directory: Arc<Directory>,
+    /// Which certificates may speak for which domain.
+    pub allow_list: Arc<AllowList>,
+    /// The authority's certificates and revocation lists.
+    pub authority: Arc<TrustStore>,
+}
+
+/// Bounds of what a peer or client may take.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections at once, all faces of this operator together.
+    pub connections_max: usize,
+    /// Connections at once from one address.
+    pub connections_per_address_max: usize,
+    /// Longest silence of an SMTP peer or client. RFC 5321 §4.5.3.2 asks for 5 minutes.
+    pub smtp_idle: Duration,
+    /// Longest silence of an IMAP client that has not logged in.
+    pub login_idle: Duration,
+    /// Longest silence of an IMAP client. RFC 3501 §5.4 asks for 30 minutes.
+    pub imap_idle: Duration,
+    /// Longest wait for a peer to take what is written to it.
+    pub write: Duration,
+    /// Longest TLS handshake.
+    pub handshake: Duration,
+    /// Largest message, in bytes as transmitted.
+    pub message_bytes_max: u64,
+    /// Most recipients of one transaction. RFC 5321 §4.5.3.1.8 asks for at least 100.
+    pub recipients_max: usize,
+    /// `Received` fields from which a message counts as looping.
+    pub hops_max: usize,
+    /// Longest line of a message, in bytes. RFC 5321 §4.5.3.1.6 promises 998; software that sends longer ones exists.
+    pub smtp_line_bytes_max: usize,
+    /// Longest IMAP command, an appended message apart, in bytes.
+    pub imap_line_bytes_max: usize,
+    /// A message larger than this arrives on disk instead of in memory.
+    pub memory_bytes_max: usize,
+    /// Protocol errors after which a session is closed.
+    pub errors_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 2_000,
+            connections_per_address_max: 1_000,
+            smtp_idle: Duration::from_secs(5 * 60),
+            login_idle: Duration::from_secs(60),
+            imap_idle: Duration::from_secs(30 * 60),
+            write: Duration::from_secs(60),
+            handshake: Duration::from_secs(30),
+            message_bytes_max: 25 * 1024 * 1024,
+            recipients_max: 1_000,
+            hops_max: 30,
+            smtp_line_bytes_max: 998,
+            imap_line_bytes_max: 64 * 1024,
+            memory_bytes_max: 512 * 1024,
+            errors_max: 20,
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The desk of the peer face: what another operator may hand us (OP-4, OP-5, OP-6).
+
+use async_trait::async_trait;
+
+use super::commit::{Commit, LocalRecipient};
+use super::smtp::{Desk, Transmission};
+use super::spool::Spool;
+use super::visitor::Visitor;
+use super::wire::Handshake;
+use crate::identity::Address;
+use crate::indicator;
+use crate::journal::{Event, Excerpt, Received, Record, Refused};
+use crate::message::Class;
+use crate::message::received::TlsTrace;
+use crate::pki::{PeerCertificate, Usage};
+use crate::policy::{Reason, Refusal};
+use crate::smtp::{Answer, MailFrom, Mechanism, Question, RcptTo};
+use crate::trust::TrustedSender;
+
+/// Receives from one peer.
+pub(super) struct Reception {
+    visitor: Visitor,
+    tls: String,
+    peer: Option<PeerCertificate>,
+    transaction: Option<Transaction>,
+}
+
+/// A transaction exists only with the proof that the peer may speak for the sender (invariant 2).
+struct Transaction {
+    #[expect(
+        dead_code,
+        reason = "the proof is held, not read: it cannot be built without the check"
+    )]
+    proof: TrustedSender,
+    sender: Option<Address>,
+    recipients: Vec<LocalRecipient>,
+}
+
+impl Reception {
+    pub(super) fn new(visitor: Visitor) -> Self {
+        Self {
+            visitor,
+            tls: String::new(),
+            peer: None,
+            transaction: None,
+        }
+    }
+
+    fn judge(&self, handshake: &Handshake) -> Result<PeerCertificate, Refusal> {
+        if handshake.chain.is_empty() {
+            let text = "no client certificate was shown: a peer must present its SERV SSL certificate";
+            return Err(Refusal::new(Reason::CertificateMissing, text));
+        }
+        let now = self.visitor.parts.clock.now();
+        self.visitor
+            .snapshot
+            .authority
+            .verify(&handshake.chain, Usage::Client, now)
+    }
+
+    fn sender(&mut self, mail: MailFrom) -> Result<(), Refusal> {
+        let peer = self
+            .peer
+            .as_ref()
+            .ok_or_else(|| Refusal::new(Reason::CertificateMissing, "no client certificate was accepted"))?;
+        let list = &self.visitor.snapshot.allow_list;
+        let proof = match &mail.path {
+            Some(sender) => list.vouch_sender(sender.domain(), &peer.subject)?,
+            None => list.vouch_null_sender(&peer.subject)?,
+        };
+        self.transaction = Some(Transaction {
+            proof,
+            sender: mail.path,
+            recipients: Vec::new(),
+        });
+        Ok(())
+    }
+
+    fn recipient(&mut self, recipient: &RcptTo) -> Result<(), Refusal> {
+        let recipient = self.visitor.local_recipient(recipient)?;
+        if let Some(transaction) = &mut self.transaction {
+            let known = transaction
+                .recipients
+                .iter()
+                .any(|other| other.inbox == recipient.inbox);
+            if !known {
+                transaction.recipients.push(recipient);
+            }
+        }
+        Ok(())
+    }
+
+    async fn store(&mut self, spool: Spool, transmission: Transmission<'_>) -> Result<(), Refusal> {
+        let Some(transaction) = self.transaction.take() else {
+            return Err(Refusal::new(Reason::MessageMalformed, "no transaction is open"));
+        };
+        let now = self.visitor.parts.clock.now();
+        let header = self.visitor.header(&spool, transmission.utf8)?;
+        let class = Class::of(&header, transaction.sender.as_ref());
+        let message_id = Excerpt::new(header.value("Message-ID").unwrap_or_default());
+        let peer_name = self.peer.as_ref().and_then(|peer| peer.subject.common_name());
+        let recipients: Vec<Address> = transaction
+            .recipients
+            .iter()
+            .map(|r| r.mailbox.address.clone())
+            .collect();
+        let tls = TlsTrace {
+            version: &self.tls,
+            peer_name,
+        };
+        let front = self.visitor.trace(&transmission, tls, &recipients, now).received();
+        let directory = &self.visitor.snapshot.directory;
+        let record = |size_bytes| {
+            let event = Received {
+                message_id,
+                peer_subject: Excerpt::new(self.peer_subject()),
+                peer_ip: Excerpt::new(self.visitor.ip.to_string()),
+                sender: transaction.sender.as_ref().map(Into::into),
+                boxes: transaction
+                    .recipients
+                    .iter()
+                    .map(|r| indicator::received_box(&r.mailbox, directory))
+                    .collect(),
+                class,
+                size_bytes,
+            };
+            vec![Record::new(now, self.visitor.session.as_str(), Event::Received(event))]
+        };
+        let sender = transaction.sender.as_ref();
+        let commit = Commit {
+            sender,
+            front,
+            spool,
+            local: &transaction.recipients,
+            outgoing: Vec::new(),
+        };
+        commit.carry_out(&self.visitor.parts, now, record).await
+    }
+
+    fn peer_subject(&self) -> String {
+        self.peer
+            .as_ref()
+            .map(|peer| peer.subject.to_string())
+            .unwrap_or_default()
+    }
+}
+
+#[async_trait]
+impl Desk for Reception {
+    async fn handshake(&mut self, handshake: Handshake) -> Result<(), Refusal> {
+        self.peer = Some(self.judge(&handshake)?);
+        self.tls = handshake.protocol;
+        Ok(())
+    }
+
+    async fn ask(&mut self, question: Question) -> Answer {
+        let (stage, result, sender, recipient) = match question {
+            Question::Sender(mail) => {
+                let path = mail.path.clone();
+                ("mail", self.sender(mail), path, None)
+            }
+            Question::Recipient(to) => {
+                let address = self.visitor.address_of(&to);
+                let sender = self
+                    .transaction
+                    .as_ref()
+                    .and_then(|transaction| transaction.sender.clone());
+                ("rcpt", self.recipient(&to), sender, address)
+            }
+            Question::Authenticate(_) | Question::Message => {
+                let refusal = Refusal::new(
+                    Reason::CredentialsInvalid,
+                    "a peer is known by its certificate, not by a login",
+                );
+                ("auth", Err(refusal), None, None)
+            }
+        };
+        match result {
+            Ok(()) => Answer::Accepted,
+            Err(refusal) => {
+                let mut event = Refused::new(self.visitor.face.name(), stage, &refusal);
+                event.sender = sender.as_ref().map(Into::into);
+                event.recipient = recipient.as_ref().map(Into::into);
+                self.visitor.refused(event, &self.peer_subject()).await;
+                Answer::Refused(refusal)
+            }
+        }
+    }
+
+    async fn message(&mut self, spool: Spool, transmission: Transmission<'_>) -> Answer {
+        match self.store(spool, transmission).await {
+            Ok(()) => Answer::AcceptedAs(self.visitor.receipt()),
+            Err(refusal) => {
+                self.journal_refusal("data", &refusal).await;
+                Answer::Refused(refusal)
+            }
+        }
+    }
+
+    fn abandon(&mut self) {
+        self.transaction = None;
+    }
+
+    fn mechanisms(&self) -> Vec<Mechanism> {
+        Vec::new()
+    }
+
+    async fn journal_refusal(&self, stage: &'static str, refusal: &Refusal) {
+        let event = Refused::new(self.visitor.face.name(), stage, refusal);
+        self.visitor.refused(event, &self.peer_subject()).await;
+    }
+}

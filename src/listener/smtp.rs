@@ -1,0 +1,241 @@
+//! The driver of SMTP sessions, both faces: it moves bytes, and hands each question to the desk of its face.
+
+use std::io;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use super::accept::Door;
+use super::reception::Reception;
+use super::spool::Spool;
+use super::submission::Submission;
+use super::visitor::Visitor;
+use super::wire::{Handshake, Waits, Wire};
+use super::{Face, Parts, SessionId};
+use crate::policy::{Reason, Refusal};
+use crate::smtp::session::{self, Options};
+use crate::smtp::{Answer, Extension, Extensions, Question, Session, Step};
+use crate::store::StoreError;
+
+/// Protocol facts that a desk needs when a message is complete.
+pub(super) struct Transmission<'a> {
+    pub(super) hello: &'a str,
+    pub(super) protocol: &'static str,
+    pub(super) utf8: bool,
+}
+
+/// Answers the questions of one session.
+#[async_trait]
+pub(super) trait Desk: Send {
+    /// TLS is up: judges the certificate. A refusal is the answer to everything that follows.
+    async fn handshake(&mut self, handshake: Handshake) -> Result<(), Refusal>;
+
+    /// Answers a question about login, sender or recipient.
+    async fn ask(&mut self, question: Question) -> Answer;
+
+    /// The data of a message is complete: stores and counts it, or refuses it.
+    async fn message(&mut self, spool: Spool, transmission: Transmission<'_>) -> Answer;
+
+    /// The transaction is over without a message.
+    fn abandon(&mut self);
+
+    /// Ways to log in that this connection may use now.
+    fn mechanisms(&self) -> Vec<crate::smtp::Mechanism>;
+
+    /// Writes a refusal into the journal.
+    async fn journal_refusal(&self, stage: &'static str, refusal: &Refusal);
+}
+
+/// Serves one connection to its end.
+pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, stop: CancellationToken) {
+    let wire = match Wire::new(
+        stream,
+        Waits {
+            idle: parts.limits.smtp_idle,
+            write: parts.limits.write,
+        },
+    ) {
+        Ok(wire) => wire,
+        Err(error) => {
+            tracing::debug!(operator = parts.operator, %error, "connection was gone before it began");
+            return;
+        }
+    };
+    let visitor = Visitor {
+        snapshot: parts.snapshot.load_full(),
+        session: SessionId::new(),
+        face: door.face,
+        host: door.host.clone(),
+        ip: wire.peer.ip().to_canonical(),
+        parts,
+    };
+    let options = options(door, &visitor);
+    let (parts, session) = (Arc::clone(&visitor.parts), visitor.session.clone());
+    let desk: Box<dyn Desk> = match door.face {
+        Face::Peer => Box::new(Reception::new(visitor)),
+        _ => Box::new(Submission::new(visitor)),
+    };
+    let mut drive = Drive {
+        door,
+        parts,
+        wire,
+        session: Session::new(options),
+        desk,
+        spool: None,
+    };
+    let ended = drive.run(stop).await;
+    let operator = &drive.parts.operator;
+    match ended {
+        Ok(()) => tracing::debug!(operator, %session, face = door.face.name(), "session ended"),
+        Err(error) => tracing::debug!(operator, %session, face = door.face.name(), %error, "session broke off"),
+    }
+    drive.wire.close().await;
+}
+
+fn options(door: &Door, visitor: &Visitor) -> Options {
+    let limits = &visitor.parts.limits;
+    Options {
+        hostname: door.host.to_string(),
+        session_id: visitor.session.to_string(),
+        face: match door.face {
+            Face::Peer => session::Face::Peer,
+            _ => session::Face::Submission,
+        },
+        tls: match door.face {
+            Face::Submissions => session::Tls::Done,
+            _ => session::Tls::Required,
+        },
+        mechanisms: Vec::new(),
+        extensions: Extensions::usual().without(Extension::Dsn),
+        limits: session::Limits {
+            size_bytes_max: limits.message_bytes_max,
+            recipients_max: limits.recipients_max,
+            errors_max: limits.errors_max,
+            line_bytes_max: limits.smtp_line_bytes_max,
+            ..session::Limits::default()
+        },
+    }
+}
+
+struct Drive<'a> {
+    door: &'a Door,
+    parts: Arc<Parts>,
+    wire: Wire,
+    session: Session,
+    desk: Box<dyn Desk>,
+    /// The message being received. An error is kept until the end of its data: there is no earlier moment to answer.
+    spool: Option<Result<Spool, StoreError>>,
+}
+
+impl Drive<'_> {
+    async fn run(&mut self, stop: CancellationToken) -> io::Result<()> {
+        if self.door.face == Face::Submissions {
+            self.start_tls().await?;
+        }
+        loop {
+            match self.session.step() {
+                Step::Read => {
+                    if !self.read(&stop).await? {
+                        return Ok(());
+                    }
+                }
+                Step::Write(bytes) => self.wire.write(&bytes).await?,
+                Step::Ask(question) => self.ask(question).await,
+                Step::Body(bytes) => self.body(&bytes).await,
+                Step::StartTls => self.start_tls().await?,
+                Step::Refused(refusal) => self.desk.journal_refusal("session", &refusal).await,
+                Step::Abandon => {
+                    self.spool = None;
+                    self.desk.abandon();
+                }
+                Step::Close => return Ok(()),
+            }
+        }
+    }
+
+    /// False when the peer has left, or when it is time to stop and nothing is under way.
+    async fn read(&mut self, stop: &CancellationToken) -> io::Result<bool> {
+        if self.spool.is_some() {
+            return Ok(self.wire.read_into(self.session.input()).await? > 0);
+        }
+        tokio::select! {
+            biased;
+            read = self.wire.read_into(self.session.input()) => Ok(read? > 0),
+            () = stop.cancelled() => {
+                self.wire.write(CLOSING).await?;
+                Ok(false)
+            }
+        }
+    }
+
+    async fn ask(&mut self, question: Question) {
+        let answer = match question {
+            Question::Message => self.message().await,
+            other => self.desk.ask(other).await,
+        };
+        self.session.answer(answer);
+    }
+
+    async fn message(&mut self) -> Answer {
+        let transmission = Transmission {
+            hello: self.session.hello().unwrap_or_default(),
+            protocol: self.session.protocol(),
+            utf8: self.session.mail_from().is_some_and(|mail| mail.utf8),
+        };
+        let spool = match self.spool.take() {
+            Some(Ok(spool)) => spool,
+            Some(Err(error)) => {
+                let refusal = storage_failed(&error);
+                self.desk.journal_refusal("data", &refusal).await;
+                return Answer::Refused(refusal);
+            }
+            None => self.new_spool(),
+        };
+        self.desk.message(spool, transmission).await
+    }
+
+    async fn body(&mut self, bytes: &[u8]) {
+        let spool = match self.spool.take() {
+            Some(spool) => spool,
+            None => Ok(self.new_spool()),
+        };
+        self.spool = Some(match spool {
+            Ok(mut spool) => spool.write(bytes).await.map(|()| spool),
+            Err(error) => Err(error),
+        });
+    }
+
+    fn new_spool(&self) -> Spool {
+        Spool::new(Arc::clone(&self.parts.store), self.parts.limits.memory_bytes_max)
+    }
+
+    async fn start_tls(&mut self) -> io::Result<()> {
+        let handshake = self
+            .wire
+            .start_tls(Arc::clone(&self.door.tls), self.parts.limits.handshake)
+            .await?;
+        if self.door.face != Face::Submissions {
+            self.session.tls_started();
+        }
+        if let Err(refusal) = self.desk.handshake(handshake).await {
+            self.desk.journal_refusal("certificate", &refusal).await;
+            self.session.refuse_all(refusal);
+        }
+        self.session.set_mechanisms(self.desk.mechanisms());
+        Ok(())
+    }
+}
+
+/// What a peer reads when the store fails; the detail goes to the log only.
+pub(super) fn storage_failed(error: &StoreError) -> Refusal {
+    tracing::error!(error = error as &dyn std::error::Error, "the store refused a message");
+    Refusal::new(
+        Reason::StorageFailed,
+        "the message could not be stored, try again later",
+    )
+}
+
+/// RFC 5321 §3.8: the server may close at any time after a 421.
+const CLOSING: &[u8] = b"421 4.3.2 shutting down, try again later\r\n";

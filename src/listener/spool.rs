@@ -1,0 +1,87 @@
+//! The data of a message while it arrives: in memory while small, on disk once large, so that slow large senders cost no memory.
+
+use std::sync::Arc;
+
+use crate::store::{Content, Stage, Store, StoreError};
+
+/// Collects the body of one message.
+pub(super) struct Spool {
+    store: Arc<dyn Store>,
+    memory_bytes_max: usize,
+    memory: Vec<u8>,
+    stage: Option<Box<dyn Stage>>,
+    size_bytes: u64,
+}
+
+/// A complete body, its front already known.
+pub(super) struct Spooled {
+    /// What the store takes.
+    pub content: Content,
+    /// Front and body together, in bytes.
+    pub size_bytes: u64,
+}
+
+impl Spool {
+    /// An empty spool that goes to disk past `memory_bytes_max`.
+    pub(super) fn new(store: Arc<dyn Store>, memory_bytes_max: usize) -> Self {
+        Self {
+            store,
+            memory_bytes_max,
+            memory: Vec::new(),
+            stage: None,
+            size_bytes: 0,
+        }
+    }
+
+    /// Appends bytes.
+    ///
+    /// # Errors
+    /// The disk refused them.
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.size_bytes += bytes.len() as u64;
+        if let Some(stage) = &mut self.stage {
+            return stage.write(bytes).await;
+        }
+        self.memory.extend_from_slice(bytes);
+        if self.memory.len() > self.memory_bytes_max {
+            let mut stage = self.store.stage().await?;
+            stage.write(&self.memory).await?;
+            self.stage = Some(stage);
+            // The header is still needed to judge the message: keep the beginning, drop the rest.
+            self.memory.truncate(HEAD_BYTES_MAX);
+            self.memory.shrink_to_fit();
+        }
+        Ok(())
+    }
+
+    /// The beginning of the message, long enough to hold any header block that is accepted.
+    pub(super) fn head(&self) -> &[u8] {
+        &self.memory[..self.memory.len().min(HEAD_BYTES_MAX)]
+    }
+
+    /// Bytes received so far.
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// Ends the body and puts `front` before it.
+    ///
+    /// # Errors
+    /// The disk refused the last bytes.
+    pub(super) async fn finish(self, front: &[u8]) -> Result<Spooled, StoreError> {
+        let size_bytes = self.size_bytes + front.len() as u64;
+        let content = match self.stage {
+            Some(stage) => Content::Staged(stage.finish(front).await?),
+            None => {
+                let mut whole = Vec::with_capacity(front.len() + self.memory.len());
+                whole.extend_from_slice(front);
+                whole.extend_from_slice(&self.memory);
+                Content::Memory(Arc::new(whole))
+            }
+        };
+        Ok(Spooled { content, size_bytes })
+    }
+}
+
+/// Longest header block that is looked at; a message whose header does not end before it is refused.
+pub(super) const HEAD_BYTES_MAX: usize = 256 * 1024;

@@ -1,0 +1,357 @@
+//! The desk of the submission faces: what a login may send (ECO.1.0.1, OP-10), as which box, to whom, and what it counts for.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::commit::{Commit, LocalRecipient};
+use super::envelope;
+use super::login::{self, Attempt, Opened, Place};
+use super::smtp::{Desk, Transmission};
+use super::spool::Spool;
+use super::visitor::Visitor;
+use super::wire::Handshake;
+use crate::directory::{BoxState, MailBox};
+use crate::identity::Address;
+use crate::indicator;
+use crate::journal::{Event, Excerpt, Received, Record, Refused, Submitted};
+use crate::message::received::TlsTrace;
+use crate::message::{Authors, Class, Header};
+use crate::policy::submission::{self, AuthorFacts, Destination, SenderRule};
+use crate::policy::{Reason, Refusal, inbound};
+use crate::queue;
+use crate::smtp::{Answer, Credentials, MailFrom, Mechanism, Question, RcptTo};
+
+/// Takes mail from one login.
+pub(super) struct Submission {
+    visitor: Visitor,
+    handshake: Handshake,
+    login: Option<Opened>,
+    transaction: Option<Transaction>,
+}
+
+struct Transaction {
+    mail: MailFrom,
+    sender: Arc<MailBox>,
+    local: Vec<LocalRecipient>,
+    remote: Vec<Address>,
+}
+
+impl Submission {
+    pub(super) fn new(visitor: Visitor) -> Self {
+        Self {
+            visitor,
+            handshake: Handshake::default(),
+            login: None,
+            transaction: None,
+        }
+    }
+
+    fn sender(&mut self, mail: MailFrom) -> Result<(), Refusal> {
+        let login = self
+            .login
+            .as_ref()
+            .ok_or_else(|| Refusal::new(Reason::AuthenticationRequired, "log in first"))?;
+        submission::sender(&login.boxes, mail.path.as_ref())?;
+        // A notification has no envelope sender; it still comes from the login's own box.
+        let address = mail.path.as_ref().unwrap_or(&login.own);
+        let mailbox = self.visitor.snapshot.directory.find(address).cloned();
+        let mailbox =
+            mailbox.ok_or_else(|| Refusal::new(Reason::SenderNotAllowed, "the sending box does not exist"))?;
+        if mailbox.state != BoxState::Active {
+            return Err(Refusal::new(
+                Reason::SenderNotAllowed,
+                "the sending box is suspended or closed",
+            ));
+        }
+        self.transaction = Some(Transaction {
+            mail,
+            sender: mailbox,
+            local: Vec::new(),
+            remote: Vec::new(),
+        });
+        Ok(())
+    }
+
+    fn recipient(&mut self, to: &RcptTo) -> Result<(), Refusal> {
+        let Some(address) = self.visitor.address_of(to) else {
+            return Err(Refusal::new(Reason::BoxUnknown, "this operator has no postmaster box"));
+        };
+        if self.visitor.snapshot.directory.serves(address.domain()) {
+            let recipient = self.visitor.local_recipient(to)?;
+            if let Some(transaction) = &mut self.transaction
+                && !transaction.local.iter().any(|other| other.inbox == recipient.inbox)
+            {
+                transaction.local.push(recipient);
+            }
+            return Ok(());
+        }
+        let destination = match self.visitor.snapshot.allow_list.lists(address.domain()) {
+            true => Destination::Listed,
+            false => Destination::Unlisted,
+        };
+        submission::recipient(&address, destination)?;
+        if let Some(transaction) = &mut self.transaction
+            && !transaction.remote.contains(&address)
+        {
+            transaction.remote.push(address);
+        }
+        Ok(())
+    }
+
+    async fn store(&mut self, spool: Spool, transmission: Transmission<'_>) -> Result<(), Refusal> {
+        let (Some(transaction), Some(login)) = (self.transaction.take(), &self.login) else {
+            return Err(Refusal::new(Reason::MessageMalformed, "no transaction is open"));
+        };
+        let now = self.visitor.parts.clock.now();
+        let header = self.visitor.header(&spool, transmission.utf8)?;
+        let authors = Authors::read(&header);
+        submission::authors(&AuthorFacts {
+            boxes: &login.boxes,
+            reverse_path: transaction.mail.path.as_ref(),
+            authors: &authors,
+            class: Class::of_header(&header),
+            // With a BAL applicative, Sender is the person who asked for the send: anybody of this operator.
+            sender_rule: SenderRule::Domains(self.visitor.snapshot.directory.domains()),
+        })?;
+        let authors = authors.map_err(|error| inbound::malformed(&error))?;
+        let recipients = transaction.recipients();
+        let tls = TlsTrace {
+            version: &self.handshake.protocol,
+            peer_name: None,
+        };
+        let front = self
+            .visitor
+            .trace(&transmission, tls, &recipients, now)
+            .front_of_submission(&header);
+        let facts = Facts {
+            transaction: &transaction,
+            login,
+            header: &header,
+            authors: &authors,
+            recipients: &recipients,
+        };
+        let (submitted, received) = (self.submitted(&facts), self.received(&facts));
+        let session = self.visitor.session.as_str();
+        let leaving = queue::Submission {
+            sender: transaction.mail.path.as_ref(),
+            recipients: &transaction.leaving(),
+            session,
+        };
+        let (outgoing, queued) = queue::enqueue(&leaving, &self.visitor.parts.retry, now).map_err(|error| {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "queue parameters could not be written"
+            );
+            Refusal::new(
+                Reason::StorageFailed,
+                "the message could not be queued, try again later",
+            )
+        })?;
+        let records = |size_bytes| {
+            let mut records = vec![Record::new(
+                now,
+                session,
+                Event::Submitted(Submitted {
+                    size_bytes,
+                    ..submitted
+                }),
+            )];
+            if let Some(received) = received {
+                records.push(Record::new(
+                    now,
+                    session,
+                    Event::Received(Received { size_bytes, ..received }),
+                ));
+            }
+            records.extend(queued);
+            records
+        };
+        let commit = Commit {
+            sender: transaction.mail.path.as_ref(),
+            front,
+            spool,
+            local: &transaction.local,
+            outgoing,
+        };
+        commit.carry_out(&self.visitor.parts, now, records).await
+    }
+
+    fn submitted(&self, facts: &Facts<'_>) -> Submitted {
+        let mailbox = &facts.transaction.sender;
+        let reply_to: Vec<Address> = facts
+            .authors
+            .reply_to
+            .iter()
+            .map(|author| author.address.clone())
+            .collect();
+        let attribution = indicator::attribute(mailbox, &reply_to, &self.visitor.snapshot.directory);
+        let field = |name| Excerpt::new(facts.header.value(name).unwrap_or_default());
+        Submitted {
+            message_id: field("Message-ID"),
+            sender: (&mailbox.address).into(),
+            login: Excerpt::new(&facts.login.name),
+            owner: attribution.owner(mailbox.box_type),
+            class: Class::of(facts.header, facts.transaction.mail.path.as_ref()),
+            peer_ip: Excerpt::new(self.visitor.ip.to_string()),
+            // ECO.2.4.3: which product sent it.
+            product: field("X-MSS-NIL"),
+            ..Submitted::default()
+        }
+        .to(facts.recipients, |address| {
+            self.visitor.snapshot.directory.serves(address.domain())
+        })
+    }
+
+    /// The same message seen by the boxes of this operator that receive it.
+    fn received(&self, facts: &Facts<'_>) -> Option<Received> {
+        let directory = &self.visitor.snapshot.directory;
+        let local = &facts.transaction.local;
+        (!local.is_empty()).then(|| Received {
+            message_id: Excerpt::new(facts.header.value("Message-ID").unwrap_or_default()),
+            peer_ip: Excerpt::new(self.visitor.ip.to_string()),
+            sender: facts.transaction.mail.path.as_ref().map(Into::into),
+            boxes: local
+                .iter()
+                .map(|recipient| indicator::received_box(&recipient.mailbox, directory))
+                .collect(),
+            class: Class::of(facts.header, facts.transaction.mail.path.as_ref()),
+            ..Received::default()
+        })
+    }
+
+    async fn authenticate(&mut self, credentials: Credentials) -> Result<(), Refusal> {
+        let now = self.visitor.parts.clock.now();
+        let attempt = attempt(&credentials)?;
+        let opened = login::open(&self.visitor.snapshot, &self.handshake, &attempt, now);
+        let visitor = &self.visitor;
+        let place = Place {
+            parts: &visitor.parts,
+            session: &visitor.session,
+            face: visitor.face,
+            ip: visitor.ip,
+        };
+        login::journal(&place, &attempt, &opened).await;
+        self.login = Some(opened?);
+        Ok(())
+    }
+}
+
+fn attempt(credentials: &Credentials) -> Result<Attempt<'_>, Refusal> {
+    match credentials {
+        Credentials::External { authzid } => Ok(Attempt {
+            mechanism: "EXTERNAL",
+            authorisation: authzid.as_deref(),
+            password: None,
+        }),
+        Credentials::Plain {
+            authzid,
+            user,
+            password,
+        } => {
+            let password = Some((user.as_str(), password.reveal()));
+            Ok(Attempt {
+                mechanism: "PLAIN",
+                authorisation: authzid.as_deref(),
+                password,
+            })
+        }
+        Credentials::Bearer { .. } => Err(Refusal::new(
+            Reason::CredentialsInvalid,
+            "no identity provider vouches for tokens at this operator",
+        )),
+    }
+}
+
+/// What the journal wants to know of a submission.
+struct Facts<'a> {
+    transaction: &'a Transaction,
+    login: &'a Opened,
+    header: &'a Header<'a>,
+    authors: &'a Authors,
+    recipients: &'a [Address],
+}
+
+impl Transaction {
+    fn recipients(&self) -> Vec<Address> {
+        let local = self.local.iter().map(|recipient| recipient.mailbox.address.clone());
+        local.chain(self.remote.iter().cloned()).collect()
+    }
+
+    /// Recipients elsewhere with the parameters their operator must see.
+    fn leaving(&self) -> Vec<(Address, queue::Parameters)> {
+        let parameters = envelope::parameters(&self.mail);
+        self.remote
+            .iter()
+            .map(|address| (address.clone(), parameters.clone()))
+            .collect()
+    }
+}
+
+#[async_trait]
+impl Desk for Submission {
+    async fn handshake(&mut self, handshake: Handshake) -> Result<(), Refusal> {
+        // A foreign certificate never ends a session here: people log in without one. It is judged when it is used (EXTERNAL).
+        self.handshake = handshake;
+        Ok(())
+    }
+
+    async fn ask(&mut self, question: Question) -> Answer {
+        let sender = self
+            .transaction
+            .as_ref()
+            .map(|transaction| transaction.sender.address.clone());
+        let (stage, result, sender, recipient) = match question {
+            Question::Authenticate(credentials) => return answer(self.authenticate(credentials).await),
+            Question::Sender(mail) => {
+                let path = mail.path.clone();
+                ("mail", self.sender(mail), path, None)
+            }
+            Question::Recipient(to) => ("rcpt", self.recipient(&to), sender, self.visitor.address_of(&to)),
+            Question::Message => {
+                return Answer::Refused(Refusal::new(Reason::MessageMalformed, "no transaction is open"));
+            }
+        };
+        if let Err(refusal) = &result {
+            let mut event = Refused::new(self.visitor.face.name(), stage, refusal);
+            event.sender = sender.as_ref().map(Into::into);
+            event.recipient = recipient.as_ref().map(Into::into);
+            self.visitor.refused(event, "").await;
+        }
+        answer(result)
+    }
+
+    async fn message(&mut self, spool: Spool, transmission: Transmission<'_>) -> Answer {
+        match self.store(spool, transmission).await {
+            Ok(()) => Answer::AcceptedAs(self.visitor.receipt()),
+            Err(refusal) => {
+                self.journal_refusal("data", &refusal).await;
+                Answer::Refused(refusal)
+            }
+        }
+    }
+
+    fn abandon(&mut self) {
+        self.transaction = None;
+    }
+
+    fn mechanisms(&self) -> Vec<Mechanism> {
+        let external = (!self.handshake.chain.is_empty()).then_some(Mechanism::External);
+        external
+            .into_iter()
+            .chain([Mechanism::Plain, Mechanism::Login])
+            .collect()
+    }
+
+    async fn journal_refusal(&self, stage: &'static str, refusal: &Refusal) {
+        let event = Refused::new(self.visitor.face.name(), stage, refusal);
+        self.visitor.refused(event, "").await;
+    }
+}
+
+fn answer(result: Result<(), Refusal>) -> Answer {
+    match result {
+        Ok(()) => Answer::Accepted,
+        Err(refusal) => Answer::Refused(refusal),
+    }
+}

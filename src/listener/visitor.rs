@@ -1,0 +1,132 @@
+//! What both SMTP desks need: the facts of one connection, and the steps they share.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::commit::LocalRecipient;
+use super::smtp::Transmission;
+use super::spool::Spool;
+use super::{Face, Parts, SessionId, Snapshot};
+use crate::directory::BoxState;
+use crate::identity::{Address, Domain};
+use crate::journal::{Event, Excerpt, Refused};
+use crate::message::received::{TlsTrace, Trace, received_count};
+use crate::message::{Charset, Header, HeaderLimits};
+use crate::policy::inbound::{self, BoxStanding, DomainStanding, MessageFacts, RecipientFacts};
+use crate::policy::{Reason, Refusal};
+use crate::smtp::{ForwardPath, RcptTo};
+
+/// What is known of one connection from its start.
+pub(super) struct Visitor {
+    pub(super) parts: Arc<Parts>,
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) session: SessionId,
+    pub(super) face: Face,
+    pub(super) host: Domain,
+    pub(super) ip: IpAddr,
+}
+
+impl Visitor {
+    /// The address of a forward-path; `<postmaster>` is the one of the first domain (RFC 5321 §4.5.1).
+    pub(super) fn address_of(&self, to: &RcptTo) -> Option<Address> {
+        match &to.path {
+            ForwardPath::Address(address) => Some(address.clone()),
+            ForwardPath::Postmaster => {
+                let domain = self.snapshot.directory.domains().first()?;
+                format!("postmaster@{domain}").parse().ok()
+            }
+        }
+    }
+
+    /// Finds the box of a recipient of this operator.
+    pub(super) fn local_recipient(&self, to: &RcptTo) -> Result<LocalRecipient, Refusal> {
+        let Some(address) = self.address_of(to) else {
+            return Err(Refusal::new(Reason::BoxUnknown, "this operator has no postmaster box"));
+        };
+        let mailbox = self.snapshot.directory.find(&address);
+        let standing = mailbox.map(|mailbox| match mailbox.state {
+            BoxState::Active => BoxStanding::Active,
+            BoxState::Suspended => BoxStanding::Suspended,
+            BoxState::Closed => BoxStanding::Closed,
+        });
+        let domain = match self.snapshot.directory.serves(address.domain()) {
+            true => DomainStanding::Ours,
+            false => DomainStanding::Elsewhere,
+        };
+        inbound::recipient(&RecipientFacts {
+            address: &address,
+            domain,
+            standing,
+        })?;
+        match (mailbox, self.parts.inboxes.get(&address)) {
+            (Some(mailbox), Some(inbox)) => Ok(LocalRecipient {
+                mailbox: Arc::clone(mailbox),
+                inbox: *inbox,
+            }),
+            _ => Err(Refusal::new(Reason::BoxUnknown, "no such box")),
+        }
+    }
+
+    /// Reads and checks the header block of a message that is complete.
+    pub(super) fn header<'a>(&self, spool: &'a Spool, utf8: bool) -> Result<Header<'a>, Refusal> {
+        let charset = if utf8 { Charset::Utf8 } else { Charset::Ascii };
+        let (header, defect) = match Header::parse(
+            spool.head(),
+            &HeaderLimits {
+                charset,
+                ..HeaderLimits::default()
+            },
+        ) {
+            Ok(header) => (header, None),
+            Err(defect) => (Header::scan(spool.head()), Some(defect)),
+        };
+        let facts = MessageFacts {
+            size_bytes: spool.size_bytes(),
+            received_count: received_count(&header),
+            defect,
+        };
+        let limits = &self.parts.limits;
+        let limits = inbound::Limits {
+            message_bytes_max: limits.message_bytes_max,
+            received_fields_max: limits.hops_max,
+            recipients_max: limits.recipients_max,
+        };
+        inbound::message(&facts, &limits)?;
+        Ok(header)
+    }
+
+    /// The trace of a message that has just arrived.
+    pub(super) fn trace<'a>(
+        &'a self,
+        transmission: &'a Transmission<'a>,
+        tls: TlsTrace<'a>,
+        recipients: &'a [Address],
+        at: Timestamp,
+    ) -> Trace<'a> {
+        Trace {
+            hello: transmission.hello,
+            ip: self.ip,
+            host: &self.host,
+            protocol: transmission.protocol,
+            tls: Some(tls),
+            session: self.session.as_str(),
+            recipients,
+            at,
+        }
+    }
+
+    /// The text of a 250: the session id is what a support desk will be asked for.
+    pub(super) fn receipt(&self) -> String {
+        format!("message accepted, session {}", self.session)
+    }
+
+    /// Writes a refusal of this session into the journal.
+    pub(super) async fn refused(&self, mut event: Refused, peer_subject: &str) {
+        event.peer_ip = Excerpt::new(self.ip.to_string());
+        event.peer_subject = Excerpt::new(peer_subject);
+        tracing::info!(operator = self.parts.operator, session = %self.session, reason = event.reason, "refused");
+        self.parts.record(&self.session, Event::Refused(event)).await;
+    }
+}

@@ -1,0 +1,393 @@
+//! One attempt for a batch of items of one domain: hosts by preference until one takes the mail, then the settlement of each item.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::Relay;
+use super::connection::{Connection, ConnectionError, Driven, Target, Waits};
+use crate::dns::{MailHost, RouteError};
+use crate::identity::Domain;
+use crate::indicator;
+use crate::listener::Snapshot;
+use crate::pki::{Expectation, TlsMinimum, client_config};
+use crate::policy::Reason;
+use crate::queue::{self, Answer, Attempt, Outcome, Parameters, ParametersError};
+use crate::smtp::client::{self, ClientOptions, ClientTls, RecipientOutcome, Transaction, Transfer};
+use crate::smtp::command::Body as WireBody;
+use crate::smtp::{ForwardPath, MailFrom, RcptTo};
+use crate::store::{Acceptance, MessageKey, QueueItem, QueueKey, StoreError};
+
+/// What is known of each item so far.
+#[derive(Default)]
+struct Verdicts {
+    outcomes: HashMap<QueueKey, Verdict>,
+}
+
+struct Verdict {
+    outcome: Outcome,
+    peer_subject: String,
+    peer_host: Option<String>,
+}
+
+/// Why an attempt could not be written down.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SettleError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Parameters(#[from] ParametersError),
+}
+
+/// Items that travel in one transaction: same message, same sender, same parameters.
+struct Group {
+    message: MessageKey,
+    items: Vec<QueueItem>,
+}
+
+impl Relay {
+    /// Tries to deliver items of one domain and settles every one of them.
+    pub(super) async fn deliver(&self, (domain, items): (Domain, Vec<QueueItem>)) {
+        let snapshot = self.parts.snapshot.load_full();
+        let mut verdicts = Verdicts::default();
+        match self.hosts(&domain, &snapshot).await {
+            Err(outcome) => verdicts.fill(&items, &outcome, None),
+            Ok(hosts) => self.try_hosts(&domain, &snapshot, hosts, (&items, &mut verdicts)).await,
+        }
+        if let Err(error) = self.settle(&items, &verdicts).await {
+            // The leases run out and the items are tried again: nothing is lost, something may arrive twice.
+            let operator = &self.parts.operator;
+            tracing::error!(operator, %domain, error = &error as &dyn std::error::Error, "an attempt could not be settled");
+        }
+    }
+
+    async fn hosts(&self, domain: &Domain, snapshot: &Snapshot) -> Result<Vec<MailHost>, Outcome> {
+        // A domain can vanish from the list between acceptance and relay.
+        if !snapshot.allow_list.lists(domain) {
+            let text = format!(
+                "550 5.7.1 {domain} is not on the allow list ({})",
+                Reason::RecipientDomainUnlisted
+            );
+            return Err(Outcome::Refused(Answer::here(text)));
+        }
+        self.routes.mail_hosts(domain).await.map_err(|error| match &error {
+            RouteError::NoRoute(_) => Outcome::Refused(Answer::here(format!("550 5.1.2 {error}"))),
+            RouteError::Unavailable { .. } => Outcome::Deferred(Answer::here(format!("451 4.4.3 {error}"))),
+        })
+    }
+
+    async fn try_hosts(
+        &self,
+        domain: &Domain,
+        snapshot: &Arc<Snapshot>,
+        hosts: Vec<MailHost>,
+        (items, verdicts): (&[QueueItem], &mut Verdicts),
+    ) {
+        let mut last: Option<(Outcome, String)> = None;
+        for host in hosts {
+            for address in &host.addresses {
+                let pending = verdicts.pending(items);
+                if pending.is_empty() {
+                    return;
+                }
+                let target = Target {
+                    name: host.name.clone(),
+                    address: *address,
+                    tls: match self.tls(domain, snapshot) {
+                        Ok(tls) => tls,
+                        Err(outcome) => return verdicts.fill(items, &outcome, None),
+                    },
+                };
+                match self.try_host(target, pending, verdicts).await {
+                    Ok(()) => {}
+                    // A host that is merely down must not turn another's firm refusal into a bounce, nor the reverse.
+                    Err(outcome) => last = Some(milder(last, (outcome, host.name.clone()))),
+                }
+            }
+        }
+        let (outcome, host) = last.unwrap_or_else(|| {
+            let text = format!("451 4.4.4 no host of {domain} has an address");
+            (Outcome::Deferred(Answer::here(text)), String::new())
+        });
+        verdicts.fill(items, &outcome, (!host.is_empty()).then_some(host.as_str()));
+    }
+
+    /// What we expect of the peer: a valid certificate whose full subject is listed for the recipients' domain (OP-4, OP-6).
+    fn tls(&self, domain: &Domain, snapshot: &Arc<Snapshot>) -> Result<Arc<rustls::ClientConfig>, Outcome> {
+        let (list, domain) = (Arc::clone(&snapshot.allow_list), domain.clone());
+        let rule = Arc::new(move |peer: &crate::pki::PeerCertificate| {
+            list.vouch_recipient(&domain, &peer.subject).map(|_proof| ())
+        });
+        let expectation = Expectation::new(Arc::clone(&snapshot.authority)).with_rule(rule);
+        client_config(Some(&self.identity), expectation, TlsMinimum::Tls12, &self.parts.clock).map_err(|error| {
+            tracing::error!(
+                operator = self.parts.operator,
+                error = &error as &dyn std::error::Error,
+                "no TLS for the relay"
+            );
+            Outcome::Deferred(Answer::here(
+                "451 4.3.5 this operator's own TLS configuration is broken",
+            ))
+        })
+    }
+
+    /// Sends every group over one connection. An error is about the host, and says what it means for items without verdict.
+    async fn try_host(&self, target: Target, pending: Vec<QueueItem>, verdicts: &mut Verdicts) -> Result<(), Outcome> {
+        let host = target.name.clone();
+        let mut groups = groups(pending);
+        let Some((mut group, mut content)) = self.next_group(&mut groups, verdicts).await else {
+            return Ok(());
+        };
+        let waits = Waits {
+            connect: self.options.connect,
+            reply: self.options.reply,
+            delivery: self.options.delivery,
+        };
+        let options = ClientOptions {
+            hostname: self.host.to_string(),
+            tls: ClientTls::StartTls,
+            login: None,
+            transfer: Transfer::BdatWhenOffered,
+        };
+        let first = transaction(&group, &content);
+        let mut connection = Connection::open(target, options, first, waits)
+            .await
+            .map_err(|error| outcome_of(&error))?;
+        loop {
+            let driven = connection.transact(&content).await;
+            let peer = connection.peer().map(ToString::to_string).unwrap_or_default();
+            match driven {
+                Driven::Unproved(error) => return Err(outcome_of(&error)),
+                Driven::Outcome(client::Outcome::Failed(failure)) => return Err(failed(&failure)),
+                Driven::Outcome(client::Outcome::Finished(outcomes)) => {
+                    for (item, outcome) in group.items.iter().zip(outcomes) {
+                        verdicts.set(item, Verdict::of(outcome, &peer, &host));
+                    }
+                }
+            }
+            let Some(next) = self.next_group(&mut groups, verdicts).await else {
+                break;
+            };
+            (group, content) = next;
+            if !connection.next_transaction(transaction(&group, &content)) {
+                let text = format!("451 4.4.2 {host} takes no further message on this connection");
+                return Err(Outcome::Deferred(Answer::here(text)));
+            }
+        }
+        connection.close().await;
+        Ok(())
+    }
+
+    /// The next group whose message can be read; items of an unreadable one are deferred.
+    async fn next_group(&self, groups: &mut Vec<Group>, verdicts: &mut Verdicts) -> Option<(Group, Arc<Vec<u8>>)> {
+        while let Some(group) = groups.pop() {
+            match self.parts.store.content(group.message).await {
+                Ok(content) => return Some((group, content)),
+                Err(error) => {
+                    let operator = &self.parts.operator;
+                    tracing::error!(
+                        operator,
+                        error = &error as &dyn std::error::Error,
+                        "a queued message cannot be read"
+                    );
+                    let outcome =
+                        Outcome::Deferred(Answer::here("451 4.3.0 the message cannot be read from the store"));
+                    verdicts.fill(&group.items, &outcome, None);
+                }
+            }
+        }
+        None
+    }
+
+    /// Applies what the verdicts lead to, group by group of one message, each in one transaction.
+    async fn settle(&self, items: &[QueueItem], verdicts: &Verdicts) -> Result<(), SettleError> {
+        let mut messages: BTreeMap<MessageKey, Vec<&QueueItem>> = BTreeMap::new();
+        for item in items {
+            messages.entry(item.message).or_default().push(item);
+        }
+        for items in messages.values() {
+            let attempts: Vec<Attempt<'_>> = items.iter().filter_map(|item| verdicts.attempt(item)).collect();
+            self.settle_message(&attempts).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Relay {
+    /// One transaction: settlements, journal, counts and the report to the sender.
+    async fn settle_message(&self, attempts: &[Attempt<'_>]) -> Result<(), SettleError> {
+        let now = self.parts.clock.now();
+        let settling = queue::settle(attempts, &self.parts.retry, now)?;
+        let mut also = Acceptance::default();
+        let report = self.report(&settling.notices, now).await?;
+        let mut records = settling.records;
+        if let Some(report) = report {
+            also.message = Some(report.message);
+            also.deliveries = vec![report.delivery];
+            records.push(report.record);
+        }
+        indicator::enter(&mut also, &records);
+        let folders: Vec<_> = also.deliveries.iter().map(|delivery| delivery.folder).collect();
+        if !self.parts.store.settle(settling.settlements, also).await? {
+            tracing::warn!(
+                operator = self.parts.operator,
+                "a lease had run out: its items are tried again"
+            );
+            return Ok(());
+        }
+        for folder in folders {
+            self.parts.mailboxes.notify().changed(folder);
+        }
+        Ok(())
+    }
+}
+
+impl Verdicts {
+    fn set(&mut self, item: &QueueItem, verdict: Verdict) {
+        self.outcomes.insert(item.key, verdict);
+    }
+
+    /// Items that have no verdict yet.
+    fn pending(&self, items: &[QueueItem]) -> Vec<QueueItem> {
+        items
+            .iter()
+            .filter(|item| !self.outcomes.contains_key(&item.key))
+            .cloned()
+            .collect()
+    }
+
+    /// The same verdict for every item that has none.
+    fn fill(&mut self, items: &[QueueItem], outcome: &Outcome, host: Option<&str>) {
+        for item in self.pending(items) {
+            let peer_host = host.map(str::to_owned);
+            self.set(
+                &item,
+                Verdict {
+                    outcome: outcome.clone(),
+                    peer_subject: String::new(),
+                    peer_host,
+                },
+            );
+        }
+    }
+
+    fn attempt<'a>(&'a self, item: &'a QueueItem) -> Option<Attempt<'a>> {
+        let verdict = self.outcomes.get(&item.key)?;
+        Some(Attempt {
+            item,
+            outcome: verdict.outcome.clone(),
+            peer_subject: &verdict.peer_subject,
+            peer_host: verdict.peer_host.as_deref(),
+        })
+    }
+}
+
+impl Verdict {
+    fn of(outcome: RecipientOutcome, peer_subject: &str, host: &str) -> Self {
+        let outcome = match outcome {
+            RecipientOutcome::Accepted(reply) => Outcome::Accepted(Answer::peer(reply.to_string())),
+            RecipientOutcome::Deferred(reply) => Outcome::Deferred(Answer::peer(reply.to_string())),
+            RecipientOutcome::Refused(reply) => Outcome::Refused(Answer::peer(reply.to_string())),
+        };
+        Self {
+            outcome,
+            peer_subject: peer_subject.to_owned(),
+            peer_host: Some(host.to_owned()),
+        }
+    }
+}
+
+/// Items of one message, sender and set of parameters share a transaction. The last group is sent first; order among messages of one
+/// attempt carries no meaning.
+fn groups(items: Vec<QueueItem>) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for item in items {
+        let same = |group: &&mut Group| {
+            group.message == item.message
+                && group.items.len() < RECIPIENTS_MAX
+                && group
+                    .items
+                    .first()
+                    .is_some_and(|first| first.sender == item.sender && first.parameters == item.parameters)
+        };
+        match groups.iter_mut().find(same) {
+            Some(group) => group.items.push(item),
+            None => groups.push(Group {
+                message: item.message,
+                items: vec![item],
+            }),
+        }
+    }
+    groups.reverse();
+    groups
+}
+
+fn transaction(group: &Group, content: &[u8]) -> Transaction {
+    let first = group.items.first();
+    let parameters = first
+        .and_then(|item| Parameters::from_json(&item.parameters).ok())
+        .unwrap_or_default();
+    let body = parameters.body.map(|body| match body {
+        queue::Body::SevenBit => WireBody::SevenBit,
+        queue::Body::EightBitMime => WireBody::EightBitMime,
+    });
+    let mail = MailFrom {
+        path: first.and_then(|item| item.sender.clone()),
+        size_bytes: Some(content.len() as u64),
+        // Clients often send 8 bits without saying so; the next hop must know.
+        body: body.or_else(|| (!content.is_ascii()).then_some(WireBody::EightBitMime)),
+        utf8: parameters.smtputf8,
+        ..MailFrom::default()
+    };
+    let recipients = group.items.iter().map(|item| RcptTo {
+        path: ForwardPath::Address(item.recipient.clone()),
+        notify: None,
+        orcpt: None,
+    });
+    Transaction {
+        mail,
+        recipients: recipients.collect(),
+    }
+}
+
+/// What a host that could not be used means for the items. A certificate that the list does not name is final, everything else may
+/// pass: an expired certificate is renewed, a connection comes back.
+fn outcome_of(error: &ConnectionError) -> Outcome {
+    match error {
+        ConnectionError::Unproved { refusal, .. } => {
+            let is_final = matches!(
+                refusal.reason,
+                Reason::CertificateNotForDomain | Reason::RecipientDomainUnlisted
+            );
+            match is_final {
+                true => Outcome::Refused(Answer::here(format!("550 5.7.1 {error}"))),
+                false => Outcome::Deferred(Answer::here(format!("454 4.7.0 {error}"))),
+            }
+        }
+        ConnectionError::Tls { .. } => Outcome::Deferred(Answer::here(format!("454 4.7.0 {error}"))),
+        ConnectionError::Unreachable { .. } => Outcome::Deferred(Answer::here(format!("451 4.4.1 {error}"))),
+    }
+}
+
+fn failed(failure: &client::Failure) -> Outcome {
+    let answer = match failure.cause {
+        client::Cause::Refused => Answer::peer(failure.text.clone()),
+        _ => Answer::here(format!("451 4.4.2 {failure}")),
+    };
+    // A peer without STARTTLS may be repaired: it is asked again until the message expires (never in clear, OP-5).
+    if failure.temporary {
+        Outcome::Deferred(answer)
+    } else {
+        Outcome::Refused(answer)
+    }
+}
+
+/// Of what two hosts meant, the one that leaves hope.
+fn milder(before: Option<(Outcome, String)>, now: (Outcome, String)) -> (Outcome, String) {
+    match before {
+        Some(before) if matches!(before.0, Outcome::Deferred(_)) => before,
+        _ => now,
+    }
+}
+
+/// RFC 5321 §4.5.3.1.8: what every server must take in one transaction.
+const RECIPIENTS_MAX: usize = 100;

@@ -1,0 +1,331 @@
+//! What the authority made for a space: certificates of hosts and logins, the allow list, the revocation lists.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::card::{Card, Endpoint, LoginCard};
+use super::folder::Layout;
+use super::material::{self, Files, Wanted, subject_of};
+use super::raise::{BoundDoor, RaiseError, Sockets};
+use crate::app::{BoundPort, Plan};
+use crate::clock::Clock;
+use crate::config::{HostCertificate, Login, LoginCertificate, LoginKind, Operator, Side, Space};
+use crate::dns::Routes;
+use crate::identity::{Domain, SubjectDn};
+use crate::listener::{Face, Limits};
+use crate::pki::{self, Authority, AuthorityOptions, Identity, Issuer, Profile, Subject, TlsMinimum, TrustStore};
+use crate::queue::RetryPlan;
+use crate::relay;
+use crate::trust::{self, AllowList, AllowListDocument, ListedDomain};
+use crate::web::Published;
+
+/// Everything made or found again.
+pub(super) struct Made {
+    authority: Authority,
+    trust: Arc<TrustStore>,
+    allow_list: Arc<AllowList>,
+    allow_list_xml: String,
+    hosts: HashMap<Domain, Arc<Identity>>,
+    logins: HashMap<(String, String), (SubjectDn, Files)>,
+}
+
+impl Made {
+    /// Opens or creates the authority, and has it issue what is missing.
+    pub(super) fn make(layout: &Layout, space: &Space, sockets: &Sockets, now: Timestamp) -> Result<Self, RaiseError> {
+        let options = AuthorityOptions {
+            base_url: sockets.web_url(),
+            key: None,
+        };
+        let authority = Authority::create_or_open(&layout.authority(), options, now)?;
+        pki::write_public(&layout.ca(), pki::trust_bundle(&authority).as_bytes())?;
+        let mut hosts = HashMap::new();
+        let mut logins = HashMap::new();
+        let mut entries = Vec::new();
+        for operator in &space.operators {
+            let subjects = make_hosts(&authority, layout, operator, &mut hosts, now)?;
+            for domain in &operator.domains {
+                entries.extend(subjects.iter().map(|subject| listed(operator, domain, subject, now)));
+            }
+            for login in &operator.directory.logins {
+                if let Some(made) = make_login(&authority, layout, operator, login, now)? {
+                    logins.insert((operator.key.clone(), login.name.clone()), made);
+                }
+            }
+        }
+        let document = AllowListDocument {
+            generated: now,
+            entries,
+        };
+        let allow_list_xml = trust::write(&document);
+        pki::write_public(&layout.allow_list(), allow_list_xml.as_bytes())?;
+        let trust = Arc::new(trust_store(&authority, now)?);
+        let allow_list = Arc::new(AllowList::new(document));
+        Ok(Self {
+            authority,
+            trust,
+            allow_list,
+            allow_list_xml,
+            hosts,
+            logins,
+        })
+    }
+
+    /// Puts on the web face what the authority of the field publishes.
+    pub(super) fn publish(&self, published: &Published, now: Timestamp) -> Result<(), RaiseError> {
+        for issuer in [Issuer::Root, Issuer::Intermediate] {
+            published.set(
+                self.authority.crl_path(issuer),
+                "application/pkix-crl",
+                &self.authority.crl(issuer, now)?,
+            );
+        }
+        published.set(
+            "/ca.pem",
+            "application/x-pem-file",
+            pki::trust_bundle(&self.authority).as_bytes(),
+        );
+        published.set(
+            "/listeblanchemssante.xml",
+            "application/xml",
+            self.allow_list_xml.as_bytes(),
+        );
+        Ok(())
+    }
+
+    /// The plan of one local operator.
+    pub(super) fn plan(
+        &self,
+        layout: &Layout,
+        operator: &Operator,
+        doors: Vec<BoundDoor>,
+        (routes, clock): (Arc<dyn Routes>, &Clock),
+    ) -> Result<Plan, RaiseError> {
+        let subject = |login: &Login| {
+            let key = (operator.key.clone(), login.name.clone());
+            self.logins.get(&key).map(|(subject, _)| subject.clone())
+        };
+        let directory = operator.directory(subject)?;
+        let mut ports = Vec::new();
+        let mut sender = None;
+        for door in doors {
+            let Some(identity) = self.hosts.get(&door.host) else {
+                continue;
+            };
+            if sender.is_none() {
+                sender = Some((door.host.clone(), Arc::clone(identity)));
+            }
+            let BoundDoor {
+                face, host, listener, ..
+            } = door;
+            ports.push(BoundPort {
+                face,
+                host,
+                listener,
+                identity: Arc::clone(identity),
+            });
+        }
+        let sender = sender.ok_or_else(|| RaiseError::NoHost(operator.key.clone()))?;
+        Ok(Plan {
+            operator: operator.key.clone(),
+            clock: clock.clone(),
+            store_folder: layout.store(&operator.key),
+            directory,
+            allow_list: Arc::clone(&self.allow_list),
+            authority: Arc::clone(&self.trust),
+            routes,
+            sender,
+            retry: RetryPlan::default(),
+            relay: relay::Options::default(),
+            limits: Limits {
+                message_bytes_max: operator.size_bytes_max,
+                ..Limits::default()
+            },
+            tls_minimum: TlsMinimum::Tls12,
+            ports,
+        })
+    }
+
+    /// What to tell the user.
+    pub(super) fn card(&self, layout: &Layout, space: &Space, sockets: &Sockets) -> Card {
+        let mut card = Card {
+            space: space.name.clone(),
+            data: layout.root().display().to_string(),
+            ca: layout.ca().display().to_string(),
+            web: sockets.web_url(),
+            ..Card::default()
+        };
+        for operator in &space.operators {
+            for door in sockets.doors.get(&operator.key).into_iter().flatten() {
+                card.endpoints.push(endpoint(&operator.key, door));
+            }
+            card.logins.extend(
+                operator
+                    .directory
+                    .logins
+                    .iter()
+                    .map(|login| self.login_card(operator, login)),
+            );
+        }
+        card
+    }
+
+    fn login_card(&self, operator: &Operator, login: &Login) -> LoginCard {
+        let mut card = LoginCard {
+            name: login.name.clone(),
+            operator: operator.key.clone(),
+            ..LoginCard::default()
+        };
+        match &login.kind {
+            LoginKind::Password(password) => {
+                "password".clone_into(&mut card.kind);
+                card.boxes = password.boxes.iter().map(ToString::to_string).collect();
+                card.user = Some(password.user.clone());
+                card.password = Some(password.password.reveal().to_owned());
+            }
+            LoginKind::Certificate { boxes, .. } => {
+                "certificate".clone_into(&mut card.kind);
+                card.boxes = boxes.iter().map(ToString::to_string).collect();
+                if let Some((_, files)) = self.logins.get(&(operator.key.clone(), login.name.clone())) {
+                    card.certificate = Some(files.certificate.display().to_string());
+                    card.key = Some(files.key.display().to_string());
+                    card.pkcs12 = Some(files.pkcs12.display().to_string());
+                    card.pkcs12_password = Some(PKCS12_PASSWORD.to_owned());
+                }
+            }
+        }
+        card
+    }
+}
+
+/// Certificates of an operator's hosts; returns the subjects that the allow list must name.
+fn make_hosts(
+    authority: &Authority,
+    layout: &Layout,
+    operator: &Operator,
+    hosts: &mut HashMap<Domain, Arc<Identity>>,
+    now: Timestamp,
+) -> Result<Vec<SubjectDn>, RaiseError> {
+    let issue = |host: &Domain| {
+        let wanted = Wanted {
+            folder: layout.operator(&operator.key).join(host.as_str()),
+            profile: Profile::ServSsl,
+            subject: subject(
+                host.to_string(),
+                operator.structure.structure_id(),
+                &operator.name,
+                &operator.department,
+            ),
+            boxes: Vec::new(),
+            pkcs12_password: PKCS12_PASSWORD,
+        };
+        material::certificate(authority, &wanted, now).map(|(identity, _)| Arc::new(identity))
+    };
+    let mut subjects = Vec::new();
+    match &operator.side {
+        Side::Local { hosts: local, .. } => {
+            for host in local {
+                let identity = issue(&host.name)?;
+                subjects.push(subject_of(&identity));
+                hosts.insert(host.name.clone(), identity);
+            }
+        }
+        Side::External { hosts: external } => {
+            for host in external {
+                subjects.push(match &host.certificate {
+                    HostCertificate::Issued => subject_of(&*issue(&host.name)?),
+                    HostCertificate::Subject(subject) => subject.clone(),
+                });
+            }
+        }
+    }
+    Ok(subjects)
+}
+
+fn make_login(
+    authority: &Authority,
+    layout: &Layout,
+    operator: &Operator,
+    login: &Login,
+    now: Timestamp,
+) -> Result<Option<(SubjectDn, Files)>, RaiseError> {
+    let LoginKind::Certificate {
+        certificate: LoginCertificate::Issued {
+            organisation,
+            structure,
+        },
+        boxes,
+    } = &login.kind
+    else {
+        return Ok(None);
+    };
+    let wanted = Wanted {
+        folder: layout.login(&operator.key, &login.name),
+        profile: Profile::OrgAuthCli,
+        subject: subject(
+            login.name.clone(),
+            structure.structure_id(),
+            organisation,
+            &operator.department,
+        ),
+        boxes: boxes.iter().map(ToString::to_string).collect(),
+        pkcs12_password: PKCS12_PASSWORD,
+    };
+    let (identity, files) = material::certificate(authority, &wanted, now)?;
+    Ok(Some((subject_of(&identity), files)))
+}
+
+/// The field's subject layout: `C, ST, O, OU, CN`; O is cut at 40 characters.
+fn subject(common_name: String, structure: String, organisation: &str, state: &str) -> Subject {
+    Subject {
+        common_name,
+        structure,
+        organisation: organisation.chars().take(ORGANISATION_CHARS_MAX).collect(),
+        state: state.to_owned(),
+        country: "FR".to_owned(),
+    }
+}
+
+fn listed(operator: &Operator, domain: &Domain, certificate: &SubjectDn, now: Timestamp) -> ListedDomain {
+    ListedDomain {
+        domain: domain.clone(),
+        description: operator.name.clone(),
+        certificate: certificate.clone(),
+        responsible_contact: format!("postmaster@{domain}"),
+        support_contact: format!("postmaster@{domain}"),
+        updated: now,
+    }
+}
+
+/// What every operator of the space trusts: the authority, with its revocation lists of now.
+fn trust_store(authority: &Authority, now: Timestamp) -> Result<TrustStore, RaiseError> {
+    let certificate = |issuer| authority.certificate(issuer).clone();
+    let mut store = TrustStore::new(vec![certificate(Issuer::Root)], vec![certificate(Issuer::Intermediate)])?;
+    for issuer in [Issuer::Root, Issuer::Intermediate] {
+        store = store.with_crl(&authority.crl(issuer, now)?)?;
+    }
+    Ok(store)
+}
+
+fn endpoint(operator: &str, door: &BoundDoor) -> Endpoint {
+    let security = match door.face {
+        Face::Peer => "STARTTLS, operator certificate",
+        Face::Submission => "STARTTLS, certificate (EXTERNAL) or password",
+        Face::Submissions => "TLS, certificate (EXTERNAL) or password",
+        Face::Imap => "STARTTLS, certificate (EXTERNAL) or password",
+        Face::Imaps => "TLS, certificate (EXTERNAL) or password",
+    };
+    Endpoint {
+        operator: operator.to_owned(),
+        face: door.face.name().to_owned(),
+        host: door.host.to_string(),
+        address: door.address.to_string(),
+        security: security.to_owned(),
+    }
+}
+
+/// Password of every PKCS#12 file of a sandbox: import dialogs want one, and it protects nothing here.
+const PKCS12_PASSWORD: &str = "sandbox";
+/// The field cuts O there.
+const ORGANISATION_CHARS_MAX: usize = 40;
