@@ -70,7 +70,11 @@ enum State {
     /// The message is complete; the rest of the line is due.
     AfterMessage(Message),
     /// Dropping a literal that is not wanted, then the rest of the command.
-    Drop { left: usize, tag: Option<String>, why: TooMuch },
+    Drop {
+        left: usize,
+        tag: Option<String>,
+        why: TooMuch,
+    },
 }
 
 #[derive(Debug)]
@@ -111,10 +115,11 @@ impl Framer {
     pub(crate) fn next(&mut self, bounds: Bounds) -> Frame {
         loop {
             match std::mem::take(&mut self.state) {
-                State::Line => match self.next_line(bounds) {
-                    Some(frame) => return frame,
-                    None => {}
-                },
+                State::Line => {
+                    if let Some(frame) = self.next_line(bounds) {
+                        return frame;
+                    }
+                }
                 State::Literal(left) => {
                     let have = self.buffer.len() - self.done;
                     if have < left {
@@ -147,7 +152,11 @@ impl Framer {
             // The rest of the line is dropped as it comes.
             let tag = tag_of(&self.buffer);
             self.reset();
-            self.state = State::Drop { left: 0, tag, why: TooMuch::Command };
+            self.state = State::Drop {
+                left: 0,
+                tag,
+                why: TooMuch::Command,
+            };
             return Some(Frame::More);
         };
         let end = self.done + feed + 1;
@@ -155,7 +164,10 @@ impl Framer {
             let command = self.take(end);
             if command.len() > bounds.command_bytes_max {
                 let tag = tag_of(&command);
-                return Some(Frame::Refused { tag, why: TooMuch::Command });
+                return Some(Frame::Refused {
+                    tag,
+                    why: TooMuch::Command,
+                });
             }
             return Some(Frame::Command(command));
         };
@@ -163,7 +175,7 @@ impl Framer {
     }
 
     fn begin_literal(&mut self, end: usize, literal: &Announced, bounds: Bounds) -> Option<Frame> {
-        if let Some(command) = append_head(&self.buffer[..end], literal) {
+        if let Some(command) = append_head(&self.buffer[..end], self.done + literal.at) {
             let max = bounds.append_bytes_max.unwrap_or(0);
             if literal.length > max {
                 return self.refuse(end, literal, TooMuch::Message, bounds);
@@ -196,7 +208,11 @@ impl Framer {
         if literal.length > drop_max.saturating_mul(DROP_FACTOR) {
             return Some(Frame::Hopeless);
         }
-        self.state = State::Drop { left: literal.length, tag, why };
+        self.state = State::Drop {
+            left: literal.length,
+            tag,
+            why,
+        };
         None
     }
 
@@ -226,7 +242,10 @@ impl Framer {
             return match Announced::at_end_of(&line) {
                 // A second message, sent at once, would be read as commands.
                 Some(literal) if literal.at_once => Frame::Hopeless,
-                _ => Frame::Refused { tag, why: TooMuch::Malformed },
+                _ => Frame::Refused {
+                    tag,
+                    why: TooMuch::Malformed,
+                },
             };
         }
         Frame::Append(message.command, message.bytes)
@@ -251,7 +270,11 @@ impl Framer {
         let line = self.take(feed + 1);
         match Announced::at_end_of(&line) {
             Some(literal) if literal.at_once => {
-                self.state = State::Drop { left: literal.length, tag, why };
+                self.state = State::Drop {
+                    left: literal.length,
+                    tag,
+                    why,
+                };
                 None
             }
             _ => Some(Frame::Refused { tag, why }),
@@ -300,14 +323,13 @@ impl Announced {
     }
 }
 
-/// If the literal is the message of a well-formed APPEND: the command with the stand-in for it.
-fn append_head(command: &[u8], literal: &Announced) -> Option<Vec<u8>> {
+/// If the literal announced at `at` is the message of a well-formed APPEND: the command with the stand-in for it.
+fn append_head(command: &[u8], at: usize) -> Option<Vec<u8>> {
     let verb = command.split(|&b| b == b' ').nth(1)?;
     if !verb.eq_ignore_ascii_case(b"APPEND") {
         return None;
     }
-    let line_start = command[..command.len() - 1].iter().rposition(|&b| b == b'\n').map_or(0, |feed| feed + 1);
-    let mut head = command[..line_start + literal.at].to_vec();
+    let mut head = command[..at].to_vec();
     head.extend_from_slice(STAND_IN);
     let (_, decoded) = CommandCodec::default().decode(&head).ok()?;
     matches!(decoded.body, CommandBody::Append { .. }).then_some(head)
@@ -452,7 +474,10 @@ mod tests {
                 frame => found.push(frame),
             }
         }
-        assert_eq!(found, [refused("a", TooMuch::Command), Frame::Command(b"b NOOP\r\n".into())]);
+        assert_eq!(
+            found,
+            [refused("a", TooMuch::Command), Frame::Command(b"b NOOP\r\n".into())]
+        );
     }
 
     proptest::proptest! {

@@ -46,7 +46,7 @@ mod wire;
 
 pub use render::summarise;
 pub use request::{
-    Answer, CopyMode, Credentials, Entry, FlagChange, Flags, Folder, FolderHandle, Loaded, MessageHandle, News, Password,
-    Refused, Request, Selected, Status, Summary, What,
+    Answer, CopyMode, Credentials, Entry, FlagChange, Flags, Folder, FolderHandle, Loaded, MessageHandle, News,
+    Password, Refused, Request, Selected, Status, Summary, What,
 };
 pub use session::{Certificate, Ending, Options, Security, Session, Step};

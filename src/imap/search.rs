@@ -83,7 +83,9 @@ struct Needle {
 impl Needle {
     fn new(text: &AString<'_>) -> Result<Self, SearchError> {
         let text = std::str::from_utf8(text.as_ref()).map_err(|_| SearchError::NotUtf8)?;
-        Ok(Self { folded: text.to_lowercase() })
+        Ok(Self {
+            folded: text.to_lowercase(),
+        })
     }
 
     fn is_in(&self, text: &str) -> bool {
@@ -159,7 +161,12 @@ impl Key {
         let header = |name: &str, text: &AString<'_>| Ok(Self::Header(name.to_owned(), Needle::new(text)?));
         let not = |key: Self| Self::Not(Box::new(key));
         Ok(match key {
-            S::And(keys) => Self::All(keys.as_ref().iter().map(|k| Self::new(k, largest)).collect::<Result<_, _>>()?),
+            S::And(keys) => Self::All(
+                keys.as_ref()
+                    .iter()
+                    .map(|k| Self::new(k, largest))
+                    .collect::<Result<_, _>>()?,
+            ),
             S::Or(a, b) => Self::Any(Box::new((Self::new(a, largest)?, Self::new(b, largest)?))),
             S::Not(key) => not(Self::new(key, largest)?),
             S::All => Self::All(Vec::new()),
@@ -209,7 +216,11 @@ impl Key {
             _ => return Err(SearchError::Unknown),
         };
         let date: Date = date.as_ref().to_string().parse().map_err(|_| SearchError::Unknown)?;
-        Ok(if sent { Self::Sent(when, date) } else { Self::Internal(when, date) })
+        Ok(if sent {
+            Self::Sent(when, date)
+        } else {
+            Self::Internal(when, date)
+        })
     }
 
     fn needs(&self) -> What {

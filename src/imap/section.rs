@@ -67,7 +67,11 @@ impl Section {
 
     /// Whether the header block of the message is enough to answer.
     pub(crate) fn needs_only_header(&self) -> bool {
-        self.number.is_empty() && matches!(self.text, Text::Header | Text::HeaderFields(_) | Text::HeaderFieldsNot(_))
+        self.number.is_empty()
+            && matches!(
+                self.text,
+                Text::Header | Text::HeaderFields(_) | Text::HeaderFieldsNot(_)
+            )
     }
 
     /// Whether the tree of parts is needed.
@@ -134,9 +138,7 @@ impl Section {
         match (&self.text, &part.kind) {
             (Text::Whole, _) => Some(Cow::Borrowed(&message[part.body.clone()])),
             (Text::Mime, _) => Some(Cow::Borrowed(&message[part.header.clone()])),
-            (_, Kind::Message(inner)) => {
-                self.of_message(&message[inner.header.clone()], &message[inner.body.clone()])
-            }
+            (_, Kind::Message(inner)) => self.of_message(&message[inner.header.clone()], &message[inner.body.clone()]),
             _ => None,
         }
     }
@@ -215,7 +217,11 @@ mod tests {
         let mut out = Vec::new();
         section.label(&mut out);
         out.push(b' ');
-        section.write(&mut out, message.as_bytes(), Some(&Part::of_message(message.as_bytes())));
+        section.write(
+            &mut out,
+            message.as_bytes(),
+            Some(&Part::of_message(message.as_bytes())),
+        );
         String::from_utf8(out).unwrap()
     }
 
@@ -232,11 +238,23 @@ mod tests {
             ("[2.HEADER]", "BODY[2.HEADER] {15}\r\nSubject: in\r\n\r\n"),
             ("[2.TEXT]", "BODY[2.TEXT] {5}\r\ninner"),
             ("[2.1]", "BODY[2.1] {5}\r\ninner"),
-            ("[2.HEADER.FIELDS (subject)]", "BODY[2.HEADER.FIELDS (subject)] {15}\r\nSubject: in\r\n\r\n"),
-            ("[2.MIME]", "BODY[2.MIME] {44}\r\nContent-Type: message/rfc822\r\nX-Mime: y\r\n\r\n"),
-            ("[HEADER.FIELDS (SUBJECT x)]", "BODY[HEADER.FIELDS (SUBJECT x)] {30}\r\nSubject: s\r\n\tfolded\r\nX: 1\r\n\r\n"),
+            (
+                "[2.HEADER.FIELDS (subject)]",
+                "BODY[2.HEADER.FIELDS (subject)] {15}\r\nSubject: in\r\n\r\n",
+            ),
+            (
+                "[2.MIME]",
+                "BODY[2.MIME] {43}\r\nContent-Type: message/rfc822\r\nX-Mime: y\r\n\r\n",
+            ),
+            (
+                "[HEADER.FIELDS (SUBJECT x)]",
+                "BODY[HEADER.FIELDS (SUBJECT x)] {29}\r\nSubject: s\r\n\tfolded\r\nX: 1\r\n\r\n",
+            ),
             ("[HEADER.FIELDS (None)]", "BODY[HEADER.FIELDS (None)] {2}\r\n\r\n"),
-            ("[HEADER.FIELDS.NOT (Subject From Content-Type)]", "BODY[HEADER.FIELDS.NOT (Subject From Content-Type)] {8}\r\nX: 1\r\n\r\n"),
+            (
+                "[HEADER.FIELDS.NOT (Subject From Content-Type)]",
+                "BODY[HEADER.FIELDS.NOT (Subject From Content-Type)] {8}\r\nX: 1\r\n\r\n",
+            ),
             ("[3]", "BODY[3] NIL"),
             ("[1.HEADER]", "BODY[1.HEADER] NIL"),
             ("[1.TEXT]", "BODY[1.TEXT] NIL"),
@@ -247,7 +265,10 @@ mod tests {
         ] {
             assert_eq!(fetched(MESSAGE, asked), expected);
         }
-        assert_eq!(fetched(MESSAGE, "[]"), format!("BODY[] {{{}}}\r\n{MESSAGE}", MESSAGE.len()));
+        assert_eq!(
+            fetched(MESSAGE, "[]"),
+            format!("BODY[] {{{}}}\r\n{MESSAGE}", MESSAGE.len())
+        );
     }
 
     #[test]

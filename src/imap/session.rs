@@ -133,7 +133,11 @@ enum Activity {
     /// A command goes on.
     Working { tag: String, work: Box<dyn Work> },
     /// A question is open.
-    Asked { tag: String, work: Box<dyn Work>, question: Option<Request> },
+    Asked {
+        tag: String,
+        work: Box<dyn Work>,
+        question: Option<Request>,
+    },
     /// News were asked for; then the command, if any, is over.
     AskedNews { then: AfterNews, question: Option<Request> },
     /// The tagged OK of STARTTLS is on its way.
@@ -229,7 +233,11 @@ impl Session {
                 }
                 other => {
                     self.activity = other;
-                    return if self.core.out.is_empty() { Step::Read } else { self.write() };
+                    return if self.core.out.is_empty() {
+                        Step::Read
+                    } else {
+                        self.write()
+                    };
                 }
             }
         }
@@ -372,7 +380,11 @@ impl Session {
     fn advance(&mut self, tag: String, work: Box<dyn Work>, next: Next) {
         match next {
             Next::Ask(request) => {
-                self.activity = Activity::Asked { tag, work, question: Some(request) };
+                self.activity = Activity::Asked {
+                    tag,
+                    work,
+                    question: Some(request),
+                };
             }
             Next::Continue => self.activity = Activity::Working { tag, work },
             Next::ReadLine => self.activity = Activity::Sasl { tag, work },
@@ -568,8 +580,7 @@ impl Core {
 const CAPABILITIES_IN_CLEAR: &str = "IMAP4rev1 LITERAL+ SASL-IR ID STARTTLS LOGINDISABLED";
 const CAPABILITIES_IN_TLS: &str = "IMAP4rev1 LITERAL+ SASL-IR ID AUTH=PLAIN";
 const CAPABILITIES_WITH_CERTIFICATE: &str = "IMAP4rev1 LITERAL+ SASL-IR ID AUTH=PLAIN AUTH=EXTERNAL";
-const CAPABILITIES: &str =
-    "IMAP4rev1 LITERAL+ SASL-IR ID NAMESPACE UIDPLUS IDLE MOVE UNSELECT CHILDREN SPECIAL-USE";
+const CAPABILITIES: &str = "IMAP4rev1 LITERAL+ SASL-IR ID NAMESPACE UIDPLUS IDLE MOVE UNSELECT CHILDREN SPECIAL-USE";
 
 /// Output is handed over from this size on.
 const WRITE_BYTES: usize = 64 * 1024;

@@ -142,11 +142,17 @@ impl View {
         if telling == Telling::All {
             self.tell_vanished(out);
         }
-        let fresh: Vec<Entry> = new.iter().filter(|e| news.expunged.binary_search(&e.uid).is_err()).cloned().collect();
+        let fresh: Vec<Entry> = new
+            .iter()
+            .filter(|e| news.expunged.binary_search(&e.uid).is_err())
+            .cloned()
+            .collect();
         if fresh.is_empty() {
             return;
         }
-        let learned = fresh.iter().fold(false, |any, e| learn(&mut self.keywords, &e.flags) || any);
+        let learned = fresh
+            .iter()
+            .fold(false, |any, e| learn(&mut self.keywords, &e.flags) || any);
         Arc::make_mut(&mut self.entries).extend(fresh);
         self.recent.extend(news.recent.iter().filter(|u| **u > last));
         if learned {
@@ -358,7 +364,7 @@ mod tests {
         assert_eq!(view.by_uid(&set("1:3,6")), [0, 2]);
         assert_eq!(view.by_uid(&set("9:*")), [2]);
         assert_eq!(view.by_uid(&set("5")), [] as [usize; 0]);
-        let empty = super::tests::view(&[]);
+        let empty = tests::view(&[]);
         assert_eq!(empty.by_number(&set("1:*")), Err(OutOfRange));
         assert_eq!(empty.by_uid(&set("1:*")), [] as [usize; 0]);
     }

@@ -116,10 +116,18 @@ impl BoxSession {
             Request::Select { folder, read_only } => self.select(&folder, read_only).await,
             Request::News { folder, since } => self.tell_news(FolderKey(folder.0), since).await,
             Request::Load { messages, what } => self.load(&messages, what).await,
-            Request::Append { folder, flags, date, bytes } => {
-                self.append(&folder, flags, date.unwrap_or(now), bytes).await
-            }
-            Request::SetFlags { folder, uids, change, flags } => {
+            Request::Append {
+                folder,
+                flags,
+                date,
+                bytes,
+            } => self.append(&folder, flags, date.unwrap_or(now), bytes).await,
+            Request::SetFlags {
+                folder,
+                uids,
+                change,
+                flags,
+            } => {
                 let folder = FolderKey(folder.0);
                 let (change, flags) = (convert::change_row(change), convert::flags_row(flags));
                 let rows = self.store().store_flags(folder, &uids, change, &flags).await?;
@@ -217,7 +225,11 @@ impl BoxSession {
         let changes = self.store().changes(folder, since).await?;
         let claims = self.selected.as_ref().is_some_and(|s| s.claims_recent);
         // Claimed in memory only: a durable claim per woken session would cost a sync each.
-        let new: Vec<u32> = if claims { changes.entries.iter().map(|e| e.uid).collect() } else { Vec::new() };
+        let new: Vec<u32> = if claims {
+            changes.entries.iter().map(|e| e.uid).collect()
+        } else {
+            Vec::new()
+        };
         Ok(Answer::News(imap::News {
             highest_modseq: changes.highest_modseq,
             recent: self.mailboxes.notify.claim_recent(folder, &new),

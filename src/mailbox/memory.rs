@@ -90,7 +90,13 @@ impl Tables {
 
     fn copy(&mut self, from: FolderKey, uids: &[u32], to: FolderKey) -> Result<(u32, Vec<(u32, u32)>), StoreError> {
         let validity = self.folder(to)?.row.uid_validity;
-        let rows: Vec<EntryRow> = self.folder(from)?.entries.iter().filter(|e| uids.contains(&e.uid)).cloned().collect();
+        let rows: Vec<EntryRow> = self
+            .folder(from)?
+            .entries
+            .iter()
+            .filter(|e| uids.contains(&e.uid))
+            .cloned()
+            .collect();
         let mut pairs = Vec::new();
         for row in rows {
             let old = row.uid;
@@ -132,7 +138,9 @@ impl MessageStore for MemoryStore {
         bytes.extend_from_slice(&content);
         let key = MessageKey(i64::try_from(tables.messages.len()).unwrap() + 1);
         let size_bytes = bytes.len() as u64;
-        tables.messages.insert(key, (Arc::new(bytes), new.summary.unwrap_or_default()));
+        tables
+            .messages
+            .insert(key, (Arc::new(bytes), new.summary.unwrap_or_default()));
         let mut accepted = Accepted {
             message: Some(key),
             delivered: Vec::new(),
@@ -163,7 +171,11 @@ impl MessageStore for MemoryStore {
 
 #[async_trait]
 impl MailboxStore for MemoryStore {
-    async fn ensure_box(&self, address: &Address, folders: &[(&str, Option<SpecialUse>)]) -> Result<BoxKey, StoreError> {
+    async fn ensure_box(
+        &self,
+        address: &Address,
+        folders: &[(&str, Option<SpecialUse>)],
+    ) -> Result<BoxKey, StoreError> {
         let mut tables = self.tables();
         let at = tables.boxes.iter().position(|b| b == address).unwrap_or_else(|| {
             tables.boxes.push(address.clone());
@@ -181,14 +193,26 @@ impl MailboxStore for MemoryStore {
 
     async fn find_box(&self, address: &Address) -> Result<BoxKey, StoreError> {
         let at = self.tables().boxes.iter().position(|b| b == address);
-        at.map(|at| BoxKey(i64::try_from(at).unwrap())).ok_or(StoreError::NotFound { what: "box" })
+        at.map(|at| BoxKey(i64::try_from(at).unwrap()))
+            .ok_or(StoreError::NotFound { what: "box" })
     }
 
     async fn folders(&self, owner: BoxKey) -> Result<Vec<FolderRow>, StoreError> {
-        Ok(self.tables().folders.values().filter(|f| f.owner == owner).map(|f| f.row.clone()).collect())
+        Ok(self
+            .tables()
+            .folders
+            .values()
+            .filter(|f| f.owner == owner)
+            .map(|f| f.row.clone())
+            .collect())
     }
 
-    async fn create_folder(&self, owner: BoxKey, name: &str, special_use: Option<SpecialUse>) -> Result<FolderRow, StoreError> {
+    async fn create_folder(
+        &self,
+        owner: BoxKey,
+        name: &str,
+        special_use: Option<SpecialUse>,
+    ) -> Result<FolderRow, StoreError> {
         self.tables().create(owner, name, special_use)
     }
 
@@ -223,7 +247,9 @@ impl MailboxStore for MemoryStore {
     async fn status(&self, folder: FolderKey) -> Result<FolderStatus, StoreError> {
         let mut tables = self.tables();
         let folder = tables.folder(folder)?;
-        let count = |wanted: &dyn Fn(&EntryRow) -> bool| u32::try_from(folder.entries.iter().filter(|e| wanted(e)).count()).unwrap();
+        let count = |wanted: &dyn Fn(&EntryRow) -> bool| {
+            u32::try_from(folder.entries.iter().filter(|e| wanted(e)).count()).unwrap()
+        };
         Ok(FolderStatus {
             messages: count(&|_| true),
             unseen: count(&|e| e.flags.system & Flags::SEEN == 0),
@@ -236,7 +262,14 @@ impl MailboxStore for MemoryStore {
     }
 
     async fn entries(&self, folder: FolderKey, after: u64) -> Result<Vec<EntryRow>, StoreError> {
-        Ok(self.tables().folder(folder)?.entries.iter().filter(|e| e.modseq > after).cloned().collect())
+        Ok(self
+            .tables()
+            .folder(folder)?
+            .entries
+            .iter()
+            .filter(|e| e.modseq > after)
+            .cloned()
+            .collect())
     }
 
     async fn expunged(&self, folder: FolderKey, after: u64) -> Result<Vec<u32>, StoreError> {
@@ -256,7 +289,10 @@ impl MailboxStore for MemoryStore {
 
     async fn summaries(&self, messages: &[MessageKey]) -> Result<Vec<(MessageKey, Summary)>, StoreError> {
         let tables = self.tables();
-        Ok(messages.iter().filter_map(|k| tables.messages.get(k).map(|(_, s)| (*k, s.clone()))).collect())
+        Ok(messages
+            .iter()
+            .filter_map(|k| tables.messages.get(k).map(|(_, s)| (*k, s.clone())))
+            .collect())
     }
 
     async fn read(&self, message: MessageKey) -> Result<Arc<Vec<u8>>, StoreError> {
@@ -265,7 +301,13 @@ impl MailboxStore for MemoryStore {
         found.ok_or(StoreError::NotFound { what: "message" })
     }
 
-    async fn store_flags(&self, folder: FolderKey, uids: &[u32], change: FlagChange, flags: &Flags) -> Result<Vec<EntryRow>, StoreError> {
+    async fn store_flags(
+        &self,
+        folder: FolderKey,
+        uids: &[u32],
+        change: FlagChange,
+        flags: &Flags,
+    ) -> Result<Vec<EntryRow>, StoreError> {
         let mut tables = self.tables();
         let folder = tables.folder(folder)?;
         folder.modseq += 1;
@@ -297,7 +339,12 @@ impl MailboxStore for MemoryStore {
         self.tables().copy(from, uids, to)
     }
 
-    async fn move_to(&self, from: FolderKey, uids: &[u32], to: FolderKey) -> Result<(u32, Vec<(u32, u32)>), StoreError> {
+    async fn move_to(
+        &self,
+        from: FolderKey,
+        uids: &[u32],
+        to: FolderKey,
+    ) -> Result<(u32, Vec<(u32, u32)>), StoreError> {
         let mut tables = self.tables();
         let copied = tables.copy(from, uids, to)?;
         let old: Vec<u32> = copied.1.iter().map(|(old, _)| *old).collect();

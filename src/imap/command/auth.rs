@@ -19,12 +19,22 @@ pub(super) fn start(core: &Core, body: CommandBody<'_>) -> Box<dyn Work> {
         (CommandBody::Login { username, password }, Security::Tls(_)) => {
             login(username.as_ref(), password.declassify().as_ref())
         }
-        (CommandBody::Authenticate { mechanism, initial_response }, Security::Tls(certificate)) => {
+        (
+            CommandBody::Authenticate {
+                mechanism,
+                initial_response,
+            },
+            Security::Tls(certificate),
+        ) => {
             let Some(mechanism) = Mechanism::of(&mechanism, certificate) else {
                 return over(Outcome::no("CANNOT", "mechanism not offered"));
             };
             let response = initial_response.map(|r| r.declassify().to_vec());
-            Box::new(Authenticate { mechanism, response, stage: Stage::Response })
+            Box::new(Authenticate {
+                mechanism,
+                response,
+                stage: Stage::Response,
+            })
         }
         _ => over(Outcome::bad("log in first, or unknown command")),
     }
@@ -113,7 +123,9 @@ enum Wanted {
 impl Wanted {
     fn of(credentials: &Credentials) -> Self {
         match credentials {
-            Credentials::Password { authorize, .. } | Credentials::Certificate { authorize } if !authorize.is_empty() => {
+            Credentials::Password { authorize, .. } | Credentials::Certificate { authorize }
+                if !authorize.is_empty() =>
+            {
                 Self::Named(authorize.clone())
             }
             Credentials::Password { user, .. } => Self::OfUser(user.clone()),

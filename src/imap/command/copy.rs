@@ -89,7 +89,12 @@ pub(super) fn read_only() -> Outcome {
     Outcome::no("CANNOT", "the folder was opened read-only")
 }
 
-fn named(view: &View, set: &SequenceSet, to: &Mailbox<'_>, numbering: Numbering) -> Result<(Vec<u32>, String), Outcome> {
+fn named(
+    view: &View,
+    set: &SequenceSet,
+    to: &Mailbox<'_>,
+    numbering: Numbering,
+) -> Result<(Vec<u32>, String), Outcome> {
     let to = folder_name(to)?;
     Ok((uids(view, &positions(view, set, numbering)?), to))
 }

@@ -83,7 +83,10 @@ impl Plan {
                 if !peek {
                     self.marks = Marks::Seen;
                 }
-                Item::Section(Section::new(section.as_ref(), partial.map(|(at, n)| (at, n.get()))), None)
+                Item::Section(
+                    Section::new(section.as_ref(), partial.map(|(at, n)| (at, n.get()))),
+                    None,
+                )
             }
             N::Rfc822 => self.marking(Section::WHOLE, "RFC822"),
             N::Rfc822Header => Item::Section(Section::HEADER, Some("RFC822.HEADER")),

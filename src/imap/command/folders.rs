@@ -24,7 +24,8 @@ pub(super) fn delete(mailbox: &Mailbox<'_>) -> Box<dyn Work> {
     once(request, move |core, answer| match answer {
         Answer::Done => {
             if core.view().is_some_and(|v| v.name == folder) {
-                core.out.extend_from_slice(b"* OK [CLOSED] the selected folder is deleted\r\n");
+                core.out
+                    .extend_from_slice(b"* OK [CLOSED] the selected folder is deleted\r\n");
                 core.select(None);
             }
             Outcome::ok("deleted")
@@ -41,7 +42,10 @@ pub(super) fn rename(from: &Mailbox<'_>, to: &Mailbox<'_>) -> Box<dyn Work> {
     if to.strip_prefix(&from).is_some_and(|rest| rest.starts_with('/')) && from != INBOX {
         return over(Outcome::no("CANNOT", "a folder cannot go into itself"));
     }
-    let request = Request::Rename { from: from.clone(), to: to.clone() };
+    let request = Request::Rename {
+        from: from.clone(),
+        to: to.clone(),
+    };
     once(request, move |core, answer| match answer {
         Answer::Done => {
             core.touched(&from);
@@ -205,26 +209,32 @@ pub(super) fn status(mailbox: &Mailbox<'_>, items: &[StatusDataItemName]) -> Box
         Err(outcome) => return over(outcome),
     };
     let items = items.to_vec();
-    if items.iter().any(|i| matches!(i, StatusDataItemName::Deleted | StatusDataItemName::DeletedStorage)) {
+    if items
+        .iter()
+        .any(|i| matches!(i, StatusDataItemName::Deleted | StatusDataItemName::DeletedStorage))
+    {
         return over(Outcome::bad("unknown status item"));
     }
-    once(Request::Status { folder: folder.clone() }, move |core, answer| match answer {
-        Answer::Status(status) => {
-            let out = &mut core.out;
-            out.extend_from_slice(b"* STATUS ");
-            wire::astring(out, &utf7::encode(&folder));
-            out.extend_from_slice(b" (");
-            for (index, item) in items.iter().enumerate() {
-                if index > 0 {
-                    out.push(b' ');
+    once(
+        Request::Status { folder: folder.clone() },
+        move |core, answer| match answer {
+            Answer::Status(status) => {
+                let out = &mut core.out;
+                out.extend_from_slice(b"* STATUS ");
+                wire::astring(out, &utf7::encode(&folder));
+                out.extend_from_slice(b" (");
+                for (index, item) in items.iter().enumerate() {
+                    if index > 0 {
+                        out.push(b' ');
+                    }
+                    status_item(out, item, &status);
                 }
-                status_item(out, item, &status);
+                out.extend_from_slice(b")\r\n");
+                Outcome::ok("done")
             }
-            out.extend_from_slice(b")\r\n");
-            Outcome::ok("done")
-        }
-        other => Outcome::unexpected(other),
-    })
+            other => Outcome::unexpected(other),
+        },
+    )
 }
 
 fn status_item(out: &mut Vec<u8>, item: &StatusDataItemName, status: &Status) {

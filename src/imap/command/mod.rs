@@ -156,7 +156,9 @@ struct Over(Option<Next>);
 
 impl Work for Over {
     fn go(&mut self, _core: &mut Core, _answer: Option<Answer>) -> Next {
-        self.0.take().unwrap_or_else(|| Next::Done(Outcome::refused(Refused::Defect)))
+        self.0
+            .take()
+            .unwrap_or_else(|| Next::Done(Outcome::refused(Refused::Defect)))
     }
 }
 
@@ -213,17 +215,29 @@ pub(crate) fn start(core: &Core, body: CommandBody<'_>, message: Option<Vec<u8>>
 fn authenticated(core: &Core, body: CommandBody<'_>, message: Option<Vec<u8>>) -> Option<Box<dyn Work>> {
     use imap_codec::imap_types::command::CommandBody as C;
     Some(match body {
-        C::Select { mailbox, parameters } if parameters.is_empty() => select::select(core, &mailbox, select::Access::ReadWrite),
-        C::Examine { mailbox, parameters } if parameters.is_empty() => select::select(core, &mailbox, select::Access::ReadOnly),
+        C::Select { mailbox, parameters } if parameters.is_empty() => {
+            select::select(core, &mailbox, select::Access::ReadWrite)
+        }
+        C::Examine { mailbox, parameters } if parameters.is_empty() => {
+            select::select(core, &mailbox, select::Access::ReadOnly)
+        }
         C::Create { mailbox } => folders::create(&mailbox),
         C::Delete { mailbox } => folders::delete(&mailbox),
         C::Rename { from, to } => folders::rename(&from, &to),
         C::Subscribe { mailbox } => folders::subscribe(&mailbox, true),
         C::Unsubscribe { mailbox } => folders::subscribe(&mailbox, false),
-        C::List { reference, mailbox_wildcard } => folders::list(&reference, &mailbox_wildcard, folders::Which::All),
-        C::Lsub { reference, mailbox_wildcard } => folders::list(&reference, &mailbox_wildcard, folders::Which::Subscribed),
+        C::List {
+            reference,
+            mailbox_wildcard,
+        } => folders::list(&reference, &mailbox_wildcard, folders::Which::All),
+        C::Lsub {
+            reference,
+            mailbox_wildcard,
+        } => folders::list(&reference, &mailbox_wildcard, folders::Which::Subscribed),
         C::Status { mailbox, item_names } => folders::status(&mailbox, &item_names),
-        C::Append { mailbox, flags, date, .. } => append::append(&mailbox, &flags, date.as_ref(), message?),
+        C::Append {
+            mailbox, flags, date, ..
+        } => append::append(&mailbox, &flags, date.as_ref(), message?),
         C::Namespace => Box::new(idle::Namespace),
         C::Idle => Box::new(idle::Idle),
         _ => return None,
@@ -238,16 +252,36 @@ fn selected(view: &View, body: &CommandBody<'_>) -> Option<Box<dyn Work>> {
         C::Unselect => select::unselect(),
         C::Expunge => copy::expunge(view, None),
         C::ExpungeUid { sequence_set } => copy::expunge(view, Some(sequence_set)),
-        C::Search { charset, criteria, uid } => search::search(view, charset.as_ref(), criteria.as_ref(), numbering(*uid)),
-        C::Fetch { sequence_set, macro_or_item_names, uid, modifiers } if modifiers.is_empty() => {
-            fetch::fetch(view, sequence_set, macro_or_item_names, numbering(*uid))
+        C::Search { charset, criteria, uid } => {
+            search::search(view, charset.as_ref(), criteria.as_ref(), numbering(*uid))
         }
-        C::Store { sequence_set, kind, response, flags, uid, modifiers } if modifiers.is_empty() => {
+        C::Fetch {
+            sequence_set,
+            macro_or_item_names,
+            uid,
+            modifiers,
+        } if modifiers.is_empty() => fetch::fetch(view, sequence_set, macro_or_item_names, numbering(*uid)),
+        C::Store {
+            sequence_set,
+            kind,
+            response,
+            flags,
+            uid,
+            modifiers,
+        } if modifiers.is_empty() => {
             let change = store::Change::new(*kind, *response, flags);
             store::store(view, sequence_set, change, numbering(*uid))
         }
-        C::Copy { sequence_set, mailbox, uid } => copy::copy(view, sequence_set, mailbox, numbering(*uid)),
-        C::Move { sequence_set, mailbox, uid } => copy::move_to(view, sequence_set, mailbox, numbering(*uid)),
+        C::Copy {
+            sequence_set,
+            mailbox,
+            uid,
+        } => copy::copy(view, sequence_set, mailbox, numbering(*uid)),
+        C::Move {
+            sequence_set,
+            mailbox,
+            uid,
+        } => copy::move_to(view, sequence_set, mailbox, numbering(*uid)),
         _ => return None,
     })
 }
@@ -275,7 +309,11 @@ fn positions(view: &View, set: &SequenceSet, numbering: Numbering) -> Result<Vec
 
 /// UIDs at these positions.
 fn uids(view: &View, positions: &[usize]) -> Vec<u32> {
-    positions.iter().filter_map(|&at| view.entries().get(at)).map(|e| e.uid).collect()
+    positions
+        .iter()
+        .filter_map(|&at| view.entries().get(at))
+        .map(|e| e.uid)
+        .collect()
 }
 
 /// The outcome that suits the way of numbering: only UID commands may tell EXPUNGE (RFC 3501 §7.4.1).

@@ -19,9 +19,15 @@ pub(super) fn search(
 ) -> Box<dyn Work> {
     let known = charset.is_none_or(|c| ["US-ASCII", "UTF-8"].iter().any(|k| c.as_ref().eq_ignore_ascii_case(k)));
     if !known {
-        return over(told(Outcome::no("BADCHARSET (US-ASCII UTF-8)", "unknown charset"), numbering));
+        return over(told(
+            Outcome::no("BADCHARSET (US-ASCII UTF-8)", "unknown charset"),
+            numbering,
+        ));
     }
-    let largest = (u32::try_from(view.entries().len()).unwrap_or(u32::MAX), view.entries().last().map_or(0, |e| e.uid));
+    let largest = (
+        u32::try_from(view.entries().len()).unwrap_or(u32::MAX),
+        view.entries().last().map_or(0, |e| e.uid),
+    );
     match Program::new(criteria, largest) {
         Ok(program) => Box::new(Search {
             program,

@@ -54,7 +54,16 @@ pub(super) fn store(view: &View, set: &SequenceSet, change: Change, numbering: N
         Answer::Changed(entries) => {
             let missing = entries.len() < asked;
             for entry in &entries {
-                tell(core, entry, Expected { how, by: &flags, response }, numbering);
+                tell(
+                    core,
+                    entry,
+                    Expected {
+                        how,
+                        by: &flags,
+                        response,
+                    },
+                    numbering,
+                );
             }
             let outcome = if missing && numbering == Numbering::Sequence {
                 Outcome::no("EXPUNGEISSUED", "some of the messages are gone")

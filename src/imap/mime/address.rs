@@ -277,16 +277,33 @@ mod tests {
         };
         list(value.as_bytes())
             .iter()
-            .map(|m| format!("{}|{}|{}|{}", text(&m.name), text(&m.route), text(&m.local), text(&m.domain)))
+            .map(|m| {
+                format!(
+                    "{}|{}|{}|{}",
+                    text(&m.name),
+                    text(&m.route),
+                    text(&m.local),
+                    text(&m.domain)
+                )
+            })
             .collect()
     }
 
     #[test]
     fn usual_addresses() {
         assert_eq!(shown("a@b.fr"), ["NIL|NIL|a|b.fr"]);
-        assert_eq!(shown("Jean  Briard <a@b.fr>, c@d.fr"), ["Jean Briard|NIL|a|b.fr", "NIL|NIL|c|d.fr"]);
-        assert_eq!(shown("\"Briard, J. \\\"JB\\\"\" <a@b.fr>"), ["Briard, J. \"JB\"|NIL|a|b.fr"]);
-        assert_eq!(shown("=?utf-8?q?J=C3=A9r=C3=B4me?= <a@b.fr>"), ["=?utf-8?q?J=C3=A9r=C3=B4me?=|NIL|a|b.fr"]);
+        assert_eq!(
+            shown("Jean  Briard <a@b.fr>, c@d.fr"),
+            ["Jean Briard|NIL|a|b.fr", "NIL|NIL|c|d.fr"]
+        );
+        assert_eq!(
+            shown("\"Briard, J. \\\"JB\\\"\" <a@b.fr>"),
+            ["Briard, J. \"JB\"|NIL|a|b.fr"]
+        );
+        assert_eq!(
+            shown("=?utf-8?q?J=C3=A9r=C3=B4me?= <a@b.fr>"),
+            ["=?utf-8?q?J=C3=A9r=C3=B4me?=|NIL|a|b.fr"]
+        );
         assert_eq!(shown("a@b.fr (Jean (le) Bon)"), ["Jean (le) Bon|NIL|a|b.fr"]);
         assert_eq!(shown("\"odd local\"@b.fr"), ["NIL|NIL|odd local|b.fr"]);
         assert_eq!(shown("<\"odd>local\"@b.fr>"), ["NIL|NIL|odd>local|b.fr"]);
@@ -297,10 +314,22 @@ mod tests {
     fn groups_have_a_start_and_an_end() {
         assert_eq!(
             shown("Team: a@b.fr, C <c@d.fr>;, e@f.fr"),
-            ["NIL|NIL|Team|NIL", "NIL|NIL|a|b.fr", "C|NIL|c|d.fr", "NIL|NIL|NIL|NIL", "NIL|NIL|e|f.fr"]
+            [
+                "NIL|NIL|Team|NIL",
+                "NIL|NIL|a|b.fr",
+                "C|NIL|c|d.fr",
+                "NIL|NIL|NIL|NIL",
+                "NIL|NIL|e|f.fr"
+            ]
         );
-        assert_eq!(shown("undisclosed-recipients:;"), ["NIL|NIL|undisclosed-recipients|NIL", "NIL|NIL|NIL|NIL"]);
-        assert_eq!(shown("Open: a@b.fr"), ["NIL|NIL|Open|NIL", "NIL|NIL|a|b.fr", "NIL|NIL|NIL|NIL"]);
+        assert_eq!(
+            shown("undisclosed-recipients:;"),
+            ["NIL|NIL|undisclosed-recipients|NIL", "NIL|NIL|NIL|NIL"]
+        );
+        assert_eq!(
+            shown("Open: a@b.fr"),
+            ["NIL|NIL|Open|NIL", "NIL|NIL|a|b.fr", "NIL|NIL|NIL|NIL"]
+        );
     }
 
     #[test]

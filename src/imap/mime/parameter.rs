@@ -109,9 +109,8 @@ fn join_continuations(raw: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<(Vec<u8>, Vec<u8>)> {
     }
     while let Some(first) = sections.first() {
         let base = first.base.to_ascii_lowercase();
-        let (mut same, others): (Vec<_>, Vec<_>) = sections
-            .into_iter()
-            .partition(|s| s.base.eq_ignore_ascii_case(&base));
+        let (mut same, others): (Vec<_>, Vec<_>) =
+            sections.into_iter().partition(|s| s.base.eq_ignore_ascii_case(&base));
         sections = others;
         same.sort_by_key(|s| s.number);
         joined.push(Section::join(same));
@@ -195,7 +194,10 @@ mod tests {
     #[test]
     fn usual_and_broken_parameters() {
         assert_eq!(shown("text/plain; charset=utf-8"), "text/plain|charset=utf-8");
-        assert_eq!(shown("text/plain (a; b); charset=\"a;\\\"b\" (c)"), "text/plain|charset=a;\"b");
+        assert_eq!(
+            shown("text/plain (a; b); charset=\"a;\\\"b\" (c)"),
+            "text/plain|charset=a;\"b"
+        );
         assert_eq!(shown("a/b; name=my file.pdf; x"), "a/b|name=my file.pdf");
         assert_eq!(shown("a/b; name=\"open; c=d"), "a/b|name=open; c=d");
         assert_eq!(shown("; =x;;"), "");
@@ -203,7 +205,10 @@ mod tests {
 
     #[test]
     fn continuations_are_joined_in_the_order_of_their_numbers() {
-        assert_eq!(shown("a/b; filename*1=\"lo.pdf\"; filename*0=hel; x=y"), "a/b|x=y|filename=hello.pdf");
+        assert_eq!(
+            shown("a/b; filename*1=\"lo.pdf\"; filename*0=hel; x=y"),
+            "a/b|x=y|filename=hello.pdf"
+        );
         assert_eq!(
             shown("a; filename*0*=utf-8''%C3%A9t; filename*1*=%C3%A9; filename*2=\" 1.pdf\""),
             "a|filename*=utf-8''%C3%A9t%C3%A9%201.pdf"

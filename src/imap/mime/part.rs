@@ -108,7 +108,9 @@ impl Walker<'_> {
             _ => Default::TextPlain,
         };
         let ranges = match part.content_type.parameter("boundary") {
-            Some(boundary) if !boundary.is_empty() => body_parts(self.bytes, part.body.clone(), boundary.trim_ascii_end()),
+            Some(boundary) if !boundary.is_empty() => {
+                body_parts(self.bytes, part.body.clone(), boundary.trim_ascii_end())
+            }
             _ => Vec::new(),
         };
         let mut children = Vec::with_capacity(ranges.len());
@@ -189,7 +191,10 @@ fn content_type(block: &[u8], default: Default) -> ((Vec<u8>, Vec<u8>), Paramete
 
 fn token(text: Option<&[u8]>) -> Option<Vec<u8>> {
     let text = text?.trim_ascii();
-    let good = !text.is_empty() && text.iter().all(|b| b.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?=".contains(b));
+    let good = !text.is_empty()
+        && text
+            .iter()
+            .all(|b| b.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?=".contains(b));
     good.then(|| text.to_ascii_uppercase())
 }
 
@@ -213,7 +218,8 @@ mod tests {
 
     #[test]
     fn parts_are_numbered_as_the_standard_says() {
-        let message = b"Content-Type: multipart/mixed; boundary=\"a b\"\r\n\r\npreamble\r\n--a b\r\n\r\none\r\n--a b \r\n\
+        let message =
+            b"Content-Type: multipart/mixed; boundary=\"a b\"\r\n\r\npreamble\r\n--a b\r\n\r\none\r\n--a b \r\n\
             Content-Type: message/rfc822\r\n\r\nSubject: in\r\nContent-Type: multipart/alternative; boundary=in\r\n\r\n\
             --in\r\n\r\ntwo.one\r\n--in\r\nContent-Type: text/html\r\n\r\ntwo.two\r\n--in--\r\n\r\n--a b--\r\nepilogue";
         assert_eq!(text(message, &[1]), Some("one"));
@@ -238,8 +244,14 @@ mod tests {
         assert_eq!(text(b"Subject: x\r\n\r\nbody", &[1]), Some("body"));
         assert_eq!(text(b"Subject: x\r\n\r\nbody", &[2]), None);
         assert_eq!(text(b"Content-Type: multipart/mixed\r\n\r\nbody", &[1]), Some(""));
-        assert_eq!(text(b"Content-Type: multipart/mixed; boundary=q\r\n\r\nbody", &[1]), Some(""));
-        assert_eq!(text(b"Content-Type: multipart/mixed; boundary=q\r\n\r\n--q--\r\n", &[1]), Some(""));
+        assert_eq!(
+            text(b"Content-Type: multipart/mixed; boundary=q\r\n\r\nbody", &[1]),
+            Some("")
+        );
+        assert_eq!(
+            text(b"Content-Type: multipart/mixed; boundary=q\r\n\r\n--q--\r\n", &[1]),
+            Some("")
+        );
     }
 
     #[test]

@@ -17,7 +17,9 @@ fn parses(summary: &Summary) -> bool {
     response.extend_from_slice(b" BODYSTRUCTURE ");
     response.extend_from_slice(&summary.body_structure);
     response.extend_from_slice(b")\r\n");
-    ResponseCodec::default().decode(&response).is_ok_and(|(rest, _)| rest.is_empty())
+    ResponseCodec::default()
+        .decode(&response)
+        .is_ok_and(|(rest, _)| rest.is_empty())
 }
 
 #[test]
@@ -34,7 +36,10 @@ fn envelope_of_a_usual_message() {
          ((\"DUI Lilas\" NIL \"dui\" \"ehpad-lilas.mssante.fr\")) \
          ((NIL NIL \"a\" \"chu.mssante.fr\")(\"B\" NIL \"b\" \"chu.mssante.fr\")) NIL NIL NIL \"<1@x>\")"
     );
-    assert_eq!(text(&summary.body), "(\"TEXT\" \"PLAIN\" (\"CHARSET\" \"us-ascii\") NIL NIL \"7BIT\" 9 1)");
+    assert_eq!(
+        text(&summary.body),
+        "(\"TEXT\" \"PLAIN\" (\"CHARSET\" \"us-ascii\") NIL NIL \"7BIT\" 9 1)"
+    );
     assert_eq!(
         text(&summary.body_structure),
         "(\"TEXT\" \"PLAIN\" (\"CHARSET\" \"us-ascii\") NIL NIL \"7BIT\" 9 1 NIL NIL NIL NIL)"
@@ -47,8 +52,14 @@ fn hostile_messages_have_an_envelope_that_parses() {
     for (message, expected) in [
         ("", "(NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL)"),
         ("Subject:\r\n\r\n", "(NIL \"\" NIL NIL NIL NIL NIL NIL NIL NIL)"),
-        ("Subject: été\r\n\r\n", "(NIL {5}\r\nété NIL NIL NIL NIL NIL NIL NIL NIL)"),
-        ("Subject: a\"b\\c\r\n\r\n", "(NIL \"a\\\"b\\\\c\" NIL NIL NIL NIL NIL NIL NIL NIL)"),
+        (
+            "Subject: été\r\n\r\n",
+            "(NIL {5}\r\nété NIL NIL NIL NIL NIL NIL NIL NIL)",
+        ),
+        (
+            "Subject: a\"b\\c\r\n\r\n",
+            "(NIL \"a\\\"b\\\\c\" NIL NIL NIL NIL NIL NIL NIL NIL)",
+        ),
         ("Subject: a\0b\r\n\r\n", "(NIL \"a?b\" NIL NIL NIL NIL NIL NIL NIL NIL)"),
         (
             "To: undisclosed-recipients:;\r\n\r\n",
@@ -113,7 +124,7 @@ fn a_delivery_report_shows_the_message_inside() {
         text(&summary.body),
         "((\"TEXT\" \"PLAIN\" (\"CHARSET\" \"us-ascii\") NIL NIL \"7BIT\" 11 1)\
          (\"MESSAGE\" \"DELIVERY-STATUS\" NIL NIL NIL \"7BIT\" 23)\
-         (\"MESSAGE\" \"RFC822\" NIL NIL NIL \"7BIT\" 45 (NIL \"inside\" ((NIL NIL \"a\" \"b.fr\")) ((NIL NIL \"a\" \"b.fr\")) \
+         (\"MESSAGE\" \"RFC822\" NIL NIL NIL \"7BIT\" 43 (NIL \"inside\" ((NIL NIL \"a\" \"b.fr\")) ((NIL NIL \"a\" \"b.fr\")) \
          ((NIL NIL \"a\" \"b.fr\")) NIL NIL NIL NIL NIL) (\"TEXT\" \"PLAIN\" (\"CHARSET\" \"us-ascii\") NIL NIL \"7BIT\" 10 2) 5) \"REPORT\")"
     );
     assert!(parses(&summary));
@@ -122,7 +133,9 @@ fn a_delivery_report_shows_the_message_inside() {
 #[test]
 fn a_digest_holds_messages_by_default() {
     let digest = b"Content-Type: multipart/digest; boundary=b\r\n\r\n--b\r\n\r\nSubject: one\r\n\r\nx\r\n--b--\r\n";
-    assert!(text(&summarise(digest).body).starts_with("((\"MESSAGE\" \"RFC822\" NIL NIL NIL \"7BIT\" 17 (NIL \"one\" "));
+    assert!(
+        text(&summarise(digest).body).starts_with("((\"MESSAGE\" \"RFC822\" NIL NIL NIL \"7BIT\" 17 (NIL \"one\" ")
+    );
 }
 
 proptest! {
