@@ -337,7 +337,7 @@ fn append_head(command: &[u8], at: usize) -> Option<Vec<u8>> {
 
 /// The tag a command starts with.
 pub(crate) fn tag_of(command: &[u8]) -> Option<String> {
-    let end = command.iter().position(|b| b.is_ascii_whitespace())?;
+    let end = command.iter().position(u8::is_ascii_whitespace)?;
     let tag = &command[..end];
     let good = !tag.is_empty()
         && tag.len() <= TAG_BYTES_MAX

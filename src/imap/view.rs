@@ -150,9 +150,7 @@ impl View {
         if fresh.is_empty() {
             return;
         }
-        let learned = fresh
-            .iter()
-            .fold(false, |any, e| learn(&mut self.keywords, &e.flags) || any);
+        let learned = fresh.iter().filter(|e| learn(&mut self.keywords, &e.flags)).count() > 0;
         Arc::make_mut(&mut self.entries).extend(fresh);
         self.recent.extend(news.recent.iter().filter(|u| **u > last));
         if learned {

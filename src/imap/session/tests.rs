@@ -11,7 +11,7 @@ struct Client {
 impl Client {
     fn new(security: Security) -> Self {
         let mut options = Options::new(security);
-        options.errors_max = 3;
+        options.errors_max = 4;
         let mut client = Self {
             session: Session::new(options),
             asked: Vec::new(),
@@ -182,6 +182,10 @@ fn garbage_gets_bad_then_bye() {
     let mut client = Client::new(TLS);
     assert_eq!(client.say("a NONSENSE"), "a BAD unknown command or wrong arguments\r\n");
     assert_eq!(client.say("\u{1}\u{2}"), "* BAD this is not IMAP\r\n");
+    assert_eq!(
+        client.say("b FETCH 1 FLAGS"),
+        "b BAD log in first, or unknown command\r\n"
+    );
     assert_eq!(client.say(""), "* BAD this is not IMAP\r\n* BYE too many errors\r\n");
     assert!(client.closed);
 

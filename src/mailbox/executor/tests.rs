@@ -539,7 +539,7 @@ async fn a_long_fetch_asks_and_writes_in_bounded_pieces() {
             }
             Step::Write(bytes) => {
                 assert!(bytes.len() < 80 * 1024);
-                lines += bytes.iter().filter(|b| **b == b'\n').count();
+                lines += bytes.split(|b| *b == b'\n').count() - 1;
             }
             _ => break,
         }
@@ -607,4 +607,98 @@ async fn a_thunderbird_like_session() {
         c.say("9 UID STORE 1 +FLAGS (\\Seen)").await,
         "* 1 FETCH (FLAGS (\\Seen \\Recent) UID 1)\r\n9 OK stored\r\n"
     );
+}
+
+/// What a client must believe from what it was told: the UID at each number, 0 where it does not know yet.
+#[derive(Default)]
+struct Belief(Vec<u32>);
+
+impl Belief {
+    fn hear(&mut self, heard: &str, may_expunge: bool) {
+        for line in heard.lines() {
+            let words: Vec<&str> = line.split([' ', '(', ')']).filter(|w| !w.is_empty()).collect();
+            let ["*", number, what, rest @ ..] = words.as_slice() else {
+                continue;
+            };
+            let Ok(number) = number.parse::<usize>() else { continue };
+            match *what {
+                "EXISTS" => {
+                    assert!(number >= self.0.len(), "EXISTS never shrinks");
+                    self.0.resize(number, 0);
+                }
+                "EXPUNGE" => {
+                    assert!(may_expunge, "EXPUNGE at a forbidden moment: {heard}");
+                    self.0.remove(number - 1);
+                }
+                "FETCH" => {
+                    let uid = rest
+                        .iter()
+                        .position(|w| *w == "UID")
+                        .map(|at| rest[at + 1].parse::<u32>().unwrap());
+                    let Some(uid) = uid else { continue };
+                    let known = &mut self.0[number - 1];
+                    assert!(
+                        *known == 0 || *known == uid,
+                        "number {number} was {known} and is {uid}: {heard}"
+                    );
+                    *known = uid;
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The line of a random command, and whether EXPUNGE may be told while it is answered.
+fn command(choice: u8, believed: usize) -> (String, bool) {
+    let number = usize::from(choice / 11) % believed.max(1) + 1;
+    let (line, may_expunge) = match choice % 11 {
+        0 => ("x NOOP".to_owned(), true),
+        1 => (format!("x FETCH {number} (UID FLAGS)"), false),
+        2 => ("x UID FETCH 1:* (FLAGS)".to_owned(), true),
+        3 => (format!("x STORE {number} +FLAGS (\\Deleted)"), false),
+        4 => (format!("x STORE {number} +FLAGS.SILENT (\\Seen)"), false),
+        5 => ("x EXPUNGE".to_owned(), true),
+        6 => (format!("x MOVE {number} Trash"), true),
+        7 => (format!("x COPY {number} INBOX"), true),
+        8 => ("x SEARCH UNDELETED".to_owned(), false),
+        9 => (format!("x FETCH {number} (UID BODY[TEXT])"), false),
+        _ => ("x APPEND INBOX {1+}\r\nx".to_owned(), true),
+    };
+    (line, may_expunge)
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(60))]
+    #[test]
+    fn numbers_mean_the_same_to_both_sides_whatever_others_do(
+        script in proptest::collection::vec((0_usize..3, proptest::prelude::any::<u8>()), 1..80)
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let (_, mailboxes) = world();
+            let mut clients = Vec::new();
+            for _ in 0..3 {
+                clients.push((Client::selected(&mailboxes).await, Belief::default()));
+            }
+            for (who, choice) in script {
+                let (client, belief) = &mut clients[who];
+                let (line, may_expunge) = command(choice, belief.0.len());
+                let heard = client.say(&line).await;
+                belief.hear(&heard, may_expunge);
+            }
+            let mut sides = Vec::new();
+            for (client, belief) in &mut clients {
+                let heard = client.say("y NOOP").await;
+                belief.hear(&heard, true);
+                let heard = client.say("z UID FETCH 1:* (FLAGS)").await;
+                belief.hear(&heard, true);
+                let told: Vec<String> = heard.lines().map(|l| l.replace(" \\Recent", "").replace("\\Recent", "")).collect();
+                assert_eq!(told.len(), belief.0.len() + 1, "every message is fetched");
+                sides.push((belief.0.clone(), told));
+            }
+            assert_eq!(sides[0], sides[1]);
+            assert_eq!(sides[1], sides[2]);
+        });
+    }
 }
