@@ -103,6 +103,7 @@ impl Operator {
         let mut directory = self.directory.build(self.domains.clone(), subject_of)?;
         for patient in &self.patients {
             directory.add_box(patient.mailbox())?;
+            directory.add_password(patient.login())?;
         }
         Ok(directory)
     }

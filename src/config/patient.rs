@@ -2,7 +2,7 @@
 
 use super::declared::Declared;
 use super::reader::{At, Section};
-use crate::directory::{Attachment, BoxState, BoxType, MailBox};
+use crate::directory::{Attachment, BoxState, BoxType, MailBox, PasswordLogin, Secret};
 use crate::identity::{Address, Domain, Ins};
 
 /// A fictive citizen.
@@ -25,6 +25,15 @@ impl Patient {
         &self.address
     }
 
+    /// The login that reads it; until an identity provider vouches for citizens, a sandbox password.
+    pub fn login(&self) -> PasswordLogin {
+        PasswordLogin {
+            user: self.address.to_string(),
+            password: Secret::new(PATIENT_PASSWORD),
+            boxes: vec![self.address.clone()],
+        }
+    }
+
     /// Its box.
     pub fn mailbox(&self) -> MailBox {
         MailBox {
@@ -37,6 +46,9 @@ impl Patient {
         }
     }
 }
+
+/// Lets a tester read what a patient received: the name of the login and its password.
+pub const PATIENT_PASSWORD: &str = "sandbox";
 
 /// Reads `[[patient]]` under `parent`.
 pub(super) fn read_patients(parent: &Section<'_>, domains: &[Domain], declared: &mut Declared) -> Vec<Patient> {

@@ -115,10 +115,11 @@ impl Framer {
     pub(crate) fn next(&mut self, bounds: Bounds) -> Frame {
         loop {
             match std::mem::take(&mut self.state) {
-                State::Line => match self.next_line(bounds) {
-                    Some(frame) => return frame,
-                    None => {}
-                },
+                State::Line => {
+                    if let Some(frame) = self.next_line(bounds) {
+                        return frame;
+                    }
+                }
                 State::Literal(left) => {
                     let have = self.buffer.len() - self.done;
                     if have < left {
@@ -174,7 +175,7 @@ impl Framer {
     }
 
     fn begin_literal(&mut self, end: usize, literal: &Announced, bounds: Bounds) -> Option<Frame> {
-        if let Some(command) = append_head(&self.buffer[..end], literal) {
+        if let Some(command) = append_head(&self.buffer[..end], self.done + literal.at) {
             let max = bounds.append_bytes_max.unwrap_or(0);
             if literal.length > max {
                 return self.refuse(end, literal, TooMuch::Message, bounds);
@@ -322,17 +323,13 @@ impl Announced {
     }
 }
 
-/// If the literal is the message of a well-formed APPEND: the command with the stand-in for it.
-fn append_head(command: &[u8], literal: &Announced) -> Option<Vec<u8>> {
+/// If the literal announced at `at` is the message of a well-formed APPEND: the command with the stand-in for it.
+fn append_head(command: &[u8], at: usize) -> Option<Vec<u8>> {
     let verb = command.split(|&b| b == b' ').nth(1)?;
     if !verb.eq_ignore_ascii_case(b"APPEND") {
         return None;
     }
-    let line_start = command[..command.len() - 1]
-        .iter()
-        .rposition(|&b| b == b'\n')
-        .map_or(0, |feed| feed + 1);
-    let mut head = command[..line_start + literal.at].to_vec();
+    let mut head = command[..at].to_vec();
     head.extend_from_slice(STAND_IN);
     let (_, decoded) = CommandCodec::default().decode(&head).ok()?;
     matches!(decoded.body, CommandBody::Append { .. }).then_some(head)
@@ -340,7 +337,7 @@ fn append_head(command: &[u8], literal: &Announced) -> Option<Vec<u8>> {
 
 /// The tag a command starts with.
 pub(crate) fn tag_of(command: &[u8]) -> Option<String> {
-    let end = command.iter().position(|b| b.is_ascii_whitespace())?;
+    let end = command.iter().position(u8::is_ascii_whitespace)?;
     let tag = &command[..end];
     let good = !tag.is_empty()
         && tag.len() <= TAG_BYTES_MAX

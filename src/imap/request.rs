@@ -90,6 +90,7 @@ impl Flags {
     }
 
     /// These flags after a change; keywords keep the case they were first written with.
+    #[must_use]
     pub fn changed(&self, change: FlagChange, by: &Self) -> Self {
         match change {
             FlagChange::Replace => by.clone(),

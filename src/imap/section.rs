@@ -14,13 +14,13 @@ use super::wire;
 pub(crate) struct Section {
     /// Part numbers; empty: the message.
     number: Vec<u32>,
-    text: Text,
+    text: Wanted,
     /// First byte and length.
     partial: Option<(u32, u32)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Text {
+enum Wanted {
     Whole,
     Header,
     HeaderFields(Vec<Vec<u8>>),
@@ -31,13 +31,13 @@ enum Text {
 
 impl Section {
     /// The whole message.
-    pub(crate) const WHOLE: Self = Self::plain(Text::Whole);
+    pub(crate) const WHOLE: Self = Self::plain(Wanted::Whole);
     /// Its header block.
-    pub(crate) const HEADER: Self = Self::plain(Text::Header);
+    pub(crate) const HEADER: Self = Self::plain(Wanted::Header);
     /// Its body.
-    pub(crate) const TEXT: Self = Self::plain(Text::Text);
+    pub(crate) const TEXT: Self = Self::plain(Wanted::Text);
 
-    const fn plain(text: Text) -> Self {
+    const fn plain(text: Wanted) -> Self {
         Self {
             number: Vec::new(),
             text,
@@ -49,13 +49,13 @@ impl Section {
     pub(crate) fn new(section: Option<&fetch::Section<'_>>, partial: Option<(u32, u32)>) -> Self {
         use fetch::Section as S;
         let (part, text) = match section {
-            None => (None, Text::Whole),
-            Some(S::Part(part)) => (Some(part), Text::Whole),
-            Some(S::Header(part)) => (part.as_ref(), Text::Header),
-            Some(S::HeaderFields(part, names)) => (part.as_ref(), Text::HeaderFields(owned(names.as_ref()))),
-            Some(S::HeaderFieldsNot(part, names)) => (part.as_ref(), Text::HeaderFieldsNot(owned(names.as_ref()))),
-            Some(S::Text(part)) => (part.as_ref(), Text::Text),
-            Some(S::Mime(part)) => (Some(part), Text::Mime),
+            None => (None, Wanted::Whole),
+            Some(S::Part(part)) => (Some(part), Wanted::Whole),
+            Some(S::Header(part)) => (part.as_ref(), Wanted::Header),
+            Some(S::HeaderFields(part, names)) => (part.as_ref(), Wanted::HeaderFields(owned(names.as_ref()))),
+            Some(S::HeaderFieldsNot(part, names)) => (part.as_ref(), Wanted::HeaderFieldsNot(owned(names.as_ref()))),
+            Some(S::Text(part)) => (part.as_ref(), Wanted::Text),
+            Some(S::Mime(part)) => (Some(part), Wanted::Mime),
         };
         let number = part.map(|p| p.0.as_ref().iter().map(|n| n.get()).collect());
         Self {
@@ -70,7 +70,7 @@ impl Section {
         self.number.is_empty()
             && matches!(
                 self.text,
-                Text::Header | Text::HeaderFields(_) | Text::HeaderFieldsNot(_)
+                Wanted::Header | Wanted::HeaderFields(_) | Wanted::HeaderFieldsNot(_)
             )
     }
 
@@ -88,16 +88,16 @@ impl Section {
             }
             wire::number(out, u64::from(*number));
         }
-        if !self.number.is_empty() && self.text != Text::Whole {
+        if !self.number.is_empty() && self.text != Wanted::Whole {
             out.push(b'.');
         }
         match &self.text {
-            Text::Whole => {}
-            Text::Header => out.extend_from_slice(b"HEADER"),
-            Text::HeaderFields(names) => field_list(out, b"HEADER.FIELDS", names),
-            Text::HeaderFieldsNot(names) => field_list(out, b"HEADER.FIELDS.NOT", names),
-            Text::Text => out.extend_from_slice(b"TEXT"),
-            Text::Mime => out.extend_from_slice(b"MIME"),
+            Wanted::Whole => {}
+            Wanted::Header => out.extend_from_slice(b"HEADER"),
+            Wanted::HeaderFields(names) => field_list(out, b"HEADER.FIELDS", names),
+            Wanted::HeaderFieldsNot(names) => field_list(out, b"HEADER.FIELDS.NOT", names),
+            Wanted::Text => out.extend_from_slice(b"TEXT"),
+            Wanted::Mime => out.extend_from_slice(b"MIME"),
         }
         out.push(b']');
         if let Some((origin, _)) = self.partial {
@@ -128,7 +128,7 @@ impl Section {
 
     fn extract<'m>(&self, message: &'m [u8], structure: Option<&Part>) -> Option<Cow<'m, [u8]>> {
         if self.number.is_empty() {
-            if self.text == Text::Whole {
+            if self.text == Wanted::Whole {
                 return Some(Cow::Borrowed(message));
             }
             let (block, body) = message.split_at(header::block_length(message));
@@ -136,8 +136,8 @@ impl Section {
         }
         let part = structure?.find(&self.number)?;
         match (&self.text, &part.kind) {
-            (Text::Whole, _) => Some(Cow::Borrowed(&message[part.body.clone()])),
-            (Text::Mime, _) => Some(Cow::Borrowed(&message[part.header.clone()])),
+            (Wanted::Whole, _) => Some(Cow::Borrowed(&message[part.body.clone()])),
+            (Wanted::Mime, _) => Some(Cow::Borrowed(&message[part.header.clone()])),
             (_, Kind::Message(inner)) => self.of_message(&message[inner.header.clone()], &message[inner.body.clone()]),
             _ => None,
         }
@@ -145,11 +145,11 @@ impl Section {
 
     fn of_message<'m>(&self, block: &'m [u8], body: &'m [u8]) -> Option<Cow<'m, [u8]>> {
         match &self.text {
-            Text::Header => Some(Cow::Borrowed(block)),
-            Text::Text => Some(Cow::Borrowed(body)),
-            Text::HeaderFields(names) => Some(Cow::Owned(subset(block, |name| has(names, name)))),
-            Text::HeaderFieldsNot(names) => Some(Cow::Owned(subset(block, |name| !has(names, name)))),
-            Text::Whole | Text::Mime => None,
+            Wanted::Header => Some(Cow::Borrowed(block)),
+            Wanted::Text => Some(Cow::Borrowed(body)),
+            Wanted::HeaderFields(names) => Some(Cow::Owned(subset(block, |name| has(names, name)))),
+            Wanted::HeaderFieldsNot(names) => Some(Cow::Owned(subset(block, |name| !has(names, name)))),
+            Wanted::Whole | Wanted::Mime => None,
         }
     }
 }
@@ -244,11 +244,11 @@ mod tests {
             ),
             (
                 "[2.MIME]",
-                "BODY[2.MIME] {44}\r\nContent-Type: message/rfc822\r\nX-Mime: y\r\n\r\n",
+                "BODY[2.MIME] {43}\r\nContent-Type: message/rfc822\r\nX-Mime: y\r\n\r\n",
             ),
             (
                 "[HEADER.FIELDS (SUBJECT x)]",
-                "BODY[HEADER.FIELDS (SUBJECT x)] {30}\r\nSubject: s\r\n\tfolded\r\nX: 1\r\n\r\n",
+                "BODY[HEADER.FIELDS (SUBJECT x)] {29}\r\nSubject: s\r\n\tfolded\r\nX: 1\r\n\r\n",
             ),
             ("[HEADER.FIELDS (None)]", "BODY[HEADER.FIELDS (None)] {2}\r\n\r\n"),
             (

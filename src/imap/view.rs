@@ -150,9 +150,7 @@ impl View {
         if fresh.is_empty() {
             return;
         }
-        let learned = fresh
-            .iter()
-            .fold(false, |any, e| learn(&mut self.keywords, &e.flags) || any);
+        let learned = fresh.iter().filter(|e| learn(&mut self.keywords, &e.flags)).count() > 0;
         Arc::make_mut(&mut self.entries).extend(fresh);
         self.recent.extend(news.recent.iter().filter(|u| **u > last));
         if learned {
@@ -364,7 +362,7 @@ mod tests {
         assert_eq!(view.by_uid(&set("1:3,6")), [0, 2]);
         assert_eq!(view.by_uid(&set("9:*")), [2]);
         assert_eq!(view.by_uid(&set("5")), [] as [usize; 0]);
-        let empty = super::tests::view(&[]);
+        let empty = tests::view(&[]);
         assert_eq!(empty.by_number(&set("1:*")), Err(OutOfRange));
         assert_eq!(empty.by_uid(&set("1:*")), [] as [usize; 0]);
     }

@@ -55,7 +55,7 @@ impl<'a> Structures<'a> {
             Window::Month | Window::First => self
                 .establishments()
                 .filter(|known| known.finess.as_str() == finess)
-                .find_map(|known| known.people.get(&month.to_string()).copied()),
+                .find_map(|known| known.people_in(&month.to_string())),
             Window::Last3 => self.files.get(&(finess.to_owned(), month)).copied(),
             Window::Volume => None,
         };

@@ -86,7 +86,9 @@ fn mask(text: &str) -> String {
             masked.push('…');
             break;
         }
-        if !after_digit && begins_with_ins(rest) {
+        // `3` + SIRET has fifteen digits too: the structure in a subject DN is what a reader needs to see.
+        let is_structure = masked.ends_with("OU=");
+        if !after_digit && !is_structure && begins_with_ins(rest) {
             masked.push_str(&rest[..MASK_HEAD]);
             masked.push('…');
             masked.push_str(&rest[INS_BYTES - MASK_TAIL..INS_BYTES]);

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::identity::Address;
+use crate::message::Class;
 use crate::policy::{Reason, Refusal};
 
 /// Fictive; must never show in a row.

@@ -40,7 +40,7 @@ enum Stream {
 pub(super) struct Handshake {
     /// The certificate chain the peer showed, leaf first; empty when it showed none.
     pub chain: Vec<CertificateDer<'static>>,
-    /// `TLSv1_3` and the suite, for the journal and the trace field.
+    /// `TLSv1.3`, for the trace field.
     pub protocol: String,
 }
 
@@ -64,7 +64,11 @@ impl Wire {
     ///
     /// # Errors
     /// The handshake failed or took too long; the connection is unusable.
-    pub(super) async fn start_tls(&mut self, config: Arc<rustls::ServerConfig>, limit: Duration) -> io::Result<Handshake> {
+    pub(super) async fn start_tls(
+        &mut self,
+        config: Arc<rustls::ServerConfig>,
+        limit: Duration,
+    ) -> io::Result<Handshake> {
         let Stream::Clear(tcp) = std::mem::replace(&mut self.stream, Stream::Broken) else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "TLS is already running"));
         };
@@ -74,7 +78,7 @@ impl Wire {
         let (_, session) = tls.get_ref();
         let chain = session.peer_certificates().map(<[_]>::to_vec).unwrap_or_default();
         let protocol = match (session.protocol_version(), session.negotiated_cipher_suite()) {
-            (Some(version), Some(suite)) => format!("{version:?} {:?}", suite.suite()),
+            (Some(version), Some(_)) => format!("{version:?}").replace('_', "."),
             _ => String::new(),
         };
         self.stream = Stream::Tls(Box::new(tls));

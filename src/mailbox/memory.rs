@@ -11,7 +11,7 @@ use crate::identity::Address;
 use crate::store::{
     Acceptance, Accepted, BoxKey, Content, Count, CounterStore, EntryRow, FlagChange, Flags, FolderKey, FolderRow,
     FolderStatus, JournalFilter, JournalRow, JournalStore, MailboxStore, MessageKey, MessageStore, QueueItem,
-    QueueStore, Settlement, SpecialUse, Stage, StoreError, Summary,
+    QueueStore, Settlement, SpecialUse, Stage, StagedFile, StoreError, Summary,
 };
 
 #[derive(Default)]
@@ -126,6 +126,10 @@ impl MemoryStore {
 
 #[async_trait]
 impl MessageStore for MemoryStore {
+    async fn staged(&self, _: &StagedFile) -> Result<Arc<Vec<u8>>, StoreError> {
+        Err(StoreError::NotFound { what: "staged file" })
+    }
+
     async fn accept(&self, acceptance: Acceptance) -> Result<Accepted, StoreError> {
         let mut tables = self.tables();
         let Some(new) = acceptance.message else {

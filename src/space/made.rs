@@ -11,7 +11,7 @@ use super::material::{self, Files, Wanted, subject_of};
 use super::raise::{BoundDoor, RaiseError, Sockets};
 use crate::app::{BoundPort, Plan};
 use crate::clock::Clock;
-use crate::config::{HostCertificate, Login, LoginCertificate, LoginKind, Operator, Side, Space};
+use crate::config::{HostCertificate, Login, LoginCertificate, LoginKind, Operator, Patient, Side, Space};
 use crate::dns::Routes;
 use crate::identity::{Domain, SubjectDn};
 use crate::listener::{Face, Limits};
@@ -160,6 +160,8 @@ impl Made {
             for door in sockets.doors.get(&operator.key).into_iter().flatten() {
                 card.endpoints.push(endpoint(&operator.key, door));
             }
+            card.logins
+                .extend(operator.patients.iter().map(|patient| patient_card(operator, patient)));
             card.logins.extend(
                 operator
                     .directory
@@ -196,6 +198,19 @@ impl Made {
             }
         }
         card
+    }
+}
+
+fn patient_card(operator: &Operator, patient: &Patient) -> LoginCard {
+    let login = patient.login();
+    LoginCard {
+        name: format!("{} {}", patient.given_name, patient.family_name),
+        operator: operator.key.clone(),
+        kind: "password".to_owned(),
+        boxes: login.boxes.iter().map(ToString::to_string).collect(),
+        user: Some(login.user),
+        password: Some(login.password.reveal().to_owned()),
+        ..LoginCard::default()
     }
 }
 

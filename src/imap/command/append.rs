@@ -18,9 +18,8 @@ pub(super) fn append(
         (Ok(folder), Ok(flags)) => (folder, flags),
         (Err(outcome), _) | (_, Err(outcome)) => return over(outcome),
     };
-    let date = match date.map(|d| Timestamp::from_second(d.as_ref().timestamp())).transpose() {
-        Ok(date) => date,
-        Err(_) => return over(Outcome::bad("date out of range")),
+    let Ok(date) = date.map(|d| Timestamp::from_second(d.as_ref().timestamp())).transpose() else {
+        return over(Outcome::bad("date out of range"));
     };
     let request = Request::Append {
         folder: folder.clone(),

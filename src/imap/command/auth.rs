@@ -146,14 +146,14 @@ impl Wanted {
 impl Work for Authenticate {
     fn go(&mut self, core: &mut Core, answer: Option<Answer>) -> Next {
         match (std::mem::replace(&mut self.stage, Stage::Over), answer) {
-            (Stage::Response, None) => match self.response.take() {
-                Some(response) => self.respond(&response),
-                None => {
-                    self.stage = Stage::Response;
-                    core.out.extend_from_slice(b"+ \r\n");
-                    Next::ReadLine
+            (Stage::Response, None) => {
+                if let Some(response) = self.response.take() {
+                    return self.respond(&response);
                 }
-            },
+                self.stage = Stage::Response;
+                core.out.extend_from_slice(b"+ \r\n");
+                Next::ReadLine
+            }
             (Stage::Prove(credentials), None) => {
                 self.stage = Stage::Proving(Wanted::of(&credentials));
                 Next::Ask(Request::Authenticate(credentials))

@@ -147,7 +147,11 @@ impl Outcome {
 
     /// Whether it counts against the client.
     pub(crate) fn is_error(&self) -> bool {
-        self.status == "BAD" || self.code.as_deref() == Some(b"AUTHENTICATIONFAILED")
+        let login_failed = matches!(
+            self.code.as_deref(),
+            Some(b"AUTHENTICATIONFAILED" | b"AUTHORIZATIONFAILED")
+        );
+        self.status == "BAD" || login_failed
     }
 }
 

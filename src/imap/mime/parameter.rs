@@ -186,7 +186,10 @@ mod tests {
         let parsed = parse(text.as_bytes());
         let mut out = String::from_utf8_lossy(&parsed.value).into_owned();
         for (name, value) in &parsed.parameters {
-            out += &format!("|{}={}", String::from_utf8_lossy(name), String::from_utf8_lossy(value));
+            out.push('|');
+            out.push_str(&String::from_utf8_lossy(name));
+            out.push('=');
+            out.push_str(&String::from_utf8_lossy(value));
         }
         out
     }

@@ -124,7 +124,7 @@ fn a_delivery_report_shows_the_message_inside() {
         text(&summary.body),
         "((\"TEXT\" \"PLAIN\" (\"CHARSET\" \"us-ascii\") NIL NIL \"7BIT\" 11 1)\
          (\"MESSAGE\" \"DELIVERY-STATUS\" NIL NIL NIL \"7BIT\" 23)\
-         (\"MESSAGE\" \"RFC822\" NIL NIL NIL \"7BIT\" 45 (NIL \"inside\" ((NIL NIL \"a\" \"b.fr\")) ((NIL NIL \"a\" \"b.fr\")) \
+         (\"MESSAGE\" \"RFC822\" NIL NIL NIL \"7BIT\" 43 (NIL \"inside\" ((NIL NIL \"a\" \"b.fr\")) ((NIL NIL \"a\" \"b.fr\")) \
          ((NIL NIL \"a\" \"b.fr\")) NIL NIL NIL NIL NIL) (\"TEXT\" \"PLAIN\" (\"CHARSET\" \"us-ascii\") NIL NIL \"7BIT\" 10 2) 5) \"REPORT\")"
     );
     assert!(parses(&summary));

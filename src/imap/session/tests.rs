@@ -1,1 +1,252 @@
 use super::*;
+use crate::imap::request::{Credentials, Password};
+
+/// A client in front of a session whose driver knows one login with two boxes, and one certificate with one box.
+struct Client {
+    session: Session,
+    asked: Vec<Credentials>,
+    closed: bool,
+}
+
+impl Client {
+    fn new(security: Security) -> Self {
+        let mut options = Options::new(security);
+        options.errors_max = 4;
+        let mut client = Self {
+            session: Session::new(options),
+            asked: Vec::new(),
+            closed: false,
+        };
+        client.run();
+        client
+    }
+
+    fn say(&mut self, line: &str) -> String {
+        self.session.feed(line.as_bytes());
+        self.session.feed(b"\r\n");
+        self.run()
+    }
+
+    fn run(&mut self) -> String {
+        let mut heard = Vec::new();
+        for _ in 0..1000 {
+            match self.session.step() {
+                Step::Write(bytes) => heard.extend(bytes),
+                Step::Read | Step::Idle => break,
+                Step::StartTls => self.session.tls_started(Certificate::Shown),
+                Step::Close => {
+                    self.closed = true;
+                    break;
+                }
+                Step::Ask(Request::Authenticate(credentials)) => {
+                    let answer = login(&credentials);
+                    self.asked.push(credentials);
+                    self.session.answer(answer);
+                }
+                Step::Ask(Request::Open { .. }) => self.session.answer(Answer::Done),
+                Step::Ask(_) => self.session.answer(Answer::Refused(Refused::Unavailable)),
+            }
+        }
+        String::from_utf8(heard).unwrap()
+    }
+}
+
+fn login(credentials: &Credentials) -> Answer {
+    let boxes = |names: &[&str]| Answer::Boxes(names.iter().map(|n| (*n).to_owned()).collect());
+    match credentials {
+        Credentials::Password { user, password, .. } if user == "jean@chu.fr" && password.reveal() == "s" => {
+            boxes(&["jean@chu.fr", "urgences@chu.fr"])
+        }
+        Credentials::Certificate { .. } => boxes(&["dui@lilas.fr"]),
+        Credentials::Password { .. } => Answer::Refused(Refused::Credentials),
+    }
+}
+
+const TLS: Security = Security::Tls(Certificate::None);
+const LOGGED_IN: &str = "OK [CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID NAMESPACE UIDPLUS IDLE MOVE UNSELECT CHILDREN SPECIAL-USE] logged in\r\n";
+
+#[test]
+fn the_greeting_names_what_is_possible_now() {
+    for (security, expected) in [
+        (Security::Clear, "IMAP4rev1 LITERAL+ SASL-IR ID STARTTLS LOGINDISABLED"),
+        (TLS, "IMAP4rev1 LITERAL+ SASL-IR ID AUTH=PLAIN"),
+        (
+            Security::Tls(Certificate::Shown),
+            "IMAP4rev1 LITERAL+ SASL-IR ID AUTH=PLAIN AUTH=EXTERNAL",
+        ),
+    ] {
+        let mut session = Session::new(Options::new(security));
+        let Step::Write(greeting) = session.step() else {
+            panic!("no greeting");
+        };
+        let expected = format!("* OK [CAPABILITY {expected}] Vaguemestre ready\r\n");
+        assert_eq!(String::from_utf8(greeting).unwrap(), expected);
+    }
+}
+
+#[test]
+fn nobody_logs_in_before_tls() {
+    let mut client = Client::new(Security::Clear);
+    assert_eq!(
+        client.say("a LOGIN jean@chu.fr s"),
+        "a NO [PRIVACYREQUIRED] STARTTLS first\r\n"
+    );
+    assert_eq!(
+        client.say("b AUTHENTICATE PLAIN AGEAYg=="),
+        "b NO [PRIVACYREQUIRED] STARTTLS first\r\n"
+    );
+    assert!(client.asked.is_empty());
+    assert_eq!(
+        client.say("c SELECT INBOX"),
+        "c BAD log in first, or unknown command\r\n"
+    );
+}
+
+#[test]
+fn what_was_sent_before_tls_does_not_count_after_it() {
+    let mut client = Client::new(Security::Clear);
+    client.session.feed(b"a STARTTLS\r\nb LOGIN jean@chu.fr s\r\n");
+    assert_eq!(client.run(), "a OK begin TLS now\r\n");
+    assert!(client.asked.is_empty());
+    assert_eq!(
+        client.say("c CAPABILITY"),
+        "* CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID AUTH=PLAIN AUTH=EXTERNAL\r\nc OK done\r\n"
+    );
+    assert_eq!(client.say("d STARTTLS"), "d BAD TLS is on already\r\n");
+}
+
+#[test]
+fn login_with_each_mechanism() {
+    let mut client = Client::new(TLS);
+    assert_eq!(client.say("a LOGIN jean@chu.fr s"), format!("a {LOGGED_IN}"));
+    assert_eq!(client.session.open_box(), Some("jean@chu.fr"));
+    assert_eq!(
+        client.say("b LOGIN jean@chu.fr s"),
+        "b BAD unknown command, or not in this state\r\n"
+    );
+
+    let mut client = Client::new(TLS);
+    assert_eq!(client.say("a LOGIN {11}"), "+ go ahead\r\n");
+    assert_eq!(client.say("jean@chu.fr {1+}\r\ns"), format!("a {LOGGED_IN}"));
+
+    // With SASL-IR, the box named by the authorisation identity: urgences@chu.fr NUL jean@chu.fr NUL s
+    let mut client = Client::new(TLS);
+    let response = "dXJnZW5jZXNAY2h1LmZyAGplYW5AY2h1LmZyAHM=";
+    assert_eq!(
+        client.say(&format!("a AUTHENTICATE PLAIN {response}")),
+        format!("a {LOGGED_IN}")
+    );
+    assert_eq!(client.session.open_box(), Some("urgences@chu.fr"));
+
+    let mut client = Client::new(TLS);
+    assert_eq!(client.say("a AUTHENTICATE plain"), "+ \r\n");
+    assert_eq!(client.say(response), format!("a {LOGGED_IN}"));
+
+    let mut client = Client::new(Security::Tls(Certificate::Shown));
+    assert_eq!(client.say("a AUTHENTICATE EXTERNAL ="), format!("a {LOGGED_IN}"));
+    assert_eq!(client.session.open_box(), Some("dui@lilas.fr"));
+
+    let mut client = Client::new(Security::Tls(Certificate::Shown));
+    assert_eq!(client.say("a AUTHENTICATE EXTERNAL"), "+ \r\n");
+    assert_eq!(client.say(""), format!("a {LOGGED_IN}"));
+}
+
+#[test]
+fn login_is_refused_with_its_reason() {
+    let mut client = Client::new(TLS);
+    assert_eq!(
+        client.say("a LOGIN jean@chu.fr x"),
+        "a NO [AUTHENTICATIONFAILED] wrong credentials\r\n"
+    );
+    assert_eq!(
+        client.say("b AUTHENTICATE EXTERNAL ="),
+        "b NO [CANNOT] mechanism not offered\r\n"
+    );
+    // other@chu.fr NUL jean@chu.fr NUL s
+    assert_eq!(
+        client.say("c AUTHENTICATE PLAIN b3RoZXJAY2h1LmZyAGplYW5AY2h1LmZyAHM="),
+        "c NO [AUTHORIZATIONFAILED] this login does not open that box; name one that it opens\r\n"
+    );
+    assert_eq!(client.say("d AUTHENTICATE PLAIN"), "+ \r\n");
+    assert_eq!(client.say("*"), "d BAD cancelled\r\n");
+    assert_eq!(client.session.open_box(), None);
+    assert_eq!(
+        client.say("e AUTHENTICATE PLAIN eA=="),
+        "e BAD not a response of that mechanism\r\n* BYE too many errors\r\n"
+    );
+    assert!(client.closed);
+}
+
+#[test]
+fn garbage_gets_bad_then_bye() {
+    let mut client = Client::new(TLS);
+    assert_eq!(client.say("a NONSENSE"), "a BAD unknown command or wrong arguments\r\n");
+    assert_eq!(client.say("\u{1}\u{2}"), "* BAD this is not IMAP\r\n");
+    assert_eq!(
+        client.say("b FETCH 1 FLAGS"),
+        "b BAD log in first, or unknown command\r\n"
+    );
+    assert_eq!(client.say(""), "* BAD this is not IMAP\r\n* BYE too many errors\r\n");
+    assert!(client.closed);
+
+    let mut client = Client::new(TLS);
+    assert_eq!(
+        client.say("a LOGIN \"é\0\" x"),
+        "a BAD unknown command or wrong arguments\r\n"
+    );
+    assert_eq!(
+        client.say(&format!("b LOGIN {}", "x".repeat(9000))),
+        "b BAD command too long\r\n"
+    );
+    assert_eq!(client.say("c NOOP"), "c OK done\r\n");
+}
+
+#[test]
+fn a_stranger_cannot_make_us_hold_a_large_message() {
+    let mut client = Client::new(TLS);
+    assert_eq!(client.say("a APPEND INBOX {1000000}"), "a BAD log in first\r\n");
+    assert_eq!(
+        client.say("b APPEND INBOX {1000000+}"),
+        "* BYE [TOOBIG] more than this server reads\r\n"
+    );
+    assert!(client.closed);
+}
+
+#[test]
+fn pipelined_commands_are_answered_in_order_and_logout_closes() {
+    let mut client = Client::new(TLS);
+    assert_eq!(
+        client.say("a NOOP\r\nb ID NIL\r\nc LOGOUT\r\nd NOOP"),
+        "a OK done\r\n* ID (\"name\" \"Vaguemestre\")\r\nb OK done\r\n* BYE see you\r\nc OK logged out\r\n"
+    );
+    assert!(client.closed);
+}
+
+#[test]
+fn the_driver_may_end_a_session() {
+    let mut client = Client::new(TLS);
+    client.session.end(Ending::Idle);
+    assert_eq!(client.run(), "* BYE idle for too long\r\n");
+    assert!(client.closed);
+}
+
+#[test]
+fn passwords_are_not_shown() {
+    let shown = format!("{:?}", Password::new("s3cret".into()));
+    assert!(!shown.contains("s3cret"));
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_input_is_survived(input in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300)) {
+        let mut client = Client::new(TLS);
+        client.session.feed(&input);
+        for _ in 0..1000 {
+            match client.session.step() {
+                Step::Read | Step::Close => break,
+                Step::Ask(_) => client.session.answer(Answer::Refused(Refused::Credentials)),
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! The state machine of one connection.
 
-use std::borrow::Cow;
+mod core;
 
 use imap_codec::CommandCodec;
 use imap_codec::decode::Decoder;
@@ -8,8 +8,8 @@ use imap_codec::decode::Decoder;
 use super::command::{self, Next, Outcome, Work};
 use super::frame::{Bounds, Frame, Framer, TooMuch, tag_of};
 use super::request::{Answer, Refused, Request};
-use super::view::{Telling, View};
-use super::wire;
+use super::view::Telling;
+pub(crate) use core::{Core, Login, State};
 
 /// What a session is allowed, and how its connection is protected.
 #[derive(Clone, Debug)]
@@ -94,32 +94,6 @@ pub struct Session {
     core: Core,
     activity: Activity,
     errors: u32,
-}
-
-/// What commands work on.
-#[derive(Debug)]
-pub(crate) struct Core {
-    pub(crate) options: Options,
-    pub(crate) state: State,
-    /// What waits to be written.
-    pub(crate) out: Vec<u8>,
-    /// The selected folder may have changed since News was last asked.
-    pub(crate) stale: bool,
-}
-
-/// States of RFC 3501 §3.
-#[derive(Debug)]
-pub(crate) enum State {
-    NotAuthenticated,
-    Authenticated(Login),
-    Selected(Login, View),
-}
-
-/// Who is logged in.
-#[derive(Clone, Debug)]
-pub(crate) struct Login {
-    /// Address of the open box.
-    pub(crate) address: String,
 }
 
 #[derive(Debug)]
@@ -503,87 +477,8 @@ enum Progress {
     NeedsInput,
 }
 
-impl Core {
-    pub(crate) fn login(&self) -> Option<&Login> {
-        match &self.state {
-            State::NotAuthenticated => None,
-            State::Authenticated(login) | State::Selected(login, _) => Some(login),
-        }
-    }
-
-    pub(crate) fn view(&self) -> Option<&View> {
-        match &self.state {
-            State::Selected(_, view) => Some(view),
-            _ => None,
-        }
-    }
-
-    /// The view and the output at once.
-    pub(crate) fn view_and_out(&mut self) -> Option<(&mut View, &mut Vec<u8>)> {
-        match &mut self.state {
-            State::Selected(_, view) => Some((view, &mut self.out)),
-            _ => None,
-        }
-    }
-
-    /// Selects a folder, or leaves it.
-    pub(crate) fn select(&mut self, view: Option<View>) {
-        let state = std::mem::replace(&mut self.state, State::NotAuthenticated);
-        self.stale = false;
-        self.state = match (state, view) {
-            (State::Authenticated(login) | State::Selected(login, _), Some(view)) => State::Selected(login, view),
-            (State::Authenticated(login) | State::Selected(login, _), None) => State::Authenticated(login),
-            (State::NotAuthenticated, _) => State::NotAuthenticated,
-        };
-    }
-
-    /// Marks the view stale if that folder is the selected one.
-    pub(crate) fn touched(&mut self, folder: &str) {
-        if self.view().is_some_and(|v| v.name == folder) {
-            self.stale = true;
-        }
-    }
-
-    /// Writes the capabilities of the present state: nothing that is not complete, nothing that would be refused.
-    pub(crate) fn write_capabilities(&mut self) {
-        let names = match (&self.state, self.options.security) {
-            (State::NotAuthenticated, Security::Clear) => CAPABILITIES_IN_CLEAR,
-            (State::NotAuthenticated, Security::Tls(Certificate::None)) => CAPABILITIES_IN_TLS,
-            (State::NotAuthenticated, Security::Tls(Certificate::Shown)) => CAPABILITIES_WITH_CERTIFICATE,
-            _ => CAPABILITIES,
-        };
-        self.out.extend_from_slice(names.as_bytes());
-    }
-
-    /// The capabilities as a response code.
-    pub(crate) fn capability_code(&mut self) -> Cow<'static, [u8]> {
-        let waiting = std::mem::take(&mut self.out);
-        self.out.extend_from_slice(b"CAPABILITY ");
-        self.write_capabilities();
-        Cow::Owned(std::mem::replace(&mut self.out, waiting))
-    }
-
-    /// Writes a list of numbers, each after a space.
-    pub(crate) fn write_numbers(&mut self, numbers: &[u32]) {
-        for number in numbers {
-            self.out.push(b' ');
-            wire::number(&mut self.out, u64::from(*number));
-        }
-    }
-
-    /// Whether enough waits to be written.
-    pub(crate) fn is_full(&self) -> bool {
-        self.out.len() >= WRITE_BYTES
-    }
-}
-
-const CAPABILITIES_IN_CLEAR: &str = "IMAP4rev1 LITERAL+ SASL-IR ID STARTTLS LOGINDISABLED";
-const CAPABILITIES_IN_TLS: &str = "IMAP4rev1 LITERAL+ SASL-IR ID AUTH=PLAIN";
-const CAPABILITIES_WITH_CERTIFICATE: &str = "IMAP4rev1 LITERAL+ SASL-IR ID AUTH=PLAIN AUTH=EXTERNAL";
-const CAPABILITIES: &str = "IMAP4rev1 LITERAL+ SASL-IR ID NAMESPACE UIDPLUS IDLE MOVE UNSELECT CHILDREN SPECIAL-USE";
-
 /// Output is handed over from this size on.
-const WRITE_BYTES: usize = 64 * 1024;
+pub(crate) const WRITE_BYTES: usize = 64 * 1024;
 
 /// Longest line accepted where DONE is expected.
 const DONE_BYTES_MAX: usize = 1024;

@@ -248,14 +248,11 @@ impl BoxSession {
         if matches!(what, What::Summary | What::Both) {
             let mut summaries = self.store().summaries(&keys).await?.into_iter().peekable();
             for (key, slot) in keys.iter().zip(&mut loaded) {
-                match summaries.next_if(|(found, _)| found == key) {
-                    Some((_, summary)) => {
-                        if let Some(loaded) = slot {
-                            loaded.summary = Some(convert::summary(summary));
-                        }
-                    }
-                    None => *slot = None,
-                }
+                let summary = summaries.next_if(|(found, _)| found == key);
+                *slot = slot.take().zip(summary).map(|(mut loaded, (_, summary))| {
+                    loaded.summary = Some(convert::summary(summary));
+                    loaded
+                });
             }
         }
         Ok(Answer::Loaded(loaded))

@@ -148,7 +148,7 @@ fn encoding(block: &[u8]) -> Vec<u8> {
 
 /// Lines of a body; a last one without line end counts.
 fn lines(content: &[u8]) -> u64 {
-    let feeds = content.iter().filter(|&&b| b == b'\n').count() as u64;
+    let feeds: u64 = content.iter().map(|&b| u64::from(b == b'\n')).sum();
     feeds + u64::from(content.last().is_some_and(|&b| b != b'\n'))
 }
 
