@@ -10,6 +10,7 @@ mod open;
 mod output;
 pub mod recount;
 mod run;
+mod send;
 mod serve;
 mod stores;
 mod up;
@@ -45,6 +46,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Validate a configuration file and list every error in it
     Check(check::CheckArgs),
+    /// Send mail as a DUI does, from its BAL applicative with its certificate
+    Send(send::SendArgs),
     /// Messages sent and received per establishment, and the usage rate
     Indicator(Reading<indicator::IndicatorArgs>),
     /// Show the decisions taken, one per line
@@ -69,6 +72,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Up(args) => up::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Send(args) => send::run(&args),
         Command::Indicator(reading) => stores::read(&reading.data, async |operators, now, output| {
             indicator::run_indicator(&reading.args, operators, now, output)
                 .await
