@@ -61,7 +61,7 @@ pub struct Options {
     /// Most writes waiting for the writer; further calls wait before they hand theirs over. Default 1,024.
     pub queue_max: usize,
     /// Bytes of log that start a checkpoint. Default 32 MiB. Larger means fewer checkpoints, a longer recovery after a crash,
-    /// and up to twice as many bytes on disk beside the database.
+    /// and up to four times as many bytes on disk beside the database.
     pub wal_bytes_max: u64,
     /// The first UIDVALIDITY given in a new data folder. Default 1. Give the clock's Unix seconds where a data folder may be
     /// deleted and made again under the same addresses, or mail programs would trust what they cached (RFC 3501 §2.3.1.1).
