@@ -188,7 +188,7 @@ impl Worker {
                 tracing::info!(files = removed, "removed body files that no message names");
             }
             Err(error) => {
-                tracing::error!(%error, "the sweep of unused body files ended early; the next start tries again")
+                tracing::error!(%error, "the sweep of unused body files ended early; the next start tries again");
             }
         }
     }
