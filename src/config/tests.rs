@@ -305,8 +305,8 @@ fn ten_mistakes_in_a_space_come_back_at_once_with_their_lines() {
     space.toml:25:8: `operator.person.rpps`: "0199000001" is not an RPPS number: expected 11 digits; write something like "01990000018"
     space.toml:32:8: `operator.box.type`: "PERS" is not known; did you mean "PER"? Known: "PER", "ORG", "APP"
     space.toml:38:9: `operator.box.state`: is true or false; write one of the words it knows between quotes
-    space.toml:48:10: the login opens no@lilas.mssante.fr, which is not declared; add a [[box]] section with this address to the same operator, or remove it here
-    space.toml:53:12: `operator.login.password`: is not usable; write a text between quotes, on one line
+    space.toml:47:10: the login opens no@lilas.mssante.fr, which is not declared; add a [[box]] section with this address to the same operator, or remove it here
+    space.toml:52:12: `operator.login.password`: is not usable; write a text between quotes, on one line
     "#);
 }
 
