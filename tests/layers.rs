@@ -310,7 +310,7 @@ mod tests {
             ),
             (
                 "src/policy/inbound.rs",
-                "use crate::{smtp::Reply, identity::{Address, Domain}};",
+                "use crate::{message::Class, identity::{Address, Domain}};",
             ),
             (
                 "src/queue/item.rs",
