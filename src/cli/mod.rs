@@ -1,7 +1,7 @@
 //! The command line, one file per command. Results go to standard output, everything else to standard error.
 //!
 //! Each reading command is its arguments and a function that takes what was opened for it and prints; opening data folders and
-//! choosing operators is [`stores`]'s.
+//! choosing operators is `stores`'s.
 
 mod check;
 pub mod indicator;
@@ -27,7 +27,7 @@ pub use open::{JsonFlag, OpenOperator, Output};
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,
-    /// What to log on standard error: error, warn, info, debug, or a filter such as vaguemestre::relay=debug
+    /// What to log on standard error: error, warn, info, debug, or a filter such as `vaguemestre::relay=debug`
     #[arg(
         long,
         global = true,
