@@ -9,6 +9,7 @@ mod envelope;
 mod imap;
 mod login;
 mod reception;
+mod repeat;
 mod session_id;
 mod smtp;
 mod spool;

@@ -13,6 +13,7 @@ mod accept;
 mod entries;
 mod folders;
 mod journal;
+mod once;
 mod queue;
 mod readers;
 mod rows;
