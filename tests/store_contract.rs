@@ -110,6 +110,7 @@ macro_rules! contract {
                 every_item_is_listed_oldest_first
                 release_all_ends_every_lease
                 an_item_keeps_what_was_queued
+                journal_rows_read_back_as_written
                 the_journal_is_read_by_ascending_sequence_and_filter
                 counters_add_up_and_come_by_ascending_key
             );

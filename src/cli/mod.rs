@@ -26,7 +26,7 @@ pub use open::{JsonFlag, OpenOperator, Output};
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,
-    /// What to log on standard error: error, warn, info, debug, or a filter such as vaguemestre::relay=debug
+    /// What to log on standard error: error, warn, info, debug, or a filter such as `vaguemestre::relay=debug`
     #[arg(
         long,
         global = true,

@@ -1,5 +1,7 @@
 //! Synthetic events for tests: one of each, every one handed the INS of a fictive patient where a peer could have put it.
 
+#![cfg(test)]
+
 use jiff::Timestamp;
 
 use super::*;

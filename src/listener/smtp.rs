@@ -113,7 +113,7 @@ fn options(door: &Door, visitor: &Visitor) -> Options {
             size_bytes_max: limits.message_bytes_max,
             recipients_max: limits.recipients_max,
             errors_max: limits.errors_max,
-            line_bytes_max: limits.smtp_line_bytes_max,
+            line_bytes_max: limits.message_line_bytes_max,
             ..session::Limits::default()
         },
     }

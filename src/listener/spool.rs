@@ -92,14 +92,13 @@ impl Spool {
     /// The disk refused the last bytes.
     pub(super) async fn finish(self, front: &[u8]) -> Result<Spooled, StoreError> {
         let size_bytes = self.size_bytes + front.len() as u64;
-        let content = match self.stage {
-            Some(stage) => Content::Staged(stage.finish(front).await?),
-            None => {
-                let mut whole = Vec::with_capacity(front.len() + self.memory.len());
-                whole.extend_from_slice(front);
-                whole.extend_from_slice(&self.memory);
-                Content::Memory(Arc::new(whole))
-            }
+        let content = if let Some(stage) = self.stage {
+            Content::Staged(stage.finish(front).await?)
+        } else {
+            let mut whole = Vec::with_capacity(front.len() + self.memory.len());
+            whole.extend_from_slice(front);
+            whole.extend_from_slice(&self.memory);
+            Content::Memory(Arc::new(whole))
         };
         Ok(Spooled { content, size_bytes })
     }

@@ -1,5 +1,7 @@
 //! A store in memory, for the tests of this module: the promises of the traits without durability.
 
+#![cfg(test)]
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
