@@ -69,6 +69,9 @@ macro_rules! contract {
                 a_staged_message_may_be_abandoned
                 an_acceptance_may_have_no_message
                 concurrent_acceptances_are_all_there_once
+                a_delivery_is_not_made_twice
+                a_delivery_may_be_made_again_once_it_is_forgotten
+                of_concurrent_repetitions_one_is_accepted
             );
             contract!(@tests $backend; mailboxes:
                 a_box_has_an_inbox_and_the_folders_asked_all_subscribed
@@ -114,6 +117,7 @@ macro_rules! contract {
             contract!(@reopened $backend;
                 messages: uids_are_not_used_again_after_a_restart
                 messages: everything_answered_is_there_after_a_restart
+                messages: a_delivery_is_not_made_twice_after_a_restart
                 queue_and_journal: leases_and_their_numbers_survive_a_restart
                 mailboxes: uid_validity_grows_across_a_restart
             );

@@ -10,6 +10,7 @@ mod imap;
 mod login;
 mod places;
 mod reception;
+mod repeat;
 mod session_id;
 mod smtp;
 mod spool;

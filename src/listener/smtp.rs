@@ -208,7 +208,11 @@ impl Drive<'_> {
     }
 
     fn new_spool(&self) -> Spool {
-        Spool::new(Arc::clone(&self.parts.store), self.parts.limits.memory_bytes_max)
+        let (store, memory_bytes_max) = (Arc::clone(&self.parts.store), self.parts.limits.memory_bytes_max);
+        match self.door.face {
+            Face::Peer => Spool::recognisable(store, memory_bytes_max),
+            _ => Spool::new(store, memory_bytes_max),
+        }
     }
 
     async fn start_tls(&mut self) -> io::Result<()> {

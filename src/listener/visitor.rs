@@ -65,6 +65,7 @@ impl Visitor {
             (Some(mailbox), Some(inbox)) => Ok(LocalRecipient {
                 mailbox: Arc::clone(mailbox),
                 inbox: *inbox,
+                once: None,
             }),
             _ => Err(Refusal::new(Reason::BoxUnknown, "no such box")),
         }

@@ -132,6 +132,10 @@ impl MessageStore for MemoryStore {
         Err(StoreError::NotFound { what: "staged file" })
     }
 
+    async fn repeats(&self, keys: &[[u8; 32]], _: Timestamp) -> Result<Vec<bool>, StoreError> {
+        Ok(vec![false; keys.len()])
+    }
+
     async fn accept(&self, acceptance: Acceptance) -> Result<Accepted, StoreError> {
         let mut tables = self.tables();
         let Some(new) = acceptance.message else {

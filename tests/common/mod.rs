@@ -10,15 +10,19 @@
 
 mod certificates;
 mod dovecot;
+mod inbox;
 mod postfix;
 mod program;
+mod sender;
 mod space;
 mod wait;
 
 pub(crate) use certificates::{Authority, Certificate};
 pub(crate) use dovecot::{Imapc, Upstream};
+pub(crate) use inbox::{Letter, inbox};
 pub(crate) use postfix::{Postfix, PostfixOptions, Route};
 pub(crate) use program::{Finished, Program, Running};
+pub(crate) use sender::{Line, Sender};
 pub(crate) use space::Space;
 pub(crate) use wait::wait_until;
 

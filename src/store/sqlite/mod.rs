@@ -26,6 +26,7 @@ mod accept;
 mod entries;
 mod folders;
 mod journal;
+mod once;
 mod queue;
 mod readers;
 mod rows;
