@@ -12,6 +12,7 @@ mod certificates;
 mod dovecot;
 mod postfix;
 mod program;
+mod sandbox;
 mod space;
 mod wait;
 
@@ -19,6 +20,7 @@ pub(crate) use certificates::{Authority, Certificate};
 pub(crate) use dovecot::{Imapc, Upstream};
 pub(crate) use postfix::{Postfix, PostfixOptions, Route};
 pub(crate) use program::{Finished, Program, Running};
+pub(crate) use sandbox::{Sandbox, hex};
 pub(crate) use space::Space;
 pub(crate) use wait::wait_until;
 
