@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Finished, Program, Sandbox, hex, wait_until};
+use common::{Finished, Program, Sandbox, codes, dialogue, hex, letter, received, received_by, wait_until};
 use serde_json::{Value, json};
 
 const DUI: &str = "noreply@ehpad-lilas.mssante.fr";
@@ -14,38 +14,6 @@ const NURSE: &str = "soins@ehpad-lilas.mssante.fr";
 const HOSPITAL: &str = "urgences@chu-demo.mssante.fr";
 /// From the 250 of one operator to the inbox of another.
 const DELIVERY_LIMIT: Duration = Duration::from_secs(30);
-
-/// The messages of INBOX of a box that contain `mark`.
-fn received(sandbox: &Sandbox, operator: &str, user: &str, mark: &str) -> Vec<Vec<u8>> {
-    let mut found = received_by(sandbox, &[(operator, user)], mark);
-    found.remove(0)
-}
-
-fn received_by(sandbox: &Sandbox, boxes: &[(&str, &str)], mark: &str) -> Vec<Vec<Vec<u8>>> {
-    let asked: Vec<Value> = boxes
-        .iter()
-        .map(|(operator, user)| json!({"port": sandbox.port(operator, "imaps"), "user": user, "password": "sandbox"}))
-        .collect();
-    let read = sandbox
-        .python("imap_boxes.py", &json!({"ca": sandbox.authority(), "boxes": asked}))
-        .assert_success();
-    let read: Value = serde_json::from_str(&read.stdout).unwrap();
-    let of_box = |user: &str| {
-        let messages = read[user].as_array().unwrap();
-        let bytes = messages.iter().map(|message| unhex(message.as_str().unwrap()));
-        bytes
-            .filter(|message| String::from_utf8_lossy(message).contains(mark))
-            .collect()
-    };
-    boxes.iter().map(|(_, user)| of_box(user)).collect()
-}
-
-fn unhex(text: &str) -> Vec<u8> {
-    let digits = text.as_bytes().chunks(2);
-    digits
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
-        .collect()
-}
 
 /// Waits for the only message with `mark` at the hospital.
 #[track_caller]
@@ -55,27 +23,6 @@ fn arrives(sandbox: &Sandbox, mark: &str) -> String {
     });
     assert_eq!(messages.len(), 1, "{mark}");
     String::from_utf8_lossy(&messages.remove(0)).into_owned()
-}
-
-fn letter(from: &str, to: &str, subject: &str) -> String {
-    format!("From: {from}\r\nTo: {to}\r\nSubject: {subject}\r\n\r\nBonjour,\r\n.\r\n..deux points\r\n")
-}
-
-/// One dialogue with smtplib; the replies, a line each.
-#[track_caller]
-fn dialogue(sandbox: &Sandbox, tls: &str, login: Option<&str>, steps: &Value) -> Vec<String> {
-    let face = if tls == "implicit" { "submissions" } else { "submission" };
-    let mut task = json!({"port": sandbox.port("lilas", face), "tls": tls, "ca": sandbox.authority(), "steps": steps});
-    if let Some(login) = login {
-        task["certificate"] = sandbox.login(login, "certificate").into();
-        task["key"] = sandbox.login(login, "key").into();
-    }
-    let finished = sandbox.python("smtp.py", &task).assert_success();
-    finished.stdout.lines().map(str::to_owned).collect()
-}
-
-fn codes(replies: &[String]) -> Vec<&str> {
-    replies.iter().map(|reply| &reply[..3]).collect()
 }
 
 /// curl as the DUI, with the options of a test.
@@ -102,7 +49,10 @@ fn curl_sends_as_the_dui_over_starttls_and_over_implicit_tls() {
             .assert_success();
         assert!(sent.text().contains("AUTH EXTERNAL"), "{sent:?}");
         let message = arrives(&sandbox, &subject);
-        assert!(message.ends_with("\r\n\r\nBonjour,\r\n.\r\n..deux points\r\n"), "{message}");
+        assert!(
+            message.ends_with("\r\n\r\nBonjour,\r\n.\r\n..deux points\r\n"),
+            "{message}"
+        );
     }
 }
 
@@ -159,7 +109,8 @@ fn smtplib_logs_in_with_and_without_an_initial_response() {
 #[test]
 fn smtplib_sends_8_bit_text_as_it_is() {
     let sandbox = Sandbox::shared();
-    let mut message = format!("From: {NURSE}\r\nTo: {HOSPITAL}\r\nSubject: huit bits\r\nMIME-Version: 1.0\r\n").into_bytes();
+    let mut message =
+        format!("From: {NURSE}\r\nTo: {HOSPITAL}\r\nSubject: huit bits\r\nMIME-Version: 1.0\r\n").into_bytes();
     message.extend(b"Content-Type: text/plain; charset=ISO-8859-1\r\nContent-Transfer-Encoding: 8bit\r\n\r\n");
     let body = b"\xC9tat g\xE9n\xE9ral : \xFF\x80\x01\r\n.\r\n..\r\n".to_vec();
     message.extend(&body);
@@ -223,17 +174,25 @@ fn five_megabytes_pass_and_forty_are_refused_before_they_are_sent() {
 #[test]
 fn a_message_larger_than_it_said_is_refused_after_its_data() {
     let sandbox = Sandbox::shared();
-    let large = format!("{}{}", letter(NURSE, HOSPITAL, "sans SIZE"), format!("{}\r\n", "x".repeat(70)).repeat(380_000));
+    let large = format!(
+        "{}{}",
+        letter(NURSE, HOSPITAL, "sans SIZE"),
+        format!("{}\r\n", "x".repeat(70)).repeat(380_000)
+    );
     let steps = json!([
         ["AUTH", "PLAIN", NURSE, "sandbox"],
         ["SAY", format!("MAIL FROM:<{NURSE}> SIZE=1000")],
         ["SAY", format!("RCPT TO:<{HOSPITAL}>")],
         ["DATA", large],
-        ["SEND", NURSE, [HOSPITAL], hex(letter(NURSE, HOSPITAL, "apres le gros").as_bytes())],
+        [
+            "SEND",
+            NURSE,
+            [HOSPITAL],
+            hex(letter(NURSE, HOSPITAL, "apres le gros").as_bytes())
+        ],
     ]);
     let replies = dialogue(&sandbox, "starttls", None, &steps);
     assert_eq!(codes(&replies), ["235", "250", "250", "552", "250"]);
     sandbox.assert_refused(&replies[3], "message-too-large");
     arrives(&sandbox, "Subject: apres le gros");
 }
-

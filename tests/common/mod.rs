@@ -9,7 +9,9 @@
 )]
 
 mod certificates;
+mod corpus;
 mod dovecot;
+mod mail;
 mod postfix;
 mod program;
 mod sandbox;
@@ -17,7 +19,9 @@ mod space;
 mod wait;
 
 pub(crate) use certificates::{Authority, Certificate};
+pub(crate) use corpus::{SHAPES, corpus, message};
 pub(crate) use dovecot::{Imapc, Upstream};
+pub(crate) use mail::{Stored, codes, dialogue, letter, received, received_by, stored};
 pub(crate) use postfix::{Postfix, PostfixOptions, Route};
 pub(crate) use program::{Finished, Program, Running};
 pub(crate) use sandbox::{Sandbox, hex};

@@ -53,7 +53,9 @@ impl Sandbox {
     #[track_caller]
     pub(crate) fn port(&self, operator: &str, face: &str) -> u16 {
         let endpoints = self.space.printed()["endpoints"].as_array().unwrap();
-        let endpoint = endpoints.iter().find(|e| e["operator"] == operator && e["face"] == face);
+        let endpoint = endpoints
+            .iter()
+            .find(|e| e["operator"] == operator && e["face"] == face);
         let address = endpoint.expect("an endpoint")["address"].as_str().unwrap();
         address.strip_prefix("127.0.0.1:").unwrap().parse().unwrap()
     }
