@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use common::{Imapc, Program, SHAPES, Sandbox, Upstream, corpus, folder, message, stored};
+use common::{Imapc, Program, SHAPES, Sandbox, Upstream, corpus, folder, message, open_to_all, stored};
 use serde_json::json;
 
 /// Hundreds of messages, without optimisation, on a loaded machine.
@@ -36,7 +36,8 @@ fn local(maildir: &Path) -> BTreeSet<Mail> {
             let letters = name.split_once(":2,").map_or("", |(_, letters)| letters);
             let mut flags: Vec<&str> = letters.chars().filter_map(flag).collect();
             flags.sort_unstable();
-            (with_wire_lines(&fs::read(file).unwrap()), flags.join(" "))
+            let wire = with_wire_lines(&fs::read(file).unwrap());
+            (without_mark(&wire), flags.join(" "))
         })
         .collect()
 }
@@ -64,11 +65,21 @@ fn with_wire_lines(bytes: &[u8]) -> Vec<u8> {
     wire
 }
 
+/// mbsync writes a field of its own into what it uploads, to find it again.
+fn without_mark(message: &[u8]) -> Vec<u8> {
+    let lines = message.split_inclusive(|byte| *byte == b'\n');
+    lines
+        .filter(|line| !line.starts_with(b"X-TUID: "))
+        .flatten()
+        .copied()
+        .collect()
+}
+
 fn remote(sandbox: &Sandbox, user: &str, name: &str) -> BTreeSet<Mail> {
     let found = stored(sandbox, "chu", user, &[name]);
     found
         .into_iter()
-        .map(|one| (one.message, one.flags.join(" ")))
+        .map(|one| (without_mark(&one.message), one.flags.join(" ")))
         .collect()
 }
 
@@ -147,7 +158,7 @@ fn work_remotely(sandbox: &Sandbox, user: &str, name: &str) {
 fn mbsync(sandbox: &Sandbox, files: &Path, user: &str, name: &str) {
     let at = files.display();
     let text = format!(
-        "IMAPAccount box\nHost 127.0.0.1\nPort {}\nUser {user}\nPass sandbox\nSSLType IMAPS\nSystemCertificates no\nCertificateFile {}\n\
+        "IMAPAccount box\nHost localhost\nPort {}\nUser {user}\nPass sandbox\nSSLType IMAPS\nSystemCertificates no\nCertificateFile {}\n\
          PipelineDepth 20\n\nIMAPStore far\nAccount box\n\nMaildirStore near\nPath {at}/mail/\nInbox {at}/mail/INBOX\nSubFolders Verbatim\n\n\
          Channel all\nFar :far:\nNear :near:\nPatterns {name}\nSync All\nCreate Both\nRemove None\nExpunge Both\nSyncState *\nCopyArrivalDate yes\n",
         sandbox.port("chu", "imaps"),
@@ -199,7 +210,7 @@ fn offlineimap(sandbox: &Sandbox, files: &Path, user: &str, name: &str) {
         "[general]\naccounts = box\nmetadata = {at}/state\nmaxsyncaccounts = 1\n\n\
          [Account box]\nlocalrepository = near\nremoterepository = far\n\n\
          [Repository near]\ntype = Maildir\nlocalfolders = {at}/mail\n\n\
-         [Repository far]\ntype = IMAP\nremotehost = 127.0.0.1\nremoteport = {}\nremoteuser = {user}\nremotepass = sandbox\n\
+         [Repository far]\ntype = IMAP\nremotehost = localhost\nremoteport = {}\nremoteuser = {user}\nremotepass = sandbox\n\
          ssl = yes\nsslcacertfile = {}\nfolderfilter = lambda name: name == '{name}'\n",
         sandbox.port("chu", "imaps"),
         sandbox.authority()
@@ -220,18 +231,21 @@ fn offlineimap(sandbox: &Sandbox, files: &Path, user: &str, name: &str) {
 fn offlineimap_keeps_a_folder_the_same_on_both_sides() {
     let sandbox = Sandbox::shared();
     let user = "solange.testard@chu-demo.mssante.fr";
-    append(&sandbox, user, "Offline", &corpus(4 * SHAPES));
+    // offlineimap writes anew what it has parsed: a multipart without an end gets one, and long fields are folded again.
+    let kept_as_is = |number: &usize| !matches!(number % SHAPES, 6 | 10);
+    let messages: Vec<Vec<u8>> = (0..5 * SHAPES).filter(kept_as_is).map(message).collect();
+    append(&sandbox, user, "Offline", &messages);
     let files = folder();
     let maildir = files.path().join("mail/Offline");
     offlineimap(&sandbox, files.path(), user, "Offline");
-    assert_same(&local(&maildir), &remote(&sandbox, user, "Offline"), 4 * SHAPES);
+    assert_same(&local(&maildir), &remote(&sandbox, user, "Offline"), messages.len());
 
     work_locally(&maildir);
     work_remotely(&sandbox, user, "Offline");
     offlineimap(&sandbox, files.path(), user, "Offline");
     let kept = local(&maildir);
     assert_same(&kept, &remote(&sandbox, user, "Offline"), kept.len());
-    assert!(kept.len() < 4 * SHAPES - 4, "{} messages are left", kept.len());
+    assert!(kept.len() <= messages.len() - 10, "{} messages are left", kept.len());
 }
 
 fn append(sandbox: &Sandbox, user: &str, name: &str, messages: &[Vec<u8>]) {
@@ -249,10 +263,15 @@ fn dovecot_lists_fetches_and_backs_up_a_box_byte_for_byte() {
     let user = "urgences@chu-demo.mssante.fr";
     append(&sandbox, user, "Sauvegarde", &corpus(4 * SHAPES));
     append(&sandbox, user, "Sauvegarde/2026", &corpus(SHAPES));
+    let files = folder();
+    let authority = files.path().join("ca.pem");
+    // Dovecot's processes may not enter the data folder.
+    fs::copy(sandbox.authority(), &authority).unwrap();
+    open_to_all(&authority);
     let imapc = Imapc::start(&Upstream {
-        host: "mx1.chu.localhost",
+        host: "localhost",
         port: sandbox.port("chu", "imaps"),
-        authority: Path::new(sandbox.authority()),
+        authority: &authority,
         user,
         password: "sandbox",
     });
@@ -277,8 +296,9 @@ fn dovecot_lists_fetches_and_backs_up_a_box_byte_for_byte() {
         "hdr.subject size.physical",
         "mailbox",
         "Sauvegarde",
-        "seq",
-        "5",
+        "header",
+        "Message-ID",
+        "corpus.4@",
     ];
     let fetched = imapc.doveadm().args(fetched).run().assert_success().stdout;
     assert!(fetched.contains("corpus 4"), "{fetched}");
