@@ -27,7 +27,7 @@ fn working_day(tls: &str, (operator, user): (&str, &str), certificate: Option<&s
         task["certificate"] = sandbox.login(login, "certificate").into();
         task["key"] = sandbox.login(login, "key").into();
     }
-    sandbox.python("imap.py", &task).assert_success();
+    Sandbox::python("imap.py", &task).assert_success();
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn an_idling_client_is_told_of_a_mail_as_it_arrives() {
         "reader": "pharmacie@chu-demo.mssante.fr", "sender": NURSE, "password": "sandbox",
         "message": letter(NURSE, "pharmacie@chu-demo.mssante.fr", "pendant IDLE"),
     });
-    sandbox.python("idle.py", &task).assert_success();
+    Sandbox::python("idle.py", &task).assert_success();
 }
 
 /// curl on a folder of the cardiology's box; what it is asked stands after the folder's name.
@@ -202,7 +202,7 @@ fn refused_login(certificate: Option<&str>, authzid: &str, reason: &str) {
         task["certificate"] = sandbox.login(login, "certificate").into();
         task["key"] = sandbox.login(login, "key").into();
     }
-    let told = sandbox.python("imap_external.py", &task).assert_success();
+    let told = Sandbox::python("imap_external.py", &task).assert_success();
     if reason.is_empty() {
         assert_eq!(told.stdout.trim_end(), "OK", "{told:?}");
     } else {

@@ -151,7 +151,7 @@ fn work_remotely(sandbox: &Sandbox, user: &str, name: &str) {
     let task = json!({
         "port": sandbox.port("chu", "imaps"), "ca": sandbox.authority(), "user": user, "password": "sandbox", "folder": name,
     });
-    sandbox.python("imap_work.py", &task).assert_success();
+    Sandbox::python("imap_work.py", &task).assert_success();
 }
 
 /// An mbsync channel between a folder of a box and a Maildir.
@@ -221,7 +221,7 @@ fn offlineimap(sandbox: &Sandbox, files: &Path, user: &str, name: &str) {
     Program::new("offlineimap")
         .args(["-o", "-u", "basic", "-c"])
         .arg(&settings)
-        .env("HOME", &at.to_string())
+        .env("HOME", at.to_string())
         .within(SYNC_LIMIT)
         .run()
         .assert_success();
@@ -254,7 +254,7 @@ fn append(sandbox: &Sandbox, user: &str, name: &str, messages: &[Vec<u8>]) {
         "port": sandbox.port("chu", "imaps"), "ca": sandbox.authority(), "user": user, "password": "sandbox",
         "folder": name, "messages": messages,
     });
-    sandbox.python("imap_work.py", &task).assert_success();
+    Sandbox::python("imap_work.py", &task).assert_success();
 }
 
 #[test]
