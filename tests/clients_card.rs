@@ -18,8 +18,7 @@ const DELIVERY_LIMIT: Duration = Duration::from_secs(30);
 
 #[track_caller]
 fn typed(sandbox: &Sandbox, name: &str) -> Finished {
-    sandbox
-        .shell(&sandbox.space().command_line(name))
+    Sandbox::shell(&sandbox.space().command_line(name))
         .run()
         .assert_success()
 }
@@ -47,8 +46,7 @@ fn the_printed_lines_send_read_and_count_two_messages() {
 
     let indicator = typed(&sandbox, "indicator").stdout;
     assert!(indicator.contains("EHPAD Les Lilas"), "{indicator}");
-    let counted = sandbox
-        .shell(&format!("{} --json", sandbox.space().command_line("indicator")))
+    let counted = Sandbox::shell(&format!("{} --json", sandbox.space().command_line("indicator")))
         .run()
         .assert_success();
     let counted: Value = serde_json::from_str(&counted.stdout).unwrap();

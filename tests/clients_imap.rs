@@ -7,7 +7,7 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use common::{Program, SHAPES, Sandbox, corpus, folder, hex, letter, message, stored};
+use common::{Program, SHAPES, Sandbox, Stored, corpus, folder, hex, letter, message, stored};
 use serde_json::json;
 
 const DUI: &str = "noreply@ehpad-lilas.mssante.fr";
@@ -27,7 +27,7 @@ fn working_day(tls: &str, (operator, user): (&str, &str), certificate: Option<&s
         task["certificate"] = sandbox.login(login, "certificate").into();
         task["key"] = sandbox.login(login, "key").into();
     }
-    sandbox.python("imap.py", &task).assert_success();
+    Sandbox::python("imap.py", &task).assert_success();
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn an_idling_client_is_told_of_a_mail_as_it_arrives() {
         "reader": "pharmacie@chu-demo.mssante.fr", "sender": NURSE, "password": "sandbox",
         "message": letter(NURSE, "pharmacie@chu-demo.mssante.fr", "pendant IDLE"),
     });
-    sandbox.python("idle.py", &task).assert_success();
+    Sandbox::python("idle.py", &task).assert_success();
 }
 
 /// curl on a folder of the cardiology's box; what it is asked stands after the folder's name.
@@ -72,13 +72,14 @@ fn curl_appends_lists_searches_reads_and_deletes() {
         .run()
         .assert_success();
     for (index, message) in corpus(SHAPES).into_iter().enumerate() {
+        let files = folder();
+        let file = files.path().join("message");
+        fs::write(&file, &message).unwrap();
         curl(&sandbox, "Curl")
-            .args(["--upload-file", "-"])
-            .input(message.clone())
+            .arg("--upload-file")
+            .arg(&file)
             .run()
             .assert_success();
-        let read = folder();
-        let file = read.path().join("message");
         let uid = index + 1;
         curl(&sandbox, &format!("Curl;UID={uid}"))
             .arg("--output")
@@ -152,7 +153,8 @@ fn mutt_reads_a_message_and_moves_another() {
     let sandbox = Sandbox::shared();
     let files = folder();
     for number in [0, 1, 4] {
-        let input = message(number);
+        let file = files.path().join("appended");
+        fs::write(&file, message(number)).unwrap();
         let url = format!("imaps://127.0.0.1:{}/INBOX", sandbox.port("chu", "imaps"));
         Program::new("curl")
             .args([
@@ -161,10 +163,9 @@ fn mutt_reads_a_message_and_moves_another() {
                 "--cacert",
                 sandbox.authority(),
                 "--upload-file",
-                "-",
             ])
+            .arg(&file)
             .args(["--user", "geriatrie@chu-demo.mssante.fr:sandbox", &url])
-            .input(input)
             .run()
             .assert_success();
     }
@@ -175,22 +176,47 @@ fn mutt_reads_a_message_and_moves_another() {
     );
     mutt(&sandbox, files.path(), &keys);
     let now = stored(&sandbox, "chu", "geriatrie@chu-demo.mssante.fr", &["INBOX", "Classeur"]);
-    let seen: Vec<(&str, &[u8], Vec<&str>)> = now
+    let copied = fs::read(&copy).unwrap();
+    assert!(String::from_utf8_lossy(&copied).contains("corpus 4"), "{copied:?}");
+    let number = |one: &Stored| (0..SHAPES).find(|number| message(*number) == one.message);
+    let seen: Vec<(&str, Option<usize>, String)> = now
         .iter()
-        .map(|one| {
-            (
-                one.folder.as_str(),
-                &one.message[..],
-                one.flags.iter().map(String::as_str).collect(),
-            )
-        })
+        .map(|one| (one.folder.as_str(), number(one), one.flags.join(" ")))
         .collect();
     assert_eq!(
         seen,
         [
-            ("INBOX", &message(0)[..], vec!["\\Seen"]),
-            ("INBOX", &message(4)[..], vec!["\\Flagged"]),
-            ("Classeur", &message(1)[..], vec!["\\Seen"]),
+            ("INBOX", Some(0), "\\Seen".to_owned()),
+            ("INBOX", Some(4), "\\Flagged \\Seen".to_owned()),
+            ("Classeur", Some(1), "\\Seen".to_owned()),
         ]
     );
+}
+
+/// What imaplib is told when it may not log in.
+#[track_caller]
+fn refused_login(certificate: Option<&str>, authzid: &str, reason: &str) {
+    let sandbox = Sandbox::shared();
+    let mut task = json!({"ca": sandbox.authority(), "port": sandbox.port("lilas", "imaps"), "authzid": authzid});
+    if let Some(login) = certificate {
+        task["certificate"] = sandbox.login(login, "certificate").into();
+        task["key"] = sandbox.login(login, "key").into();
+    }
+    let told = Sandbox::python("imap_external.py", &task).assert_success();
+    if reason.is_empty() {
+        assert_eq!(told.stdout.trim_end(), "OK", "{told:?}");
+    } else {
+        sandbox.assert_refused(&told.stdout, reason);
+    }
+}
+
+#[test]
+fn a_certificate_reads_only_the_boxes_it_is_bound_to() {
+    refused_login(Some("dui-ehpad"), "", "");
+    refused_login(Some("dui-ehpad"), DUI, "");
+    refused_login(Some("dui-lilas"), "dui@lilas.mssante.fr", "");
+    refused_login(Some("dui-lilas"), "", "box-ambiguous");
+    refused_login(Some("dui-ehpad"), NURSE, "certificate-not-bound");
+    refused_login(Some("dpi"), "dpi@chu-demo.mssante.fr", "certificate-not-bound");
+    refused_login(None, DUI, "certificate-missing");
 }

@@ -382,6 +382,13 @@ pub enum Answer {
     Expunged(Vec<u32>),
     /// To [`Request::News`].
     News(News),
+    /// To [`Request::Authenticate`]: nothing is opened.
+    LoginRefused {
+        /// [`Refused::Credentials`] or [`Refused::NotYourBox`].
+        refused: Refused,
+        /// One line of ASCII that says why, with the ids to look it up by (invariant 5).
+        text: String,
+    },
     /// It could not be done.
     Refused(Refused),
 }

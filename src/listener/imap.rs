@@ -169,10 +169,13 @@ impl Drive<'_> {
                 self.login = Some(opened);
                 Answer::Boxes(boxes)
             }
-            Err(refusal) => Answer::Refused(match refusal.reason {
-                Reason::BoxAmbiguous | Reason::CertificateNotBound => Refused::NotYourBox,
-                _ => Refused::Credentials,
-            }),
+            Err(refusal) => Answer::LoginRefused {
+                refused: match refusal.reason {
+                    Reason::BoxAmbiguous | Reason::CertificateNotBound => Refused::NotYourBox,
+                    _ => Refused::Credentials,
+                },
+                text: format!("{} ({}, session {})", refusal.text, refusal.reason, self.id),
+            },
         }
     }
 

@@ -82,12 +82,10 @@ fn long_fields(number: usize) -> String {
 }
 
 fn nested(number: usize) -> String {
-    let depth = 2 + number % 7;
-    let open: String = (0..depth)
-        .map(|level| format!("Content-Type: multipart/mixed; boundary=n{level}\r\n\r\n--n{level}\r\n"))
-        .collect();
-    let close: String = (0..depth).rev().map(|level| format!("\r\n--n{level}--\r\n")).collect();
-    format!("{open}Content-Type: text/plain\r\n\r\nau fond {number}{close}")
+    let inmost = format!("Content-Type: text/plain\r\n\r\nau fond {number}");
+    (0..2 + number % 7).rev().fold(inmost, |inner, level| {
+        format!("Content-Type: multipart/mixed; boundary=n{level}\r\n\r\n--n{level}\r\n{inner}\r\n--n{level}--\r\n")
+    })
 }
 
 /// A multipart whose last boundary was lost on the way.

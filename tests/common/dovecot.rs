@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -71,6 +71,18 @@ impl Imapc {
 
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// `doveadm` of this Dovecot, as root.
+    pub(crate) fn doveadm(&self) -> Program {
+        Program::as_root("doveadm")
+            .arg("-c")
+            .arg(self.folder.path().join("dovecot.conf"))
+    }
+
+    /// A folder that mails may be written to.
+    pub(crate) fn home(&self) -> PathBuf {
+        self.folder.path().join("home")
     }
 
     /// Everything it has logged.

@@ -16,9 +16,7 @@ pub(crate) fn received_by(sandbox: &Sandbox, boxes: &[(&str, &str)], mark: &str)
         .iter()
         .map(|(operator, user)| json!({"port": sandbox.port(operator, "imaps"), "user": user, "password": "sandbox"}))
         .collect();
-    let read = sandbox
-        .python("imap_boxes.py", &json!({"ca": sandbox.authority(), "boxes": asked}))
-        .assert_success();
+    let read = Sandbox::python("imap_boxes.py", &json!({"ca": sandbox.authority(), "boxes": asked})).assert_success();
     let read: Value = serde_json::from_str(&read.stdout).unwrap();
     let of_box = |user: &str| {
         let messages = read[user].as_array().unwrap();
@@ -51,7 +49,7 @@ pub(crate) fn dialogue(sandbox: &Sandbox, tls: &str, login: Option<&str>, steps:
         task["certificate"] = sandbox.login(login, "certificate").into();
         task["key"] = sandbox.login(login, "key").into();
     }
-    let finished = sandbox.python("smtp.py", &task).assert_success();
+    let finished = Sandbox::python("smtp.py", &task).assert_success();
     finished.stdout.lines().map(str::to_owned).collect()
 }
 
@@ -74,7 +72,7 @@ pub(crate) fn stored(sandbox: &Sandbox, operator: &str, user: &str, folders: &[&
     let port = sandbox.port(operator, "imaps");
     let asked =
         json!({"port": port, "ca": sandbox.authority(), "user": user, "password": "sandbox", "folders": folders});
-    let read = sandbox.python("imap_dump.py", &asked).assert_success();
+    let read = Sandbox::python("imap_dump.py", &asked).assert_success();
     let read: Vec<Value> = serde_json::from_str(&read.stdout).unwrap();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let one = |value: &Value| Stored {

@@ -7,7 +7,7 @@ use imap_codec::imap_types::command::CommandBody;
 
 use super::{Next, Outcome, Over, Work, over};
 use crate::imap::request::{Answer, Credentials, Password, Refused, Request};
-use crate::imap::session::{Certificate, Core, Login, Security, State};
+use crate::imap::session::{Core, Login, Security, State};
 
 pub(super) fn start(core: &Core, body: CommandBody<'_>) -> Box<dyn Work> {
     match (body, core.options.security) {
@@ -24,9 +24,9 @@ pub(super) fn start(core: &Core, body: CommandBody<'_>) -> Box<dyn Work> {
                 mechanism,
                 initial_response,
             },
-            Security::Tls(certificate),
+            Security::Tls(_),
         ) => {
-            let Some(mechanism) = Mechanism::of(&mechanism, certificate) else {
+            let Some(mechanism) = Mechanism::of(&mechanism) else {
                 return over(Outcome::no("CANNOT", "mechanism not offered"));
             };
             let response = initial_response.map(|r| r.declassify().to_vec());
@@ -62,10 +62,11 @@ enum Mechanism {
 }
 
 impl Mechanism {
-    fn of(mechanism: &AuthMechanism<'_>, certificate: Certificate) -> Option<Self> {
-        match (mechanism, certificate) {
-            (AuthMechanism::Plain, _) => Some(Self::Plain),
-            (other, Certificate::Shown) if other.as_ref().eq_ignore_ascii_case("EXTERNAL") => Some(Self::External),
+    /// EXTERNAL is taken even where it is not offered, for want of a certificate: the driver's refusal says what to present.
+    fn of(mechanism: &AuthMechanism<'_>) -> Option<Self> {
+        match mechanism {
+            AuthMechanism::Plain => Some(Self::Plain),
+            other if other.as_ref().eq_ignore_ascii_case("EXTERNAL") => Some(Self::External),
             _ => None,
         }
     }
@@ -165,6 +166,9 @@ impl Work for Authenticate {
                 }
                 None => Next::Done(Outcome::refused(Refused::NotYourBox)),
             },
+            (Stage::Proving(_), Some(Answer::LoginRefused { refused, text })) => {
+                Next::Done(Outcome::explained(refused, text))
+            }
             (Stage::Opening(address), Some(Answer::Done)) => {
                 core.state = State::Authenticated(Login { address });
                 Next::Done(Outcome::ok_with(core.capability_code(), "logged in"))

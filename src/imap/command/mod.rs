@@ -113,6 +113,14 @@ impl Outcome {
         Self::no(code, text)
     }
 
+    /// The same, in the driver's own words.
+    pub(crate) fn explained(refused: Refused, text: String) -> Self {
+        Self {
+            text: Cow::Owned(text),
+            ..Self::refused(refused)
+        }
+    }
+
     /// For an answer that is not the one asked for.
     pub(crate) fn unexpected(answer: Answer) -> Self {
         Self::refused(match answer {

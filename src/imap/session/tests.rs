@@ -59,6 +59,10 @@ fn login(credentials: &Credentials) -> Answer {
         Credentials::Password { user, password, .. } if user == "jean@chu.fr" && password.reveal() == "s" => {
             boxes(&["jean@chu.fr", "urgences@chu.fr"])
         }
+        Credentials::Certificate { authorize } if authorize == "other@lilas.fr" => Answer::LoginRefused {
+            refused: Refused::NotYourBox,
+            text: "not bound (certificate-not-bound, session K3F7Q2)".into(),
+        },
         Credentials::Certificate { .. } => boxes(&["dui@lilas.fr"]),
         Credentials::Password { .. } => Answer::Refused(Refused::Credentials),
     }
@@ -154,6 +158,18 @@ fn login_with_each_mechanism() {
 }
 
 #[test]
+fn a_refused_login_says_what_the_driver_says_even_where_external_is_not_offered() {
+    for security in [TLS, Security::Tls(Certificate::Shown)] {
+        let mut client = Client::new(security);
+        // other@lilas.fr
+        assert_eq!(
+            client.say("a AUTHENTICATE EXTERNAL b3RoZXJAbGlsYXMuZnI="),
+            "a NO [AUTHORIZATIONFAILED] not bound (certificate-not-bound, session K3F7Q2)\r\n"
+        );
+    }
+}
+
+#[test]
 fn login_is_refused_with_its_reason() {
     let mut client = Client::new(TLS);
     assert_eq!(
@@ -161,7 +177,7 @@ fn login_is_refused_with_its_reason() {
         "a NO [AUTHENTICATIONFAILED] wrong credentials\r\n"
     );
     assert_eq!(
-        client.say("b AUTHENTICATE EXTERNAL ="),
+        client.say("b AUTHENTICATE GSSAPI ="),
         "b NO [CANNOT] mechanism not offered\r\n"
     );
     // other@chu.fr NUL jean@chu.fr NUL s
