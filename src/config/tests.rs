@@ -664,7 +664,9 @@ fn the_example_gateway_is_good_and_its_values_are_the_documented_ones() {
     assert_eq!(gateway.listen.smtp.unwrap().port(), 25);
     assert_eq!(gateway.relay.routes[0].hosts.len(), 2);
     assert_eq!(gateway.limits, Limits::default());
-    let directory = gateway.directory(|login| Some(subject(&format!("CN={}", login.name)))).unwrap();
+    let directory = gateway
+        .directory(|login| Some(subject(&format!("CN={}", login.name))))
+        .unwrap();
     assert_eq!(directory.boxes().count(), 3);
     let noreply = [address("noreply@ehpad-lilas.mssante.fr")];
     assert_eq!(directory.boxes_of_certificate(&subject("dui-secours")), noreply);
