@@ -1,6 +1,6 @@
 # One static binary and a data folder: nothing else is in the image, so nothing else can be out of date or attacked.
 #   docker build -t vaguemestre .
-#   docker run --rm -v vaguemestre:/data vaguemestre
+#   docker run --rm --network host -v vaguemestre:/data vaguemestre
 
 FROM rust:1.95-bookworm AS build
 WORKDIR /build
@@ -15,8 +15,8 @@ FROM scratch
 COPY --from=build --chown=65532:65532 /image/ /
 USER 65532:65532
 VOLUME ["/data"]
-# SMTP between operators, submission (STARTTLS, implicit TLS), IMAP (STARTTLS, implicit TLS), HTTP.
-EXPOSE 2525 2587 2465 2143 2993 8080
+# Readiness; and of the first operator, submission (STARTTLS, implicit TLS) and IMAP (STARTTLS, implicit TLS). The others: config/sandbox.toml.
+EXPOSE 10080 11587 11465 11143 11993
 STOPSIGNAL SIGINT
 ENTRYPOINT ["/vaguemestre"]
 CMD ["up", "--data", "/data"]

@@ -7,6 +7,9 @@
     clippy::unwrap_used,
     clippy::print_stdout,
     clippy::disallowed_methods,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
     reason = "a benchmark measures, prints and stops when something fails"
 )]
 
@@ -116,7 +119,7 @@ async fn reads() {
     for key in &keys {
         bytes += store.read(*key).await.unwrap().len();
     }
-    let read = started.elapsed() - fetched;
+    let read = started.elapsed().saturating_sub(fetched);
     println!(
         "{} entries in {listed:?}; with {summaries} summaries {:.0} items/s; {} bodies ({} MB) one by one {:.0} items/s",
         entries.len(),

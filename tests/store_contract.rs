@@ -69,6 +69,9 @@ macro_rules! contract {
                 a_staged_message_may_be_abandoned
                 an_acceptance_may_have_no_message
                 concurrent_acceptances_are_all_there_once
+                a_delivery_is_not_made_twice
+                a_delivery_may_be_made_again_once_it_is_forgotten
+                of_concurrent_repetitions_one_is_accepted
             );
             contract!(@tests $backend; mailboxes:
                 a_box_has_an_inbox_and_the_folders_asked_all_subscribed
@@ -107,12 +110,14 @@ macro_rules! contract {
                 every_item_is_listed_oldest_first
                 release_all_ends_every_lease
                 an_item_keeps_what_was_queued
+                journal_rows_read_back_as_written
                 the_journal_is_read_by_ascending_sequence_and_filter
                 counters_add_up_and_come_by_ascending_key
             );
             contract!(@reopened $backend;
                 messages: uids_are_not_used_again_after_a_restart
                 messages: everything_answered_is_there_after_a_restart
+                messages: a_delivery_is_not_made_twice_after_a_restart
                 queue_and_journal: leases_and_their_numbers_survive_a_restart
                 mailboxes: uid_validity_grows_across_a_restart
             );

@@ -10,14 +10,14 @@ use jiff::SignedDuration;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
-use super::{BoundPort, Plan, PortError, bind};
+use super::{BoundPort, Plan, PortError, bind, limits_of};
 use crate::clock::Clock;
 use crate::config::{self, Gateway, Host, KeyPair, Login, LoginCertificate, LoginKind};
 use crate::directory::{Directory, DirectoryError};
 use crate::dns::{MailHost, MxResolver, RouteTable, Zone};
 use crate::identity::SubjectDn;
-use crate::listener::{Face, Limits};
-use crate::pki::{self, CrlError, Identity, IdentityError, RevocationPolicy, TlsMinimum, TrustStore, TrustStoreError};
+use crate::listener::Face;
+use crate::pki::{self, CrlError, Identity, IdentityError, RevocationPolicy, TrustStore, TrustStoreError};
 use crate::queue::{RetryPlan, RetryPlanError};
 use crate::relay;
 use crate::trust::{AllowList, AllowListError, Mode, Skipped};
@@ -150,12 +150,8 @@ impl Trusted {
         }
         let path = trust.ca.first().cloned().unwrap_or_default();
         let store = TrustStore::from_pem(&bundle).map_err(|source| MaterialError::Authority { path, source })?;
-        let missing = match trust.missing_revocation {
-            config::MissingRevocation::Accept => pki::MissingRevocation::Accept,
-            config::MissingRevocation::Refuse => pki::MissingRevocation::Refuse,
-        };
         let mut store = store.with_revocation(RevocationPolicy {
-            missing,
+            missing: trust.missing_revocation,
             ..RevocationPolicy::default()
         });
         for path in &trust.crl {
@@ -198,11 +194,8 @@ pub async fn plan(gateway: &Gateway, material: Material, clock: &Clock) -> Resul
         sender: (gateway.host.clone(), material.server),
         retry,
         relay: relay_options(relay),
-        limits: limits(gateway),
-        tls_minimum: match gateway.tls.version_min {
-            config::TlsVersion::Tls12 => TlsMinimum::Tls12,
-            config::TlsVersion::Tls13 => TlsMinimum::Tls13,
-        },
+        limits: limits_of(&gateway.limits, gateway.size_bytes_max),
+        tls_minimum: gateway.tls.version_min,
         ports,
     })
 }
@@ -240,30 +233,27 @@ fn routes(gateway: &Gateway) -> Result<RouteTable, GatewayError> {
     let mut zone = Zone::default();
     for route in &relay.routes {
         for (preference, host) in (0..).zip(&route.hosts) {
-            let addresses = match &host.host {
-                Host::Address(ip) => vec![SocketAddr::new(*ip, host.port)],
-                // Looked up when it is used: names of static routes come from the system.
-                Host::Name(_) => Vec::new(),
-            };
-            let name = match &host.host {
-                Host::Name(name) => format!("{name}:{}", host.port),
-                Host::Address(ip) => ip.to_string(),
-            };
-            zone.add(
-                route.domain.clone(),
-                MailHost {
-                    preference,
-                    name,
-                    addresses,
-                },
-            );
+            let domain = route.domain.clone();
+            match &host.host {
+                Host::Address(ip) => {
+                    let addresses = vec![SocketAddr::new(*ip, host.port)];
+                    zone.add(
+                        domain,
+                        MailHost {
+                            preference,
+                            name: ip.to_string(),
+                            addresses,
+                        },
+                    );
+                }
+                Host::Name(name) => zone.add_named(domain, preference, name.clone(), host.port),
+            }
         }
     }
-    let resolver = match relay.allow_remote {
-        true => Some(
-            MxResolver::new(&relay.resolvers, relay.port).map_err(|error| GatewayError::Resolver(error.to_string()))?,
-        ),
-        false => None,
+    let resolver = if relay.allow_remote {
+        Some(MxResolver::new(&relay.resolvers, relay.port).map_err(|error| GatewayError::Resolver(error.to_string()))?)
+    } else {
+        None
     };
     Ok(RouteTable::new(Arc::new(zone), resolver))
 }
@@ -276,26 +266,6 @@ fn relay_options(relay: &config::Relay) -> relay::Options {
         reply: relay.reply_timeout,
         delivery: relay.delivery_timeout,
         ..relay::Options::default()
-    }
-}
-
-fn limits(gateway: &Gateway) -> Limits {
-    let limits = &gateway.limits;
-    Limits {
-        connections_max: limits.connections_max as usize,
-        connections_per_address_max: limits.connections_per_address_max as usize,
-        recipients_max: limits.recipients_max as usize,
-        errors_max: limits.faults_max as usize,
-        hops_max: limits.hops_max as usize,
-        smtp_line_bytes_max: usize::try_from(limits.smtp_line_bytes_max).unwrap_or(usize::MAX),
-        imap_line_bytes_max: usize::try_from(limits.imap_line_bytes_max).unwrap_or(usize::MAX),
-        handshake: limits.timeouts.handshake,
-        smtp_idle: limits.timeouts.smtp_idle,
-        login_idle: limits.timeouts.login_idle,
-        imap_idle: limits.timeouts.imap_idle,
-        write: limits.timeouts.write,
-        message_bytes_max: gateway.size_bytes_max,
-        ..Limits::default()
     }
 }
 

@@ -11,17 +11,17 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
+use crate::config;
 use crate::directory::Directory;
 use crate::dns::Routes;
 use crate::identity::{Address, Domain};
 use crate::journal::{Event, Excerpt, Started, Stopped};
-use crate::listener::{Door, Face, Limits, Parts, SessionId, Snapshot};
+use crate::listener::{Door, Face, Limits, Parts, Places, SessionId, Snapshot};
 use crate::mailbox::{Mailboxes, Notify};
 use crate::pki::{ClientCertificates, Identity, TlsError, TlsMinimum, TrustStore, server_config};
 use crate::queue::RetryPlan;
@@ -122,6 +122,30 @@ pub async fn bind(address: SocketAddr, what: impl Into<String>) -> Result<TcpLis
     })
 }
 
+/// Limits of an operator's faces, from the checked configuration; the sandbox runs with its defaults.
+pub fn limits_of(limits: &config::Limits, message_bytes_max: u64) -> Limits {
+    let wait = &limits.timeouts;
+    Limits {
+        connections_max: limits.connections_max as usize,
+        connections_per_address_max: limits.connections_per_address_max as usize,
+        recipients_max: limits.recipients_max as usize,
+        errors_max: limits.faults_max as usize,
+        hops_max: limits.hops_max as usize,
+        message_line_bytes_max: usize::try_from(limits.message_line_bytes_max).unwrap_or(usize::MAX),
+        imap_line_bytes_max: usize::try_from(limits.imap_line_bytes_max).unwrap_or(usize::MAX),
+        handshake: wait.handshake,
+        smtp_idle: wait.smtp_idle,
+        login_idle: wait.login_idle,
+        imap_idle: wait.imap_idle,
+        write: wait.write,
+        message_bytes_max,
+        memory_bytes_max: MEMORY_BYTES_MAX,
+    }
+}
+
+/// A message larger than this arrives on disk: it bounds what many slow senders can hold in memory.
+const MEMORY_BYTES_MAX: usize = 512 * 1024;
+
 /// What all tasks of a process share: who is still working, and when to stop.
 #[derive(Clone, Debug, Default)]
 pub struct Running {
@@ -216,7 +240,8 @@ impl Operator {
     }
 
     fn open_doors(&self, ports: Vec<BoundPort>, minimum: TlsMinimum, running: &Running) -> Result<(), StartError> {
-        let places = Arc::new(Semaphore::new(self.parts.limits.connections_max));
+        let limits = &self.parts.limits;
+        let places = Arc::new(Places::new(limits.connections_max, limits.connections_per_address_max));
         for port in ports {
             let clients = match port.face {
                 Face::Peer => ClientCertificates::Requested,
@@ -249,13 +274,12 @@ impl Operator {
     }
 
     /// Closes the store: call once everything on `running` has ended.
-    pub async fn close(self) {
+    pub async fn close(&self) {
         self.parts
             .record(&SessionId::new(), Event::Stopped(Stopped::default()))
             .await;
-        let operator = self.parts.operator.clone();
-        drop(self.parts);
         if let Err(error) = self.store.close().await {
+            let operator = &self.parts.operator;
             tracing::error!(
                 operator,
                 error = &error as &dyn std::error::Error,

@@ -1,7 +1,7 @@
 //! The command line, one file per command. Results go to standard output, everything else to standard error.
 //!
 //! Each reading command is its arguments and a function that takes what was opened for it and prints; opening data folders and
-//! choosing operators is [`stores`]'s.
+//! choosing operators is `stores`'s.
 
 mod check;
 pub mod indicator;
@@ -10,6 +10,7 @@ mod open;
 mod output;
 pub mod recount;
 mod run;
+mod send;
 mod serve;
 mod stores;
 mod up;
@@ -26,7 +27,7 @@ pub use open::{JsonFlag, OpenOperator, Output};
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,
-    /// What to log on standard error: error, warn, info, debug, or a filter such as vaguemestre::relay=debug
+    /// What to log on standard error: error, warn, info, debug, or a filter such as `vaguemestre::relay=debug`
     #[arg(
         long,
         global = true,
@@ -45,6 +46,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Validate a configuration file and list every error in it
     Check(check::CheckArgs),
+    /// Send mail as a DUI does, from its BAL applicative with its certificate
+    Send(send::SendArgs),
     /// Messages sent and received per establishment, and the usage rate
     Indicator(Reading<indicator::IndicatorArgs>),
     /// Show the decisions taken, one per line
@@ -69,6 +72,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Up(args) => up::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Send(args) => send::run(&args),
         Command::Indicator(reading) => stores::read(&reading.data, async |operators, now, output| {
             indicator::run_indicator(&reading.args, operators, now, output)
                 .await

@@ -58,10 +58,7 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         stop_signal().await?;
         published.set_ready(false);
         let code = drain(&running, drain_max).await;
-        match Arc::try_unwrap(operator) {
-            Ok(operator) => operator.close().await,
-            Err(_) => output::error_line("the store was not closed in good order; nothing acknowledged is lost"),
-        }
+        operator.close().await;
         Ok(code)
     })
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 
-use super::output;
 use super::run::{drain, server_runtime, stop_signal};
+use super::{JsonFlag, output};
 use crate::app::Running;
 use crate::clock::Clock;
 use crate::config::{Space, Warning};
@@ -29,8 +29,8 @@ pub(super) struct UpArgs {
     #[arg(long)]
     free_ports: bool,
     /// Print endpoints, logins and commands as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    json: JsonFlag,
     /// Write this file (the JSON of --json) once everything answers
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
@@ -82,7 +82,7 @@ fn space_text(args: &UpArgs) -> anyhow::Result<String> {
 
 fn announce(args: &UpArgs, raised: &Raised) -> anyhow::Result<()> {
     let json = serde_json::to_string_pretty(&raised.card)?;
-    if args.json {
+    if args.json.json {
         output::print(&format!("{json}\n"))?;
     } else {
         output::print(&raised.card.to_text())?;

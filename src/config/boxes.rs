@@ -13,8 +13,6 @@ use crate::identity::{Address, Domain, Finess, Rpps};
 pub struct DeclaredBox {
     /// The box of the directory.
     pub mailbox: MailBox,
-    /// Where answers to an automated message should go: what a simulated DUI writes in `Reply-To` (ECO.2.2.5).
-    pub reply_to: Option<Address>,
 }
 
 /// The boxes of one operator; addresses are known even when the rest of their section is wrong.
@@ -37,18 +35,8 @@ impl Boxes {
         declared: &mut Declared,
     ) -> Self {
         let mut boxes = Self::default();
-        let mut answers = Vec::new();
         for section in parent.sections("box") {
-            answers.extend(boxes.read_box(section, domains, structures, declared));
-        }
-        for (reply_to, section) in answers {
-            if !boxes.may_hold(&reply_to.value) {
-                section.wrong(
-                    &reply_to,
-                    format!("reply_to names {}, which is not declared", reply_to.value),
-                    "name a box of this operator: its establishment is what the answer is attributed to",
-                );
-            }
+            boxes.read_box(&section, domains, structures, declared);
             section.close();
         }
         boxes
@@ -59,31 +47,30 @@ impl Boxes {
         self.unreadable || self.addresses.contains(address)
     }
 
-    fn read_box<'a>(
+    fn read_box(
         &mut self,
-        section: Section<'a>,
+        section: &Section<'_>,
         domains: &[Domain],
         structures: &Structures,
         declared: &mut Declared,
-    ) -> Option<(At<Address>, Section<'a>)> {
+    ) {
         let address = section.required::<Address>("address");
         let box_type = section.required::<BoxType>("type");
         let label = section.required::<String>("label");
         let state = section.or("state", BoxState::Active);
         let holder = section.optional::<Rpps>("holder");
-        let reply_to = section.optional::<Address>("reply_to");
-        let attachment = read_attachment(&section, structures);
-        check_label(&section, label.as_ref());
-        check_holder(&section, holder.as_ref(), box_type.as_ref(), structures);
+        let attachment = read_attachment(section, structures);
+        check_label(section, label.as_ref());
+        check_holder(section, holder.as_ref(), box_type.as_ref(), structures);
         if let (Some(attachment), Some(box_type)) = (&attachment, &box_type) {
-            check_attachment(&section, attachment, box_type, holder.is_some());
+            check_attachment(section, attachment, box_type, holder.is_some());
         }
         self.unreadable |= address.is_none();
         if let Some(address) = &address {
-            check_domain(&section, address, domains);
+            check_domain(section, address, domains);
             declared
                 .boxes
-                .declare(&section, address, format_args!("box {}", address.masked()));
+                .declare(section, address, format_args!("box {}", address.masked()));
             self.addresses.insert(address.value.clone());
             if let Some(entity) = attachment.as_ref().and_then(|found| entity_of(found, structures)) {
                 self.entity_of.insert(address.value.clone(), entity);
@@ -99,14 +86,8 @@ impl Boxes {
                     holder: holder.map(|holder| holder.value),
                     state,
                 },
-                reply_to: reply_to.as_ref().map(|reply_to| reply_to.value.clone()),
             });
         }
-        let Some(reply_to) = reply_to else {
-            section.close();
-            return None;
-        };
-        Some((reply_to, section))
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::declared::Declared;
 use super::directory::DirectorySection;
@@ -40,8 +39,6 @@ pub struct Gateway {
     pub relay: Relay,
     /// What it allows at most.
     pub limits: Limits,
-    /// How long the journal keeps a record.
-    pub journal_keep: Duration,
     /// Who is who.
     pub directory: DirectorySection,
     data_folder_named: NamedFile,
@@ -86,7 +83,6 @@ impl Gateway {
         let trust = root.required_section("trust").map(Trust::read);
         let relay = Relay::read(root.section("relay"));
         let limits = Limits::read(root.section("limits"));
-        let journal_keep = read_journal(root.section("journal"));
         let domains = operator
             .as_ref()
             .map(|operator| operator.domains.clone())
@@ -106,7 +102,6 @@ impl Gateway {
             trust: trust??,
             relay,
             limits,
-            journal_keep,
             directory,
             data_folder_named,
             files,
@@ -153,13 +148,6 @@ fn read_data(section: Section<'_>) -> Option<NamedFile> {
     named
 }
 
-/// `[journal]`.
-fn read_journal(section: Section<'_>) -> Duration {
-    let keep = section.within("keep", JOURNAL_KEEP, JOURNAL_KEEP_SHORTEST..=JOURNAL_KEEP_LONGEST);
-    section.close();
-    keep
-}
-
 fn unusable_file(file: &NamedFile) -> Option<ConfigError> {
     let fail = |problem: String, remedy: &str| {
         Some(ConfigError {
@@ -187,9 +175,3 @@ fn unusable_folder(folder: &NamedFile) -> Option<ConfigError> {
         remedy: "name a folder; it is made at the first start".to_owned(),
     })
 }
-
-const DAY: Duration = Duration::from_hours(24);
-/// One year of envelope-level traces; the duration of the national text is not published.
-const JOURNAL_KEEP: Duration = Duration::from_hours(24 * 366);
-const JOURNAL_KEEP_SHORTEST: Duration = DAY;
-const JOURNAL_KEEP_LONGEST: Duration = Duration::from_hours(24 * 366 * 10);

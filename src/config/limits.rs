@@ -14,14 +14,12 @@ pub struct Limits {
     pub connections_per_address_max: u32,
     /// Recipients of one message.
     pub recipients_max: u32,
-    /// Bytes of one SMTP command line, its CR LF included.
-    pub smtp_line_bytes_max: u64,
+    /// One line of a message, CR LF not counted, in bytes.
+    pub message_line_bytes_max: u64,
     /// Bytes of one IMAP command line, literals apart.
     pub imap_line_bytes_max: u64,
-    /// Wrong or refused commands before a session is closed.
+    /// Wrong commands and failed logins before a session is closed.
     pub faults_max: u32,
-    /// Failed logins before a session is closed.
-    pub login_failures_max: u32,
     /// `Received` fields before a message counts as looping.
     pub hops_max: u32,
     /// How long each wait may last.
@@ -57,12 +55,12 @@ impl Limits {
             ),
             // RFC 5321 §4.5.3.1.8: at least 100.
             recipients_max: section.within("recipients_max", default.recipients_max, 100..=10_000),
-            // RFC 5321 §4.5.3.1.4: at least 512; RFC 4954 §4: 12288 for AUTH.
-            smtp_line_bytes_max: section
+            // RFC 5321 §4.5.3.1.6: at least 998 without CR LF.
+            message_line_bytes_max: section
                 .within(
-                    "smtp_line_max",
-                    Size(default.smtp_line_bytes_max),
-                    Size(512)..=Size(64 << 10),
+                    "message_line_max",
+                    Size(default.message_line_bytes_max),
+                    Size(998)..=Size(64 << 10),
                 )
                 .0,
             imap_line_bytes_max: section
@@ -73,7 +71,6 @@ impl Limits {
                 )
                 .0,
             faults_max: section.within("faults_max", default.faults_max, 1..=1_000),
-            login_failures_max: section.within("login_failures_max", default.login_failures_max, 1..=100),
             // RFC 5321 §6.3: at least 100.
             hops_max: section.within("hops_max", default.hops_max, 100..=1_000),
             timeouts: Timeouts::read(&section),
@@ -107,10 +104,9 @@ impl Default for Limits {
             connections_max: 1_000,
             connections_per_address_max: 100,
             recipients_max: 100,
-            smtp_line_bytes_max: 12_288,
+            message_line_bytes_max: 998,
             imap_line_bytes_max: 64 << 10,
             faults_max: 20,
-            login_failures_max: 3,
             hops_max: 100,
             timeouts: Timeouts::default(),
         }

@@ -37,8 +37,8 @@ pub use patient::Patient;
 pub use relay::{Relay, Route};
 pub use space::Space;
 pub use structure::Person;
-pub use tls::{KeyPair, Tls, TlsVersion};
-pub use trust::{MissingRevocation, Trust};
+pub use tls::{KeyPair, Tls};
+pub use trust::Trust;
 pub use value::{Host, HostPort, Structure};
 
 #[cfg(test)]

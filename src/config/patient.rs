@@ -48,7 +48,7 @@ impl Patient {
 }
 
 /// Lets a tester read what a patient received: the name of the login and its password.
-pub const PATIENT_PASSWORD: &str = "sandbox";
+const PATIENT_PASSWORD: &str = "sandbox";
 
 /// Reads `[[patient]]` under `parent`.
 pub(super) fn read_patients(parent: &Section<'_>, domains: &[Domain], declared: &mut Declared) -> Vec<Patient> {

@@ -6,6 +6,7 @@ use toml::de::DeValue;
 
 use super::reader::{FromToml, Section, Wrong};
 use super::value::choose;
+use crate::pki::TlsMinimum;
 
 /// The certificates of a gateway and the oldest TLS it speaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +16,7 @@ pub struct Tls {
     /// Shown to the users' clients; [`Self::server`] when absent.
     pub client_face: Option<KeyPair>,
     /// ECO.1.1.1: 1.2 at least.
-    pub version_min: TlsVersion,
+    pub version_min: TlsMinimum,
 }
 
 /// A certificate chain and its key, both PEM files.
@@ -27,16 +28,7 @@ pub struct KeyPair {
     pub key: PathBuf,
 }
 
-/// A version of TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TlsVersion {
-    /// TLS 1.2.
-    Tls12,
-    /// TLS 1.3.
-    Tls13,
-}
-
-impl FromToml for TlsVersion {
+impl FromToml for TlsMinimum {
     fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
         choose(value, &[("1.2", Self::Tls12), ("1.3", Self::Tls13)])
     }
@@ -47,7 +39,7 @@ impl Tls {
         let certificate = section.required_file("certificate");
         let key = section.required_file("key");
         let client = (section.file("client_certificate"), section.file("client_key"));
-        let version_min = section.or("version_min", TlsVersion::Tls12);
+        let version_min = section.or("version_min", TlsMinimum::Tls12);
         let client_face = match client {
             (Some(certificate), Some(key)) => Some(KeyPair { certificate, key }),
             (None, None) => None,

@@ -7,6 +7,7 @@ use toml::de::DeValue;
 
 use super::reader::{FromToml, Section, Wrong};
 use super::value::choose;
+use crate::pki::MissingRevocation;
 
 /// The authority's files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,15 +22,6 @@ pub struct Trust {
     pub missing_revocation: MissingRevocation,
     /// How often the files are looked at again.
     pub reload: Duration,
-}
-
-/// What to do when nobody can say whether a certificate is revoked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MissingRevocation {
-    /// Let it pass.
-    Accept,
-    /// Refuse for now: the peer tries again.
-    Refuse,
 }
 
 impl FromToml for MissingRevocation {

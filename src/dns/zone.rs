@@ -11,6 +11,15 @@ use crate::identity::Domain;
 #[derive(Clone, Debug, Default)]
 pub struct Zone {
     hosts: HashMap<Domain, Vec<MailHost>>,
+    /// Hosts whose addresses are asked of the system each time: they may move.
+    named: HashMap<Domain, Vec<NamedHost>>,
+}
+
+#[derive(Clone, Debug)]
+struct NamedHost {
+    preference: u16,
+    name: Domain,
+    port: u16,
 }
 
 impl Zone {
@@ -20,15 +29,52 @@ impl Zone {
         hosts.push(host);
         hosts.sort();
     }
+
+    /// Adds a host whose addresses the system looks up when it is used.
+    pub fn add_named(&mut self, domain: Domain, preference: u16, name: Domain, port: u16) {
+        self.named
+            .entry(domain)
+            .or_default()
+            .push(NamedHost { preference, name, port });
+    }
+}
+
+impl NamedHost {
+    async fn resolve(&self) -> Option<MailHost> {
+        match tokio::net::lookup_host((self.name.as_str(), self.port)).await {
+            Ok(addresses) => {
+                let addresses = addresses.collect();
+                Some(MailHost {
+                    preference: self.preference,
+                    name: self.name.to_string(),
+                    addresses,
+                })
+            }
+            Err(error) => {
+                tracing::warn!(host = %self.name, %error, "the host of a static route has no address now");
+                None
+            }
+        }
+    }
 }
 
 #[async_trait]
 impl Routes for Zone {
     async fn mail_hosts(&self, domain: &Domain) -> Result<Vec<MailHost>, RouteError> {
-        self.hosts
-            .get(domain)
-            .cloned()
-            .ok_or_else(|| RouteError::NoRoute(domain.clone()))
+        let mut hosts = self.hosts.get(domain).cloned().unwrap_or_default();
+        let named = self.named.get(domain).map(Vec::as_slice).unwrap_or_default();
+        for host in named {
+            hosts.extend(host.resolve().await);
+        }
+        hosts.sort();
+        match (hosts.is_empty(), named.is_empty()) {
+            (false, _) => Ok(hosts),
+            (true, true) => Err(RouteError::NoRoute(domain.clone())),
+            (true, false) => Err(RouteError::Unavailable {
+                domain: domain.clone(),
+                detail: "no host of its static route has an address".to_owned(),
+            }),
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! For tests: a store of journal and counters in memory, and the directory of the fictive entity "Lilas".
 
+#![cfg(test)]
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 

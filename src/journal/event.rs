@@ -14,6 +14,8 @@ pub enum Event {
     Submitted(Submitted),
     /// Boxes of this operator received a message: the event that counts as *received*.
     Received(Received),
+    /// A peer sent what boxes of this operator already have: it was told so and nothing was done. It counts for nothing.
+    Repeated(Repeated),
     /// A client stored a message in a folder. It counts for nothing.
     Appended(Appended),
     /// Something was refused during a mail transaction.
@@ -46,6 +48,7 @@ impl Event {
         match self {
             Self::Submitted(_) => Self::SUBMITTED,
             Self::Received(_) => Self::RECEIVED,
+            Self::Repeated(_) => Self::REPEATED,
             Self::Appended(_) => Self::APPENDED,
             Self::Refused(_) => Self::REFUSED,
             Self::Queued(_) => Self::QUEUED,
@@ -75,6 +78,8 @@ impl Event {
     pub const SUBMITTED: &'static str = "submitted";
     /// Name of [`Event::Received`].
     pub const RECEIVED: &'static str = "received";
+    /// Name of [`Event::Repeated`].
+    pub const REPEATED: &'static str = "repeated";
     /// Name of [`Event::Appended`].
     pub const APPENDED: &'static str = "appended";
     /// Name of [`Event::Refused`].
@@ -99,9 +104,10 @@ impl Event {
     pub const STOPPED: &'static str = "stopped";
 
     /// Every name this program writes.
-    pub const NAMES: [&'static str; 13] = [
+    pub const NAMES: [&'static str; 14] = [
         Self::SUBMITTED,
         Self::RECEIVED,
+        Self::REPEATED,
         Self::APPENDED,
         Self::REFUSED,
         Self::QUEUED,
@@ -239,6 +245,23 @@ pub struct ReceivedBox {
     /// What it counts for.
     #[serde(flatten)]
     pub owner: Owner,
+}
+
+/// See [`Event::Repeated`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repeated {
+    /// `Message-ID`.
+    #[serde(default, skip_serializing_if = "Excerpt::is_empty")]
+    pub message_id: Excerpt,
+    /// Full subject DN of the operator it came from.
+    pub peer_subject: Excerpt,
+    /// Where the peer is.
+    pub peer_ip: Excerpt,
+    /// Reverse-path; absent for `<>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender: Option<MaskedAddress>,
+    /// The boxes that had it before.
+    pub boxes: Vec<MaskedAddress>,
 }
 
 /// See [`Event::Appended`].

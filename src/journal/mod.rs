@@ -16,7 +16,7 @@ pub(crate) mod sample;
 
 pub use event::{
     Appended, BounceCause, Bounced, Deferred, Event, Login, LoginRefused, Opened, Owner, Queued, Received, ReceivedBox,
-    RecipientCounts, Refused, Relayed, Started, Stopped, Submitted, Unknown,
+    RecipientCounts, Refused, Relayed, Repeated, Started, Stopped, Submitted, Unknown,
 };
 pub use masked::{Excerpt, MaskedAddress, TEXT_CHARS_MAX};
 pub use record::Record;

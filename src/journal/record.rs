@@ -70,6 +70,7 @@ fn detail(event: &Event) -> String {
     match event {
         Event::Submitted(fields) => json(fields),
         Event::Received(fields) => json(fields),
+        Event::Repeated(fields) => json(fields),
         Event::Appended(fields) => json(fields),
         Event::Refused(fields) => json(fields),
         Event::Queued(fields) => json(fields),
@@ -95,6 +96,7 @@ fn event(row: &JournalRow) -> Option<Event> {
     match row.event.as_str() {
         Event::SUBMITTED => read(detail).map(Event::Submitted),
         Event::RECEIVED => read(detail).map(Event::Received),
+        Event::REPEATED => read(detail).map(Event::Repeated),
         Event::APPENDED => read(detail).map(Event::Appended),
         Event::REFUSED => read(detail).map(|mut refused: super::Refused| {
             refused.reason.clone_from(&row.reason);

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use serde_json::json;
 
-use super::event::{BounceCause, Event, Received, Refused, Submitted};
+use super::event::{BounceCause, Event, Received, Refused, Repeated, Submitted};
 use super::masked::{Excerpt, MaskedAddress};
 use super::record::Record;
 
@@ -46,6 +46,7 @@ fn what(event: &Event) -> String {
         Event::Submitted(submitted) => submitted_line(submitted),
         Event::Received(received) => received_line(received),
         Event::Refused(refused) => refused_line(refused),
+        Event::Repeated(e) => repeated_line(e),
         Event::Appended(e) => format!("{} into {} of {} by {}", size(e.size_bytes), e.folder, e.mailbox, e.by),
         Event::Queued(e) => format!("to {}", e.recipient),
         Event::Relayed(e) => format!("to {} by {}: {}", e.recipient, e.peer_subject, e.reply),
@@ -107,6 +108,18 @@ fn submitted_line(submitted: &Submitted) -> String {
         submitted.sender,
         size(submitted.size_bytes),
         Excerpt::new(&owner.rule)
+    )
+}
+
+fn repeated_line(repeated: &Repeated) -> String {
+    let to = match repeated.boxes.as_slice() {
+        [only] => only.to_string(),
+        several => format!("{} boxes", several.len()),
+    };
+    format!(
+        "from {}, {to} had it before, by {}",
+        path(repeated.sender.as_ref()),
+        repeated.peer_subject
     )
 }
 
@@ -181,6 +194,7 @@ mod tests {
         insta::assert_snapshot!(lines.join("\n"), @r#"
         2026-11-21T10:00:00.000Z  s-42          submitted      message from noreply@ehpad-lilas.mssante.fr to 2 recipients, 2048 bytes, counts for EG 990000010 (attached)
         2026-11-21T10:00:00.000Z  s-42          received       mdn from 2790…989@patient.mssante.fr to 2 boxes, 2048 bytes, by CN=mx1.chu.mssante.fr
+        2026-11-21T10:00:00.000Z  s-42          repeated       from medecin@chu.mssante.fr, 2790…989@patient.mssante.fr had it before, by CN=mx1.chu.mssante.fr
         2026-11-21T10:00:00.000Z  s-42          appended       10 bytes into Dossier 2790…989 of 2790…989@patient.mssante.fr by 2790…989
         2026-11-21T10:00:00.000Z  s-42          refused        inbound rcpt from medecin@chu.mssante.fr to 2790…989@patient.mssante.fr: no box 2790…989 (box-unknown) [CN=mx1.chu.mssante.fr]
         2026-11-21T10:00:00.000Z  s-42          queued         to 2790…989@patient.mssante.fr
@@ -208,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_program_reads_json_lines() {
-        let record = Record::new(sample::moment(), "s-42", sample::every_event().swap_remove(3));
+        let record = Record::new(sample::moment(), "s-42", sample::every_event().swap_remove(4));
         insta::assert_snapshot!(json_line(&record), @r#"{"at":"2026-11-21T10:00:00Z","detail":{"face":"inbound","peer_ip":"127.0.0.1","peer_subject":"CN=mx1.chu.mssante.fr","recipient":"2790…989@patient.mssante.fr","sender":"medecin@chu.mssante.fr","stage":"rcpt","text":"no box 2790…989"},"event":"refused","reason":"box-unknown","sequence":0,"session":"s-42"}"#);
     }
 }

@@ -1,5 +1,7 @@
 //! Synthetic events for tests: one of each, every one handed the INS of a fictive patient where a peer could have put it.
 
+#![cfg(test)]
+
 use jiff::Timestamp;
 
 use super::*;
@@ -80,6 +82,13 @@ pub(crate) fn every_event() -> Vec<Event> {
             Class::Mdn,
         ),
     ];
+    events.push(Event::Repeated(Repeated {
+        message_id: "<1@chu>".into(),
+        peer_subject: "CN=mx1.chu.mssante.fr".into(),
+        peer_ip: "127.0.0.1".into(),
+        sender: Some(masked("medecin@chu.mssante.fr")),
+        boxes: vec![patient()],
+    }));
     events.push(Event::Appended(Appended {
         mailbox: patient(),
         folder: Excerpt::new(format!("Dossier {INS}")),

@@ -1,15 +1,15 @@
 //! The accept loop: one task per connection, within a bound, until told to stop.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::places::Places;
 use super::{Parts, imap, smtp};
 use crate::identity::Domain;
 
@@ -63,7 +63,7 @@ impl Door {
     }
 
     /// Accepts until `stop`; sessions run on `tracker` and are told to end by `stop` too.
-    pub async fn run(self, parts: Arc<Parts>, places: Arc<Semaphore>, tracker: TaskTracker, stop: CancellationToken) {
+    pub async fn run(self, parts: Arc<Parts>, places: Arc<Places>, tracker: TaskTracker, stop: CancellationToken) {
         let door = Arc::new(self);
         loop {
             let accepted = tokio::select! {
@@ -85,31 +85,43 @@ impl Door {
         self: &Arc<Self>,
         stream: TcpStream,
         peer: SocketAddr,
-        (parts, places): (&Arc<Parts>, &Arc<Semaphore>),
+        (parts, places): (&Arc<Parts>, &Arc<Places>),
         (tracker, stop): (&TaskTracker, &CancellationToken),
     ) {
-        let Ok(place) = Arc::clone(places).try_acquire_owned() else {
-            tracing::warn!(operator = parts.operator, %peer, "connection limit reached, turned away");
+        let (door, parts, stop) = (Arc::clone(self), Arc::clone(parts), stop.clone());
+        let Some(place) = places.take(peer.ip()) else {
+            tracing::warn!(operator = parts.operator, %peer, face = door.face.name(), "too many connections, turned away");
+            tracker.spawn(async move { door.turn_away(stream).await });
             return;
         };
-        let (door, parts, stop) = (Arc::clone(self), Arc::clone(parts), stop.clone());
         tracker.spawn(async move {
             door.serve(stream, parts, stop).await;
             drop(place);
         });
     }
 
-    fn serve(
-        self: Arc<Self>,
-        stream: TcpStream,
-        parts: Arc<Parts>,
-        stop: CancellationToken,
-    ) -> impl Future<Output = ()> + Send {
-        async move {
-            match self.face {
-                Face::Peer | Face::Submission | Face::Submissions => smtp::serve(&self, stream, parts, stop).await,
-                Face::Imap | Face::Imaps => imap::serve(&self, stream, parts, stop).await,
+    /// Says why, where that can be said in clear; a TLS face just closes.
+    async fn turn_away(&self, mut stream: TcpStream) {
+        let farewell: &[u8] = match self.face {
+            Face::Peer | Face::Submission => {
+                b"421 4.7.0 too many connections, try again later (too-many-connections)\r\n"
             }
+            Face::Imap => b"* BYE [LIMIT] too many connections, try again later\r\n",
+            Face::Submissions | Face::Imaps => b"",
+        };
+        let said = async {
+            stream.write_all(farewell).await?;
+            stream.shutdown().await
+        };
+        if let Ok(Err(error)) = tokio::time::timeout(TURN_AWAY_MAX, said).await {
+            tracing::trace!(%error, "a peer turned away was gone already");
+        }
+    }
+
+    async fn serve(self: Arc<Self>, stream: TcpStream, parts: Arc<Parts>, stop: CancellationToken) {
+        match self.face {
+            Face::Peer | Face::Submission | Face::Submissions => smtp::serve(&self, stream, parts, stop).await,
+            Face::Imap | Face::Imaps => imap::serve(&self, stream, parts, stop).await,
         }
     }
 }
@@ -124,3 +136,5 @@ pub(super) async fn pause(how_long: Duration, stop: &CancellationToken) {
 
 /// Pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long turning a connection away may take.
+const TURN_AWAY_MAX: Duration = Duration::from_secs(1);

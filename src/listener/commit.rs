@@ -12,13 +12,15 @@ use crate::indicator;
 use crate::journal::Record;
 use crate::mailbox::deliver;
 use crate::policy::Refusal;
-use crate::store::{Acceptance, Content, FolderKey, NewMessage, Outgoing, StoreError};
+use crate::store::{Acceptance, Content, Delivery, FolderKey, NewMessage, Once, Outgoing, StoreError};
 
 /// A box of this operator that gets the message.
 #[derive(Clone)]
 pub(super) struct LocalRecipient {
     pub(super) mailbox: Arc<MailBox>,
     pub(super) inbox: FolderKey,
+    /// What makes a repetition of this delivery recognisable; only between operators.
+    pub(super) once: Option<Once>,
 }
 
 /// Everything that accepting a message changes.
@@ -57,7 +59,11 @@ impl Commit<'_> {
                 .await
                 .map_err(|error| storage_failed(&error))?,
         );
-        acceptance.deliveries = folders.iter().map(|folder| deliver::unread(*folder, now)).collect();
+        let copies = self.local.iter().map(|recipient| Delivery {
+            once: recipient.once,
+            ..deliver::unread(recipient.inbox, now)
+        });
+        acceptance.deliveries = copies.collect();
         indicator::enter(&mut acceptance, &records(size_bytes));
         let queued = !acceptance.outgoing.is_empty();
         parts

@@ -46,7 +46,7 @@ pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, sto
     match ended {
         Ok(()) => tracing::debug!(operator, session = %drive.id, face = door.face.name(), "session ended"),
         Err(error) => {
-            tracing::debug!(operator, session = %drive.id, face = door.face.name(), %error, "session broke off")
+            tracing::debug!(operator, session = %drive.id, face = door.face.name(), %error, "session broke off");
         }
     }
     drive.wire.close().await;

@@ -8,7 +8,9 @@ mod commit;
 mod envelope;
 mod imap;
 mod login;
+mod places;
 mod reception;
+mod repeat;
 mod session_id;
 mod smtp;
 mod spool;
@@ -34,6 +36,7 @@ use crate::store::{FolderKey, Store};
 use crate::trust::AllowList;
 
 pub use accept::{Door, Face};
+pub use places::Places;
 pub use session_id::SessionId;
 
 /// What every session of one operator shares.
@@ -103,33 +106,12 @@ pub struct Limits {
     pub recipients_max: usize,
     /// `Received` fields from which a message counts as looping.
     pub hops_max: usize,
-    /// Longest line of a message, in bytes. RFC 5321 §4.5.3.1.6 promises 998; software that sends longer ones exists.
-    pub smtp_line_bytes_max: usize,
+    /// Longest line of a message, CR LF not counted, in bytes. RFC 5321 §4.5.3.1.6 promises 998.
+    pub message_line_bytes_max: usize,
     /// Longest IMAP command, an appended message apart, in bytes.
     pub imap_line_bytes_max: usize,
     /// A message larger than this arrives on disk instead of in memory.
     pub memory_bytes_max: usize,
     /// Protocol errors after which a session is closed.
     pub errors_max: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections_max: 2_000,
-            connections_per_address_max: 1_000,
-            smtp_idle: Duration::from_secs(5 * 60),
-            login_idle: Duration::from_secs(60),
-            imap_idle: Duration::from_secs(30 * 60),
-            write: Duration::from_secs(60),
-            handshake: Duration::from_secs(30),
-            message_bytes_max: 25 * 1024 * 1024,
-            recipients_max: 1_000,
-            hops_max: 30,
-            smtp_line_bytes_max: 998,
-            imap_line_bytes_max: 64 * 1024,
-            memory_bytes_max: 512 * 1024,
-            errors_max: 20,
-        }
-    }
 }

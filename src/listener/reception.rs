@@ -1,20 +1,25 @@
 //! The desk of the peer face: what another operator may hand us (OP-4, OP-5, OP-6).
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
 
 use super::commit::{Commit, LocalRecipient};
-use super::smtp::{Desk, Transmission};
+use super::repeat::Identified;
+use super::smtp::{Desk, Transmission, storage_failed};
 use super::spool::Spool;
 use super::visitor::Visitor;
 use super::wire::Handshake;
 use crate::identity::Address;
 use crate::indicator;
-use crate::journal::{Event, Excerpt, Received, Record, Refused};
-use crate::message::Class;
-use crate::message::received::TlsTrace;
+use crate::journal::{Event, Excerpt, Received, Record, Refused, Repeated};
+use crate::message::received::{TlsTrace, received_count};
+use crate::message::{Class, Header};
 use crate::pki::{PeerCertificate, Usage};
 use crate::policy::{Reason, Refusal};
 use crate::smtp::{Answer, MailFrom, Mechanism, Question, RcptTo};
+use crate::store::Once;
 use crate::trust::TrustedSender;
 
 /// Receives from one peer.
@@ -91,13 +96,22 @@ impl Reception {
     }
 
     async fn store(&mut self, spool: Spool, transmission: Transmission<'_>) -> Result<(), Refusal> {
-        let Some(transaction) = self.transaction.take() else {
+        let Some(mut transaction) = self.transaction.take() else {
             return Err(Refusal::new(Reason::MessageMalformed, "no transaction is open"));
         };
         let now = self.visitor.parts.clock.now();
         let header = self.visitor.header(&spool, transmission.utf8)?;
         let class = Class::of(&header, transaction.sender.as_ref());
         let message_id = Excerpt::new(header.value("Message-ID").unwrap_or_default());
+        self.identify(&mut transaction, &spool, &header, now);
+        let repeated = self.leave_out_repeats(&mut transaction, now).await?;
+        let repeated = self.repeated(transaction.sender.as_ref(), message_id.clone(), &repeated);
+        if transaction.recipients.is_empty() {
+            if let Some(event) = repeated {
+                self.visitor.parts.record(&self.visitor.session, event).await;
+            }
+            return Ok(());
+        }
         let peer_name = self.peer.as_ref().and_then(|peer| peer.subject.common_name());
         let recipients: Vec<Address> = transaction
             .recipients
@@ -124,7 +138,9 @@ impl Reception {
                 class,
                 size_bytes,
             };
-            vec![Record::new(now, self.visitor.session.as_str(), Event::Received(event))]
+            let events = [Event::Received(event)].into_iter().chain(repeated);
+            let session = self.visitor.session.as_str();
+            events.map(|event| Record::new(now, session, event)).collect()
         };
         let sender = transaction.sender.as_ref();
         let commit = Commit {
@@ -135,6 +151,65 @@ impl Reception {
             outgoing: Vec::new(),
         };
         commit.carry_out(&self.visitor.parts, now, record).await
+    }
+
+    /// Gives each recipient the key by which a repetition is recognised.
+    fn identify(&self, transaction: &mut Transaction, spool: &Spool, header: &Header<'_>, now: Timestamp) {
+        let (Some(peer), Some(content)) = (&self.peer, spool.digest()) else {
+            return;
+        };
+        let message_id = header.value("Message-ID").unwrap_or_default();
+        let identified = Identified {
+            peer: &peer.subject,
+            sender: transaction.sender.as_ref(),
+            message_id: &message_id,
+            received_count: received_count(header),
+            content,
+        };
+        let until = now.saturating_add(REPEATS_KNOWN).unwrap_or(Timestamp::MAX);
+        for recipient in &mut transaction.recipients {
+            let key = identified.key(&recipient.mailbox.address);
+            recipient.once = key.map(|key| Once { key, until });
+        }
+    }
+
+    /// Takes away the recipients who have this very message already, and returns them. Should another connection deliver it between this
+    /// look and the transaction, the store refuses the whole, the peer reads "try again", and the next look sees it.
+    async fn leave_out_repeats(
+        &self,
+        transaction: &mut Transaction,
+        now: Timestamp,
+    ) -> Result<Vec<LocalRecipient>, Refusal> {
+        let known = transaction.recipients.iter().filter_map(|recipient| recipient.once);
+        let keys: Vec<_> = known.map(|once| once.key).collect();
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let asked = self.visitor.parts.store.repeats(&keys, now).await;
+        let repeats = asked.map_err(|error| storage_failed(&error))?;
+        let repeats: BTreeSet<_> = keys
+            .iter()
+            .zip(repeats)
+            .filter_map(|(key, seen)| seen.then_some(*key))
+            .collect();
+        let recipients = std::mem::take(&mut transaction.recipients).into_iter();
+        let (repeated, left) =
+            recipients.partition(|recipient| recipient.once.is_some_and(|once| repeats.contains(&once.key)));
+        transaction.recipients = left;
+        Ok(repeated)
+    }
+
+    fn repeated(&self, sender: Option<&Address>, message_id: Excerpt, boxes: &[LocalRecipient]) -> Option<Event> {
+        let boxes: Vec<_> = boxes.iter().map(|one| (&one.mailbox.address).into()).collect();
+        (!boxes.is_empty()).then(|| {
+            Event::Repeated(Repeated {
+                message_id,
+                peer_subject: Excerpt::new(self.peer_subject()),
+                peer_ip: Excerpt::new(self.visitor.ip.to_string()),
+                sender: sender.map(Into::into),
+                boxes,
+            })
+        })
     }
 
     fn peer_subject(&self) -> String {
@@ -210,3 +285,6 @@ impl Desk for Reception {
         self.visitor.refused(event, &self.peer_subject()).await;
     }
 }
+
+/// How long a delivery is remembered: longer than mail usually waits in a queue (RFC 5321 §4.5.4.1 asks for four to five days).
+const REPEATS_KNOWN: SignedDuration = SignedDuration::from_hours(7 * 24);

@@ -113,7 +113,7 @@ fn options(door: &Door, visitor: &Visitor) -> Options {
             size_bytes_max: limits.message_bytes_max,
             recipients_max: limits.recipients_max,
             errors_max: limits.errors_max,
-            line_bytes_max: limits.smtp_line_bytes_max,
+            line_bytes_max: limits.message_line_bytes_max,
             ..session::Limits::default()
         },
     }
@@ -208,7 +208,11 @@ impl Drive<'_> {
     }
 
     fn new_spool(&self) -> Spool {
-        Spool::new(Arc::clone(&self.parts.store), self.parts.limits.memory_bytes_max)
+        let (store, memory_bytes_max) = (Arc::clone(&self.parts.store), self.parts.limits.memory_bytes_max);
+        match self.door.face {
+            Face::Peer => Spool::recognisable(store, memory_bytes_max),
+            _ => Spool::new(store, memory_bytes_max),
+        }
     }
 
     async fn start_tls(&mut self) -> io::Result<()> {

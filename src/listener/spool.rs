@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use aws_lc_rs::digest;
+
+use super::repeat;
 use crate::store::{Content, Stage, Store, StoreError};
 
 /// Collects the body of one message.
@@ -11,6 +14,8 @@ pub(super) struct Spool {
     memory: Vec<u8>,
     stage: Option<Box<dyn Stage>>,
     size_bytes: u64,
+    /// Over the bytes received, where the desk wants to recognise them.
+    digest: Option<digest::Context>,
 }
 
 /// A complete body, its front already known.
@@ -30,6 +35,15 @@ impl Spool {
             memory: Vec::new(),
             stage: None,
             size_bytes: 0,
+            digest: None,
+        }
+    }
+
+    /// The same, which also computes the SHA-256 of what it collects.
+    pub(super) fn recognisable(store: Arc<dyn Store>, memory_bytes_max: usize) -> Self {
+        Self {
+            digest: Some(digest::Context::new(&digest::SHA256)),
+            ..Self::new(store, memory_bytes_max)
         }
     }
 
@@ -39,6 +53,9 @@ impl Spool {
     /// The disk refused them.
     pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         self.size_bytes += bytes.len() as u64;
+        if let Some(digest) = &mut self.digest {
+            digest.update(bytes);
+        }
         if let Some(stage) = &mut self.stage {
             return stage.write(bytes).await;
         }
@@ -64,20 +81,24 @@ impl Spool {
         self.size_bytes
     }
 
+    /// SHA-256 of the bytes received so far, if it is computed.
+    pub(super) fn digest(&self) -> Option<[u8; 32]> {
+        self.digest.clone().map(repeat::finish)
+    }
+
     /// Ends the body and puts `front` before it.
     ///
     /// # Errors
     /// The disk refused the last bytes.
     pub(super) async fn finish(self, front: &[u8]) -> Result<Spooled, StoreError> {
         let size_bytes = self.size_bytes + front.len() as u64;
-        let content = match self.stage {
-            Some(stage) => Content::Staged(stage.finish(front).await?),
-            None => {
-                let mut whole = Vec::with_capacity(front.len() + self.memory.len());
-                whole.extend_from_slice(front);
-                whole.extend_from_slice(&self.memory);
-                Content::Memory(Arc::new(whole))
-            }
+        let content = if let Some(stage) = self.stage {
+            Content::Staged(stage.finish(front).await?)
+        } else {
+            let mut whole = Vec::with_capacity(front.len() + self.memory.len());
+            whole.extend_from_slice(front);
+            whole.extend_from_slice(&self.memory);
+            Content::Memory(Arc::new(whole))
         };
         Ok(Spooled { content, size_bytes })
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 use super::commit::{Commit, LocalRecipient};
 use super::envelope;
@@ -21,6 +22,7 @@ use crate::policy::submission::{self, AuthorFacts, Destination, SenderRule};
 use crate::policy::{Reason, Refusal, inbound};
 use crate::queue;
 use crate::smtp::{Answer, Credentials, MailFrom, Mechanism, Question, RcptTo};
+use crate::store::Outgoing;
 
 /// Takes mail from one login.
 pub(super) struct Submission {
@@ -86,9 +88,10 @@ impl Submission {
             }
             return Ok(());
         }
-        let destination = match self.visitor.snapshot.allow_list.lists(address.domain()) {
-            true => Destination::Listed,
-            false => Destination::Unlisted,
+        let destination = if self.visitor.snapshot.allow_list.lists(address.domain()) {
+            Destination::Listed
+        } else {
+            Destination::Unlisted
         };
         submission::recipient(&address, destination)?;
         if let Some(transaction) = &mut self.transaction
@@ -105,16 +108,7 @@ impl Submission {
         };
         let now = self.visitor.parts.clock.now();
         let header = self.visitor.header(&spool, transmission.utf8)?;
-        let authors = Authors::read(&header);
-        submission::authors(&AuthorFacts {
-            boxes: &login.boxes,
-            reverse_path: transaction.mail.path.as_ref(),
-            authors: &authors,
-            class: Class::of_header(&header),
-            // With a BAL applicative, Sender is the person who asked for the send: anybody of this operator.
-            sender_rule: SenderRule::Domains(self.visitor.snapshot.directory.domains()),
-        })?;
-        let authors = authors.map_err(|error| inbound::malformed(&error))?;
+        let authors = self.authors(&header, login, &transaction)?;
         let recipients = transaction.recipients();
         let tls = TlsTrace {
             version: &self.handshake.protocol,
@@ -133,39 +127,16 @@ impl Submission {
         };
         let (submitted, received) = (self.submitted(&facts), self.received(&facts));
         let session = self.visitor.session.as_str();
-        let leaving = queue::Submission {
-            sender: transaction.mail.path.as_ref(),
-            recipients: &transaction.leaving(),
-            session,
-        };
-        let (outgoing, queued) = queue::enqueue(&leaving, &self.visitor.parts.retry, now).map_err(|error| {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "queue parameters could not be written"
-            );
-            Refusal::new(
-                Reason::StorageFailed,
-                "the message could not be queued, try again later",
-            )
-        })?;
+        let (outgoing, queued) = self.enqueue(&transaction, now)?;
         let records = |size_bytes| {
-            let mut records = vec![Record::new(
-                now,
-                session,
-                Event::Submitted(Submitted {
-                    size_bytes,
-                    ..submitted
-                }),
-            )];
-            if let Some(received) = received {
-                records.push(Record::new(
-                    now,
-                    session,
-                    Event::Received(Received { size_bytes, ..received }),
-                ));
-            }
-            records.extend(queued);
-            records
+            let submitted = Event::Submitted(Submitted {
+                size_bytes,
+                ..submitted
+            });
+            let received = received.map(|received| Event::Received(Received { size_bytes, ..received }));
+            let events = std::iter::once(submitted).chain(received);
+            let records = events.map(|event| Record::new(now, session, event));
+            records.chain(queued).collect()
         };
         let commit = Commit {
             sender: transaction.mail.path.as_ref(),
@@ -175,6 +146,35 @@ impl Submission {
             outgoing,
         };
         commit.carry_out(&self.visitor.parts, now, records).await
+    }
+
+    /// Reads who wrote the message and checks that the login may write in their name.
+    fn authors(&self, header: &Header<'_>, login: &Opened, transaction: &Transaction) -> Result<Authors, Refusal> {
+        let authors = Authors::read(header);
+        submission::authors(&AuthorFacts {
+            boxes: &login.boxes,
+            reverse_path: transaction.mail.path.as_ref(),
+            authors: &authors,
+            class: Class::of_header(header),
+            // With a BAL applicative, Sender is the person who asked for the send: anybody of this operator.
+            sender_rule: SenderRule::Domains(self.visitor.snapshot.directory.domains()),
+        })?;
+        authors.map_err(|error| inbound::malformed(&error))
+    }
+
+    /// Queue rows and records of the recipients elsewhere.
+    fn enqueue(&self, transaction: &Transaction, now: Timestamp) -> Result<(Vec<Outgoing>, Vec<Record>), Refusal> {
+        let leaving = queue::Submission {
+            sender: transaction.mail.path.as_ref(),
+            recipients: &transaction.leaving(),
+            session: self.visitor.session.as_str(),
+        };
+        queue::enqueue(&leaving, &self.visitor.parts.retry, now).map_err(|error| {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "queue parameters could not be written");
+            let text = "the message could not be queued, try again later";
+            Refusal::new(Reason::StorageFailed, text)
+        })
     }
 
     fn submitted(&self, facts: &Facts<'_>) -> Submitted {

@@ -51,9 +51,10 @@ impl Visitor {
             BoxState::Suspended => BoxStanding::Suspended,
             BoxState::Closed => BoxStanding::Closed,
         });
-        let domain = match self.snapshot.directory.serves(address.domain()) {
-            true => DomainStanding::Ours,
-            false => DomainStanding::Elsewhere,
+        let domain = if self.snapshot.directory.serves(address.domain()) {
+            DomainStanding::Ours
+        } else {
+            DomainStanding::Elsewhere
         };
         inbound::recipient(&RecipientFacts {
             address: &address,
@@ -64,6 +65,7 @@ impl Visitor {
             (Some(mailbox), Some(inbox)) => Ok(LocalRecipient {
                 mailbox: Arc::clone(mailbox),
                 inbox: *inbox,
+                once: None,
             }),
             _ => Err(Refusal::new(Reason::BoxUnknown, "no such box")),
         }

@@ -85,7 +85,7 @@ pub(super) fn refused(error: &StoreError) -> imap::Refused {
         StoreError::NotFound { .. } => imap::Refused::NoSuchFolder,
         StoreError::FolderExists { .. } => imap::Refused::FolderExists,
         StoreError::Closed | StoreError::Newer { .. } | StoreError::InUse { .. } => imap::Refused::Unavailable,
-        StoreError::Backend { .. } => {
+        StoreError::Backend { .. } | StoreError::Repeated => {
             tracing::error!(error = %error, "storage failed under an IMAP command");
             imap::Refused::Unavailable
         }

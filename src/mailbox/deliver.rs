@@ -41,6 +41,7 @@ pub fn unread(folder: FolderKey, received: Timestamp) -> Delivery {
         folder,
         flags: Flags::default(),
         internal_date: received,
+        once: None,
     }
 }
 

@@ -1,5 +1,7 @@
 //! A store in memory, for the tests of this module: the promises of the traits without durability.
 
+#![cfg(test)]
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -128,6 +130,10 @@ impl MemoryStore {
 impl MessageStore for MemoryStore {
     async fn staged(&self, _: &StagedFile) -> Result<Arc<Vec<u8>>, StoreError> {
         Err(StoreError::NotFound { what: "staged file" })
+    }
+
+    async fn repeats(&self, keys: &[[u8; 32]], _: Timestamp) -> Result<Vec<bool>, StoreError> {
+        Ok(vec![false; keys.len()])
     }
 
     async fn accept(&self, acceptance: Acceptance) -> Result<Accepted, StoreError> {

@@ -1,5 +1,7 @@
 //! A small trust space for the tests of this module: ECDSA keys, because they are made in no time.
 
+#![cfg(test)]
+
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;

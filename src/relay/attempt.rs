@@ -358,9 +358,10 @@ fn outcome_of(error: &ConnectionError) -> Outcome {
                 refusal.reason,
                 Reason::CertificateNotForDomain | Reason::RecipientDomainUnlisted
             );
-            match is_final {
-                true => Outcome::Refused(Answer::here(format!("550 5.7.1 {error}"))),
-                false => Outcome::Deferred(Answer::here(format!("454 4.7.0 {error}"))),
+            if is_final {
+                Outcome::Refused(Answer::here(format!("550 5.7.1 {error}")))
+            } else {
+                Outcome::Deferred(Answer::here(format!("454 4.7.0 {error}")))
             }
         }
         ConnectionError::Tls { .. } => Outcome::Deferred(Answer::here(format!("454 4.7.0 {error}"))),

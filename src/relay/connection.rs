@@ -275,15 +275,15 @@ impl Connection {
             }
             Framing::Dots => {
                 let mut stuffer = DotStuffer::new();
-                let mut stuffed = Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 16);
+                let mut wire = Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 16);
                 for piece in content.chunks(PIECE_BYTES) {
-                    stuffed.clear();
-                    stuffer.push(piece, &mut stuffed);
-                    self.write(&stuffed).await?;
+                    wire.clear();
+                    stuffer.push(piece, &mut wire);
+                    self.write(&wire).await?;
                 }
-                stuffed.clear();
-                stuffer.finish(&mut stuffed);
-                self.write(&stuffed).await?;
+                wire.clear();
+                stuffer.finish(&mut wire);
+                self.write(&wire).await?;
             }
         }
         Ok(())

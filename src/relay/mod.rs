@@ -5,6 +5,7 @@
 
 mod attempt;
 mod connection;
+mod lanes;
 mod report;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use crate::dns::Routes;
 use crate::identity::Domain;
 use crate::listener::Parts;
 use crate::store::{QueueItem, StoreError};
+use lanes::Lanes;
 
 pub use connection::{Connection, ConnectionError, Driven, Target, Waits};
 
@@ -48,10 +50,10 @@ impl Default for Options {
             connections_max: 16,
             connections_per_domain_max: 4,
             batch_max: 100,
-            lease: Duration::from_secs(30 * 60),
+            lease: Duration::from_mins(30),
             connect: Duration::from_secs(30),
-            reply: Duration::from_secs(5 * 60),
-            delivery: Duration::from_secs(10 * 60),
+            reply: Duration::from_mins(5),
+            delivery: Duration::from_mins(10),
         }
     }
 }
@@ -84,7 +86,8 @@ impl Relay {
 
     /// Works until `stop`; attempts under way go on on `tracker`.
     pub async fn run(self: Arc<Self>, tracker: TaskTracker, stop: CancellationToken) {
-        let places = Arc::new(Semaphore::new(self.options.connections_max));
+        let lanes = Arc::new(Lanes::new(&self.options));
+        let waiting = Arc::new(Semaphore::new(self.options.connections_max * WAITING_PER_CONNECTION));
         while !stop.is_cancelled() {
             let leased = match self.lease().await {
                 Ok(leased) => leased,
@@ -102,16 +105,25 @@ impl Relay {
                 self.wait(self.until_next().await, &stop).await;
                 continue;
             }
+            let good_until = later(self.parts.clock.now(), self.options.lease / 2);
             for batch in by_domain(leased) {
-                let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+                let Ok(place) = Arc::clone(&waiting).acquire_owned().await else {
                     return;
                 };
-                let relay = Arc::clone(&self);
+                let journey = Arc::clone(&self).travel(Arc::clone(&lanes), batch, good_until);
                 tracker.spawn(async move {
-                    relay.deliver(batch).await;
+                    journey.await;
                     drop(place);
                 });
             }
+        }
+    }
+
+    /// Waits for a lane, then delivers. A batch that waited so long that its lease could run out under way is left to the next look.
+    async fn travel(self: Arc<Self>, lanes: Arc<Lanes>, batch: (Domain, Vec<QueueItem>), good_until: Timestamp) {
+        let _lane = lanes.enter(&batch.0).await;
+        if self.parts.clock.now() < good_until {
+            self.deliver(batch).await;
         }
     }
 
@@ -167,6 +179,8 @@ fn later(now: Timestamp, by: Duration) -> Timestamp {
     now.saturating_add(by).unwrap_or(Timestamp::MAX)
 }
 
+/// Batches that may wait for a connection, for each connection: enough to keep other domains moving past a slow one.
+const WAITING_PER_CONNECTION: usize = 4;
 /// Pause after the store failed.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// The queue is looked at this often even when nothing was announced.

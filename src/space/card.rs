@@ -92,10 +92,18 @@ impl Card {
 
     /// Tables and lines for a person.
     pub fn to_text(&self) -> String {
-        let commands: String = self
+        let commands: Vec<String> = self
             .commands
             .iter()
-            .map(|command| format!("# {}\n{}\n\n", command.what, command.line))
+            .map(|line| {
+                format!(
+                    "# {}
+{}
+
+",
+                    line.what, line.line
+                )
+            })
             .collect();
         format!(
             "Space \"{}\" is up.\nData: {}\nAuthority certificates (trust these in your client): {}\nReadiness, CRL, allow list: {}\n\n{}\n\n{}\n\n{}Ctrl-C stops it.\n",
@@ -105,7 +113,7 @@ impl Card {
             self.web,
             self.endpoint_table(),
             self.login_table(),
-            commands
+            commands.concat()
         )
     }
 

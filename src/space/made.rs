@@ -9,12 +9,12 @@ use super::card::{Card, Endpoint, LoginCard};
 use super::folder::Layout;
 use super::material::{self, Files, Wanted, subject_of};
 use super::raise::{BoundDoor, RaiseError, Sockets};
-use crate::app::{BoundPort, Plan};
+use crate::app::{BoundPort, Plan, limits_of};
 use crate::clock::Clock;
-use crate::config::{HostCertificate, Login, LoginCertificate, LoginKind, Operator, Patient, Side, Space};
+use crate::config::{self, HostCertificate, Login, LoginCertificate, LoginKind, Operator, Patient, Side, Space};
 use crate::dns::Routes;
 use crate::identity::{Domain, SubjectDn};
-use crate::listener::{Face, Limits};
+use crate::listener::Face;
 use crate::pki::{self, Authority, AuthorityOptions, Identity, Issuer, Profile, Subject, TlsMinimum, TrustStore};
 use crate::queue::RetryPlan;
 use crate::relay;
@@ -94,6 +94,16 @@ impl Made {
         Ok(())
     }
 
+    /// The authority's certificates with the revocation lists of now, and whether they differ from those held.
+    pub(super) fn trust_of_now(&self, now: Timestamp) -> Result<Arc<TrustStore>, RaiseError> {
+        Ok(Arc::new(trust_store(&self.authority, now)?))
+    }
+
+    /// The allow list in force.
+    pub(super) fn allow_list(&self) -> &Arc<AllowList> {
+        &self.allow_list
+    }
+
     /// The plan of one local operator.
     pub(super) fn plan(
         &self,
@@ -138,10 +148,7 @@ impl Made {
             sender,
             retry: RetryPlan::default(),
             relay: relay::Options::default(),
-            limits: Limits {
-                message_bytes_max: operator.size_bytes_max,
-                ..Limits::default()
-            },
+            limits: limits_of(&config::Limits::default(), operator.size_bytes_max),
             tls_minimum: TlsMinimum::Tls12,
             ports,
         })
@@ -326,10 +333,8 @@ fn trust_store(authority: &Authority, now: Timestamp) -> Result<TrustStore, Rais
 fn endpoint(operator: &str, door: &BoundDoor) -> Endpoint {
     let security = match door.face {
         Face::Peer => "STARTTLS, operator certificate",
-        Face::Submission => "STARTTLS, certificate (EXTERNAL) or password",
-        Face::Submissions => "TLS, certificate (EXTERNAL) or password",
-        Face::Imap => "STARTTLS, certificate (EXTERNAL) or password",
-        Face::Imaps => "TLS, certificate (EXTERNAL) or password",
+        Face::Submission | Face::Imap => "STARTTLS, certificate (EXTERNAL) or password",
+        Face::Submissions | Face::Imaps => "TLS, certificate (EXTERNAL) or password",
     };
     Endpoint {
         operator: operator.to_owned(),

@@ -7,7 +7,9 @@ pub fn free_ports(space: &mut Space) {
     space.web.set_port(0);
     for operator in &mut space.operators {
         if let Side::Local { hosts, clients } = &mut operator.side {
-            hosts.iter_mut().for_each(|host| host.listen.set_port(0));
+            for host in hosts {
+                host.listen.set_port(0);
+            }
             for address in [
                 &mut clients.submission,
                 &mut clients.submissions,

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use super::card::Card;
 use super::folder::{DataFolder, FolderError};
@@ -17,7 +19,7 @@ use crate::app::{Operator, PortError, Running, StartError, bind};
 use crate::clock::Clock;
 use crate::config::{self, Side, Space};
 use crate::directory::DirectoryError;
-use crate::dns::{MailHost, RouteTable, Routes, Zone};
+use crate::dns::{MailHost, MxResolver, RouteTable, Routes, Zone};
 use crate::identity::Domain;
 use crate::listener::Face;
 use crate::pki::{self, AuthorityError, CrlError, TrustStoreError};
@@ -27,7 +29,7 @@ use crate::web::{self, Published};
 pub struct Raised {
     /// What to tell its user.
     pub card: Card,
-    operators: Vec<Operator>,
+    operators: Vec<Arc<Operator>>,
     published: Arc<Published>,
     /// Held until the end: a second process must not write here.
     _folder: DataFolder,
@@ -71,6 +73,9 @@ pub enum RaiseError {
         "external host {0} is named, not addressed: give reach = \"127.0.0.1:PORT\", since the sandbox asks no DNS server"
     )]
     UnknownHost(String),
+    /// `allow_remote` without a usable DNS configuration.
+    #[error("the system's DNS configuration cannot be used: {0}; remove allow_remote from the space file")]
+    Resolver(String),
     /// The endpoints could not be written down.
     #[error("the endpoints cannot be written as JSON: {0}")]
     Card(#[from] serde_json::Error),
@@ -86,7 +91,12 @@ pub async fn raise(root: &Path, space: &Space, clock: &Clock, running: &Running)
     let sockets = Sockets::bind(space).await?;
     let now = clock.now();
     let made = Made::make(&layout, space, &sockets, now)?;
-    let routes: Arc<dyn Routes> = Arc::new(RouteTable::new(Arc::new(zone(space, &sockets)?), None));
+    let resolver = if space.allow_remote {
+        Some(MxResolver::new(&[], SMTP_PORT).map_err(|error| RaiseError::Resolver(error.to_string()))?)
+    } else {
+        None
+    };
+    let routes: Arc<dyn Routes> = Arc::new(RouteTable::new(Arc::new(zone(space, &sockets)?), resolver));
     let mut card = made.card(&layout, space, &sockets);
     card.commands = visit::of(space, &card, &layout);
     let published = Arc::new(Published::new(serde_json::to_string_pretty(&card)?));
@@ -98,7 +108,7 @@ pub async fn raise(root: &Path, space: &Space, clock: &Clock, running: &Running)
             continue;
         };
         let plan = made.plan(&layout, operator, doors, (Arc::clone(&routes), clock))?;
-        operators.push(Operator::start(plan, running).await?);
+        operators.push(Arc::new(Operator::start(plan, running).await?));
     }
     pki::write_private(&layout.first_mail(), visit::first_mail(space, now).as_bytes())?;
     pki::write_private(&layout.card(), serde_json::to_string_pretty(&card)?.as_bytes())?;
@@ -108,6 +118,13 @@ pub async fn raise(root: &Path, space: &Space, clock: &Clock, running: &Running)
             tracing::error!(%error, "the HTTP face ended");
         }
     });
+    let refresh = refresh(
+        made,
+        operators.clone(),
+        Arc::clone(&published),
+        (clock.clone(), running.stop.clone()),
+    );
+    running.tracker.spawn(refresh);
     published.set_ready(true);
     Ok(Raised {
         card,
@@ -116,6 +133,38 @@ pub async fn raise(root: &Path, space: &Space, clock: &Clock, running: &Running)
         _folder: folder,
     })
 }
+
+/// A space may run for weeks: before a revocation list ends, the authority signs the next one, publishes it and everybody uses it.
+async fn refresh(
+    made: Made,
+    operators: Vec<Arc<Operator>>,
+    published: Arc<Published>,
+    (clock, stop): (Clock, CancellationToken),
+) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(REFRESH_EVERY) => {}
+        }
+        let now = clock.now();
+        match made.publish(&published, now).and_then(|()| made.trust_of_now(now)) {
+            Ok(trust) => operators
+                .iter()
+                .for_each(|one| one.install(Arc::clone(made.allow_list()), Arc::clone(&trust))),
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "revocation lists not renewed, the last ones stay"
+                );
+            }
+        }
+    }
+}
+
+/// Where other operators' servers listen.
+const SMTP_PORT: u16 = 25;
+/// Far below the validity of a revocation list.
+const REFRESH_EVERY: Duration = Duration::from_mins(10);
 
 impl Raised {
     /// From now on readiness says no; call before draining.

@@ -26,6 +26,7 @@ struct Visit {
 /// The lines to type, in the order of a visit; those only that make sense in this space.
 pub(super) fn of(space: &Space, card: &Card, layout: &Layout) -> Vec<CommandLine> {
     let data = quote(&card.data);
+    let program = program();
     let mut lines = Vec::new();
     if let Some(visit) = Visit::choose(space) {
         let find = |(operator, name): &(String, String)| {
@@ -45,18 +46,18 @@ pub(super) fn of(space: &Space, card: &Card, layout: &Layout) -> Vec<CommandLine
             lines.extend(read_lines(card, reader));
         }
         let (from, to) = (&visit.sender, &visit.recipient);
-        let send = format!("vaguemestre send --data {data} --from {from} --to {to} --count 20");
+        let send = format!("{program} send --data {data} --from {from} --to {to} --count 20");
         lines.push(line("send", "The same as a DUI does it, twenty times", send));
     }
     lines.push(line(
         "indicator",
         "What was counted, per establishment",
-        format!("vaguemestre indicator --data {data}"),
+        format!("{program} indicator --data {data}"),
     ));
     lines.push(line(
         "journal",
         "Every decision taken",
-        format!("vaguemestre journal --data {data} --since 1h"),
+        format!("{program} journal --data {data} --since 1h"),
     ));
     lines
 }
@@ -197,6 +198,12 @@ fn line(name: &str, what: &str, line: String) -> CommandLine {
         what: what.to_owned(),
         line,
     }
+}
+
+/// How to call this program again from any folder; a bare name where the system will not say.
+fn program() -> String {
+    let path = std::env::current_exe().ok();
+    path.map_or_else(|| "vaguemestre".to_owned(), |path| quote(&path.display().to_string()))
 }
 
 /// Quotes a path for a POSIX shell when it needs it.

@@ -47,6 +47,9 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A delivery of an acceptance was made before, see [`Once`]; nothing of the call was written.
+    #[error("a delivery was made before")]
+    Repeated,
     /// The store is shutting down; nothing of the call was written.
     #[error("the store is closed")]
     Closed,
@@ -121,6 +124,17 @@ pub struct Delivery {
     pub flags: Flags,
     /// INTERNALDATE.
     pub internal_date: Timestamp,
+    /// What makes this delivery recognisable when it is asked for again; `None`: it never is a repeat.
+    pub once: Option<Once>,
+}
+
+/// A delivery that must be made once, however often it is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Once {
+    /// The same for the same delivery, another for any other.
+    pub key: [u8; 32],
+    /// Forgotten from then on. A backend may forget earlier to stay within its bound.
+    pub until: Timestamp,
 }
 
 /// What accepting one message changes: all of it or nothing, in one transaction.
@@ -152,7 +166,11 @@ pub struct Accepted {
 pub trait MessageStore: Send + Sync {
     /// Applies the whole acceptance in one transaction and returns once it would survive a crash.
     /// UIDs are given in delivery order within this transaction; UIDs of a folder only grow (invariant 7).
+    /// Fails with [`StoreError::Repeated`] when the key of a delivery was used before, at its internal date.
     async fn accept(&self, acceptance: Acceptance) -> Result<Accepted, StoreError>;
+
+    /// For each of these keys of [`Once`], whether a delivery used it and it is not forgotten at `now`.
+    async fn repeats(&self, keys: &[[u8; 32]], now: Timestamp) -> Result<Vec<bool>, StoreError>;
 
     /// Starts a file for a message too large to hold in memory.
     async fn stage(&self) -> Result<Box<dyn Stage>, StoreError>;

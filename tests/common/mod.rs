@@ -10,18 +10,22 @@
 
 mod certificates;
 mod dovecot;
+mod inbox;
 mod openssl;
 mod postfix;
 mod program;
+mod sender;
 mod space;
 mod talk;
 mod wait;
 
 pub(crate) use certificates::{Authority, Certificate};
 pub(crate) use dovecot::{Imapc, Upstream};
+pub(crate) use inbox::{Letter, inbox};
 pub(crate) use openssl::{Named, Pki};
 pub(crate) use postfix::{Postfix, PostfixOptions, Route};
 pub(crate) use program::{Finished, Program, Running};
+pub(crate) use sender::{Line, Sender};
 pub(crate) use space::Space;
 pub(crate) use talk::{Peer, Replies, holds, journal, mails};
 pub(crate) use wait::wait_until;

@@ -1,7 +1,8 @@
 //! The program under test, started as a user starts it.
 
 use std::fs;
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -69,6 +70,35 @@ impl Space {
         let line = found.and_then(|command| command["line"].as_str());
         line.unwrap_or_else(|| panic!("no command {name} in {}", self.printed))
             .to_owned()
+    }
+
+    /// The data folder.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.printed["data"].as_str().expect("a data folder").into()
+    }
+
+    /// Where a face of an operator listens; the first when it has several.
+    #[track_caller]
+    pub(crate) fn address(&self, operator: &str, face: &str) -> SocketAddr {
+        let endpoints = self.printed["endpoints"].as_array().expect("a list of endpoints");
+        let found = endpoints
+            .iter()
+            .find(|one| one["operator"] == operator && one["face"] == face);
+        let address = found.and_then(|one| one["address"].as_str());
+        address
+            .unwrap_or_else(|| panic!("no {face} of {operator}"))
+            .parse()
+            .unwrap()
+    }
+
+    /// A login as printed.
+    #[track_caller]
+    pub(crate) fn login(&self, operator: &str, name: &str) -> &Value {
+        let logins = self.printed["logins"].as_array().expect("a list of logins");
+        let mut found = logins.iter().filter(|one| one["operator"] == operator);
+        found
+            .find(|one| one["name"] == name)
+            .unwrap_or_else(|| panic!("no login {name} of {operator}"))
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -89,25 +89,15 @@ pub(crate) fn journal<S: AsRef<std::ffi::OsStr>>(which: impl IntoIterator<Item =
 }
 
 impl Space {
-    /// Port of a face of an operator: `smtp`, `submission`, `submissions`, `imap`, `imaps`; the first when it has several.
+    /// Port of a face of an operator; the first when it has several.
     #[track_caller]
     pub(crate) fn port(&self, operator: &str, face: &str) -> u16 {
-        let endpoints = self.printed()["endpoints"].as_array().unwrap();
-        let found = endpoints
-            .iter()
-            .find(|one| one["operator"] == operator && one["face"] == face);
-        let address = found.and_then(|one| one["address"].as_str());
-        let port = address.and_then(|address| address.rsplit(':').next()?.parse().ok());
-        port.unwrap_or_else(|| panic!("no {face} of {operator} in {}", self.printed()))
+        self.address(operator, face).port()
     }
 
     /// PEM file of its authority.
     pub(crate) fn authority(&self) -> PathBuf {
         self.printed()["ca"].as_str().unwrap().into()
-    }
-
-    pub(crate) fn data(&self) -> PathBuf {
-        self.printed()["data"].as_str().unwrap().into()
     }
 
     /// The certificate it issued for a host of an operator.

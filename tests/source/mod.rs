@@ -87,7 +87,9 @@ impl SourceFile {
 
     /// For each line, whether it is test code.
     pub(crate) fn test_lines(&self) -> Vec<bool> {
-        let all = !self.is_product() || self.path.ends_with("/tests.rs") || self.path.contains("/tests/");
+        // A helper of tests that stands in a file of its own says so with the inner attribute.
+        let declared = self.text.lines().any(|line| line == "#![cfg(test)]");
+        let all = declared || !self.is_product() || self.path.ends_with("/tests.rs") || self.path.contains("/tests/");
         let modules = if all { Vec::new() } else { self.test_modules() };
         let is_test = |index| all || modules.iter().any(|range| range.contains(&index));
         (0..self.text.lines().count()).map(is_test).collect()

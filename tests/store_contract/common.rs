@@ -5,8 +5,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use vaguemestre::identity::Address;
 use vaguemestre::store::{
-    Acceptance, Accepted, Content, Delivery, Flags, FolderKey, FolderRow, JournalRow, NewMessage, Outgoing, Store,
-    StoreError,
+    Acceptance, Accepted, Content, Delivery, Flags, FolderKey, FolderRow, JournalRow, NewMessage, Once, Outgoing,
+    Store, StoreError,
 };
 
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -59,6 +59,19 @@ pub(crate) fn delivery(folder: FolderKey) -> Delivery {
         folder,
         flags: Flags::default(),
         internal_date: at(0),
+        once: None,
+    }
+}
+
+/// A delivery that is recognised until that many seconds after the fixed moment, made at that other one.
+pub(crate) fn once(folder: FolderKey, key: u8, (now, until): (i64, i64)) -> Delivery {
+    Delivery {
+        internal_date: at(now),
+        once: Some(Once {
+            key: [key; 32],
+            until: at(until),
+        }),
+        ..delivery(folder)
     }
 }
 

@@ -67,6 +67,60 @@ pub(crate) async fn an_acceptance_that_fails_changes_nothing(store: &dyn Store) 
     store.accept(whole(inbox)).await.unwrap();
 }
 
+fn made_once(folder: FolderKey, key: u8, times: (i64, i64)) -> Acceptance {
+    Acceptance {
+        deliveries: vec![once(folder, key, times)],
+        records: vec![record("received", 5, "s1")],
+        counts: vec![count(1)],
+        ..to_folders(b"A: b\r\n\r\nc", &[])
+    }
+}
+
+pub(crate) async fn a_delivery_is_not_made_twice(store: &dyn Store) {
+    let inbox = inbox(store, "a").await;
+    assert_eq!(store.repeats(&[[1; 32]], at(0)).await.unwrap(), [false]);
+    store.accept(made_once(inbox, 1, (0, 100))).await.unwrap();
+    let mut repeated = made_once(inbox, 2, (1, 100));
+    repeated.deliveries.push(once(inbox, 1, (1, 100)));
+    let answer = store.accept(repeated).await;
+    assert!(matches!(answer, Err(StoreError::Repeated)), "{answer:?}");
+    assert_eq!(
+        store.repeats(&[[2; 32], [1; 32]], at(1)).await.unwrap(),
+        [false, true],
+        "nothing of it was written, its other key neither"
+    );
+    assert_eq!(uids(store, inbox).await, [1]);
+    assert_eq!(journal_length(store).await, 1);
+    assert_eq!(store.counters(None).await.unwrap(), [count(1)]);
+    store.accept(made_once(inbox, 2, (2, 100))).await.unwrap();
+    assert_eq!(uids(store, inbox).await, [1, 2]);
+}
+
+pub(crate) async fn a_delivery_may_be_made_again_once_it_is_forgotten(store: &dyn Store) {
+    let inbox = inbox(store, "a").await;
+    for now in [0, 100, 200] {
+        assert_eq!(store.repeats(&[[1; 32]], at(now)).await.unwrap(), [false]);
+        store.accept(made_once(inbox, 1, (now, now + 100))).await.unwrap();
+        assert_eq!(store.repeats(&[[1; 32]], at(now + 99)).await.unwrap(), [true]);
+    }
+    assert_eq!(uids(store, inbox).await, [1, 2, 3]);
+}
+
+pub(crate) async fn of_concurrent_repetitions_one_is_accepted(store: &dyn Store) {
+    let inbox = inbox(store, "a").await;
+    let answers = join_all((0..20).map(|_| store.accept(made_once(inbox, 1, (0, 100))))).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
+    assert_eq!(uids(store, inbox).await, [1]);
+}
+
+pub(crate) async fn a_delivery_is_not_made_twice_after_a_restart<B: Backend>(backend: B) {
+    let inbox = inbox(backend.store(), "a").await;
+    backend.store().accept(made_once(inbox, 1, (0, 100))).await.unwrap();
+    let backend = backend.reopen().await;
+    let answer = backend.store().accept(made_once(inbox, 1, (1, 100))).await;
+    assert!(matches!(answer, Err(StoreError::Repeated)), "{answer:?}");
+}
+
 pub(crate) async fn uids_are_given_in_delivery_order_and_only_grow(store: &dyn Store) {
     let (a, b) = (inbox(store, "a").await, inbox(store, "b").await);
     let accepted = store.accept(to_folders(b"x", &[a, b, a])).await.unwrap();

@@ -1,3 +1,5 @@
+//! Tests of summaries and sections.
+
 use imap_codec::ResponseCodec;
 use imap_codec::decode::Decoder;
 use proptest::prelude::*;
@@ -100,7 +102,7 @@ fn structures_that_broke_real_clients() {
             "Content-Type: text\r\nContent-Transfer-Encoding: Quoted-Printable (yes)\r\n\r\nx",
             "(\"TEXT\" \"PLAIN\" (\"CHARSET\" \"us-ascii\") NIL NIL \"QUOTED-PRINTABLE\" 1 1 NIL NIL NIL NIL)",
         ),
-        // An attachment with an RFC 2231 name in pieces, an 8-bit name, a language list.
+        // An attachment with a name in pieces (RFC 2231 §3), an 8-bit name, a language list.
         (
             "Content-Type: application/pdf;\r\n name=\"r\u{e9}.pdf\"\r\nContent-Disposition: attachment;\r\n filename*0*=utf-8''r%C3;\r\n filename*1*=%A9.pdf\r\n\
              Content-Language: fr, en\r\nContent-ID: <1@x>\r\nContent-Location: http://x/\r\n\r\nJVBERi0=\r\n",

@@ -1,3 +1,5 @@
+//! Tests of whole sessions, as transcripts.
+
 use super::*;
 use crate::imap::request::{Credentials, Password};
 

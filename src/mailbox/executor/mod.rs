@@ -272,6 +272,7 @@ impl BoxSession {
                 folder: row.key,
                 flags: convert::flags_row(flags),
                 internal_date: date,
+                once: None,
             }],
             ..Acceptance::default()
         };

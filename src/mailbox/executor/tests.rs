@@ -1,3 +1,5 @@
+//! Tests of the executor, over a store in memory.
+
 use std::sync::atomic::Ordering;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of handshakes in memory.
+
 use std::io::{Read, Write};
 
 use rustls::{ClientConnection, ProtocolVersion, ServerConnection};

@@ -1,3 +1,5 @@
+//! Tests of the judge of certificate chains.
+
 use super::super::testing::{Space, days_later, now, openssl, put, server, with_profile};
 use super::super::{Issued, Issuer, KeyKind, Profile, Request, RevocationReason, trust_bundle};
 use super::*;
@@ -389,19 +391,10 @@ fn openssl_judges_the_same_way() {
     for issuer in [Issuer::Root, Issuer::Intermediate] {
         let name = format!("{issuer:?}.der");
         put(folder, &name, &space.authority.crl(issuer, now()).unwrap());
+        let read = ["crl", "-inform", "DER", "-in", &name];
         let text = openssl(
             folder,
-            &[
-                "crl",
-                "-inform",
-                "DER",
-                "-in",
-                &name,
-                "-CAfile",
-                "bundle.pem",
-                "-noout",
-                "-text",
-            ],
+            &[&read, ["-CAfile", "bundle.pem", "-noout", "-text"].as_slice()].concat(),
         );
         assert!(
             text.contains("verify OK") && text.contains("X509v3 CRL Number"),
@@ -409,15 +402,7 @@ fn openssl_judges_the_same_way() {
         );
         openssl(
             folder,
-            &[
-                "crl",
-                "-inform",
-                "DER",
-                "-in",
-                &name,
-                "-out",
-                &format!("{issuer:?}.pem"),
-            ],
+            &[&read, ["-out", &format!("{issuer:?}.pem")].as_slice()].concat(),
         );
     }
     let crls = [

@@ -1,3 +1,5 @@
+//! Tests of the client, against scripted servers.
+
 use super::*;
 use crate::policy::Reason;
 use crate::policy::Refusal;

@@ -1,3 +1,5 @@
+//! Tests of whole sessions, as transcripts.
+
 use super::*;
 use crate::smtp::extension::Extensions;
 use crate::smtp::sasl::Credentials;

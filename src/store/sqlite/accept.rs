@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::rows::{failed, integer, join_keywords, unseen};
 use super::writer::Effects;
-use super::{journal, queue};
+use super::{journal, once, queue};
 use crate::store::blobs::{BlobName, Blobs};
 use crate::store::{Acceptance, Accepted, EntryRow, Flags, FolderKey, MessageKey, NewMessage, StoreError, Summary};
 
@@ -53,6 +53,7 @@ pub(super) fn accept(tx: &Connection, prepared: &Prepared, effects: &mut Effects
 fn apply(tx: &Connection, prepared: &Prepared) -> Result<Accepted, StoreError> {
     let acceptance = &prepared.acceptance;
     let mut accepted = Accepted::default();
+    once::enter(tx, &acceptance.deliveries)?;
     if let (Some(message), Some(body)) = (&acceptance.message, &prepared.body) {
         let refs = acceptance.deliveries.len() + acceptance.outgoing.len();
         let (key, content_bytes) = insert_message(tx, message, body, refs)?;

@@ -68,8 +68,9 @@ pub(super) fn journal(db: &Connection, filter: &JournalFilter) -> Result<Vec<Jou
         values.push(session.clone().into());
     }
     if !filter.events.is_empty() {
-        let marks = vec!["?"; filter.events.len()].join(", ");
-        sql.push_str(&format!(" AND event IN ({marks})"));
+        sql.push_str(" AND event IN (");
+        sql.push_str(&vec!["?"; filter.events.len()].join(", "));
+        sql.push(')');
         values.extend(filter.events.iter().cloned().map(Value::from));
     }
     sql.push_str(" ORDER BY sequence LIMIT ?");

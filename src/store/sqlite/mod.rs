@@ -6,13 +6,27 @@
 //! folder/bodies/incoming  body files being written          folder/bodies/00 … ff  body files that rows name
 //! ```
 //!
-//! Writes go through [`writer`], which commits whole groups with one sync; reads run on read-only connections and never wait
-//! for a write; checkpoints and removals run in [`upkeep`]. Deliberately absent: a setting that trades durability for speed.
+//! Writes go through `writer`, which commits whole groups with one sync; reads run on read-only connections and never wait
+//! for a write; checkpoints and removals run in `upkeep`. Deliberately absent: a setting that trades durability for speed.
+//!
+//! Small bodies live in the database, not in segment files of our own: one sync makes rows and bytes durable together, a crash
+//! leaves nothing to reconcile, and deleted bytes are reused without compaction. The price, writing each byte twice, is paid
+//! beside the commits. `cargo bench --bench store` on 2 cores, ext4, fdatasync of 20 KB in 0.05 ms, all syncs on, pages of 8 KiB:
+//!
+//! ```text
+//! clients  size     accepts/s  p50 ms  p99 ms  writes/commit        on a disk shared with 7 compilers (fdatasync 3.5 ms)
+//!  1       10 KB        4,368    0.20    0.46            1.0            303 accepts/s
+//! 16       10 KB       15,028    0.88    3.20           15.9          4,148 accepts/s: one commit per sync
+//! 64       10 KB       18,103    2.90   22.76           63.1          7,026 accepts/s
+//! 16        1 KB       21,655    0.68    1.47           15.9
+//! 16        1 MB        1,859    8.39   14.15            5.6
+//! ```
 
 mod accept;
 mod entries;
 mod folders;
 mod journal;
+mod once;
 mod queue;
 mod readers;
 mod rows;
@@ -61,7 +75,7 @@ pub struct Options {
     /// Most writes waiting for the writer; further calls wait before they hand theirs over. Default 1,024.
     pub queue_max: usize,
     /// Bytes of log that start a checkpoint. Default 32 MiB. Larger means fewer checkpoints, a longer recovery after a crash,
-    /// and up to twice as many bytes on disk beside the database.
+    /// and up to four times as many bytes on disk beside the database.
     pub wal_bytes_max: u64,
     /// The first UIDVALIDITY given in a new data folder. Default 1. Give the clock's Unix seconds where a data folder may be
     /// deleted and made again under the same addresses, or mail programs would trust what they cached (RFC 3501 §2.3.1.1).
@@ -257,6 +271,10 @@ mod tests {
         store.write(limit).await.unwrap();
     }
 
+    async fn append(store: Arc<SqliteStore>, bytes: usize) -> Result<(), StoreError> {
+        store.append(vec![record(bytes)]).await
+    }
+
     async fn journal_length(store: &SqliteStore) -> usize {
         let filter = JournalFilter {
             limit: 1000,
@@ -272,10 +290,7 @@ mod tests {
         store.append(vec![record(10)]).await.unwrap();
         limit_pages(&store, Some(8)).await;
         let tasks: Vec<_> = (0..30)
-            .map(|n| {
-                let store = Arc::clone(&store);
-                tokio::spawn(async move { store.append(vec![record(if n % 2 == 0 { 10 } else { 30_000 })]).await })
-            })
+            .map(|n| tokio::spawn(append(Arc::clone(&store), if n % 2 == 0 { 10 } else { 30_000 })))
             .collect();
         let mut stored = 1;
         let mut refused = 0;

@@ -9,10 +9,10 @@ use super::rows::failed;
 use crate::store::StoreError;
 
 /// Version of the data format this program writes: the number of [`MIGRATIONS`].
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// Each brings the data from the version before to its own.
-const MIGRATIONS: [&str; VERSION as usize] = [include_str!("migrations/0001.sql")];
+const MIGRATIONS: [&str; VERSION as usize] = [include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
 
 /// Opens the connection that writes, creating or migrating the database. `uid_validity_first` goes into a new database.
 pub(super) fn open_writer(path: &Path, uid_validity_first: u32) -> Result<Connection, StoreError> {
@@ -99,3 +99,33 @@ const WRITER_CACHE_KIB: i64 = -16_384;
 const READER_CACHE_KIB: i64 = -2_048;
 /// More than there are distinct statements.
 const STATEMENTS_MAX: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_of_every_earlier_version_is_brought_to_this_one_and_kept() {
+        for found in 1..VERSION {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("store.db");
+            let earlier = Connection::open(&path).unwrap();
+            for script in &MIGRATIONS[..usize::try_from(found).unwrap()] {
+                earlier.execute_batch(script).unwrap();
+            }
+            earlier
+                .execute_batch("INSERT INTO number (name, value) VALUES ('run', 7), ('lease', 8), ('uid_validity', 9)")
+                .unwrap();
+            earlier.pragma_update(None, "user_version", found).unwrap();
+            drop(earlier);
+            let now = open_writer(&path, 1).unwrap();
+            assert_eq!(version(&now).unwrap(), VERSION);
+            let kept: i64 = now
+                .query_row("SELECT value FROM number WHERE name = 'lease'", [], |row| row.get(0))
+                .unwrap();
+            assert_eq!(kept, 8);
+            now.execute_batch("SELECT sequence, key, until FROM delivered_once")
+                .unwrap();
+        }
+    }
+}

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::accept::{self, Body, Prepared};
 use super::stage::{self, SqliteStage, blocking};
-use super::{SqliteStore, entries, folders, journal, queue};
+use super::{SqliteStore, entries, folders, journal, once, queue};
 use crate::identity::Address;
 use crate::store::{
     Acceptance, Accepted, BoxKey, Content, Count, CounterStore, EntryRow, FlagChange, Flags, FolderKey, FolderRow,
@@ -24,6 +24,13 @@ impl MessageStore for SqliteStore {
             .run(prepared.log_bytes(), move |tx, effects| {
                 accept::accept(tx, &prepared, effects)
             })
+            .await
+    }
+
+    async fn repeats(&self, keys: &[[u8; 32]], now: Timestamp) -> Result<Vec<bool>, StoreError> {
+        let keys = keys.to_vec();
+        self.readers
+            .run(move |db| once::repeats(db, &keys, now.as_millisecond()))
             .await
     }
 

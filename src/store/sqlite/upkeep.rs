@@ -1,15 +1,16 @@
 //! Work beside the commits: checkpoints, removal of body files, the sweep of orphans.
 //!
 //! One thread with a connection of its own copies the log into the database while the writer goes on (a passive checkpoint
-//! takes no lock that a commit waits for). Under endless load it never catches up completely, and only a complete
-//! checkpoint lets the log start over; so when the log has grown to twice its bound, the writer itself copies the little that is left.
+//! takes no lock that a commit waits for). Only a complete checkpoint lets the log start over, and under load there is always
+//! something new by the time a copy ends: so it copies again what came meanwhile, which is less each time, and the writer
+//! itself copies the little that is left. A log of [`WAL_BOUNDS_MAX`] times its bound makes the writer wait for the copy under way.
 
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use rusqlite::{Connection, OpenFlags};
@@ -23,7 +24,11 @@ use crate::store::blobs::{BlobName, Blobs};
 pub(super) struct Upkeep {
     tasks: SyncSender<Task>,
     thread: JoinHandle<()>,
-    checkpointing: Arc<AtomicBool>,
+    /// One message for each checkpoint that the thread has ended.
+    ended: Receiver<()>,
+    /// Copies begun since the log last started over; the last one is under way when `is_copying`.
+    rounds: u32,
+    is_copying: bool,
     blobs: Arc<Blobs>,
     figures: Arc<Figures>,
     wal_pages_max: i64,
@@ -56,12 +61,12 @@ impl Upkeep {
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "cache_size", CACHE_KIB)?;
         let (tasks, todo) = sync_channel(TASKS_MAX);
-        let checkpointing = Arc::new(AtomicBool::new(false));
+        let (end, ended) = sync_channel(1);
         let worker = Worker {
             connection,
             blobs: Arc::clone(&start.blobs),
             figures: Arc::clone(&start.figures),
-            checkpointing: Arc::clone(&checkpointing),
+            end,
         };
         let thread = thread::Builder::new()
             .name("store-upkeep".into())
@@ -70,7 +75,9 @@ impl Upkeep {
         let upkeep = Self {
             tasks,
             thread,
-            checkpointing,
+            ended,
+            rounds: 0,
+            is_copying: false,
             blobs: start.blobs,
             figures: start.figures,
             wal_pages_max: start.wal_pages_max,
@@ -88,42 +95,59 @@ impl Upkeep {
     }
 
     /// Sees to it that the log does not grow without bound. Called by the writer after each commit, with its connection.
-    pub(super) fn after_commit(&self, connection: &Connection) {
-        let state = connection
-            .prepare_cached("PRAGMA wal_checkpoint(NOOP)")
-            .and_then(|mut statement| {
-                statement.query_row([], |row| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))
-            });
-        match state {
-            Ok((pages, copied)) if pages - copied >= self.wal_pages_max => self.start_checkpoint(),
-            Ok((pages, _)) if pages >= self.wal_pages_max * 2 && !self.checkpointing.load(Ordering::Acquire) => {
-                self.complete_checkpoint(connection);
+    pub(super) fn after_commit(&mut self, connection: &Connection) {
+        let (pages, copied) = match log_pages(connection) {
+            Ok(state) => state,
+            Err(error) => {
+                tracing::error!(%error, "the size of the log could not be read");
+                return;
             }
-            Ok(_) => {}
-            Err(error) => tracing::error!(%error, "the size of the log could not be read"),
+        };
+        if self.is_copying {
+            let is_too_long = pages >= self.wal_pages_max.saturating_mul(WAL_BOUNDS_MAX);
+            if !self.copy_ended(is_too_long) {
+                return;
+            }
+        }
+        let left = pages - copied;
+        if self.rounds == 0 {
+            if left >= self.wal_pages_max {
+                self.start_copy();
+            }
+        } else if left > self.wal_pages_max / 4 && self.rounds < ROUNDS_MAX {
+            self.start_copy();
+        } else {
+            self.rounds = 0;
+            count_checkpoint(&self.figures, checkpoint(connection));
         }
     }
 
     /// Ends the thread when it has done what it was given; returns the lock on the data folder.
     pub(super) fn stop(self) -> File {
         drop(self.tasks);
+        // A copy that ends now must not wait for a writer that no longer asks.
+        drop(self.ended);
         if self.thread.join().is_err() {
             tracing::error!("the upkeep thread of the store ended by a panic");
         }
         self.lock
     }
 
-    fn start_checkpoint(&self) {
-        if !self.checkpointing.swap(true, Ordering::AcqRel) && !self.hand_over(Task::Checkpoint) {
-            self.checkpointing.store(false, Ordering::Release);
-        }
+    fn start_copy(&mut self) {
+        self.is_copying = self.hand_over(Task::Checkpoint);
+        self.rounds += 1;
     }
 
-    fn complete_checkpoint(&self, connection: &Connection) {
-        match checkpoint(connection) {
-            Ok(()) => drop(self.figures.checkpoints.fetch_add(1, Ordering::Relaxed)),
-            Err(error) => tracing::error!(%error, "a checkpoint failed; the log grows until one succeeds"),
-        }
+    /// Whether the copy under way has ended; waits for that when told to.
+    fn copy_ended(&mut self, wait: bool) -> bool {
+        let ended = match self.ended.try_recv() {
+            Err(TryRecvError::Empty) if wait => self.ended.recv().is_ok(),
+            Err(TryRecvError::Empty) => false,
+            // Without its thread the store goes on, and the writer copies by itself.
+            Ok(()) | Err(TryRecvError::Disconnected) => true,
+        };
+        self.is_copying = !ended && !wait;
+        !self.is_copying
     }
 
     fn hand_over(&self, task: Task) -> bool {
@@ -135,7 +159,7 @@ struct Worker {
     connection: Connection,
     blobs: Arc<Blobs>,
     figures: Arc<Figures>,
-    checkpointing: Arc<AtomicBool>,
+    end: SyncSender<()>,
 }
 
 impl Worker {
@@ -150,11 +174,10 @@ impl Worker {
     }
 
     fn checkpoint(&self) {
-        match checkpoint(&self.connection) {
-            Ok(()) => drop(self.figures.checkpoints.fetch_add(1, Ordering::Relaxed)),
-            Err(error) => tracing::error!(%error, "a checkpoint failed; the log grows until one succeeds"),
+        count_checkpoint(&self.figures, checkpoint(&self.connection));
+        if self.end.send(()).is_err() {
+            tracing::debug!("the store closed during a checkpoint");
         }
-        self.checkpointing.store(false, Ordering::Release);
     }
 
     fn sweep(&self) {
@@ -165,7 +188,7 @@ impl Worker {
                 tracing::info!(files = removed, "removed body files that no message names");
             }
             Err(error) => {
-                tracing::error!(%error, "the sweep of unused body files ended early; the next start tries again")
+                tracing::error!(%error, "the sweep of unused body files ended early; the next start tries again");
             }
         }
     }
@@ -183,6 +206,24 @@ fn checkpoint(connection: &Connection) -> Result<(), rusqlite::Error> {
         .query_row([], |_| Ok(()))
 }
 
+fn count_checkpoint(figures: &Figures, result: Result<(), rusqlite::Error>) {
+    match result {
+        Ok(()) => drop(figures.checkpoints.fetch_add(1, Ordering::Relaxed)),
+        Err(error) => tracing::error!(%error, "a checkpoint failed; the log grows until one succeeds"),
+    }
+}
+
+/// Pages in the log, and how many of them the database has.
+fn log_pages(connection: &Connection) -> Result<(i64, i64), rusqlite::Error> {
+    connection
+        .prepare_cached("PRAGMA wal_checkpoint(NOOP)")?
+        .query_row([], |row| Ok((row.get(1)?, row.get(2)?)))
+}
+
+/// Copies beside the writer before it copies the rest itself, even if there is much left.
+const ROUNDS_MAX: u32 = 4;
+/// How many times its bound the log may grow to while it is being copied.
+const WAL_BOUNDS_MAX: i64 = 4;
 /// A checkpoint needs no cache of its own.
 const CACHE_KIB: i64 = -256;
 /// Files waiting for removal; beyond that, the writer removes them itself.

@@ -277,7 +277,7 @@ impl Thread {
         match schema::open_writer(&self.start.database, self.start.options.uid_validity_first) {
             Ok(connection) => self.start.connection = connection,
             Err(error) => {
-                tracing::error!(%error, "the database could not be opened again; the next write tries once more")
+                tracing::error!(%error, "the database could not be opened again; the next write tries once more");
             }
         }
     }

@@ -1,3 +1,5 @@
+//! Tests of reading allow lists.
+
 use std::path::PathBuf;
 use std::process::Command;
 

@@ -1,0 +1,108 @@
+//! Deliveries that must not be made twice. Only a bounded number is remembered, each until its own end.
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::rows::integer;
+use crate::store::{Delivery, Once, StoreError};
+
+/// Which keys were used and are not forgotten at `now_ms`, in the order asked.
+pub(super) fn repeats(db: &Connection, keys: &[[u8; 32]], now_ms: i64) -> Result<Vec<bool>, StoreError> {
+    let mut statement = db.prepare_cached("SELECT 1 FROM delivered_once WHERE key = ?1 AND until > ?2")?;
+    let known = keys
+        .iter()
+        .map(|key| statement.query_row((key, now_ms), |_| Ok(())).optional());
+    known.map(|row| Ok(row?.is_some())).collect()
+}
+
+/// Uses the keys of these deliveries; fails with [`StoreError::Repeated`] when one was used before.
+pub(super) fn enter(tx: &Connection, deliveries: &[Delivery]) -> Result<(), StoreError> {
+    for delivery in deliveries {
+        if let Some(once) = &delivery.once {
+            enter_one(tx, once, delivery.internal_date.as_millisecond())?;
+        }
+    }
+    Ok(())
+}
+
+fn enter_one(tx: &Connection, once: &Once, now_ms: i64) -> Result<(), StoreError> {
+    // Oldest first; a row that lasts longer than those behind it only keeps them a little longer.
+    let sql = "DELETE FROM delivered_once WHERE until <= ?1 \
+               AND sequence IN (SELECT sequence FROM delivered_once ORDER BY sequence LIMIT ?2)";
+    tx.prepare_cached(sql)?.execute((now_ms, FORGOTTEN_AT_ONCE))?;
+    let sql = "INSERT INTO delivered_once (key, until) VALUES (?1, ?2) \
+               ON CONFLICT (key) DO UPDATE SET until = excluded.until WHERE until <= ?3 RETURNING sequence";
+    let sequence: Option<i64> = tx
+        .prepare_cached(sql)?
+        .query_row((&once.key, once.until.as_millisecond(), now_ms), |row| row.get(0))
+        .optional()?;
+    let sequence = sequence.ok_or(StoreError::Repeated)?;
+    tx.prepare_cached("DELETE FROM delivered_once WHERE sequence <= ?1")?
+        .execute([sequence - integer(KEYS_MAX)])?;
+    Ok(())
+}
+
+/// More than one, so that old keys go faster than new ones come.
+const FORGOTTEN_AT_ONCE: u32 = 4;
+/// About 120 MB. An operator that takes more mail than this within the time a key is kept recognises the latest only.
+const KEYS_MAX: usize = 1_000_000;
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::store::sqlite::schema;
+
+    fn key(number: u32) -> [u8; 32] {
+        let mut key = [0; 32];
+        key[..4].copy_from_slice(&number.to_be_bytes());
+        key
+    }
+
+    fn kept(db: &Connection) -> i64 {
+        db.query_row("SELECT count(*) FROM delivered_once", [], |row| row.get(0))
+            .unwrap()
+    }
+
+    #[test]
+    fn keys_that_are_past_their_end_go_as_new_ones_come() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = schema::open_writer(&folder.path().join("store.db"), 1).unwrap();
+        let enter = |number: u32, now_ms: i64| {
+            let until = Timestamp::from_millisecond(now_ms + 50).unwrap();
+            enter_one(
+                &db,
+                &Once {
+                    key: key(number),
+                    until,
+                },
+                now_ms,
+            )
+        };
+        for number in 0..100 {
+            enter(number, 0).unwrap();
+        }
+        assert_eq!(kept(&db), 100);
+        for number in 100..150 {
+            enter(number, 60).unwrap();
+        }
+        assert_eq!(kept(&db), 50, "only those that are still known");
+        assert_eq!(repeats(&db, &[key(0), key(120)], 60).unwrap(), [false, true]);
+    }
+
+    #[test]
+    fn only_so_many_keys_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = schema::open_writer(&folder.path().join("store.db"), 1).unwrap();
+        let once = |number| Once {
+            key: key(number),
+            until: Timestamp::from_millisecond(50).unwrap(),
+        };
+        enter_one(&db, &once(1), 0).unwrap();
+        // As if the bound had just been reached.
+        let sql = "UPDATE sqlite_sequence SET seq = ?1 WHERE name = 'delivered_once'";
+        db.execute(sql, [integer(KEYS_MAX)]).unwrap();
+        enter_one(&db, &once(2), 0).unwrap();
+        assert_eq!(repeats(&db, &[key(1), key(2)], 0).unwrap(), [false, true]);
+    }
+}
