@@ -304,8 +304,19 @@ fn mail_for_a_peer_that_is_down_is_tried_again_until_it_is_up() {
     postfix.wait_for_mail("medecin", "Subject: patience");
     let relayed = clinic.wait_for_record("relayed", &[to]);
     assert!(relayed["detail"]["attempts"].as_u64() > Some(2), "{relayed}");
+    assert_punctual(&clinic.records("deferred"));
     assert_eq!(postfix.mails("medecin").len(), 1, "delivered once");
     assert!(clinic.mails().is_empty(), "no report of what was delivered");
+}
+
+/// Each attempt came within seconds of when it was due.
+#[track_caller]
+fn assert_punctual(deferred: &[Value]) {
+    let moment = |value: &Value| value.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    for pair in deferred.windows(2) {
+        let late = moment(&pair[1]["at"]).duration_since(moment(&pair[0]["detail"]["due"]));
+        assert!(late.as_secs() < 8, "{late:#} late: {pair:#?}");
+    }
 }
 
 #[test]
@@ -427,4 +438,49 @@ fn taken_ports_and_a_data_folder_in_use_are_told_with_the_remedy() {
         .arg(clinic.at("second.toml"))
         .run();
     assert_tells(&refused, &["data", "in use"]);
+}
+#[test]
+fn one_address_has_no_more_connections_than_configured() {
+    let clinic = Clinic::new();
+    let _running = clinic.serve();
+    let connect = || {
+        let stream = std::net::TcpStream::connect(("127.0.0.1", clinic.smtp)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut reader = std::io::BufReader::new(stream);
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut reader, &mut line).unwrap();
+        (reader, line)
+    };
+    let open: Vec<_> = (0..20).map(|_| connect()).collect();
+    assert!(open.iter().all(|(_, line)| line.starts_with("220 ")));
+    let (_, line) = connect();
+    assert!(
+        line.starts_with("421 4.7.0") && line.contains("too-many-connections"),
+        "{line:?}"
+    );
+    drop(open);
+    wait_until("there is room again", PATIENCE, || {
+        connect().1.starts_with("220 ").then_some(())
+    });
+}
+
+#[test]
+fn a_static_route_may_name_its_host() {
+    let clinic = Clinic::new();
+    let named = clinic.configuration().replace(
+        &format!("127.0.0.1:{}", clinic.neighbour),
+        &format!("localhost:{}", clinic.neighbour),
+    );
+    clinic.write("gateway.toml", &named);
+    let _running = clinic.serve();
+    let to = "medecin@voisin.mssante.fr";
+    clinic
+        .client()
+        .submit((BOX, "essai"), to, &mail(BOX, "nom"))
+        .assert_accepted();
+    let deferred = clinic.wait_for_record("deferred", &[to]);
+    assert!(
+        holds(&deferred, &["cannot be reached", &clinic.neighbour.to_string()]),
+        "{deferred}"
+    );
 }
