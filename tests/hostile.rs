@@ -74,8 +74,8 @@ impl Target {
     /// A line of a proved peer that has come to the text of a message.
     fn peer_at_data(&self) -> Line {
         let mut line = self.peer();
-        line.ask(&format!("MAIL FROM:<{SENDER}>\r\n"), "250 ");
-        line.ask(&format!("RCPT TO:<{BOX}>\r\n"), "250 ");
+        line.ask(format!("MAIL FROM:<{SENDER}>\r\n"), "250 ");
+        line.ask(format!("RCPT TO:<{BOX}>\r\n"), "250 ");
         line.ask("DATA\r\n", "354 ");
         line
     }
