@@ -9,22 +9,28 @@
 )]
 
 mod certificates;
+mod corpus;
 mod dovecot;
 mod inbox;
+mod mail;
 mod openssl;
 mod postfix;
 mod program;
+mod sandbox;
 mod sender;
 mod space;
 mod talk;
 mod wait;
 
 pub(crate) use certificates::{Authority, Certificate};
+pub(crate) use corpus::{SHAPES, corpus, message};
 pub(crate) use dovecot::{Imapc, Upstream};
 pub(crate) use inbox::{Letter, inbox};
+pub(crate) use mail::{Stored, codes, dialogue, letter, received, received_by, stored};
 pub(crate) use openssl::{Named, Pki};
 pub(crate) use postfix::{Postfix, PostfixOptions, Route};
 pub(crate) use program::{Finished, Program, Running};
+pub(crate) use sandbox::{Sandbox, hex};
 pub(crate) use sender::{Line, Sender};
 pub(crate) use space::Space;
 pub(crate) use talk::{Peer, Replies, holds, journal, mails};

@@ -33,7 +33,9 @@ impl Session {
             return Progress::Flushed(Step::Read);
         };
         self.tally.commands += 1;
-        if self.tally.commands > self.options.limits.commands_max {
+        // A transaction with as many recipients as are taken must fit.
+        let limits = &self.options.limits;
+        if self.tally.commands > limits.commands_max.saturating_add(limits.recipients_max) {
             self.give_up("too many commands without a message");
             return Progress::Again;
         }

@@ -22,12 +22,11 @@ use crate::smtp::sasl::Turn;
 
 impl Session {
     pub(super) fn authenticate(&mut self, name: &str, initial: Option<Secret>, transaction: Transaction) -> Progress {
-        let known = self
-            .options
-            .mechanisms
-            .iter()
-            .find(|mechanism| mechanism.name() == name);
-        let (mechanism, misplaced) = match (known.copied(), &transaction) {
+        let offered = self.options.mechanisms.iter().copied();
+        // EXTERNAL is asked about even where it is not offered, for want of a certificate: the driver's refusal says what to present.
+        let mut known = offered.chain([Mechanism::External]);
+        let known = known.find(|mechanism| mechanism.name() == name);
+        let (mechanism, misplaced) = match (known, &transaction) {
             _ if self.options.mechanisms.is_empty() => (None, Reply::NOT_OFFERED),
             _ if self.known.login.is_some() => (None, Reply::AUTHENTICATED_ALREADY),
             _ if self.known.hello.is_none() => (None, Reply::HELLO_FIRST),

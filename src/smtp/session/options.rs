@@ -51,7 +51,7 @@ pub struct Limits {
     pub recipients_max: usize,
     /// Wrong commands and refused logins before the session is closed with 421; counted anew after each accepted message.
     pub errors_max: usize,
-    /// Commands before the session is closed with 421; counted anew after each accepted message.
+    /// Commands, beside those of `recipients_max`, before the session is closed with 421; counted anew after each accepted message.
     pub commands_max: usize,
 }
 

@@ -413,6 +413,17 @@ fn a_failed_login_may_be_tried_again() {
 }
 
 #[test]
+fn external_is_judged_by_the_driver_even_where_it_is_not_offered() {
+    let mut settings = options(Face::Submission, Tls::Done);
+    settings.mechanisms = vec![Mechanism::Plain];
+    let mut play = Play::new(settings).0;
+    assert!(!play.send("EHLO a.example").contains("EXTERNAL"));
+    let other = base64("other@b.fr");
+    assert!(play.send(&format!("AUTH EXTERNAL {other}")).starts_with("535 5.7.8 "));
+    assert!(play.send("AUTH LOGIN").starts_with("504 5.5.4"));
+}
+
+#[test]
 fn a_refused_token_is_told_why_before_the_exchange_fails() {
     for line in ["XOAUTH2 ", "OAUTHBEARER "] {
         let text = if line.starts_with('X') {
@@ -702,7 +713,8 @@ fn too_many_errors_end_the_session() {
 #[test]
 fn too_many_commands_end_the_session_unless_messages_are_accepted() {
     let mut play = Play::peer();
-    for _ in 0..49 {
+    // EHLO was one; three recipients have room of their own.
+    for _ in 0..52 {
         assert!(play.send("NOOP").starts_with("250"));
     }
     assert!(play.send("NOOP").starts_with("421"));
@@ -711,6 +723,19 @@ fn too_many_commands_end_the_session_unless_messages_are_accepted() {
         let reply = busy.bytes(b"MAIL FROM:<>\r\nRCPT TO:<c@d.fr>\r\nBDAT 0 LAST\r\n");
         assert!(reply.ends_with("stored as 1"), "{reply}");
     }
+}
+
+#[test]
+fn as_many_recipients_as_are_taken_fit_into_the_limit_of_commands() {
+    let mut settings = options(Face::Peer, Tls::Done);
+    settings.limits.recipients_max = 500;
+    let mut play = Play::greeted(settings);
+    play.send("MAIL FROM:<a@b.fr>");
+    for number in 0..500 {
+        let reply = play.send(&format!("RCPT TO:<c{number}@d.fr>"));
+        assert!(reply.starts_with("250"), "{number}: {reply}");
+    }
+    assert!(play.send("RCPT TO:<one@d.fr>").starts_with("452 4.5.3"));
 }
 
 // ---- extensions
