@@ -110,7 +110,7 @@ fn announce(args: &UpArgs, raised: &Raised) -> anyhow::Result<()> {
 
 pub(super) fn warn(warnings: &[Warning]) {
     for warning in warnings {
-        output::error_line(&format!("warning: {warning}"));
+        output::error_line(&warning.to_string());
     }
 }
 

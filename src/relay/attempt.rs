@@ -58,6 +58,8 @@ impl Relay {
             let operator = &self.parts.operator;
             tracing::error!(operator, %domain, error = &error as &dyn std::error::Error, "an attempt could not be settled");
         }
+        // Until now the items were due when their lease ended; the relay may be waiting for that.
+        self.parts.queued.notify_one();
     }
 
     async fn hosts(&self, domain: &Domain, snapshot: &Snapshot) -> Result<Vec<MailHost>, Outcome> {

@@ -13,11 +13,13 @@ mod corpus;
 mod dovecot;
 mod inbox;
 mod mail;
+mod openssl;
 mod postfix;
 mod program;
 mod sandbox;
 mod sender;
 mod space;
+mod talk;
 mod wait;
 
 pub(crate) use certificates::{Authority, Certificate};
@@ -25,11 +27,13 @@ pub(crate) use corpus::{SHAPES, corpus, message};
 pub(crate) use dovecot::{Imapc, Upstream};
 pub(crate) use inbox::{Letter, inbox};
 pub(crate) use mail::{Stored, codes, dialogue, letter, received, received_by, stored};
+pub(crate) use openssl::{Named, Pki};
 pub(crate) use postfix::{Postfix, PostfixOptions, Route};
 pub(crate) use program::{Finished, Program, Running};
 pub(crate) use sandbox::{Sandbox, hex};
 pub(crate) use sender::{Line, Sender};
 pub(crate) use space::Space;
+pub(crate) use talk::{Peer, Replies, holds, journal, mails};
 pub(crate) use wait::wait_until;
 
 use std::collections::BTreeSet;

@@ -1,6 +1,7 @@
 //! Postfix as a remote operator, in both directions: it receives over TLS with a client certificate into maildirs of its own,
 //! and relays what `sendmail` gives it to the servers it is told of, proving itself with its certificate.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -49,15 +50,19 @@ pub(crate) struct Postfix {
 }
 
 impl Postfix {
-    /// Starts it, and returns once it greets.
+    /// Starts it on a free port, and returns once it greets.
     pub(crate) fn start(options: &PostfixOptions<'_>) -> Self {
+        Self::start_on(free_port(), options)
+    }
+
+    /// Starts it on a port that others have been told of already.
+    pub(crate) fn start_on(port: u16, options: &PostfixOptions<'_>) -> Self {
         let folder = folder();
         let at = |name: &str| folder.path().join(name);
         for name in ["etc", "spool", "data", "mail"] {
             fs::create_dir(at(name)).unwrap();
             open_to_all(&at(name));
         }
-        let port = free_port();
         fs::write(at("etc/master.cf"), master_cf(port)).unwrap();
         fs::write(at("etc/main.cf"), main_cf(folder.path(), options)).unwrap();
         write_tables(folder.path(), options);
@@ -153,6 +158,16 @@ impl Postfix {
             .assert_success();
     }
 
+    /// Changes settings (`name=value`) while it runs; daemons that were at work with the old ones end first.
+    pub(crate) fn configure(&self, settings: &[&str]) {
+        let tool = |name: &str| Program::as_root(name).arg("-c").arg(self.etc());
+        tool("postconf").arg("-e").args(settings).run().assert_success();
+        let reloads = || self.log().matches("reload -- version").count();
+        let before = reloads();
+        tool("postfix").arg("reload").run().assert_success();
+        wait_until("Postfix reloads", START_LIMIT, || (reloads() > before).then_some(()));
+    }
+
     /// Process id of its master daemon, once that runs.
     pub(crate) fn master_pid(&self) -> Option<String> {
         let file = self.folder.path().join("spool/pid/master.pid");
@@ -160,7 +175,8 @@ impl Postfix {
         (!pid.is_empty()).then_some(pid)
     }
 
-    fn etc(&self) -> PathBuf {
+    /// The folder of its configuration.
+    pub(crate) fn etc(&self) -> PathBuf {
         self.folder.path().join("etc")
     }
 
@@ -318,6 +334,9 @@ fn write_tables(folder: &Path, options: &PostfixOptions<'_>) {
             .routes
             .iter()
             .map(|route| format!("[127.0.0.1]:{} secure match={}\n", route.port, route.host))
+            // Several domains may live behind one port.
+            .collect::<BTreeSet<_>>()
+            .into_iter()
             .collect(),
     );
     let peers = options.listed_peers.unwrap_or_default();

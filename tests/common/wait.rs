@@ -3,6 +3,8 @@
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
+use vaguemestre::clock::Clock;
+
 /// How often a condition is looked at.
 const POLL_MILLISECONDS: u64 = 10;
 
@@ -13,14 +15,20 @@ const POLL_MILLISECONDS: u64 = 10;
 #[track_caller]
 pub(crate) fn wait_until<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
     let (keep_open, nothing) = mpsc::channel::<()>();
-    let tries = limit.as_millis() / u128::from(POLL_MILLISECONDS) + 1;
-    for _ in 0..tries {
+    // A probe may be a whole program: its time counts too.
+    let clock = Clock::system();
+    let start = clock.now();
+    loop {
         if let Some(found) = probe() {
+            drop(keep_open);
             return found;
         }
+        assert!(
+            clock.now().duration_since(start).unsigned_abs() < limit,
+            "waited {} s in vain: {what}",
+            limit.as_secs()
+        );
         let waited = nothing.recv_timeout(Duration::from_millis(POLL_MILLISECONDS));
         assert_eq!(waited, Err(RecvTimeoutError::Timeout));
     }
-    drop(keep_open);
-    panic!("waited {} s in vain: {what}", limit.as_secs());
 }
