@@ -42,7 +42,7 @@ fn whatever_was_acknowledged_before_a_kill_is_there_once_and_counted() {
     let mut space = Space::up(data.path(), &["--free-ports"]);
     for round in 0..ROUNDS {
         space = kill_under_load(space, round, &acknowledged);
-        wait_until("the queue is empty", Duration::from_secs(60), || {
+        wait_until("the queue is empty", Duration::from_mins(1), || {
             queue_is_empty(data.path(), "lilas").then_some(())
         });
         check_boxes(&space, &acknowledged);
@@ -139,7 +139,7 @@ fn kill_under_load(space: Space, round: usize, acknowledged: &Acknowledged) -> S
         .collect();
     // Later in each round: the kill falls on other moments of the work.
     let enough = before + 40 + 37 * round;
-    wait_until("enough was acknowledged", Duration::from_secs(60), || {
+    wait_until("enough was acknowledged", Duration::from_mins(1), || {
         (count(acknowledged) >= enough).then_some(())
     });
     space.kill();
@@ -169,9 +169,8 @@ async fn load(sender: Sender, name: String, acknowledged: Acknowledged) {
 }
 
 fn mail(to: &str, id: &str, lines: usize) -> Vec<u8> {
-    let text: String = (0..lines)
-        .map(|number| format!("Ligne {number} du message {id}, sans aucune donnee reelle.\r\n"))
-        .collect();
+    let line = |number: usize| format!("Ligne {number} du message {id}, sans aucune donnee reelle.\r\n");
+    let text = (0..lines).map(line).collect::<Vec<_>>().concat();
     let header = format!(
         "From: <{DUI_BOX}>\r\nTo: <{to}>\r\nSubject: essai\r\nDate: Sat, 21 Nov 2026 10:00:00 +0100\r\nMessage-ID: {id}\r\nX-Checksum: {}\r\n",
         sha256(text.as_bytes())
@@ -266,5 +265,6 @@ fn read(data: &Path, words: &[&str]) -> String {
 
 fn sha256(bytes: &[u8]) -> String {
     let digest = digest::digest(&digest::SHA256, bytes);
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    let hex = digest.as_ref().iter().map(|byte| format!("{byte:02x}"));
+    hex.collect::<Vec<_>>().concat()
 }

@@ -379,13 +379,8 @@ fn any_other_operator_is_reached_with_files_and_proved_first() {
     run(&implicit, &[]).assert_success();
     run(&starttls, &["--starttls"]).assert_success();
 
-    // The certificate names mx.lilas.localhost, not this address.
-    let misnamed = run(&implicit, &["--check-name"]);
-    assert_eq!(misnamed.code, Some(2), "{misnamed:#?}");
-    assert!(
-        misnamed.stderr.contains("is not the peer it should be"),
-        "{misnamed:#?}"
-    );
+    // The certificates of a sandbox name the loopback addresses too: some clients check what they typed.
+    run(&implicit, &["--check-name"]).assert_success();
 
     // Authorities that did not issue the server's certificate.
     let elsewhere = folder();
@@ -396,7 +391,7 @@ fn any_other_operator_is_reached_with_files_and_proved_first() {
     let untrusted = Space::program().arg("send").args(&words).args(["--from", DUI]).run();
     assert_eq!(untrusted.code, Some(2), "{untrusted:#?}");
     assert!(untrusted.stderr.contains("certificate-untrusted"), "{untrusted:#?}");
-    assert_eq!(sandbox.counted(EHPAD), (2, 2));
+    assert_eq!(sandbox.counted(EHPAD), (3, 3));
 }
 
 #[test]

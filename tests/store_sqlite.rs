@@ -372,7 +372,7 @@ fn a_newer_data_format_is_refused_with_the_remedy() {
             refused,
             StoreError::Newer {
                 found: 99,
-                known: 1,
+                known: 2,
                 ..
             }
         ));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::output;
 use crate::app::Running;
@@ -26,15 +26,29 @@ pub(super) fn small_runtime() -> anyhow::Result<Runtime> {
         .context("the asynchronous runtime could not start")
 }
 
-/// Waits for Ctrl-C or a polite kill.
-pub(super) async fn stop_signal() -> anyhow::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for Ctrl-C")?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// Ctrl-C or a polite kill.
+pub(super) struct StopSignal {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignal {
+    /// Watches from now on: call before anything is started, because an unwatched signal ends the process on the spot. One that comes
+    /// during the start is answered when everything runs, by an orderly stop.
+    pub(super) fn watch() -> anyhow::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).context("cannot watch for Ctrl-C")?,
+            terminate: signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?,
+        })
     }
-    Ok(())
+
+    /// Waits for it.
+    pub(super) async fn received(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }
 
 /// Ends everything in good order; sessions still open after `limit` are cut, which loses nothing that was acknowledged.

@@ -9,13 +9,13 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::run::{drain, server_runtime, stop_signal};
+use super::run::{StopSignal, drain, server_runtime};
 use super::{output, up};
 use crate::app::gateway::{self, Material, Trusted};
 use crate::app::{Operator, Running, bind};
 use crate::clock::Clock;
 use crate::config::Gateway;
-use crate::web::{self, Published};
+use crate::web::{Published, Serving};
 
 /// Arguments of `vaguemestre serve`.
 #[derive(Args, Clone, Debug)]
@@ -32,18 +32,17 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     gateway.verify_files()?;
     let material = material(&gateway)?;
     server_runtime()?.block_on(async {
+        let mut signal = StopSignal::watch()?;
         let running = Running::default();
         let clock = Clock::system();
         let published = Arc::new(Published::new(String::from("{}")));
-        if let Some(address) = gateway.listen.web {
-            let listener = bind(address, "[listen] web").await?;
-            let (serving, stop) = (Arc::clone(&published), running.stop.clone());
-            running.tracker.spawn(async move {
-                if let Err(error) = web::serve(listener, serving, stop).await {
-                    tracing::error!(%error, "the HTTP face ended");
-                }
-            });
-        }
+        let web = match gateway.listen.web {
+            Some(address) => Some(Serving::start(
+                bind(address, "[listen] web").await?,
+                Arc::clone(&published),
+            )),
+            None => None,
+        };
         let plan = gateway::plan(&gateway, material, &clock).await?;
         let operator = Arc::new(Operator::start(plan, &running).await?);
         published.set_ready(true);
@@ -55,10 +54,13 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         let (reloading, stop) = (Arc::clone(&operator), running.stop.clone());
         let drain_max = gateway.limits.timeouts.drain;
         running.tracker.spawn(reload(gateway, reloading, stop));
-        stop_signal().await?;
+        signal.received().await;
         published.set_ready(false);
         let code = drain(&running, drain_max).await;
         operator.close().await;
+        if let Some(web) = web {
+            web.stop().await;
+        }
         Ok(code)
     })
 }

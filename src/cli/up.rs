@@ -1,5 +1,6 @@
 //! `vaguemestre up`: raises the sandbox and says how to use it.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -7,13 +8,13 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 
-use super::run::{drain, server_runtime, stop_signal};
+use super::run::{StopSignal, drain, server_runtime};
 use super::{JsonFlag, output};
 use crate::app::Running;
 use crate::clock::Clock;
 use crate::config::{Space, Warning};
 use crate::pki;
-use crate::space::folder::{Layout, default_root};
+use crate::space::folder::{DataFolder, Layout, default_root};
 use crate::space::{self, Raised};
 
 /// Arguments of `vaguemestre up`.
@@ -50,9 +51,13 @@ pub(super) fn run(args: &UpArgs) -> anyhow::Result<ExitCode> {
     if args.free_ports {
         space::free_ports(&mut space);
     }
+    let folder = DataFolder::open(&root)?;
+    // The folder is ours: a ready file can only be one that a killed run left behind.
+    remove_ready_file(args)?;
     server_runtime()?.block_on(async {
+        let mut stop = StopSignal::watch()?;
         let running = Running::default();
-        let raised = match space::raise(&root, &space, &Clock::system(), &running).await {
+        let raised = match space::raise(folder, &space, &Clock::system(), &running).await {
             Ok(raised) => raised,
             Err(error) => {
                 running.drain(DRAIN_MAX).await;
@@ -62,15 +67,25 @@ pub(super) fn run(args: &UpArgs) -> anyhow::Result<ExitCode> {
         // Reading commands find the space as it was raised last.
         pki::write_private(&Layout::new(&root).space(), text.as_bytes())?;
         announce(args, &raised)?;
-        stop_signal().await?;
+        stop.received().await;
         raised.announce_stop();
         let code = drain(&running, DRAIN_MAX).await;
         raised.close().await;
-        if let Some(file) = &args.ready_file {
-            std::fs::remove_file(file).with_context(|| format!("cannot remove {}", file.display()))?;
-        }
+        remove_ready_file(args)?;
         Ok(code)
     })
+}
+
+fn remove_ready_file(args: &UpArgs) -> anyhow::Result<()> {
+    let Some(file) = &args.ready_file else {
+        return Ok(());
+    };
+    match std::fs::remove_file(file) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", file.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn space_text(args: &UpArgs) -> anyhow::Result<String> {

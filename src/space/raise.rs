@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ use crate::dns::{MailHost, MxResolver, RouteTable, Routes, Zone};
 use crate::identity::Domain;
 use crate::listener::Face;
 use crate::pki::{self, AuthorityError, CrlError, TrustStoreError};
-use crate::web::{self, Published};
+use crate::web::{Published, Serving};
 
 /// A running space.
 pub struct Raised {
@@ -31,6 +30,7 @@ pub struct Raised {
     pub card: Card,
     operators: Vec<Arc<Operator>>,
     published: Arc<Published>,
+    web: Serving,
     /// Held until the end: a second process must not write here.
     _folder: DataFolder,
 }
@@ -81,12 +81,11 @@ pub enum RaiseError {
     Card(#[from] serde_json::Error),
 }
 
-/// Raises `space` in the folder `root`; everything runs on `running` when this returns.
+/// Raises `space` in `folder`; everything runs on `running` when this returns.
 ///
 /// # Errors
 /// See [`RaiseError`]. Nothing runs then.
-pub async fn raise(root: &Path, space: &Space, clock: &Clock, running: &Running) -> Result<Raised, RaiseError> {
-    let folder = DataFolder::open(root)?;
+pub async fn raise(folder: DataFolder, space: &Space, clock: &Clock, running: &Running) -> Result<Raised, RaiseError> {
     let layout = folder.layout();
     let sockets = Sockets::bind(space).await?;
     let now = clock.now();
@@ -103,6 +102,7 @@ pub async fn raise(root: &Path, space: &Space, clock: &Clock, running: &Running)
     made.publish(&published, now)?;
     let mut operators = Vec::new();
     let Sockets { web, mut doors } = sockets;
+    let web = Serving::start(web, Arc::clone(&published));
     for operator in &space.operators {
         let Some(doors) = doors.remove(&operator.key) else {
             continue;
@@ -112,12 +112,6 @@ pub async fn raise(root: &Path, space: &Space, clock: &Clock, running: &Running)
     }
     pki::write_private(&layout.first_mail(), visit::first_mail(space, now).as_bytes())?;
     pki::write_private(&layout.card(), serde_json::to_string_pretty(&card)?.as_bytes())?;
-    let (serving, stop) = (Arc::clone(&published), running.stop.clone());
-    running.tracker.spawn(async move {
-        if let Err(error) = web::serve(web, serving, stop).await {
-            tracing::error!(%error, "the HTTP face ended");
-        }
-    });
     let refresh = refresh(
         made,
         operators.clone(),
@@ -130,6 +124,7 @@ pub async fn raise(root: &Path, space: &Space, clock: &Clock, running: &Running)
         card,
         operators,
         published,
+        web,
         _folder: folder,
     })
 }
@@ -172,11 +167,12 @@ impl Raised {
         self.published.set_ready(false);
     }
 
-    /// Closes every store, once everything has ended.
+    /// Closes every store and then the web face, once everything else has ended.
     pub async fn close(self) {
         for operator in self.operators {
             operator.close().await;
         }
+        self.web.stop().await;
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
@@ -11,7 +12,9 @@ use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// What is published, by path, and whether the process is ready.
 pub struct Published {
@@ -58,11 +61,40 @@ impl Published {
     }
 }
 
-/// Serves until `stop`, then lets requests under way finish.
-///
-/// # Errors
-/// The listener failed.
-pub async fn serve(listener: TcpListener, published: Arc<Published>, stop: CancellationToken) -> std::io::Result<()> {
+/// A face that is being served. It has an end of its own, after everything else: whoever asks during the start or the drain reads "not
+/// ready" instead of nothing. Dropped, it ends too.
+pub struct Serving {
+    stop: DropGuard,
+    task: JoinHandle<()>,
+}
+
+impl Serving {
+    /// Starts serving.
+    pub fn start(listener: TcpListener, published: Arc<Published>) -> Self {
+        let stop = CancellationToken::new();
+        let ended = stop.clone();
+        let task = tokio::spawn(async move {
+            if let Err(error) = serve(listener, published, ended).await {
+                tracing::error!(%error, "the HTTP face ended");
+            }
+        });
+        Self {
+            stop: stop.drop_guard(),
+            task,
+        }
+    }
+
+    /// Ends it: no new request, and those under way get a moment.
+    pub async fn stop(self) {
+        let Self { stop, mut task } = self;
+        drop(stop);
+        if timeout(FINISH_MAX, &mut task).await.is_err() {
+            task.abort();
+        }
+    }
+}
+
+async fn serve(listener: TcpListener, published: Arc<Published>, stop: CancellationToken) -> std::io::Result<()> {
     let router = Router::new()
         .route("/", get(card))
         .route("/healthz", get(|| async { "ok\n" }))
@@ -92,3 +124,6 @@ async fn file(State(published): State<Arc<Published>>, uri: Uri) -> Response {
         None => (StatusCode::NOT_FOUND, "nothing is published here\n").into_response(),
     }
 }
+
+/// How long requests under way may take once everything else has ended.
+const FINISH_MAX: Duration = Duration::from_secs(2);

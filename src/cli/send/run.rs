@@ -1,6 +1,5 @@
 //! Sends the mails: some connections in parallel, one mail after another over each, until all are sent or it is no use any more.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,7 +15,7 @@ use super::pace::Pace;
 use super::recipe::{Mail, Recipe};
 use super::route::Route;
 use super::summary::{Asked, Record, Tally};
-use crate::cli::run::stop_signal;
+use crate::cli::run::StopSignal;
 use crate::clock::Clock;
 use crate::relay::{Connection, ConnectionError, Driven, Waits};
 use crate::smtp::client::{Failure, Outcome, Stage};
@@ -75,15 +74,14 @@ pub(super) async fn send_all(job: Job, clock: Clock, bar: &ProgressBar) -> anyho
     drop(records);
 
     let mut tally = Tally::new(asked);
-    let mut signal = pin!(stop_signal());
+    let mut signal = StopSignal::watch()?;
     loop {
         tokio::select! {
             record = heard.recv() => match record {
                 None => break,
                 Some(record) => take(record, &mut tally, bar),
             },
-            stopped = &mut signal => {
-                stopped?;
+            () = signal.received() => {
                 tally.interrupt();
                 run.stop.cancel();
                 let rest = async {

@@ -1,0 +1,237 @@
+//! Folders and what is in them, as rows.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use super::{BoxKey, FolderKey, MessageKey, StoreError, Summary};
+use crate::identity::Address;
+
+/// IMAP flags of one message in one folder (RFC 3501 §2.3.2). `\Recent` is not stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Flags {
+    /// System flags, a set of [`Flags`] bit constants.
+    pub system: u8,
+    /// Keywords as the client wrote them first; compared without case.
+    pub keywords: BTreeSet<String>,
+}
+
+impl Flags {
+    /// `\Seen`
+    pub const SEEN: u8 = 1;
+    /// `\Answered`
+    pub const ANSWERED: u8 = 2;
+    /// `\Flagged`
+    pub const FLAGGED: u8 = 4;
+    /// `\Deleted`
+    pub const DELETED: u8 = 8;
+    /// `\Draft`
+    pub const DRAFT: u8 = 16;
+
+    /// Only these system flags, no keyword.
+    pub fn system(bits: u8) -> Self {
+        Self {
+            system: bits,
+            keywords: BTreeSet::new(),
+        }
+    }
+}
+
+/// How STORE changes flags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlagChange {
+    /// `FLAGS`
+    Replace,
+    /// `+FLAGS`
+    Add,
+    /// `-FLAGS`
+    Remove,
+}
+
+/// Special use of a folder (RFC 6154).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpecialUse {
+    /// `\Sent`
+    Sent,
+    /// `\Drafts`
+    Drafts,
+    /// `\Trash`
+    Trash,
+    /// `\Junk`
+    Junk,
+    /// `\Archive`
+    Archive,
+}
+
+/// A folder of a box.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FolderRow {
+    /// Its key.
+    pub key: FolderKey,
+    /// Full name in UTF-8, levels separated by `/`; `INBOX` in capitals.
+    pub name: String,
+    /// Its special use, if any.
+    pub special_use: Option<SpecialUse>,
+    /// Whether LSUB lists it.
+    pub subscribed: bool,
+    /// UIDVALIDITY: set at creation, never changes.
+    pub uid_validity: u32,
+}
+
+/// Figures of a folder (RFC 3501 §6.3.10).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FolderStatus {
+    /// Messages in it.
+    pub messages: u32,
+    /// Messages without `\Seen`.
+    pub unseen: u32,
+    /// Messages not yet shown to any session that selected the folder read-write.
+    pub recent: u32,
+    /// The UID the next message gets, at least.
+    pub uid_next: u32,
+    /// UIDVALIDITY.
+    pub uid_validity: u32,
+    /// Highest modification sequence given in it (RFC 7162); at least 1.
+    pub highest_modseq: u64,
+    /// Sum of the sizes.
+    pub size_bytes: u64,
+}
+
+/// One message in one folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntryRow {
+    /// Its UID.
+    pub uid: u32,
+    /// The message it shows.
+    pub message: MessageKey,
+    /// Its flags.
+    pub flags: Flags,
+    /// INTERNALDATE.
+    pub internal_date: Timestamp,
+    /// RFC822.SIZE: lead + content.
+    pub size_bytes: u64,
+    /// Modification sequence of its last change.
+    pub modseq: u64,
+}
+
+/// What changed in a folder, see [`MailboxStore::changes`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FolderChanges {
+    /// Everything up to it is told.
+    pub highest_modseq: u64,
+    /// New and changed entries, by ascending UID.
+    pub entries: Vec<EntryRow>,
+    /// UIDs that are gone, ascending.
+    pub expunged: Vec<u32>,
+}
+
+/// Folders and what is in them. Every change raises the folder's modification sequence inside its own transaction.
+#[async_trait]
+pub trait MailboxStore: Send + Sync {
+    /// Makes sure the box exists with at least these folders (all subscribed); INBOX is always made. Idempotent.
+    async fn ensure_box(&self, address: &Address, folders: &[(&str, Option<SpecialUse>)])
+    -> Result<BoxKey, StoreError>;
+
+    /// The box of that address. Fails with [`StoreError::NotFound`] before `ensure_box`.
+    async fn find_box(&self, address: &Address) -> Result<BoxKey, StoreError>;
+
+    /// All folders of a box, in no order.
+    async fn folders(&self, owner: BoxKey) -> Result<Vec<FolderRow>, StoreError>;
+
+    /// Creates a folder, with its missing parents. Fails with [`StoreError::FolderExists`].
+    async fn create_folder(
+        &self,
+        owner: BoxKey,
+        name: &str,
+        special_use: Option<SpecialUse>,
+    ) -> Result<FolderRow, StoreError>;
+
+    /// Removes a folder and what is in it; its children stay. The name may be created again, with a greater UIDVALIDITY.
+    async fn delete_folder(&self, folder: FolderKey) -> Result<(), StoreError>;
+
+    /// Renames a folder and its children in one transaction. UIDVALIDITY and UIDs stay. Fails with [`StoreError::FolderExists`].
+    async fn rename_folder(&self, folder: FolderKey, name: &str) -> Result<(), StoreError>;
+
+    /// Sets what LSUB lists.
+    async fn subscribe(&self, folder: FolderKey, subscribed: bool) -> Result<(), StoreError>;
+
+    /// Figures of a folder.
+    async fn status(&self, folder: FolderKey) -> Result<FolderStatus, StoreError>;
+
+    /// Entries changed after modification sequence `after` (0: all of them), by ascending UID.
+    /// An expunged entry is simply absent: compare with `entries(folder, 0)` or use [`Self::expunged`].
+    async fn entries(&self, folder: FolderKey, after: u64) -> Result<Vec<EntryRow>, StoreError>;
+
+    /// UIDs expunged after modification sequence `after`, ascending.
+    async fn expunged(&self, folder: FolderKey, after: u64) -> Result<Vec<u32>, StoreError>;
+
+    /// Marks every message now in the folder as no longer recent; returns the UIDs that were.
+    async fn claim_recent(&self, folder: FolderKey) -> Result<Vec<u32>, StoreError>;
+
+    /// Precomputed IMAP data of messages, in the order asked; messages that are gone are left out.
+    async fn summaries(&self, messages: &[MessageKey]) -> Result<Vec<(MessageKey, Summary)>, StoreError>;
+
+    /// Lead + content: the bytes a client reads.
+    async fn read(&self, message: MessageKey) -> Result<Arc<Vec<u8>>, StoreError>;
+
+    /// Lead + content of several messages in the order asked, `None` for one that is gone. A backend overrides it to make one
+    /// round trip.
+    async fn read_many(&self, messages: &[MessageKey]) -> Result<Vec<Option<Arc<Vec<u8>>>>, StoreError> {
+        let mut found = Vec::with_capacity(messages.len());
+        for message in messages {
+            found.push(match self.read(*message).await {
+                Ok(bytes) => Some(bytes),
+                Err(StoreError::NotFound { .. }) => None,
+                Err(error) => return Err(error),
+            });
+        }
+        Ok(found)
+    }
+
+    /// At least the header block of several messages, empty line included, like [`Self::read_many`]. A backend that keeps header
+    /// blocks apart overrides it.
+    async fn read_headers(&self, messages: &[MessageKey]) -> Result<Vec<Option<Arc<Vec<u8>>>>, StoreError> {
+        self.read_many(messages).await
+    }
+
+    /// What changed in a folder after modification sequence `after`. Everything up to `highest_modseq` is in it; something later
+    /// may be. A backend overrides it to make one round trip.
+    async fn changes(&self, folder: FolderKey, after: u64) -> Result<FolderChanges, StoreError> {
+        // The mark is taken first: what happens meanwhile is told twice rather than never.
+        let highest_modseq = self.status(folder).await?.highest_modseq;
+        if highest_modseq <= after {
+            return Ok(FolderChanges {
+                highest_modseq,
+                ..FolderChanges::default()
+            });
+        }
+        let entries = self.entries(folder, after).await?;
+        let expunged = self.expunged(folder, after).await?;
+        Ok(FolderChanges {
+            highest_modseq,
+            entries,
+            expunged,
+        })
+    }
+
+    /// Changes flags of the given UIDs (absent ones are skipped) and returns the entries as they are now.
+    async fn store_flags(
+        &self,
+        folder: FolderKey,
+        uids: &[u32],
+        change: FlagChange,
+        flags: &Flags,
+    ) -> Result<Vec<EntryRow>, StoreError>;
+
+    /// Copies entries, flags and dates kept, to the end of `to`. Returns pairs (old UID, new UID) and the UIDVALIDITY of `to`.
+    async fn copy(&self, from: FolderKey, uids: &[u32], to: FolderKey) -> Result<(u32, Vec<(u32, u32)>), StoreError>;
+
+    /// Like `copy`, then removes them from `from`, in the same transaction (RFC 6851).
+    async fn move_to(&self, from: FolderKey, uids: &[u32], to: FolderKey)
+    -> Result<(u32, Vec<(u32, u32)>), StoreError>;
+
+    /// Removes those of the given UIDs (`None`: all) that carry `\Deleted`; returns the removed UIDs, ascending.
+    async fn expunge(&self, folder: FolderKey, uids: Option<&[u32]>) -> Result<Vec<u32>, StoreError>;
+}
