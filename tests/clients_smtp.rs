@@ -80,7 +80,8 @@ fn swaks_sends_as_a_person_with_plain_and_login() {
 
             let wrong = ["--port", &port, tls, "--auth", mechanism, "--auth-password", "autre"];
             let refused = swaks(&sandbox, &wrong).assert_failure();
-            sandbox.assert_refused(&refused.stdout, "credentials-invalid");
+            let record = sandbox.assert_refused(&refused.stdout, "credentials-invalid");
+            assert_eq!(record["detail"]["mechanism"], mechanism);
         }
     }
 }

@@ -245,13 +245,14 @@ fn attempt(credentials: &Credentials) -> Result<Attempt<'_>, Refusal> {
             password: None,
         }),
         Credentials::Plain {
+            mechanism,
             authzid,
             user,
             password,
         } => {
             let password = Some((user.as_str(), password.reveal()));
             Ok(Attempt {
-                mechanism: "PLAIN",
+                mechanism: mechanism.name(),
                 authorisation: authzid.as_deref(),
                 password,
             })

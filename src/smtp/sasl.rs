@@ -72,6 +72,8 @@ pub enum Credentials {
     },
     /// A user name and its password (PLAIN and LOGIN).
     Plain {
+        /// Which of the two.
+        mechanism: Mechanism,
         /// Box to act as.
         authzid: Option<String>,
         /// User name.
@@ -135,6 +137,7 @@ impl Exchange {
         let credentials = match self {
             Self::LoginUser => return Ok(Turn::Challenge(Self::LoginPassword { user: text })),
             Self::LoginPassword { user } => Credentials::Plain {
+                mechanism: Mechanism::Login,
                 authzid: None,
                 user,
                 password: Secret::new(text),
@@ -158,6 +161,7 @@ fn plain(text: &str) -> Result<Credentials, Malformed> {
     let parts: Vec<&str> = text.split('\0').collect();
     match parts.as_slice() {
         [authzid, user, password] if !user.is_empty() => Ok(Credentials::Plain {
+            mechanism: Mechanism::Plain,
             authzid: some_text(authzid),
             user: (*user).to_owned(),
             password: Secret::new((*password).to_owned()),

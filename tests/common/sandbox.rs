@@ -89,19 +89,18 @@ impl Sandbox {
         lines.map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// Checks that a reply is a refusal for this reason, and that the journal of its session says so too.
+    /// Checks that a reply is a refusal for this reason, and that the journal of its session says so too: that record.
     #[track_caller]
-    pub(crate) fn assert_refused(&self, reply: &str, reason: &str) {
+    pub(crate) fn assert_refused(&self, reply: &str, reason: &str) -> Value {
         let mark = format!("({reason}, session ");
         let Some((_, rest)) = reply.split_once(&mark) else {
             panic!("{reason} is not what {reply:?} says");
         };
         let session = rest.split(')').next().unwrap();
         let records = self.journal(&["--session", session]);
-        assert!(
-            records.iter().any(|record| record["reason"] == reason),
-            "session {session} was refused for {reason}: {records:?}"
-        );
+        let found = records.iter().find(|record| record["reason"] == reason);
+        let found = found.unwrap_or_else(|| panic!("session {session} was refused for {reason}: {records:?}"));
+        found.clone()
     }
 
     /// Runs a script of tests/python; an assertion that fails there fails here.

@@ -146,6 +146,7 @@ fn response_for(credentials: &Credentials, offer: &Offer) -> Option<(Mechanism, 
             authzid,
             user,
             password,
+            ..
         } => {
             let authzid = authzid.as_deref().unwrap_or_default();
             (Mechanism::Plain, format!("{authzid}\0{user}\0{}", password.reveal()))

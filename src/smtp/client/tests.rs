@@ -224,6 +224,7 @@ fn what_is_not_smtp_ends_the_connection() {
 #[test]
 fn a_client_logs_in_before_it_sends() {
     let plain = Credentials::Plain {
+        mechanism: Mechanism::Plain,
         authzid: None,
         user: "user".into(),
         password: Secret::new("secret".into()),
