@@ -7,8 +7,8 @@ WORKDIR /build
 COPY . .
 # glibc linked in: --target keeps the flag away from build scripts and procedural macros, which must stay dynamic.
 RUN triple="$(rustc --print host-tuple)" \
-    && RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --bin vaguemestre --target "$triple" \
-    && install -D "target/$triple/release/vaguemestre" /image/vaguemestre \
+    && RUSTFLAGS="-C target-feature=+crt-static" cargo build --profile image --locked --bin vaguemestre --target "$triple" \
+    && install -D "target/$triple/image/vaguemestre" /image/vaguemestre \
     && mkdir /image/data
 
 FROM scratch
