@@ -14,10 +14,10 @@
 //! beside the commits. `cargo bench --bench store` on 2 cores, ext4, fdatasync of 20 KB in 0.05 ms, all syncs on, pages of 8 KiB:
 //!
 //! ```text
-//! clients  size     accepts/s  p50 ms  p99 ms  writes/commit        on a disk shared with 7 compilers (fdatasync 3.5 ms)
-//!  1       10 KB        4,368    0.20    0.46            1.0            303 accepts/s
-//! 16       10 KB       15,028    0.88    3.20           15.9          4,148 accepts/s: one commit per sync
-//! 64       10 KB       18,103    2.90   22.76           63.1          7,026 accepts/s
+//! clients  size     accepts/s  p50 ms  p99 ms  writes/commit
+//!  1       10 KB        4,368    0.20    0.46            1.0
+//! 16       10 KB       15,028    0.88    3.20           15.9
+//! 64       10 KB       18,103    2.90   22.76           63.1
 //! 16        1 KB       21,655    0.68    1.47           15.9
 //! 16        1 MB        1,859    8.39   14.15            5.6
 //! ```
