@@ -12,7 +12,7 @@ use rustls_pki_types::pem::PemObject;
 
 use super::{BoundPort, Plan, PortError, bind, limits_of};
 use crate::clock::Clock;
-use crate::config::{self, Gateway, Host, KeyPair, Login, LoginCertificate, LoginKind};
+use crate::config::{Gateway, Host, KeyPair, Login, LoginCertificate, LoginKind};
 use crate::directory::{Directory, DirectoryError};
 use crate::dns::{MailHost, MxResolver, RouteTable, Zone};
 use crate::identity::SubjectDn;
@@ -193,7 +193,7 @@ pub async fn plan(gateway: &Gateway, material: Material, clock: &Clock) -> Resul
         routes: Arc::new(routes(gateway)?),
         sender: (gateway.host.clone(), material.server),
         retry,
-        relay: relay_options(relay),
+        relay: relay_options(gateway),
         limits: limits_of(&gateway.limits, gateway.size_bytes_max),
         tls_minimum: gateway.tls.version_min,
         ports,
@@ -258,16 +258,25 @@ fn routes(gateway: &Gateway) -> Result<RouteTable, GatewayError> {
     Ok(RouteTable::new(Arc::new(zone), resolver))
 }
 
-fn relay_options(relay: &config::Relay) -> relay::Options {
+fn relay_options(gateway: &Gateway) -> relay::Options {
+    let relay = &gateway.relay;
+    // Connection and handshake, a reply for each step, the verdict: what one message can take at the most, twice.
+    let one_message = relay.connect_timeout * 2 + relay.reply_timeout * REPLIES_PER_MESSAGE + relay.delivery_timeout;
+    let usual = relay::Options::default();
     relay::Options {
+        tls_minimum: gateway.tls.version_min,
+        lease: usual.lease.max(one_message * 2),
         connections_max: relay.connections_max as usize,
         connections_per_domain_max: relay.connections_per_domain_max as usize,
         connect: relay.connect_timeout,
         reply: relay.reply_timeout,
         delivery: relay.delivery_timeout,
-        ..relay::Options::default()
+        ..usual
     }
 }
+
+/// Greeting, EHLO twice, STARTTLS, MAIL, RCPT, DATA, RSET.
+const REPLIES_PER_MESSAGE: u32 = 8;
 
 fn identity(pair: &KeyPair) -> Result<Identity, IdentityError> {
     Identity::from_files(&pair.certificate, &pair.key)

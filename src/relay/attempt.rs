@@ -1,7 +1,10 @@
 //! One attempt for a batch of items of one domain: hosts by preference until one takes the mail, then the settlement of each item.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
 
 use super::Relay;
 use super::connection::{Connection, ConnectionError, Driven, Target, Waits};
@@ -9,7 +12,7 @@ use crate::dns::{MailHost, RouteError};
 use crate::identity::Domain;
 use crate::indicator;
 use crate::listener::Snapshot;
-use crate::pki::{Expectation, TlsMinimum, client_config};
+use crate::pki::{Expectation, client_config};
 use crate::policy::Reason;
 use crate::queue::{self, Answer, Attempt, Outcome, Parameters, ParametersError};
 use crate::smtp::client::{self, ClientOptions, ClientTls, RecipientOutcome, Transaction, Transfer};
@@ -17,10 +20,22 @@ use crate::smtp::command::Body as WireBody;
 use crate::smtp::{ForwardPath, MailFrom, RcptTo};
 use crate::store::{Acceptance, MessageKey, QueueItem, QueueKey, StoreError};
 
-/// What is known of each item so far.
-#[derive(Default)]
+/// Until when an attempt may begin something new.
+#[derive(Clone)]
+pub(super) struct Bounds {
+    /// Well before the leases run out.
+    pub(super) good_until: Timestamp,
+    /// The process is asked to end.
+    pub(super) stop: CancellationToken,
+}
+
+/// What is known of each item so far, and what it is judged by (invariant 4).
 struct Verdicts {
+    snapshot: Arc<Snapshot>,
+    bounds: Bounds,
     outcomes: HashMap<QueueKey, Verdict>,
+    /// Already written down.
+    settled: HashSet<QueueKey>,
 }
 
 struct Verdict {
@@ -46,18 +61,14 @@ struct Group {
 
 impl Relay {
     /// Tries to deliver items of one domain and settles every one of them.
-    pub(super) async fn deliver(&self, (domain, items): (Domain, Vec<QueueItem>)) {
+    pub(super) async fn deliver(&self, (domain, items): (Domain, Vec<QueueItem>), bounds: Bounds) {
         let snapshot = self.parts.snapshot.load_full();
-        let mut verdicts = Verdicts::default();
+        let mut verdicts = Verdicts::new(Arc::clone(&snapshot), bounds);
         match self.hosts(&domain, &snapshot).await {
             Err(outcome) => verdicts.fill(&items, &outcome, None),
-            Ok(hosts) => self.try_hosts(&domain, &snapshot, hosts, (&items, &mut verdicts)).await,
+            Ok(hosts) => self.try_hosts(&domain, hosts, (&items, &mut verdicts)).await,
         }
-        if let Err(error) = self.settle(&items, &verdicts).await {
-            // The leases run out and the items are tried again: nothing is lost, something may arrive twice.
-            let operator = &self.parts.operator;
-            tracing::error!(operator, %domain, error = &error as &dyn std::error::Error, "an attempt could not be settled");
-        }
+        self.settle(&items, &mut verdicts).await;
         // Until now the items were due when their lease ended; the relay may be waiting for that.
         self.parts.queued.notify_one();
     }
@@ -77,24 +88,18 @@ impl Relay {
         })
     }
 
-    async fn try_hosts(
-        &self,
-        domain: &Domain,
-        snapshot: &Arc<Snapshot>,
-        hosts: Vec<MailHost>,
-        (items, verdicts): (&[QueueItem], &mut Verdicts),
-    ) {
+    async fn try_hosts(&self, domain: &Domain, hosts: Vec<MailHost>, (items, verdicts): (&[QueueItem], &mut Verdicts)) {
         let mut last: Option<(Outcome, String)> = None;
         for host in hosts {
             for address in &host.addresses {
                 let pending = verdicts.pending(items);
-                if pending.is_empty() {
+                if pending.is_empty() || verdicts.bounds.stop.is_cancelled() {
                     return;
                 }
                 let target = Target {
                     name: host.name.clone(),
                     address: *address,
-                    tls: match self.tls(domain, snapshot) {
+                    tls: match self.tls(domain, &verdicts.snapshot) {
                         Ok(tls) => tls,
                         Err(outcome) => return verdicts.fill(items, &outcome, None),
                     },
@@ -106,8 +111,13 @@ impl Relay {
                 }
             }
         }
+        if verdicts.bounds.stop.is_cancelled() {
+            // Items without verdict keep their lease; the next start ends it.
+            return;
+        }
         let (outcome, host) = last.unwrap_or_else(|| {
-            let text = format!("451 4.4.4 no host of {domain} has an address");
+            let text =
+                format!("451 4.4.4 no host of {domain} has an address, or there was no time left for this message");
             (Outcome::Deferred(Answer::here(text)), String::new())
         });
         verdicts.fill(items, &outcome, (!host.is_empty()).then_some(host.as_str()));
@@ -120,7 +130,13 @@ impl Relay {
             list.vouch_recipient(&domain, &peer.subject).map(|_proof| ())
         });
         let expectation = Expectation::new(Arc::clone(&snapshot.authority)).with_rule(rule);
-        client_config(Some(&self.identity), expectation, TlsMinimum::Tls12, &self.parts.clock).map_err(|error| {
+        client_config(
+            Some(&self.identity),
+            expectation,
+            self.options.tls_minimum,
+            &self.parts.clock,
+        )
+        .map_err(|error| {
             tracing::error!(
                 operator = self.parts.operator,
                 error = &error as &dyn std::error::Error,
@@ -159,11 +175,20 @@ impl Relay {
             let peer = connection.peer().map(ToString::to_string).unwrap_or_default();
             match driven {
                 Driven::Unproved(error) => return Err(outcome_of(&error)),
-                Driven::Outcome(client::Outcome::Failed(failure)) => return Err(failed(&failure)),
+                Driven::Outcome(client::Outcome::Failed(failure)) => {
+                    let outcome = failed(&failure);
+                    if failure.stage == client::Stage::Verdict {
+                        // The peer may have it: another host of the same operator must not get it at once.
+                        verdicts.fill(&group.items, &outcome, Some(&host));
+                    }
+                    return Err(outcome);
+                }
                 Driven::Outcome(client::Outcome::Finished(outcomes)) => {
                     for (item, outcome) in group.items.iter().zip(outcomes) {
                         verdicts.set(item, Verdict::of(outcome, &peer, &host));
                     }
+                    // Now, not at the end of the batch: what the peer has must not be sent again after a crash.
+                    self.settle(&group.items, verdicts).await;
                 }
             }
             let Some(next) = self.next_group(&mut groups, verdicts).await else {
@@ -182,6 +207,9 @@ impl Relay {
     /// The next group whose message can be read; items of an unreadable one are deferred.
     async fn next_group(&self, groups: &mut Vec<Group>, verdicts: &mut Verdicts) -> Option<(Group, Arc<Vec<u8>>)> {
         while let Some(group) = groups.pop() {
+            if verdicts.bounds.stop.is_cancelled() || self.parts.clock.now() >= verdicts.bounds.good_until {
+                return None;
+            }
             match self.parts.store.content(group.message).await {
                 Ok(content) => return Some((group, content)),
                 Err(error) => {
@@ -200,27 +228,41 @@ impl Relay {
         None
     }
 
-    /// Applies what the verdicts lead to, group by group of one message, each in one transaction.
-    async fn settle(&self, items: &[QueueItem], verdicts: &Verdicts) -> Result<(), SettleError> {
+    /// Applies what the verdicts lead to, message by message, each in one transaction. One that cannot be settled does not hold up the
+    /// others: its lease runs out and it is tried again, so nothing is lost.
+    async fn settle(&self, items: &[QueueItem], verdicts: &mut Verdicts) {
         let mut messages: BTreeMap<MessageKey, Vec<&QueueItem>> = BTreeMap::new();
-        for item in items {
+        for item in items.iter().filter(|item| !verdicts.settled.contains(&item.key)) {
             messages.entry(item.message).or_default().push(item);
         }
         for items in messages.values() {
             let attempts: Vec<Attempt<'_>> = items.iter().filter_map(|item| verdicts.attempt(item)).collect();
-            self.settle_message(&attempts).await?;
+            if attempts.is_empty() {
+                continue;
+            }
+            let keys: Vec<QueueKey> = attempts.iter().map(|attempt| attempt.item.key).collect();
+            match self.settle_message(&attempts, &verdicts.snapshot).await {
+                Ok(()) => verdicts.settled.extend(keys),
+                Err(error) => {
+                    let operator = &self.parts.operator;
+                    tracing::error!(
+                        operator,
+                        error = &error as &dyn std::error::Error,
+                        "an attempt could not be settled"
+                    );
+                }
+            }
         }
-        Ok(())
     }
 }
 
 impl Relay {
     /// One transaction: settlements, journal, counts and the report to the sender.
-    async fn settle_message(&self, attempts: &[Attempt<'_>]) -> Result<(), SettleError> {
+    async fn settle_message(&self, attempts: &[Attempt<'_>], snapshot: &Snapshot) -> Result<(), SettleError> {
         let now = self.parts.clock.now();
         let settling = queue::settle(attempts, &self.parts.retry, now)?;
         let mut also = Acceptance::default();
-        let report = self.report(&settling.notices, now).await?;
+        let report = self.report(&settling.notices, snapshot, now).await;
         let mut records = settling.records;
         if let Some(report) = report {
             also.message = Some(report.message);
@@ -244,6 +286,15 @@ impl Relay {
 }
 
 impl Verdicts {
+    fn new(snapshot: Arc<Snapshot>, bounds: Bounds) -> Self {
+        Self {
+            snapshot,
+            bounds,
+            outcomes: HashMap::new(),
+            settled: HashSet::new(),
+        }
+    }
+
     fn set(&mut self, item: &QueueItem, verdict: Verdict) {
         self.outcomes.insert(item.key, verdict);
     }

@@ -20,7 +20,9 @@ use tokio_util::task::TaskTracker;
 use crate::dns::Routes;
 use crate::identity::Domain;
 use crate::listener::Parts;
+use crate::pki::TlsMinimum;
 use crate::store::{QueueItem, StoreError};
+use attempt::Bounds;
 use lanes::Lanes;
 
 pub use connection::{Connection, ConnectionError, Driven, Target, Waits};
@@ -34,8 +36,10 @@ pub struct Options {
     pub connections_per_domain_max: usize,
     /// Queue items taken at once.
     pub batch_max: usize,
-    /// How long a lease holds: longer than any attempt can take.
+    /// How long a lease holds. In its first half messages may be begun, and the second is longer than one message can take.
     pub lease: Duration,
+    /// Lowest TLS version spoken to other operators.
+    pub tls_minimum: TlsMinimum,
     /// Longest wait for a TCP connection and for a TLS handshake, each.
     pub connect: Duration,
     /// Longest wait for a reply. RFC 5321 §4.5.3.2 asks for 5 minutes.
@@ -50,6 +54,7 @@ impl Default for Options {
             connections_max: 16,
             connections_per_domain_max: 4,
             batch_max: 100,
+            tls_minimum: TlsMinimum::Tls12,
             lease: Duration::from_mins(30),
             connect: Duration::from_secs(30),
             reply: Duration::from_mins(5),
@@ -106,11 +111,17 @@ impl Relay {
                 continue;
             }
             let good_until = later(self.parts.clock.now(), self.options.lease / 2);
+            let bounds = Bounds {
+                good_until,
+                stop: stop.clone(),
+            };
             for batch in by_domain(leased) {
-                let Ok(place) = Arc::clone(&waiting).acquire_owned().await else {
-                    return;
+                let place = tokio::select! {
+                    () = stop.cancelled() => return,
+                    place = Arc::clone(&waiting).acquire_owned() => place,
                 };
-                let journey = Arc::clone(&self).travel(Arc::clone(&lanes), batch, good_until);
+                let Ok(place) = place else { return };
+                let journey = Arc::clone(&self).travel(Arc::clone(&lanes), batch, bounds.clone());
                 tracker.spawn(async move {
                     journey.await;
                     drop(place);
@@ -120,11 +131,15 @@ impl Relay {
     }
 
     /// Waits for a lane, then delivers. A batch that waited so long that its lease could run out under way is left to the next look.
-    async fn travel(self: Arc<Self>, lanes: Arc<Lanes>, batch: (Domain, Vec<QueueItem>), good_until: Timestamp) {
-        let _lane = lanes.enter(&batch.0).await;
-        if self.parts.clock.now() < good_until {
-            self.deliver(batch).await;
+    async fn travel(self: Arc<Self>, lanes: Arc<Lanes>, batch: (Domain, Vec<QueueItem>), bounds: Bounds) {
+        let lane = tokio::select! {
+            () = bounds.stop.cancelled() => return,
+            lane = lanes.enter(&batch.0) => lane,
+        };
+        if self.parts.clock.now() < bounds.good_until {
+            self.deliver(batch, bounds).await;
         }
+        drop(lane);
     }
 
     async fn lease(&self) -> Result<Vec<QueueItem>, StoreError> {

@@ -1,12 +1,13 @@
 //! The delivery report to the sender of a message that could not be delivered (RFC 3464), into the sender's own box.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::Relay;
-use super::attempt::SettleError;
 use crate::indicator;
 use crate::journal::{Event, Received, Record};
-use crate::listener::SessionId;
+use crate::listener::{SessionId, Snapshot};
 use crate::mailbox::deliver;
 use crate::message::Class;
 use crate::message::dsn::{self, Action, Original, RecipientReport, Report};
@@ -22,17 +23,28 @@ pub(super) struct Delivered {
 
 impl Relay {
     /// The report about recipients of one message. `None` when nobody is to be told, or the sender's box is no more.
-    pub(super) async fn report(&self, notices: &[Notice], now: Timestamp) -> Result<Option<Delivered>, SettleError> {
-        let Some(first) = notices.first() else { return Ok(None) };
-        let Some(sender) = &first.item.sender else {
-            return Ok(None);
-        };
-        let snapshot = self.parts.snapshot.load();
+    pub(super) async fn report(&self, notices: &[Notice], snapshot: &Snapshot, now: Timestamp) -> Option<Delivered> {
+        let first = notices.first()?;
+        let sender = first.item.sender.as_ref()?;
         let (Some(mailbox), Some(inbox)) = (snapshot.directory.find(sender), self.parts.inboxes.get(sender)) else {
             tracing::warn!(operator = self.parts.operator, sender = %sender.masked(), "a report has no box to go to");
-            return Ok(None);
+            return None;
         };
-        let original = self.parts.store.content(first.item.message).await?;
+        // Even a message that cannot be read any more is reported: its sender must know.
+        let original = self
+            .parts
+            .store
+            .content(first.item.message)
+            .await
+            .unwrap_or_else(|error| {
+                let operator = &self.parts.operator;
+                tracing::error!(
+                    operator,
+                    error = &error as &dyn std::error::Error,
+                    "a report goes without its original"
+                );
+                Arc::default()
+            });
         let recipients: Vec<RecipientReport> = notices.iter().map(|notice| recipient(notice, now)).collect();
         let id = SessionId::new();
         let report = Report {
@@ -56,11 +68,11 @@ impl Relay {
             size_bytes,
             ..Received::default()
         };
-        Ok(Some(Delivered {
+        Some(Delivered {
             message: deliver::new_message(bytes.into(), deliver::return_path(None)),
             delivery: deliver::unread(*inbox, now),
             record: Record::new(now, &first.item.session, Event::Received(event)),
-        }))
+        })
     }
 }
 
