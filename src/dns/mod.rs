@@ -58,8 +58,18 @@ pub struct RouteTable {
     resolver: Option<MxResolver>,
 }
 
+/// Leaves only what stays on this machine.
+fn loopback_only(hosts: Vec<MailHost>) -> Vec<MailHost> {
+    let keep = |mut host: MailHost| {
+        host.addresses
+            .retain(|address| address.ip().to_canonical().is_loopback());
+        host
+    };
+    hosts.into_iter().map(keep).collect()
+}
+
 impl RouteTable {
-    /// With `resolver` absent, only the zone's domains have a route: nothing ever leaves it.
+    /// With `resolver` absent, only the zone's domains have a route, and only to loopback addresses: nothing ever leaves this machine.
     pub fn new(zone: Arc<Zone>, resolver: Option<MxResolver>) -> Self {
         Self { zone, resolver }
     }
@@ -70,7 +80,8 @@ impl Routes for RouteTable {
     async fn mail_hosts(&self, domain: &Domain) -> Result<Vec<MailHost>, RouteError> {
         match (self.zone.mail_hosts(domain).await, &self.resolver) {
             (Err(RouteError::NoRoute(_)), Some(resolver)) => resolver.mail_hosts(domain).await,
-            (answer, _) => answer,
+            (answer, None) => answer.map(loopback_only),
+            (answer, Some(_)) => answer,
         }
     }
 }
