@@ -55,11 +55,12 @@ impl DataFolder {
     /// # Errors
     /// See [`FolderError`].
     pub fn open(root: &Path) -> Result<Self, FolderError> {
-        private_folder(root)?;
         let marker = root.join(MARKER);
-        if !marker.exists() && !is_empty(root)? {
+        if root.exists() && !marker.exists() && !is_empty(root)? {
             return Err(FolderError::Foreign(root.to_owned()));
         }
+        // Only now: somebody else's folder must not change its mode.
+        private_folder(root)?;
         let lock_path = root.join(LOCK);
         let lock = File::create(&lock_path).map_err(|source| FolderError::Io {
             path: lock_path.clone(),

@@ -67,7 +67,7 @@ pub(super) fn certificate(
         key: wanted.folder.join("key.pem"),
         pkcs12: wanted.folder.join("cert.p12"),
     };
-    if let Some(identity) = on_disk(authority, &files, &wanted.subject, now) {
+    if let Some(identity) = on_disk(authority, &files, wanted, now) {
         return Ok((identity, files));
     }
     let issued = authority.issue(&request(wanted), now)?;
@@ -76,19 +76,23 @@ pub(super) fn certificate(
 }
 
 /// A certificate whose files are damaged, about to end, revoked or of another name is simply issued anew: it is the sandbox's own.
-fn on_disk(authority: &Authority, files: &Files, subject: &Subject, now: Timestamp) -> Option<Identity> {
+fn on_disk(authority: &Authority, files: &Files, wanted: &Wanted<'_>, now: Timestamp) -> Option<Identity> {
     if !files.pkcs12.exists() {
         return None;
     }
     let identity = Identity::from_files(&files.certificate, &files.key).ok()?;
     let held = identity.certificate();
+    let subject = &wanted.subject;
     let record = authority
         .issued()
         .into_iter()
         .find(|record| record.serial == held.serial)?;
     let lasts = held.not_after > now.saturating_add(RENEW_BEFORE).ok()?;
-    let same_name = held.subject.common_name() == Some(subject.common_name.as_str());
-    (record.revocation.is_none() && lasts && same_name).then_some(identity)
+    let same_name = held.subject.common_name() == Some(subject.common_name.as_str())
+        && held.subject.organisational_unit() == Some(subject.structure.as_str())
+        && held.subject.to_string().contains(&subject.organisation);
+    let same_boxes = wanted.boxes.iter().all(|address| held.rfc822_names.contains(address));
+    (record.revocation.is_none() && lasts && same_name && same_boxes).then_some(identity)
 }
 
 fn request(wanted: &Wanted<'_>) -> Request {
