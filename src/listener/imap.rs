@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::accept::Door;
@@ -38,6 +39,7 @@ pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, sto
         id: SessionId::new(),
         handshake: Handshake::default(),
         login: None,
+        deadline: Instant::now() + parts.limits.login_idle,
         wire,
         parts,
     };
@@ -61,6 +63,8 @@ struct Drive<'a> {
     handshake: Handshake,
     boxes: BoxSession,
     login: Option<Opened>,
+    /// When the session is ended for silence.
+    deadline: Instant,
 }
 
 impl Drive<'_> {
@@ -121,15 +125,17 @@ impl Drive<'_> {
         buffer: &mut Vec<u8>,
         stop: &CancellationToken,
     ) -> io::Result<bool> {
-        let idle = if self.login.is_some() {
-            self.parts.limits.imap_idle
-        } else {
-            self.parts.limits.login_idle
-        };
         tokio::select! {
-            read = self.wire.read_into_unbounded(buffer) => return Ok(read? > 0),
+            read = self.wire.read_into_unbounded(buffer) => {
+                let got = read? > 0;
+                // Before login the deadline stands: one byte now and then must not hold a place.
+                if self.login.is_some() {
+                    self.deadline = Instant::now() + self.parts.limits.imap_idle;
+                }
+                return Ok(got);
+            }
             () = self.boxes.news() => session.changed(),
-            () = tokio::time::sleep(idle) => session.end(Ending::Idle),
+            () = tokio::time::sleep_until(self.deadline) => session.end(Ending::Idle),
             () = stop.cancelled() => session.end(Ending::Shutdown),
         }
         Ok(true)
@@ -167,6 +173,7 @@ impl Drive<'_> {
                     .map(|address| address.key().to_owned())
                     .collect();
                 self.login = Some(opened);
+                self.deadline = Instant::now() + self.parts.limits.imap_idle;
                 Answer::Boxes(boxes)
             }
             Err(refusal) => Answer::LoginRefused {

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::wire::Handshake;
 use super::{Face, Parts, SessionId, Snapshot};
+use crate::directory::BoxState;
 use crate::identity::Address;
 use crate::journal::{Event, Excerpt, Login, LoginRefused};
 use crate::pki::Usage;
@@ -39,10 +40,20 @@ pub(super) fn open(
     attempt: &Attempt<'_>,
     now: Timestamp,
 ) -> Result<Opened, Refusal> {
-    match attempt.password {
+    let mut opened = match attempt.password {
         Some((user, password)) => by_password(snapshot, attempt.authorisation, user, password),
         None => by_certificate(snapshot, handshake, attempt.authorisation, now),
+    }?;
+    // A suspended box may still be read; a closed one is gone.
+    let is_closed = |address: &Address| {
+        let mailbox = snapshot.directory.find(address);
+        mailbox.is_none_or(|mailbox| mailbox.state == BoxState::Closed)
+    };
+    if is_closed(&opened.own) {
+        return Err(Refusal::new(Reason::BoxClosed, "the box is closed for good"));
     }
+    opened.boxes.retain(|address| !is_closed(address));
+    Ok(opened)
 }
 
 fn by_certificate(
