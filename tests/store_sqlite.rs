@@ -471,7 +471,8 @@ fn the_log_is_checkpointed_and_does_not_grow_without_bound() {
         }
         let log = fs::metadata(folder.path().join("store.db-wal")).unwrap().len();
         assert!(store.statistics().checkpoints > 0);
-        assert!(log < 4 * BOUND, "{log} bytes of log after 6.4 MB of messages");
+        // Past four bounds the writer waits for the copy; one group more may be on its way then.
+        assert!(log < 6 * BOUND, "{log} bytes of log after 6.4 MB of messages");
         store.close().await.unwrap();
         assert!(!fs::exists(folder.path().join("store.db-wal")).unwrap());
     });

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -228,6 +229,11 @@ impl Operator {
             .tracker
             .spawn(Arc::new(relay).run(running.tracker.clone(), running.stop.clone()));
         Ok(running_operator)
+    }
+
+    /// When the allow list in force was made: an older one is a step back in time and must not replace it (OP-9).
+    pub fn list_generated(&self) -> Timestamp {
+        self.parts.snapshot.load().allow_list.generated()
     }
 
     /// Judges sessions that begin from now on by another list and other revocation data; those under way keep theirs (invariant 4).

@@ -89,7 +89,15 @@ async fn reload(gateway: Gateway, operator: Arc<Operator>, stop: CancellationTok
             () = tokio::time::sleep(gateway.trust.reload) => {}
         }
         match Trusted::read(&gateway) {
-            Ok(trusted) => operator.install(trusted.allow_list, trusted.authority),
+            Ok(trusted) if trusted.allow_list.generated() < operator.list_generated() => {
+                tracing::error!("the allow list is older than the one in force: not installed");
+            }
+            Ok(trusted) => {
+                for skipped in &trusted.skipped {
+                    tracing::warn!(%skipped, "an entry of the allow list is not used");
+                }
+                operator.install(trusted.allow_list, trusted.authority);
+            }
             Err(error) => tracing::error!(
                 error = &error as &dyn std::error::Error,
                 "trust not reloaded, the last good one stays"
