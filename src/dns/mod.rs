@@ -85,3 +85,32 @@ impl Routes for RouteTable {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn without_a_resolver_only_loopback_addresses_are_given() {
+        let domain: Domain = "chu.mssante.fr".parse().unwrap();
+        let addresses: Vec<SocketAddr> = ["192.0.2.7:25", "127.0.0.1:2525", "[::1]:2525"]
+            .map(|text| text.parse().unwrap())
+            .to_vec();
+        let mut zone = Zone::default();
+        let host = MailHost {
+            preference: 10,
+            name: "mx".to_owned(),
+            addresses: addresses.clone(),
+        };
+        zone.add(domain.clone(), host);
+        let zone = Arc::new(zone);
+        let kept = RouteTable::new(Arc::clone(&zone), None)
+            .mail_hosts(&domain)
+            .await
+            .unwrap();
+        assert_eq!(kept[0].addresses, addresses[1..]);
+        let resolver = MxResolver::new(&["127.0.0.1:53".parse().unwrap()], 25).unwrap();
+        let all = RouteTable::new(zone, Some(resolver)).mail_hosts(&domain).await.unwrap();
+        assert_eq!(all[0].addresses, addresses);
+    }
+}

@@ -138,3 +138,102 @@ pub(super) async fn journal(place: &Place<'_>, attempt: &Attempt<'_>, result: &R
     };
     place.parts.record(place.session, event).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::directory::{Attachment, BoxType, Directory, MailBox, PasswordLogin, Secret};
+    use crate::pki::{Authority, AuthorityOptions, Issuer, KeyKind, TrustStore};
+    use crate::trust::{AllowList, AllowListDocument};
+
+    fn now() -> Timestamp {
+        "2026-11-21T10:00:00Z".parse().unwrap()
+    }
+
+    fn snapshot(states: &[(&str, BoxState)]) -> Snapshot {
+        let mut directory = Directory::new(vec!["lilas.mssante.fr".parse().unwrap()]);
+        let mut boxes = Vec::new();
+        for (address, state) in states {
+            let address: Address = address.parse().unwrap();
+            boxes.push(address.clone());
+            let mailbox = MailBox {
+                address,
+                box_type: BoxType::Personal,
+                label: String::new(),
+                attachment: Attachment::None,
+                holder: None,
+                state: *state,
+            };
+            directory.add_box(mailbox).unwrap();
+        }
+        let user = "jeanne".to_owned();
+        directory
+            .add_password(PasswordLogin {
+                user,
+                password: Secret::new("sandbox"),
+                boxes,
+            })
+            .unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let options = AuthorityOptions {
+            base_url: "http://127.0.0.1".to_owned(),
+            key: Some(KeyKind::EcdsaP256),
+        };
+        let authority = Authority::create_or_open(folder.path(), options, now()).unwrap();
+        let certificate = |issuer| vec![authority.certificate(issuer).clone()];
+        Snapshot {
+            directory: Arc::new(directory),
+            allow_list: Arc::new(AllowList::new(AllowListDocument {
+                generated: now(),
+                entries: Vec::new(),
+            })),
+            authority: Arc::new(TrustStore::new(certificate(Issuer::Root), certificate(Issuer::Intermediate)).unwrap()),
+        }
+    }
+
+    fn attempt<'a>(authorisation: Option<&'a str>, password: &'a str) -> Attempt<'a> {
+        Attempt {
+            mechanism: "PLAIN",
+            authorisation,
+            password: Some(("jeanne", password)),
+        }
+    }
+
+    #[test]
+    fn a_suspended_box_opens_and_a_closed_one_does_not() {
+        let snapshot = snapshot(&[
+            ("a@lilas.mssante.fr", BoxState::Active),
+            ("b@lilas.mssante.fr", BoxState::Suspended),
+            ("c@lilas.mssante.fr", BoxState::Closed),
+        ]);
+        let open = |named| open(&snapshot, &Handshake::default(), &attempt(named, "sandbox"), now());
+        let opened = open(None).unwrap();
+        assert_eq!(opened.own.key(), "a@lilas.mssante.fr");
+        assert_eq!(opened.boxes.len(), 2, "the closed box is not among them");
+        assert!(open(Some("b@lilas.mssante.fr")).is_ok());
+        assert_eq!(open(Some("c@lilas.mssante.fr")).unwrap_err().reason, Reason::BoxClosed);
+    }
+
+    #[test]
+    fn a_wrong_secret_or_another_box_opens_nothing() {
+        let snapshot = snapshot(&[("a@lilas.mssante.fr", BoxState::Active)]);
+        let reason = |attempt: &Attempt<'_>| {
+            open(&snapshot, &Handshake::default(), attempt, now())
+                .unwrap_err()
+                .reason
+        };
+        assert_eq!(reason(&attempt(None, "guess")), Reason::CredentialsInvalid);
+        assert_eq!(
+            reason(&attempt(Some("z@lilas.mssante.fr"), "sandbox")),
+            Reason::CertificateNotBound
+        );
+        let external = Attempt {
+            mechanism: "EXTERNAL",
+            authorisation: None,
+            password: None,
+        };
+        assert_eq!(reason(&external), Reason::CertificateMissing);
+    }
+}

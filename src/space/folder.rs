@@ -246,6 +246,20 @@ mod tests {
     }
 
     #[test]
+    fn a_foreign_folder_keeps_its_mode() {
+        use std::os::unix::fs::PermissionsExt;
+        let other = tempfile::tempdir().unwrap();
+        fs::write(other.path().join("thesis.txt"), "precious").unwrap();
+        fs::set_permissions(other.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(DataFolder::open(other.path()).is_err());
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(other.path()), 0o755);
+        let own = tempfile::tempdir().unwrap();
+        assert!(DataFolder::open(own.path()).is_ok());
+        assert_eq!(mode(own.path()), 0o700);
+    }
+
+    #[test]
     fn a_reader_of_an_empty_folder_is_told_to_run_up_first() {
         let folder = tempfile::tempdir().unwrap();
         assert!(
