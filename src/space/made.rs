@@ -94,7 +94,7 @@ impl Made {
         Ok(())
     }
 
-    /// The authority's certificates with the revocation lists of now, and whether they differ from those held.
+    /// The authority's certificates with the revocation lists of now: what every operator judges by from then on.
     pub(super) fn trust_of_now(&self, now: Timestamp) -> Result<Arc<TrustStore>, RaiseError> {
         Ok(Arc::new(trust_store(&self.authority, now)?))
     }
