@@ -36,7 +36,7 @@ impl Made {
     pub(super) fn make(layout: &Layout, space: &Space, sockets: &Sockets, now: Timestamp) -> Result<Self, RaiseError> {
         let options = AuthorityOptions {
             base_url: sockets.web_url(),
-            key: None,
+            ..AuthorityOptions::default()
         };
         let authority = Authority::create_or_open(&layout.authority(), options, now)?;
         pki::write_public(&layout.ca(), pki::trust_bundle(&authority).as_bytes())?;
