@@ -15,6 +15,7 @@ mod issue;
 mod profile;
 mod registry;
 mod revocation;
+mod signer;
 mod tls;
 mod verify;
 
@@ -27,6 +28,7 @@ pub use issue::{Issued, Names, Request, Subject};
 pub use profile::{KeyKind, Profile};
 pub use registry::{CertificateRecord, Revocation, RevocationReason};
 pub use revocation::{CrlError, MissingRevocation, RevocationPolicy};
+pub use signer::ExpectedSigner;
 pub use tls::{
     ClientCertificates, Expectation, HostNameCheck, SubjectRule, TlsError, TlsMinimum, client_config, refusal_of,
     server_config,
