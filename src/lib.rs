@@ -47,6 +47,7 @@ pub mod identity;
 pub mod imap;
 pub mod indicator;
 pub mod journal;
+pub mod lab;
 pub mod listener;
 pub mod mailbox;
 pub mod message;
