@@ -18,7 +18,7 @@ use crate::app::{Operator, PortError, Running, StartError, bind};
 use crate::clock::Clock;
 use crate::config::{self, Side, Space};
 use crate::directory::DirectoryError;
-use crate::dns::{MailHost, MxResolver, RouteTable, Routes, Zone};
+use crate::dns::{MailHost, MailPort, MxResolver, Reach, RouteTable, Routes, Zone};
 use crate::identity::Domain;
 use crate::listener::Face;
 use crate::pki::{self, AuthorityError, CrlError, TrustStoreError};
@@ -91,18 +91,19 @@ pub async fn raise(folder: DataFolder, space: &Space, clock: &Clock, running: &R
     let now = clock.now();
     let made = Made::make(&layout, space, &sockets, now)?;
     let resolver = if space.allow_remote {
-        Some(MxResolver::new(&[], SMTP_PORT).map_err(|error| RaiseError::Resolver(error.to_string()))?)
+        Some(MxResolver::new(&[], MailPort::Fixed(SMTP_PORT)).map_err(|error| RaiseError::Resolver(error.to_string()))?)
     } else {
         None
     };
-    let routes: Arc<dyn Routes> = Arc::new(RouteTable::new(Arc::new(zone(space, &sockets)?), resolver));
+    let reach = if space.allow_remote { Reach::Anywhere } else { Reach::ThisMachine };
+    let routes: Arc<dyn Routes> = Arc::new(RouteTable::new(zone(space, &sockets)?, resolver, reach));
     let mut card = made.card(&layout, space, &sockets);
     card.commands = visit::of(space, &card, &layout);
-    let published = Arc::new(Published::new(serde_json::to_string_pretty(&card)?));
+    let published = Arc::new(Published::new(serde_json::to_string_pretty(&card)?, clock));
     made.publish(&published, now)?;
     let mut operators = Vec::new();
     let Sockets { web, mut doors } = sockets;
-    let web = Serving::start(web, Arc::clone(&published));
+    let web = Serving::start(web, published.router());
     for operator in &space.operators {
         let Some(doors) = doors.remove(&operator.key) else {
             continue;
