@@ -258,7 +258,7 @@ fn routes(gateway: &Gateway) -> Result<RouteTable, GatewayError> {
     } else {
         None
     };
-    Ok(RouteTable::new(zone, resolver, reach))
+    Ok(RouteTable::new(Arc::new(zone), resolver, reach))
 }
 
 fn relay_options(gateway: &Gateway) -> relay::Options {

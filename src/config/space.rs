@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::time::Duration;
 
 use super::declared::Declared;
 use super::error::{ConfigErrors, Warning};
@@ -23,6 +24,8 @@ pub struct Space {
     pub dns: SocketAddr,
     /// Whether connections may leave for addresses other than this machine's.
     pub allow_remote: bool,
+    /// How often revocation lists are renewed and every operator takes up what the authority publishes.
+    pub refresh: Duration,
     /// Its operators, in the order of the file; never empty.
     pub operators: Vec<Operator>,
 }
@@ -81,6 +84,7 @@ impl Space {
             web_tls: header.web_tls,
             dns: header.dns,
             allow_remote: header.allow_remote,
+            refresh: header.refresh,
             operators,
         })
     }
@@ -94,6 +98,7 @@ struct Header {
     web_tls: SocketAddr,
     dns: SocketAddr,
     allow_remote: bool,
+    refresh: Duration,
 }
 
 impl Header {
@@ -109,6 +114,7 @@ impl Header {
         let web_tls = ports.listen(&section, "web_tls", HTTPS, declared);
         let dns = ports.listen(&section, "dns", DNS, declared);
         let allow_remote = section.or("allow_remote", false);
+        let refresh = section.within("refresh", REFRESH_DEFAULT, REFRESH_SHORTEST..=REFRESH_LONGEST);
         section.close();
         Self {
             name: name.map(|name| name.value.0),
@@ -117,6 +123,7 @@ impl Header {
             web_tls,
             dns,
             allow_remote,
+            refresh,
         }
     }
 }
@@ -150,5 +157,9 @@ const PORT_BASE_DEFAULT: u16 = 10_000;
 /// Below are the ports that only root may open.
 const PORT_BASE_SMALLEST: u16 = 1_024;
 const PORT_BASE_LARGEST: u16 = 64_000;
+/// Far below the validity of a revocation list.
+const REFRESH_DEFAULT: Duration = Duration::from_mins(10);
+const REFRESH_SHORTEST: Duration = Duration::from_secs(1);
+const REFRESH_LONGEST: Duration = Duration::from_hours(24);
 /// So that the field's own port numbers fit below it.
 const PORTS_PER_OPERATOR: u32 = 1_000;

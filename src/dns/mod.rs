@@ -89,25 +89,29 @@ fn loopback_only(hosts: Vec<MailHost>) -> Vec<MailHost> {
 
 impl RouteTable {
     /// With `resolver` absent, only the zone's domains have a route.
-    pub fn new(zone: Zone, resolver: Option<MxResolver>, reach: Reach) -> Self {
+    pub fn new(zone: Arc<Zone>, resolver: Option<MxResolver>, reach: Reach) -> Self {
         Self {
-            zone: ArcSwap::from_pointee(zone),
+            zone: ArcSwap::new(zone),
             resolver,
             reach,
         }
     }
 
-    /// Other routes from now on; attempts under way keep the hosts they asked for.
-    pub fn replace(&self, zone: Zone) {
-        self.zone.store(Arc::new(zone));
+    /// The zone in force.
+    pub fn zone(&self) -> Arc<Zone> {
+        self.zone.load_full()
+    }
+
+    /// Routes questions asked from now on by another zone; attempts under way keep the hosts they asked for.
+    pub fn replace(&self, zone: Arc<Zone>) {
+        self.zone.store(zone);
     }
 }
 
 #[async_trait]
 impl Routes for RouteTable {
     async fn mail_hosts(&self, domain: &Domain) -> Result<Vec<MailHost>, RouteError> {
-        let zone = self.zone.load_full();
-        let answer = match (zone.mail_hosts(domain).await, &self.resolver) {
+        let answer = match (self.zone().mail_hosts(domain).await, &self.resolver) {
             (Err(RouteError::NoRoute(_)), Some(resolver)) => resolver.mail_hosts(domain).await,
             (answer, _) => answer,
         };
@@ -126,7 +130,7 @@ mod tests {
         "chu.mssante.fr".parse().unwrap()
     }
 
-    fn zone(addresses: &[&str]) -> Zone {
+    fn zone(addresses: &[&str]) -> Arc<Zone> {
         let mut zone = Zone::default();
         let host = MailHost {
             preference: 10,
@@ -134,7 +138,7 @@ mod tests {
             addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
         };
         zone.add(domain(), host);
-        zone
+        Arc::new(zone)
     }
 
     async fn addresses(table: &RouteTable) -> Vec<String> {
@@ -156,7 +160,7 @@ mod tests {
         let table = RouteTable::new(zone(&["127.0.0.1:1"]), None, Reach::ThisMachine);
         table.replace(zone(&["127.0.0.1:2"]));
         assert_eq!(addresses(&table).await, ["127.0.0.1:2"]);
-        table.replace(Zone::default());
+        table.replace(Arc::default());
         assert_eq!(table.mail_hosts(&domain()).await, Err(RouteError::NoRoute(domain())));
     }
 }

@@ -93,9 +93,10 @@ pub(super) enum Found<'a> {
 impl Records {
     /// The zones of `sites`, and of the authority's web face at `web`, which serves autoconfiguration for every domain. `serial` grows
     /// with every version (RFC 1982).
-    pub fn new(sites: &[Site], web: (&Domain, IpAddr), serial: u32) -> Self {
+    pub fn new<'a>(sites: impl IntoIterator<Item = &'a Site>, web: (&Domain, IpAddr), serial: u32) -> Self {
+        let sites: Vec<&Site> = sites.into_iter().collect();
         let mut records = Self::default();
-        records.open_zones(sites, web.0, serial);
+        records.open_zones(&sites, web.0, serial);
         records.add_addresses(web.0.as_str(), &[web.1]);
         records.add_addresses(&format!("{NAME_SERVER}.{}", web.0), &[web.1]);
         for site in sites {
@@ -138,7 +139,7 @@ impl Records {
 
     /// A domain below `mssante.fr` makes us speak for `mssante.fr`: whoever asks for an unlisted neighbour hears that it does not exist,
     /// instead of an error that promises better luck later.
-    fn open_zones(&mut self, sites: &[Site], web: &Domain, serial: u32) {
+    fn open_zones(&mut self, sites: &[&Site], web: &Domain, serial: u32) {
         let domains = sites.iter().flat_map(|site| &site.domains).map(parent);
         let hosts = sites.iter().flat_map(|site| {
             let clients = site.services.iter().map(|place| place.host.as_str());
