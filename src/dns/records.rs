@@ -217,7 +217,9 @@ impl Records {
 
     /// RFC 8659 §4: only the space's own authority issues for this name.
     fn add_issuer(&mut self, owner: &str, authority: &Domain) {
-        self.add(owner, RData::CAA(CAA::new_issue(false, name(authority.as_str()), Vec::new())));
+        // Written as text in the record, hence without the dot at the end.
+        let issuer = Name::from_ascii(authority.as_str()).ok();
+        self.add(owner, RData::CAA(CAA::new_issue(false, issuer, Vec::new())));
     }
 
     fn add_addresses(&mut self, owner: &str, addresses: &[IpAddr]) {

@@ -140,7 +140,14 @@ fn tls(host: &Domain, providers: &[Provider], basis: &Basis<'_>) -> Result<Arc<r
         pkcs12_password: "sandbox",
     };
     let (identity, _) = material::certificate(basis.authority, &wanted, basis.clock.now())?;
-    Ok(server_config(&identity, ClientCertificates::None, TlsMinimum::Tls12, basis.clock)?)
+    let mut config = rustls::ServerConfig::clone(&*server_config(
+        &identity,
+        ClientCertificates::None,
+        TlsMinimum::Tls12,
+        basis.clock,
+    )?);
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
 }
 
 /// A version for every second, as zones are often numbered; secondary servers, which nobody runs for a sandbox, would want it to grow.
