@@ -9,18 +9,21 @@
 mod authority;
 mod certificate;
 mod export;
+mod fault;
 mod files;
 mod identity;
 mod issue;
+pub mod ocsp;
 mod profile;
 mod registry;
 mod revocation;
 mod tls;
 mod verify;
 
-pub use authority::{Authority, AuthorityError, AuthorityOptions, Issuer};
+pub use authority::{Authority, AuthorityError, AuthorityOptions, Chain, Issuer, OcspSigner, PublicationValidity};
 pub use certificate::{CertificateProblem, PeerCertificate, fingerprint, subject_of};
 pub use export::{ExportError, pkcs12, trust_bundle};
+pub use fault::{Fault, Faults, Service, UnknownName};
 pub use files::{FileError, private_folder, write_private, write_public};
 pub use identity::{Identity, IdentityError};
 pub use issue::{Issued, Names, Request, Subject};
