@@ -50,7 +50,8 @@ impl MxResolver {
 
     async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, NetError> {
         let found = self.resolver.lookup_ip(host).await?;
-        Ok(found.iter().map(|ip| SocketAddr::new(ip, port)).collect())
+        let addresses = found.iter().map(|ip| SocketAddr::new(ip, port));
+        Ok(addresses.take(ADDRESSES_MAX).collect())
     }
 
     /// What SRV records of a domain or host say: target, in lower case, and port; those that say "not offered" apart.
@@ -156,5 +157,7 @@ fn refine(domain: &Domain, error: &NetError) -> RouteError {
 
 /// More MX hosts than this are ignored: a bound, far above what operators publish.
 const HOSTS_MAX: usize = 16;
+/// Addresses of one host beyond this are ignored.
+const ADDRESSES_MAX: usize = 8;
 /// RFC 5321 §4.5.4.2.
 const SMTP: u16 = 25;
