@@ -14,6 +14,7 @@ mod files;
 mod identity;
 mod issue;
 pub mod ocsp;
+mod presented;
 mod profile;
 mod registry;
 mod revocation;
@@ -27,6 +28,7 @@ pub use fault::{Fault, Faults, Service, UnknownName};
 pub use files::{FileError, private_folder, write_private, write_public};
 pub use identity::{Identity, IdentityError};
 pub use issue::{Issued, Names, Request, Subject};
+pub use presented::Presented;
 pub use profile::{KeyKind, Profile};
 pub use registry::{CertificateRecord, Revocation, RevocationReason};
 pub use revocation::{CrlError, MissingRevocation, RevocationPolicy};
@@ -34,7 +36,7 @@ pub use tls::{
     ClientCertificates, Expectation, HostNameCheck, SubjectRule, TlsError, TlsMinimum, client_config, refusal_of,
     server_config,
 };
-pub use verify::{TrustStore, TrustStoreError, Usage, UsageCheck};
+pub use verify::{Check, CheckId, Examination, Outcome, TrustStore, TrustStoreError, Usage, UsageCheck};
 
 #[cfg(test)]
 mod testing;
