@@ -168,7 +168,10 @@ fn refused_line(refused: &Refused) -> String {
 }
 
 fn examined_line(examined: &Examined) -> String {
-    let subject = examined.chain.first().map_or("no certificate", |leaf| leaf.subject.as_str());
+    let subject = examined
+        .chain
+        .first()
+        .map_or("no certificate", |leaf| leaf.subject.as_str());
     let verdict = if examined.rule.is_empty() {
         "good"
     } else {
