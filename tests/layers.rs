@@ -50,10 +50,12 @@ const MODULES: &[Module] = &[
     // 5: composition, and the outermost tools
     module(5, "config", &[]),
     module(5, "app", &["config"]),
-    module(5, "space", &["app", "config"]),
+    // The certificate laboratory plays peers of its own and composes no operator.
+    module(5, "lab", &["config"]),
+    module(5, "space", &["app", "config", "lab"]),
     module(5, "scenario", &["app", "config", "space"]),
     module(5, "conformance", &["app", "config", "space", "scenario"]),
-    module(5, "cli", &["app", "config", "space", "scenario", "conformance"]),
+    module(5, "cli", &["app", "config", "lab", "space", "scenario", "conformance"]),
     module(5, "main", &["cli"]),
 ];
 

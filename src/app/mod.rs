@@ -157,6 +157,21 @@ pub struct Running {
 }
 
 impl Running {
+    /// A part that can be stopped alone, and that stops with the whole; draining the whole waits for it.
+    pub fn child(&self) -> Self {
+        let child = Self {
+            tracker: TaskTracker::new(),
+            stop: self.stop.child_token(),
+        };
+        let waited_for = child.clone();
+        self.tracker.spawn(async move {
+            waited_for.stop.cancelled().await;
+            waited_for.tracker.close();
+            waited_for.tracker.wait().await;
+        });
+        child
+    }
+
     /// Tells everything to stop and waits for it, at most `limit`. False when something was still working then.
     pub async fn drain(&self, limit: Duration) -> bool {
         self.stop.cancel();

@@ -125,6 +125,13 @@ impl TrustStore {
         self
     }
 
+    /// The same store with another answer to what nobody can tell.
+    #[must_use]
+    pub fn with_missing_revocation(mut self, missing: MissingRevocation) -> Self {
+        self.revocation.missing = missing;
+        self
+    }
+
     /// The same store with another way to read extended key usage.
     #[must_use]
     pub fn with_usage_check(mut self, check: UsageCheck) -> Self {
