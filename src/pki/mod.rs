@@ -12,6 +12,7 @@ mod export;
 mod files;
 mod identity;
 mod issue;
+mod presented;
 mod profile;
 mod registry;
 mod revocation;
@@ -24,6 +25,7 @@ pub use export::{ExportError, pkcs12, trust_bundle};
 pub use files::{FileError, private_folder, write_private, write_public};
 pub use identity::{Identity, IdentityError};
 pub use issue::{Issued, Names, Request, Subject};
+pub use presented::Presented;
 pub use profile::{KeyKind, Profile};
 pub use registry::{CertificateRecord, Revocation, RevocationReason};
 pub use revocation::{CrlError, MissingRevocation, RevocationPolicy};
@@ -31,7 +33,7 @@ pub use tls::{
     ClientCertificates, Expectation, HostNameCheck, SubjectRule, TlsError, TlsMinimum, client_config, refusal_of,
     server_config,
 };
-pub use verify::{TrustStore, TrustStoreError, Usage, UsageCheck};
+pub use verify::{Check, CheckId, Examination, Outcome, TrustStore, TrustStoreError, Usage, UsageCheck};
 
 #[cfg(test)]
 mod testing;
