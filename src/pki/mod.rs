@@ -8,15 +8,20 @@
 
 mod authority;
 mod certificate;
+mod create;
+mod crl;
 mod export;
+mod extension;
 mod fault;
 mod files;
 mod identity;
 mod issue;
 pub mod ocsp;
 mod profile;
+mod publish;
 mod registry;
 mod revocation;
+mod sign;
 mod tls;
 mod verify;
 
@@ -28,7 +33,8 @@ pub use files::{FileError, private_folder, write_private, write_public};
 pub use identity::{Identity, IdentityError};
 pub use issue::{Issued, Names, Request, Subject};
 pub use profile::{KeyKind, Profile};
-pub use registry::{CertificateRecord, Revocation, RevocationReason};
+pub use publish::Publication;
+pub use registry::{CertificateRecord, Revocation, RevocationReason, Revoked};
 pub use revocation::{CrlError, MissingRevocation, RevocationPolicy};
 pub use tls::{
     ClientCertificates, Expectation, HostNameCheck, SubjectRule, TlsError, TlsMinimum, client_config, refusal_of,

@@ -1,5 +1,7 @@
 //! HTTP faces. Today one: readiness, and what the sandbox's authority publishes (CRLs, certificates, allow list).
 
+pub mod ocsp;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
