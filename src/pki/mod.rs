@@ -17,11 +17,13 @@ mod files;
 mod identity;
 mod issue;
 pub mod ocsp;
+mod presented;
 mod profile;
 mod publish;
 mod registry;
 mod revocation;
 mod sign;
+mod signer;
 mod tls;
 mod verify;
 
@@ -32,15 +34,17 @@ pub use fault::{Fault, Faults, Service, UnknownName};
 pub use files::{FileError, private_folder, write_private, write_public};
 pub use identity::{Identity, IdentityError};
 pub use issue::{Issued, Names, Request, Subject};
+pub use presented::Presented;
 pub use profile::{KeyKind, Profile};
 pub use publish::Publication;
 pub use registry::{CertificateRecord, Revocation, RevocationReason, Revoked};
 pub use revocation::{CrlError, MissingRevocation, RevocationPolicy};
+pub use signer::ExpectedSigner;
 pub use tls::{
     ClientCertificates, Expectation, HostNameCheck, SubjectRule, TlsError, TlsMinimum, client_config, refusal_of,
     server_config,
 };
-pub use verify::{TrustStore, TrustStoreError, Usage, UsageCheck};
+pub use verify::{Check, CheckId, Examination, Outcome, TrustStore, TrustStoreError, Usage, UsageCheck};
 
 #[cfg(test)]
 mod testing;

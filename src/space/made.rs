@@ -97,7 +97,7 @@ impl Made {
             "application/x-pem-file",
             pki::trust_bundle(&self.authority).as_bytes(),
         );
-        published.set(
+        published.set_with_checksum(
             "/listeblanchemssante.xml",
             "application/xml",
             self.allow_list_xml.as_bytes(),
@@ -255,6 +255,7 @@ fn make_hosts(
                 &operator.name,
                 &operator.department,
             ),
+            names: Vec::new(),
             boxes: Vec::new(),
             pkcs12_password: PKCS12_PASSWORD,
         };
@@ -307,6 +308,7 @@ fn make_login(
             organisation,
             &operator.department,
         ),
+        names: Vec::new(),
         boxes: boxes.iter().map(ToString::to_string).collect(),
         pkcs12_password: PKCS12_PASSWORD,
     };
