@@ -85,12 +85,12 @@ impl Made {
 
     /// Puts on the web face what the authority of the field publishes.
     pub(super) fn publish(&self, published: &Published, now: Timestamp) -> Result<(), RaiseError> {
-        for issuer in [Issuer::Root, Issuer::Intermediate] {
-            published.set(
-                self.authority.crl_path(issuer),
-                "application/pkix-crl",
-                &self.authority.crl(issuer, now)?,
-            );
+        let faults = **self.authority.faults().load();
+        for publication in self.authority.publications(now, &faults)? {
+            published.set_closed(&publication.path, publication.bytes.is_none());
+            if let Some(bytes) = &publication.bytes {
+                published.set(&publication.path, publication.media_type, bytes);
+            }
         }
         published.set(
             "/ca.pem",

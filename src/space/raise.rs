@@ -22,7 +22,7 @@ use crate::config::{ConfigErrors, Space};
 use crate::directory::DirectoryError;
 use crate::dns::{MailPort, MxResolver, Reach, RouteTable};
 use crate::pki::{self, AuthorityError, CrlError, TlsError, TrustStoreError};
-use crate::web::{Published, Serving};
+use crate::web::{self, Published, Serving};
 
 /// A running space.
 pub struct Raised {
@@ -129,7 +129,8 @@ pub async fn raise(folder: DataFolder, space: Space, clock: &Clock, running: &Ru
     card.commands = visit::of(&space, &card, &layout);
     let published = Arc::new(Published::new(serde_json::to_string_pretty(&card)?, clock));
     made.publish(&published, now)?;
-    let web = services.start(ports, &published, running);
+    let ocsp = web::ocsp::router(Arc::clone(&authority), clock.clone());
+    let web = services.start(ports, &published, ocsp, running);
     let live = Live {
         published: Arc::clone(&published),
         routes,
