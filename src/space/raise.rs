@@ -23,6 +23,7 @@ use crate::config::{ConfigErrors, Space};
 use crate::directory::DirectoryError;
 use crate::dns::{MxResolver, RouteTable};
 use crate::pki::{self, AuthorityError, CrlError, TrustStoreError};
+use crate::trust::{AdmissionError, SigningError};
 use crate::web::{Published, Serving};
 
 /// A running space.
@@ -57,6 +58,12 @@ pub enum RaiseError {
     /// The authority's own revocation list.
     #[error(transparent)]
     Crl(#[from] CrlError),
+    /// The allow list could not be signed.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
+    /// The allow list, signed, is not one that an operator would use.
+    #[error(transparent)]
+    Admission(#[from] AdmissionError),
     /// The users of an operator.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
