@@ -39,12 +39,9 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         let mut trust = TrustKeeper::new(&gateway, Arc::clone(material.authority()), &clock);
         let trusted = trust.start().await?;
         tell_skipped(&gateway, &trusted);
-        let published = Arc::new(Published::new(String::from("{}")));
+        let published = Arc::new(Published::new(String::from("{}"), &clock));
         let web = match gateway.listen.web {
-            Some(address) => Some(Serving::start(
-                bind(address, "[listen] web").await?,
-                Arc::clone(&published),
-            )),
+            Some(address) => Some(Serving::start(bind(address, "[listen] web").await?, published.router())),
             None => None,
         };
         let plan = gateway::plan(&gateway, material, trusted.allow_list, &clock).await?;

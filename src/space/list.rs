@@ -64,6 +64,7 @@ pub(super) fn list_signer(authority: &Authority, layout: &Layout, now: Timestamp
             country: "FR".to_owned(),
         },
         boxes: Vec::new(),
+        names: Vec::new(),
         pkcs12_password: "sandbox",
     };
     material::certificate(authority, &wanted, now).map(|(identity, _)| identity)

@@ -16,6 +16,7 @@ mod material;
 mod order;
 mod ports;
 mod raise;
+mod services;
 mod visit;
 mod zone;
 
