@@ -22,6 +22,7 @@ use crate::config::{ConfigErrors, Space};
 use crate::directory::DirectoryError;
 use crate::dns::{MailPort, MxResolver, Reach, RouteTable};
 use crate::pki::{self, AuthorityError, CrlError, TlsError, TrustStoreError};
+use crate::trust::{AdmissionError, SigningError};
 use crate::web::{self, Published, Serving};
 
 /// A running space.
@@ -56,6 +57,12 @@ pub enum RaiseError {
     /// The authority's own revocation list.
     #[error(transparent)]
     Crl(#[from] CrlError),
+    /// The allow list could not be signed.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
+    /// The allow list, signed, is not one that an operator would use.
+    #[error(transparent)]
+    Admission(#[from] AdmissionError),
     /// The TLS of the HTTPS face.
     #[error(transparent)]
     Tls(#[from] TlsError),
