@@ -11,8 +11,9 @@ pub mod play;
 pub mod probe;
 pub mod probe_hello;
 mod probe_line;
+mod page;
 mod recipe;
 
 pub use catalogue::{Catalogue, CatalogueError, Defect, Face, Group, Outcome, SecondJudge, Side};
-pub use forge::{Forge, ForgeError, Forged, Holder, Offer, ServiceFault};
+pub use forge::{Entry, Forge, ForgeError, Forged, Holder, Offer, ServiceFault, Standing};
 pub use recipe::Recipe;
