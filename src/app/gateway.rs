@@ -195,6 +195,7 @@ pub async fn plan(gateway: &Gateway, material: Material, clock: &Clock) -> Resul
         retry,
         relay: relay_options(gateway),
         limits: limits_of(&gateway.limits, gateway.size_bytes_max),
+        handshakes: gateway.journal.handshakes,
         tls_minimum: gateway.tls.version_min,
         ports,
     })

@@ -11,6 +11,7 @@ mod directory;
 mod error;
 mod file;
 mod gateway;
+mod journal;
 mod limits;
 mod listen;
 mod login;

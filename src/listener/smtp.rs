@@ -73,7 +73,7 @@ pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, sto
         parts,
     };
     let options = options(door, &visitor);
-    let (parts, session) = (Arc::clone(&visitor.parts), visitor.session.clone());
+    let (parts, id) = (Arc::clone(&visitor.parts), visitor.session.clone());
     let desk: Box<dyn Desk> = match door.face {
         Face::Peer => Box::new(Reception::new(visitor)),
         _ => Box::new(Submission::new(visitor)),
@@ -81,13 +81,14 @@ pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, sto
     let mut drive = Drive {
         door,
         parts,
+        id,
         wire,
         session: Session::new(options),
         desk,
         spool: None,
     };
     let ended = drive.run(stop).await;
-    let operator = &drive.parts.operator;
+    let (operator, session) = (&drive.parts.operator, &drive.id);
     match ended {
         Ok(()) => tracing::debug!(operator, %session, face = door.face.name(), "session ended"),
         Err(error) => tracing::debug!(operator, %session, face = door.face.name(), %error, "session broke off"),
@@ -123,6 +124,7 @@ fn options(door: &Door, visitor: &Visitor) -> Options {
 struct Drive<'a> {
     door: &'a Door,
     parts: Arc<Parts>,
+    id: SessionId,
     wire: Wire,
     session: Session,
     desk: Box<dyn Desk>,
@@ -161,11 +163,13 @@ impl Drive<'_> {
         if self.spool.is_some() {
             return Ok(self.wire.read_into(self.session.input()).await? > 0);
         }
+        // RFC 5321 §3.8: the server may close at any time after a 421.
         tokio::select! {
             biased;
             read = self.wire.read_into(self.session.input()) => Ok(read? > 0),
             () = stop.cancelled() => {
-                self.wire.write(CLOSING).await?;
+                let closing = format!("421 4.3.2 shutting down, try again later (session {})\r\n", self.id);
+                self.wire.write(closing.as_bytes()).await?;
                 Ok(false)
             }
         }
@@ -220,8 +224,15 @@ impl Drive<'_> {
         let handshake = self
             .wire
             .start_tls(Arc::clone(&self.door.tls), self.parts.limits.handshake)
-            .await
-            .map_err(|unfinished| unfinished.error)?;
+            .await;
+        let handshake = match handshake {
+            Ok(handshake) => handshake,
+            Err(unfinished) => {
+                let place = (self.door.face, self.wire.peer.ip().to_canonical());
+                self.parts.handshake_failed(&self.id, place, &unfinished).await;
+                return Err(unfinished.error);
+            }
+        };
         if self.door.face != Face::Submissions {
             self.session.tls_started();
         }
@@ -242,6 +253,3 @@ pub(super) fn storage_failed(error: &StoreError) -> Refusal {
         "the message could not be stored, try again later",
     )
 }
-
-/// RFC 5321 §3.8: the server may close at any time after a 421.
-const CLOSING: &[u8] = b"421 4.3.2 shutting down, try again later\r\n";

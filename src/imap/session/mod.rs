@@ -24,6 +24,8 @@ pub struct Options {
     pub append_bytes_max: usize,
     /// BAD commands and failed logins before the session is ended.
     pub errors_max: u32,
+    /// Name of the session; NO, BAD and BYE carry it when it is not empty.
+    pub session_id: String,
 }
 
 impl Options {
@@ -35,6 +37,7 @@ impl Options {
             command_before_login_bytes_max: 8 * 1024,
             append_bytes_max: 35 * 1024 * 1024,
             errors_max: 20,
+            session_id: String::new(),
         }
     }
 }
@@ -68,10 +71,21 @@ pub enum Step {
     Write(Vec<u8>),
     /// Find the answer, then [`Session::answer`].
     Ask(Request),
+    /// Journal what the session refused on its own.
+    Refused(Noted),
     /// Begin TLS, then [`Session::tls_started`].
     StartTls,
     /// Close the connection.
     Close,
+}
+
+/// A refusal of the session itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Noted {
+    /// A login was tried in clear; noted once.
+    TlsRequired,
+    /// The session is ended for its errors.
+    TooManyErrors,
 }
 
 /// Why the driver ends a session.
@@ -94,6 +108,9 @@ pub struct Session {
     core: Core,
     activity: Activity,
     errors: u32,
+    /// To be told at the next step.
+    noted: Option<Noted>,
+    tls_noted: bool,
 }
 
 #[derive(Debug)]
@@ -143,6 +160,8 @@ impl Session {
             core,
             activity: Activity::Ready,
             errors: 0,
+            noted: None,
+            tls_noted: false,
         }
     }
 
@@ -183,6 +202,9 @@ impl Session {
     /// What to do next.
     pub fn step(&mut self) -> Step {
         loop {
+            if let Some(noted) = self.noted.take() {
+                return Step::Refused(noted);
+            }
             if self.core.out.len() >= WRITE_BYTES {
                 return self.write();
             }
@@ -434,6 +456,9 @@ impl Session {
     }
 
     fn finish(&mut self, tag: String, outcome: Outcome) {
+        if outcome.code.as_deref() == Some(b"PRIVACYREQUIRED") && !self.tls_noted {
+            (self.noted, self.tls_noted) = (Some(Noted::TlsRequired), true);
+        }
         self.write_tagged(&tag, &outcome);
         self.activity = Activity::Ready;
         if outcome.is_error() {
@@ -444,6 +469,7 @@ impl Session {
     fn count_error(&mut self) {
         self.errors += 1;
         if self.errors >= self.core.options.errors_max {
+            self.noted = Some(Noted::TooManyErrors);
             self.bye("too many errors");
         }
     }
@@ -460,14 +486,27 @@ impl Session {
         }
         out.push(b' ');
         out.extend_from_slice(outcome.text.as_bytes());
+        if outcome.status != "OK" {
+            write_session(&self.core.options.session_id, out);
+        }
         out.extend_from_slice(b"\r\n");
     }
 
     fn bye(&mut self, text: &str) {
         self.core.out.extend_from_slice(b"* BYE ");
         self.core.out.extend_from_slice(text.as_bytes());
+        write_session(&self.core.options.session_id, &mut self.core.out);
         self.core.out.extend_from_slice(b"\r\n");
         self.activity = Activity::Closing;
+    }
+}
+
+/// The name by which `explain` and the journal find this session.
+fn write_session(session_id: &str, out: &mut Vec<u8>) {
+    if !session_id.is_empty() {
+        out.extend_from_slice(b" (session ");
+        out.extend_from_slice(session_id.as_bytes());
+        out.push(b')');
     }
 }
 
