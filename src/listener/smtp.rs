@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::accept::Door;
@@ -74,6 +75,7 @@ pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, sto
     };
     let options = options(door, &visitor);
     let (parts, id) = (Arc::clone(&visitor.parts), visitor.session.clone());
+    let session_max = parts.limits.smtp_session;
     let desk: Box<dyn Desk> = match door.face {
         Face::Peer => Box::new(Reception::new(visitor)),
         _ => Box::new(Submission::new(visitor)),
@@ -86,6 +88,7 @@ pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, sto
         session: Session::new(options),
         desk,
         spool: None,
+        end: Instant::now() + session_max,
     };
     let ended = drive.run(stop).await;
     let (operator, session) = (&drive.parts.operator, &drive.id);
@@ -130,6 +133,8 @@ struct Drive<'a> {
     desk: Box<dyn Desk>,
     /// The message being received. An error is kept until the end of its data: there is no earlier moment to answer.
     spool: Option<Result<Spool, StoreError>>,
+    /// No message begins after this: the snapshot is too old.
+    end: Instant,
 }
 
 impl Drive<'_> {
@@ -163,16 +168,29 @@ impl Drive<'_> {
         if self.spool.is_some() {
             return Ok(self.wire.read_into(self.session.input()).await? > 0);
         }
-        // RFC 5321 §3.8: the server may close at any time after a 421.
         tokio::select! {
             biased;
-            read = self.wire.read_into(self.session.input()) => Ok(read? > 0),
+            read = self.wire.read_into(self.session.input()) => {
+                if read? == 0 {
+                    return Ok(false);
+                }
+                if Instant::now() >= self.end && self.session.mail_from().is_none() {
+                    let text = "this session has lasted long enough, connect again";
+                    self.wire.write(self.closing(text).as_bytes()).await?;
+                    return Ok(false);
+                }
+                Ok(true)
+            }
             () = stop.cancelled() => {
-                let closing = format!("421 4.3.2 shutting down, try again later (session {})\r\n", self.id);
-                self.wire.write(closing.as_bytes()).await?;
+                self.wire.write(self.closing("shutting down, try again later").as_bytes()).await?;
                 Ok(false)
             }
         }
+    }
+
+    /// RFC 5321 §3.8: the server may close at any time after a 421.
+    fn closing(&self, text: &str) -> String {
+        format!("421 4.3.2 {text} (session {})\r\n", self.id)
     }
 
     async fn ask(&mut self, question: Question) {

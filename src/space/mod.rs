@@ -15,6 +15,7 @@ mod material;
 mod order;
 mod ports;
 mod raise;
+mod services;
 mod visit;
 mod zone;
 
