@@ -23,7 +23,7 @@ use crate::directory::Directory;
 use crate::dns::Routes;
 use crate::identity::{Address, Domain};
 use crate::journal::{Event, Excerpt, Started, Stopped};
-use crate::listener::{Door, Face, Limits, Parts, Places, SessionId, Snapshot};
+use crate::listener::{Door, Face, Handshakes, Limits, Parts, Places, SessionId, Snapshot, TurnedAway};
 use crate::mailbox::{Mailboxes, Notify};
 use crate::pki::{ClientCertificates, Identity, TlsError, TlsMinimum, TrustStore, server_config};
 use crate::queue::RetryPlan;
@@ -58,6 +58,8 @@ pub struct Plan {
     pub relay: relay::Options,
     /// Bounds of its faces.
     pub limits: Limits,
+    /// Which handshakes leave their evidence in the journal.
+    pub handshakes: Handshakes,
     /// Lowest TLS version of its faces.
     pub tls_minimum: TlsMinimum,
     /// Its bound ports.
@@ -229,6 +231,7 @@ impl Operator {
             queued: Arc::default(),
             retry: plan.retry,
             limits: plan.limits,
+            handshakes: plan.handshakes,
         });
         let running_operator = Self { parts, store };
         let started = Started {
@@ -286,6 +289,7 @@ impl Operator {
                 host: port.host,
                 listener: port.listener,
                 tls,
+                turned_away: TurnedAway::default(),
             };
             let session_tracker = running.tracker.clone();
             let run = door.run(

@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::config::{self, HostCertificate, Login, LoginCertificate, LoginKind, Operator, Patient, Side, Space};
 use crate::dns::Routes;
 use crate::identity::{Domain, SubjectDn};
-use crate::listener::Face;
+use crate::listener::{Face, Handshakes};
 use crate::pki::{self, Authority, AuthorityOptions, Identity, Issuer, Profile, Subject, TlsMinimum, TrustStore};
 use crate::queue::RetryPlan;
 use crate::relay;
@@ -162,6 +162,7 @@ impl Made {
             retry: RetryPlan::default(),
             relay: relay::Options::default(),
             limits: limits_of(&config::Limits::default(), operator.size_bytes_max),
+            handshakes: Handshakes::default(),
             tls_minimum: TlsMinimum::Tls12,
             ports,
         })
