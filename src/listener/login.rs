@@ -180,6 +180,7 @@ mod tests {
         let options = AuthorityOptions {
             base_url: "http://127.0.0.1".to_owned(),
             key: Some(KeyKind::EcdsaP256),
+            ..AuthorityOptions::default()
         };
         let authority = Authority::create_or_open(folder.path(), options, now()).unwrap();
         let certificate = |issuer| vec![authority.certificate(issuer).clone()];
