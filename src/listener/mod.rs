@@ -7,6 +7,7 @@ mod accept;
 mod commit;
 mod envelope;
 mod imap;
+mod link;
 mod login;
 mod places;
 mod reception;
@@ -36,6 +37,7 @@ use crate::store::{FolderKey, Store};
 use crate::trust::AllowList;
 
 pub use accept::{Door, Face};
+pub use link::{Handshake, Link, Offer, Unfinished};
 pub use places::Places;
 pub use session_id::SessionId;
 

@@ -18,6 +18,7 @@ mod presented;
 mod profile;
 mod registry;
 mod revocation;
+mod signer;
 mod tls;
 mod verify;
 
@@ -32,6 +33,7 @@ pub use presented::Presented;
 pub use profile::{KeyKind, Profile};
 pub use registry::{CertificateRecord, Revocation, RevocationReason};
 pub use revocation::{CrlError, MissingRevocation, RevocationPolicy};
+pub use signer::ExpectedSigner;
 pub use tls::{
     ClientCertificates, Expectation, HostNameCheck, SubjectRule, TlsError, TlsMinimum, client_config, refusal_of,
     server_config,
