@@ -2,6 +2,7 @@
 //! `up` and `serve` differ only in where their plans come from.
 
 pub mod gateway;
+mod trust;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -30,6 +31,8 @@ use crate::relay::{self, Relay};
 use crate::store::sqlite::{Options as StoreOptions, SqliteStore};
 use crate::store::{FolderKey, Store, StoreError};
 use crate::trust::AllowList;
+
+pub use trust::{TrustKeeper, Trusted, list_options};
 
 /// Everything needed to run one operator.
 pub struct Plan {

@@ -10,6 +10,7 @@ pub mod control;
 mod doors;
 pub mod folder;
 mod keeper;
+mod list;
 mod made;
 mod material;
 mod order;
@@ -20,6 +21,7 @@ mod visit;
 mod zone;
 
 pub use keeper::Keeper;
+pub use list::{SIGNER_COMMON_NAME, SIGNER_STRUCTURE, expected_signer, signer_files};
 pub use order::{Answer, Order, OrderError, Reply};
 pub use ports::free_ports;
 pub use raise::{RaiseError, Raised, raise};
