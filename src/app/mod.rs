@@ -1,6 +1,7 @@
 //! One operator from its parts: opens what a [`Plan`] names, starts it, drains it. The only place that knows all of one operator;
 //! `up` and `serve` differ only in where their plans come from.
 
+mod descriptors;
 pub mod gateway;
 mod trust;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -33,6 +35,8 @@ use crate::store::{FolderKey, Store, StoreError};
 use crate::trust::AllowList;
 
 pub use trust::{TrustKeeper, Trusted, list_options};
+
+pub use descriptors::sessions_room;
 
 /// Everything needed to run one operator.
 pub struct Plan {
@@ -155,20 +159,32 @@ pub fn limits_of(limits: &config::Limits, message_bytes_max: u64) -> Limits {
 const MEMORY_BYTES_MAX: usize = 512 * 1024;
 
 /// What all tasks of a process share: who is still working, and when to stop.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Running {
     /// Every task.
     pub tracker: TaskTracker,
     /// Cancelled once: no new work.
     pub stop: CancellationToken,
+    /// Sessions that the process has room for, those of all operators together.
+    pub sessions: Arc<Semaphore>,
 }
 
 impl Running {
+    /// A process that takes so many sessions at once.
+    pub fn with_room(sessions: usize) -> Self {
+        Self {
+            tracker: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            sessions: Arc::new(Semaphore::new(sessions.min(Semaphore::MAX_PERMITS))),
+        }
+    }
+
     /// A part that can be stopped alone, and that stops with the whole; draining the whole waits for it.
     pub fn child(&self) -> Self {
         let child = Self {
             tracker: TaskTracker::new(),
             stop: self.stop.child_token(),
+            sessions: Arc::clone(&self.sessions),
         };
         let waited_for = child.clone();
         self.tracker.spawn(async move {
@@ -270,7 +286,12 @@ impl Operator {
 
     fn open_doors(&self, ports: Vec<BoundPort>, minimum: TlsMinimum, running: &Running) -> Result<(), StartError> {
         let limits = &self.parts.limits;
-        let places = Arc::new(Places::new(limits.connections_max, limits.connections_per_address_max));
+        let room = Arc::clone(&running.sessions);
+        let places = Arc::new(Places::new(
+            limits.connections_max,
+            limits.connections_per_address_max,
+            room,
+        ));
         for port in ports {
             let clients = match port.face {
                 Face::Peer => ClientCertificates::Requested,
