@@ -46,14 +46,17 @@ const MODULES: &[Module] = &[
     // What one operator's sessions and its relay share is `listener::Parts`.
     module(4, "relay", &["dns", "listener"]),
     module(4, "sync", &[]),
-    module(4, "web", &[]),
+    // What clients are told to connect to is what DNS tells them.
+    module(4, "web", &["dns"]),
     // 5: composition, and the outermost tools
     module(5, "config", &[]),
     module(5, "app", &["config"]),
-    module(5, "space", &["app", "config"]),
+    // The certificate laboratory plays peers of its own and composes no operator.
+    module(5, "lab", &["config"]),
+    module(5, "space", &["app", "config", "lab"]),
     module(5, "scenario", &["app", "config", "space"]),
     module(5, "conformance", &["app", "config", "space", "scenario"]),
-    module(5, "cli", &["app", "config", "space", "scenario", "conformance"]),
+    module(5, "cli", &["app", "config", "lab", "space", "scenario", "conformance"]),
     module(5, "main", &["cli"]),
 ];
 
@@ -73,6 +76,7 @@ const SOCKET_WORDS: &[&str] = &[
     "axum",
     "tokio_rustls",
     "hickory_resolver",
+    "hyper",
 ];
 
 #[test]

@@ -14,7 +14,7 @@ use super::{BoundPort, Plan, PortError, bind, limits_of};
 use crate::clock::Clock;
 use crate::config::{Gateway, Host, KeyPair, Login, LoginCertificate, LoginKind};
 use crate::directory::{Directory, DirectoryError};
-use crate::dns::{MailHost, MxResolver, RouteTable, Zone};
+use crate::dns::{MailHost, MxResolver, Reach, RouteTable, Zone};
 use crate::identity::SubjectDn;
 use crate::listener::Face;
 use crate::pki::{self, CrlError, Identity, IdentityError, RevocationPolicy, TrustStore, TrustStoreError};
@@ -227,7 +227,7 @@ async fn bind_ports(gateway: &Gateway, material: &Material) -> Result<Vec<BoundP
     if errors.is_empty() { Ok(ports) } else { Err(errors) }
 }
 
-/// Static routes decide on their own; every other domain goes by MX, unless nothing may leave.
+/// Static routes decide on their own; every other domain goes by MX, unless nothing may leave and no name server is on this machine.
 fn routes(gateway: &Gateway) -> Result<RouteTable, GatewayError> {
     let relay = &gateway.relay;
     let mut zone = Zone::default();
@@ -250,12 +250,19 @@ fn routes(gateway: &Gateway) -> Result<RouteTable, GatewayError> {
             }
         }
     }
-    let resolver = if relay.allow_remote {
+    let reach = if relay.allow_remote {
+        Reach::Anywhere
+    } else {
+        Reach::ThisMachine
+    };
+    // A name server of this machine may be asked even when nothing may leave: a sandbox's own.
+    let here = !relay.resolvers.is_empty() && relay.resolvers.iter().all(|server| server.ip().is_loopback());
+    let resolver = if relay.allow_remote || here {
         Some(MxResolver::new(&relay.resolvers, relay.port).map_err(|error| GatewayError::Resolver(error.to_string()))?)
     } else {
         None
     };
-    Ok(RouteTable::new(Arc::new(zone), resolver))
+    Ok(RouteTable::new(Arc::new(zone), resolver, reach))
 }
 
 fn relay_options(gateway: &Gateway) -> relay::Options {

@@ -35,12 +35,9 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         let mut signal = StopSignal::watch()?;
         let running = Running::default();
         let clock = Clock::system();
-        let published = Arc::new(Published::new(String::from("{}")));
+        let published = Arc::new(Published::new(String::from("{}"), &clock));
         let web = match gateway.listen.web {
-            Some(address) => Some(Serving::start(
-                bind(address, "[listen] web").await?,
-                Arc::clone(&published),
-            )),
+            Some(address) => Some(Serving::start(bind(address, "[listen] web").await?, published.router())),
             None => None,
         };
         let plan = gateway::plan(&gateway, material, &clock).await?;

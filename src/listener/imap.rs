@@ -8,8 +8,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::accept::Door;
+use super::link::Handshake;
 use super::login::{self, Attempt, Opened, Place};
-use super::wire::{Handshake, Waits, Wire};
+use super::wire::{Waits, Wire};
 use super::{Face, Parts, SessionId, Snapshot};
 use crate::identity::Address;
 use crate::imap::{Answer, Certificate, Credentials, Ending, Options, Refused, Request, Security, Session, Step};
@@ -40,6 +41,7 @@ pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, sto
         handshake: Handshake::default(),
         login: None,
         deadline: Instant::now() + parts.limits.login_idle,
+        end: Instant::now() + parts.limits.imap_session,
         wire,
         parts,
     };
@@ -65,6 +67,8 @@ struct Drive<'a> {
     login: Option<Opened>,
     /// When the session is ended for silence.
     deadline: Instant,
+    /// When it is ended in any case: it is judged by the snapshot of its beginning.
+    end: Instant,
 }
 
 impl Drive<'_> {
@@ -136,6 +140,7 @@ impl Drive<'_> {
             }
             () = self.boxes.news() => session.changed(),
             () = tokio::time::sleep_until(self.deadline) => session.end(Ending::Idle),
+            () = tokio::time::sleep_until(self.end) => session.end(Ending::TooLong),
             () = stop.cancelled() => session.end(Ending::Shutdown),
         }
         Ok(true)
@@ -145,7 +150,8 @@ impl Drive<'_> {
         self.handshake = self
             .wire
             .start_tls(Arc::clone(&self.door.tls), self.parts.limits.handshake)
-            .await?;
+            .await
+            .map_err(|unfinished| unfinished.error)?;
         // Offered whenever one was shown: a bad one is judged, and journalled, when EXTERNAL is used.
         Ok(if self.handshake.chain.is_empty() {
             Certificate::None

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use super::wire::Handshake;
+use super::link::Handshake;
 use super::{Face, Parts, SessionId, Snapshot};
 use crate::directory::BoxState;
 use crate::identity::Address;
@@ -180,6 +180,7 @@ mod tests {
         let options = AuthorityOptions {
             base_url: "http://127.0.0.1".to_owned(),
             key: Some(KeyKind::EcdsaP256),
+            ..AuthorityOptions::default()
         };
         let authority = Authority::create_or_open(folder.path(), options, now()).unwrap();
         let certificate = |issuer| vec![authority.certificate(issuer).clone()];

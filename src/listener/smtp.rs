@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::accept::Door;
+use super::link::Handshake;
 use super::reception::Reception;
 use super::spool::Spool;
 use super::submission::Submission;
 use super::visitor::Visitor;
-use super::wire::{Handshake, Waits, Wire};
+use super::wire::{Waits, Wire};
 use super::{Face, Parts, SessionId};
 use crate::policy::{Reason, Refusal};
 use crate::smtp::session::{self, Options};
@@ -73,6 +75,7 @@ pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, sto
     };
     let options = options(door, &visitor);
     let (parts, session) = (Arc::clone(&visitor.parts), visitor.session.clone());
+    let session_max = parts.limits.smtp_session;
     let desk: Box<dyn Desk> = match door.face {
         Face::Peer => Box::new(Reception::new(visitor)),
         _ => Box::new(Submission::new(visitor)),
@@ -84,6 +87,7 @@ pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, sto
         session: Session::new(options),
         desk,
         spool: None,
+        end: Instant::now() + session_max,
     };
     let ended = drive.run(stop).await;
     let operator = &drive.parts.operator;
@@ -127,6 +131,8 @@ struct Drive<'a> {
     desk: Box<dyn Desk>,
     /// The message being received. An error is kept until the end of its data: there is no earlier moment to answer.
     spool: Option<Result<Spool, StoreError>>,
+    /// No message begins after this: the snapshot is too old.
+    end: Instant,
 }
 
 impl Drive<'_> {
@@ -162,7 +168,16 @@ impl Drive<'_> {
         }
         tokio::select! {
             biased;
-            read = self.wire.read_into(self.session.input()) => Ok(read? > 0),
+            read = self.wire.read_into(self.session.input()) => {
+                if read? == 0 {
+                    return Ok(false);
+                }
+                if Instant::now() >= self.end && self.session.mail_from().is_none() {
+                    self.wire.write(TOO_LONG).await?;
+                    return Ok(false);
+                }
+                Ok(true)
+            }
             () = stop.cancelled() => {
                 self.wire.write(CLOSING).await?;
                 Ok(false)
@@ -219,7 +234,8 @@ impl Drive<'_> {
         let handshake = self
             .wire
             .start_tls(Arc::clone(&self.door.tls), self.parts.limits.handshake)
-            .await?;
+            .await
+            .map_err(|unfinished| unfinished.error)?;
         if self.door.face != Face::Submissions {
             self.session.tls_started();
         }
@@ -243,3 +259,5 @@ pub(super) fn storage_failed(error: &StoreError) -> Refusal {
 
 /// RFC 5321 §3.8: the server may close at any time after a 421.
 const CLOSING: &[u8] = b"421 4.3.2 shutting down, try again later\r\n";
+/// The same, for a session that outlived what it was judged by.
+const TOO_LONG: &[u8] = b"421 4.3.2 this session has lasted long enough, connect again\r\n";

@@ -40,7 +40,7 @@ impl Made {
     pub(super) fn authority(layout: &Layout, web_url: String, now: Timestamp) -> Result<Arc<Authority>, RaiseError> {
         let options = AuthorityOptions {
             base_url: web_url,
-            key: None,
+            ..AuthorityOptions::default()
         };
         let authority = Authority::create_or_open(&layout.authority(), options, now)?;
         Ok(Arc::new(authority))
@@ -103,7 +103,7 @@ impl Made {
             "application/x-pem-file",
             pki::trust_bundle(&self.authority).as_bytes(),
         );
-        published.set(
+        published.set_with_checksum(
             "/listeblanchemssante.xml",
             "application/xml",
             self.allow_list_xml.as_bytes(),
@@ -265,6 +265,7 @@ fn make_hosts(
                 &operator.name,
                 &operator.department,
             ),
+            names: Vec::new(),
             boxes: Vec::new(),
             pkcs12_password: PKCS12_PASSWORD,
         };
@@ -317,6 +318,7 @@ fn make_login(
             organisation,
             &operator.department,
         ),
+        names: Vec::new(),
         boxes: boxes.iter().map(ToString::to_string).collect(),
         pkcs12_password: PKCS12_PASSWORD,
     };

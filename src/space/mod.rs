@@ -21,6 +21,7 @@ mod order;
 mod people;
 mod ports;
 mod raise;
+mod services;
 mod visit;
 mod zone;
 

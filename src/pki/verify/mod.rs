@@ -1,5 +1,6 @@
 //! Judges a peer's certificate chain: authority, dates, usage, revocation (OP-6). Every refusal has its reason and says what to look at.
 
+mod examine;
 mod usage;
 
 use std::cell::RefCell;
@@ -17,6 +18,7 @@ use crate::policy::{Reason, Refusal};
 use super::certificate::{self, PeerCertificate};
 use super::revocation::{Crl, CrlError, MissingRevocation, RevocationPolicy, Status, status};
 
+pub use examine::{Check, CheckId, Examination, Outcome};
 use usage::Purposes;
 pub use usage::{Usage, UsageCheck};
 
@@ -125,6 +127,13 @@ impl TrustStore {
         self
     }
 
+    /// The same store with another answer to what nobody can tell.
+    #[must_use]
+    pub fn with_missing_revocation(mut self, missing: MissingRevocation) -> Self {
+        self.revocation.missing = missing;
+        self
+    }
+
     /// The same store with another way to read extended key usage.
     #[must_use]
     pub fn with_usage_check(mut self, check: UsageCheck) -> Self {
@@ -208,7 +217,8 @@ impl TrustStore {
             Some(&judge),
         );
         match verified.map(|_| ()) {
-            Ok(()) if peer.may_sign_handshakes => Ok(peer),
+            Ok(()) if peer.may_sign_handshakes && usage != Usage::ListSigner => Ok(peer),
+            Ok(()) if peer.may_sign_documents && usage == Usage::ListSigner => Ok(peer),
             Ok(()) => Err(Refusal::new(
                 Reason::CertificateUsage,
                 format!(
@@ -441,5 +451,7 @@ const TEXT_BYTES_MAX: usize = 400;
 /// The field's names take about 130.
 const NAME_BYTES_MAX: usize = 150;
 
+#[cfg(test)]
+mod examine_tests;
 #[cfg(test)]
 mod tests;
