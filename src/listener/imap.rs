@@ -149,7 +149,7 @@ impl Drive<'_> {
     async fn handshake(&mut self) -> io::Result<Certificate> {
         self.handshake = self
             .wire
-            .start_tls(Arc::clone(&self.door.tls), self.parts.limits.handshake)
+            .start_tls(self.door.tls.load_full(), self.parts.limits.handshake)
             .await
             .map_err(|unfinished| unfinished.error)?;
         // Offered whenever one was shown: a bad one is judged, and journalled, when EXTERNAL is used.

@@ -137,7 +137,7 @@ impl Relay {
         });
         let expectation = Expectation::new(Arc::clone(&snapshot.authority)).with_rule(rule);
         client_config(
-            Some(&self.identity),
+            Some(&self.identity.load()),
             expectation,
             self.options.tls_minimum,
             &self.parts.clock,

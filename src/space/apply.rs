@@ -150,6 +150,7 @@ impl Keeper {
                 continue;
             };
             let directory = made.directory(operator)?;
+            local.operator.show(|host| made.host(host)).map_err(RaiseError::from)?;
             local
                 .operator
                 .adopt(directory, Arc::clone(made.allow_list()), Arc::clone(&trust))

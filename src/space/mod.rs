@@ -14,6 +14,7 @@ mod doors;
 mod edit;
 pub mod folder;
 mod keeper;
+mod list;
 mod made;
 mod material;
 mod moving;
@@ -27,6 +28,7 @@ mod zone;
 
 pub use change_operator::NewOperator;
 pub use keeper::Keeper;
+pub use list::{SIGNER_COMMON_NAME, SIGNER_STRUCTURE, expected_signer, signer_files};
 pub use order::{Answer, Order, OrderError, Reply};
 pub use ports::Ports;
 pub use raise::{RaiseError, Raised, raise};

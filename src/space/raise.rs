@@ -25,7 +25,8 @@ use crate::directory::DirectoryError;
 use crate::dns::{MailPort, MxResolver, Reach, RouteTable};
 use crate::pki::{self, AuthorityError, CrlError, TlsError, TrustStoreError};
 use crate::store::StoreError;
-use crate::web::{Published, Serving};
+use crate::trust::{AdmissionError, SigningError};
+use crate::web::{self, Published, Serving};
 
 /// A running space.
 pub struct Raised {
@@ -59,6 +60,12 @@ pub enum RaiseError {
     /// The authority's own revocation list.
     #[error(transparent)]
     Crl(#[from] CrlError),
+    /// The allow list could not be signed.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
+    /// The allow list, signed, is not one that an operator would use.
+    #[error(transparent)]
+    Admission(#[from] AdmissionError),
     /// The TLS of the HTTPS face.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -144,7 +151,8 @@ pub async fn raise(
     card.commands = visit::of(&space, &card, &layout);
     let published = Arc::new(Published::new(serde_json::to_string_pretty(&card)?, clock));
     made.publish(&published, now)?;
-    let web = services.start(sockets, &published, running);
+    let ocsp = web::ocsp::router(Arc::clone(&authority), clock.clone());
+    let web = services.start(sockets, &published, ocsp, running);
     let live = Live {
         published: Arc::clone(&published),
         routes,
