@@ -4,3 +4,4 @@ pub mod play;
 pub mod probe;
 pub mod probe_hello;
 mod probe_line;
+pub mod serve_visit;
