@@ -58,5 +58,6 @@ pub mod relay;
 pub mod smtp;
 pub mod space;
 pub mod store;
+pub mod sync;
 pub mod trust;
 pub mod web;

@@ -138,6 +138,8 @@ pub fn limits_of(limits: &config::Limits, message_bytes_max: u64) -> Limits {
         smtp_idle: wait.smtp_idle,
         login_idle: wait.login_idle,
         imap_idle: wait.imap_idle,
+        smtp_session: wait.smtp_session,
+        imap_session: wait.imap_session,
         write: wait.write,
         message_bytes_max,
         memory_bytes_max: MEMORY_BYTES_MAX,
@@ -157,6 +159,21 @@ pub struct Running {
 }
 
 impl Running {
+    /// A part that can be stopped alone, and that stops with the whole; draining the whole waits for it.
+    pub fn child(&self) -> Self {
+        let child = Self {
+            tracker: TaskTracker::new(),
+            stop: self.stop.child_token(),
+        };
+        let waited_for = child.clone();
+        self.tracker.spawn(async move {
+            waited_for.stop.cancelled().await;
+            waited_for.tracker.close();
+            waited_for.tracker.wait().await;
+        });
+        child
+    }
+
     /// Tells everything to stop and waits for it, at most `limit`. False when something was still working then.
     pub async fn drain(&self, limit: Duration) -> bool {
         self.stop.cancel();

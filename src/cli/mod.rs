@@ -3,10 +3,12 @@
 //! Each reading command is its arguments and a function that takes what was opened for it and prints; opening data folders and
 //! choosing operators is `stores`'s.
 
+mod apply;
 mod check;
 pub mod indicator;
 pub mod journal;
 mod open;
+mod order;
 mod output;
 pub mod recount;
 mod run;
@@ -44,6 +46,8 @@ enum Command {
     Up(up::UpArgs),
     /// Run one operator from a configuration file until Ctrl-C
     Serve(serve::ServeArgs),
+    /// Make the space what the space.toml of its data folder says, without a restart
+    Apply(order::OrderArgs),
     /// Validate a configuration file and list every error in it
     Check(check::CheckArgs),
     /// Send mail as a DUI does, from its BAL applicative with its certificate
@@ -71,6 +75,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
     let result = match arguments.command {
         Command::Up(args) => up::run(&args),
         Command::Serve(args) => serve::run(&args),
+        Command::Apply(args) => apply::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Send(args) => send::run(&args),
         Command::Indicator(reading) => stores::read(&reading.data, async |operators, now, output| {

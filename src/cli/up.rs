@@ -1,7 +1,7 @@
 //! `vaguemestre up`: raises the sandbox and says how to use it.
 
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -41,31 +41,29 @@ pub(super) struct UpArgs {
 pub(super) fn run(args: &UpArgs) -> anyhow::Result<ExitCode> {
     let root = args.data.clone().map_or_else(default_root, Ok)?;
     let root = std::path::absolute(&root).with_context(|| format!("cannot use {}", root.display()))?;
-    let text = space_text(args)?;
-    let file_name = args
-        .space
-        .as_ref()
-        .map_or(Space::DEFAULT_FILE.into(), |file| file.display().to_string());
-    let (mut space, warnings) = Space::parse(&text, &file_name)?;
+    let folder = DataFolder::open(&root)?;
+    let described = Described::find(args.space.as_deref(), &folder.layout())?;
+    let (mut space, warnings) = Space::parse(&described.text, &described.name)?;
     warn(&warnings);
     if args.free_ports {
         space::free_ports(&mut space);
     }
-    let folder = DataFolder::open(&root)?;
     // The folder is ours: a ready file can only be one that a killed run left behind.
     remove_ready_file(args)?;
     server_runtime()?.block_on(async {
         let mut stop = StopSignal::watch()?;
         let running = Running::default();
-        let raised = match space::raise(folder, &space, &Clock::system(), &running).await {
+        // Before the first order can change it.
+        let layout = folder.layout();
+        described.keep(&layout)?;
+        let raised = match space::raise(folder, space, &Clock::system(), &running).await {
             Ok(raised) => raised,
             Err(error) => {
                 running.drain(DRAIN_MAX).await;
+                described.take_back(&layout)?;
                 return Err(error.into());
             }
         };
-        // Reading commands find the space as it was raised last.
-        pki::write_private(&Layout::new(&root).space(), text.as_bytes())?;
         announce(args, &raised)?;
         stop.received().await;
         raised.announce_stop();
@@ -88,10 +86,63 @@ fn remove_ready_file(args: &UpArgs) -> anyhow::Result<()> {
     }
 }
 
-fn space_text(args: &UpArgs) -> anyhow::Result<String> {
-    match &args.space {
-        Some(file) => std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display())),
-        None => Ok(Space::DEFAULT_TEXT.to_owned()),
+/// The description of the space to raise, and what the folder kept before.
+struct Described {
+    text: String,
+    /// What messages call it.
+    name: String,
+    /// The space as it was raised or changed last.
+    kept: Option<String>,
+}
+
+impl Described {
+    /// The file given; else the space that the folder keeps; else the default one.
+    fn find(given: Option<&Path>, layout: &Layout) -> anyhow::Result<Self> {
+        let path = layout.space();
+        let kept = match std::fs::read_to_string(&path) {
+            Ok(text) => Some(text),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+        };
+        let (text, name) = match (given, &kept) {
+            (Some(file), _) => {
+                let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+                (text, file.display().to_string())
+            }
+            (None, Some(kept)) => (kept.clone(), path.display().to_string()),
+            (None, None) => (Space::DEFAULT_TEXT.to_owned(), Space::DEFAULT_FILE.to_owned()),
+        };
+        Ok(Self { text, name, kept })
+    }
+
+    /// Makes it the space of the folder. One that replaces a space which commands had changed says so, and leaves it beside.
+    fn keep(&self, layout: &Layout) -> anyhow::Result<()> {
+        if self.kept.as_ref() == Some(&self.text) {
+            return Ok(());
+        }
+        if let Some(kept) = &self.kept {
+            pki::write_private(&layout.space_before(), kept.as_bytes())?;
+            let raised = std::fs::read_to_string(layout.space_given()).unwrap_or_default();
+            if raised != *kept {
+                output::error_line(&format!(
+                    "warning: {} replaces a space that was changed since it was raised; the changed one is kept as {}",
+                    self.name,
+                    layout.space_before().display()
+                ));
+            }
+        }
+        pki::write_private(&layout.space_given(), self.text.as_bytes())?;
+        pki::write_private(&layout.space(), self.text.as_bytes())?;
+        Ok(())
+    }
+
+    /// The space could not be raised: the folder keeps what it kept.
+    fn take_back(&self, layout: &Layout) -> anyhow::Result<()> {
+        match &self.kept {
+            Some(kept) => pki::write_private(&layout.space(), kept.as_bytes())?,
+            None => std::fs::remove_file(layout.space()).context("cannot take the space file back")?,
+        }
+        Ok(())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::time::Duration;
 
 use super::declared::Declared;
 use super::error::{ConfigErrors, Warning};
@@ -19,6 +20,8 @@ pub struct Space {
     pub web: SocketAddr,
     /// Whether connections may leave for addresses other than this machine's.
     pub allow_remote: bool,
+    /// How often revocation lists are renewed and every operator takes up what the authority publishes.
+    pub refresh: Duration,
     /// Its operators, in the order of the file; never empty.
     pub operators: Vec<Operator>,
 }
@@ -75,6 +78,7 @@ impl Space {
             name: header.name?,
             web: header.web,
             allow_remote: header.allow_remote,
+            refresh: header.refresh,
             operators,
         })
     }
@@ -86,6 +90,7 @@ struct Header {
     ports: PortRange,
     web: SocketAddr,
     allow_remote: bool,
+    refresh: Duration,
 }
 
 impl Header {
@@ -99,12 +104,14 @@ impl Header {
         };
         let web = ports.listen(&section, "web", HTTP, declared);
         let allow_remote = section.or("allow_remote", false);
+        let refresh = section.within("refresh", REFRESH_DEFAULT, REFRESH_SHORTEST..=REFRESH_LONGEST);
         section.close();
         Self {
             name: name.map(|name| name.value.0),
             ports,
             web,
             allow_remote,
+            refresh,
         }
     }
 }
@@ -136,5 +143,9 @@ const PORT_BASE_DEFAULT: u16 = 10_000;
 /// Below are the ports that only root may open.
 const PORT_BASE_SMALLEST: u16 = 1_024;
 const PORT_BASE_LARGEST: u16 = 64_000;
+/// Far below the validity of a revocation list.
+const REFRESH_DEFAULT: Duration = Duration::from_mins(10);
+const REFRESH_SHORTEST: Duration = Duration::from_secs(1);
+const REFRESH_LONGEST: Duration = Duration::from_hours(24);
 /// So that the field's own port numbers fit below it.
 const PORTS_PER_OPERATOR: u32 = 1_000;

@@ -9,6 +9,7 @@ mod zone;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 
 use crate::identity::Domain;
@@ -52,8 +53,8 @@ pub trait Routes: Send + Sync {
 
 /// Static routes first, then MX look-ups when there is a resolver.
 pub struct RouteTable {
-    /// Routes that decide on their own.
-    zone: Arc<Zone>,
+    /// Routes that decide on their own; replaced whole.
+    zone: ArcSwap<Zone>,
     /// Asked for every other domain.
     resolver: Option<MxResolver>,
 }
@@ -71,14 +72,27 @@ fn loopback_only(hosts: Vec<MailHost>) -> Vec<MailHost> {
 impl RouteTable {
     /// With `resolver` absent, only the zone's domains have a route, and only to loopback addresses: nothing ever leaves this machine.
     pub fn new(zone: Arc<Zone>, resolver: Option<MxResolver>) -> Self {
-        Self { zone, resolver }
+        Self {
+            zone: ArcSwap::new(zone),
+            resolver,
+        }
+    }
+
+    /// The zone in force.
+    pub fn zone(&self) -> Arc<Zone> {
+        self.zone.load_full()
+    }
+
+    /// Routes questions asked from now on by another zone.
+    pub fn replace(&self, zone: Arc<Zone>) {
+        self.zone.store(zone);
     }
 }
 
 #[async_trait]
 impl Routes for RouteTable {
     async fn mail_hosts(&self, domain: &Domain) -> Result<Vec<MailHost>, RouteError> {
-        match (self.zone.mail_hosts(domain).await, &self.resolver) {
+        match (self.zone().mail_hosts(domain).await, &self.resolver) {
             (Err(RouteError::NoRoute(_)), Some(resolver)) => resolver.mail_hosts(domain).await,
             (answer, None) => answer.map(loopback_only),
             (answer, Some(_)) => answer,

@@ -429,8 +429,8 @@ mod tests {
             use quick_xml::events::Event;
             match reader.read_event().unwrap() {
                 Event::Eof => break,
-                Event::Start(tag) | Event::Empty(tag) if tag.name().as_ref() == b"testcase" => cases += 1,
-                Event::Start(tag) if tag.name().as_ref() == b"failure" => failures += 1,
+                Event::Start(tag) | Event::Empty(tag) if tag.name().as_ref() == "testcase" => cases += 1,
+                Event::Start(tag) if tag.name().as_ref() == "failure" => failures += 1,
                 _ => {}
             }
         }

@@ -9,21 +9,26 @@
 mod authority;
 mod certificate;
 mod export;
+mod fault;
 mod files;
 mod identity;
 mod issue;
+pub mod ocsp;
+mod presented;
 mod profile;
 mod registry;
 mod revocation;
 mod tls;
 mod verify;
 
-pub use authority::{Authority, AuthorityError, AuthorityOptions, Issuer};
+pub use authority::{Authority, AuthorityError, AuthorityOptions, Chain, Issuer, OcspSigner, PublicationValidity};
 pub use certificate::{CertificateProblem, PeerCertificate, fingerprint, subject_of};
 pub use export::{ExportError, pkcs12, trust_bundle};
+pub use fault::{Fault, Faults, Service, UnknownName};
 pub use files::{FileError, private_folder, write_private, write_public};
 pub use identity::{Identity, IdentityError};
 pub use issue::{Issued, Names, Request, Subject};
+pub use presented::Presented;
 pub use profile::{KeyKind, Profile};
 pub use registry::{CertificateRecord, Revocation, RevocationReason};
 pub use revocation::{CrlError, MissingRevocation, RevocationPolicy};
@@ -31,7 +36,7 @@ pub use tls::{
     ClientCertificates, Expectation, HostNameCheck, SubjectRule, TlsError, TlsMinimum, client_config, refusal_of,
     server_config,
 };
-pub use verify::{TrustStore, TrustStoreError, Usage, UsageCheck};
+pub use verify::{Check, CheckId, Examination, Outcome, TrustStore, TrustStoreError, Usage, UsageCheck};
 
 #[cfg(test)]
 mod testing;

@@ -44,6 +44,9 @@ pub enum FolderError {
     /// A file of ours could not be written.
     #[error(transparent)]
     File(#[from] FileError),
+    /// Nothing was ever raised in it.
+    #[error("{0} holds no space yet: run `vaguemestre up` first, or give the folder with --data")]
+    Empty(PathBuf),
     /// No place is known for data.
     #[error("there is no home folder to keep data in: give a folder with --data")]
     NoHome,
@@ -162,6 +165,21 @@ impl Layout {
     /// The space as it was raised last, for commands that run beside it.
     pub fn space(&self) -> PathBuf {
         self.root.join("space.toml")
+    }
+
+    /// The space as `up` was given it, before any command changed it.
+    pub fn space_given(&self) -> PathBuf {
+        self.root.join("space.toml.given")
+    }
+
+    /// The space that `up --space` replaced last.
+    pub fn space_before(&self) -> PathBuf {
+        self.root.join("space.toml.before")
+    }
+
+    /// Where commands speak to the process that runs the space.
+    pub fn control(&self) -> PathBuf {
+        self.root.join("control.sock")
     }
 
     /// Endpoints and commands, as `up --json` prints them.

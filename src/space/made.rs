@@ -1,14 +1,15 @@
 //! What the authority made for a space: certificates of hosts and logins, the allow list, the revocation lists.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::card::{Card, Endpoint, LoginCard};
+use super::doors::{BoundDoor, Place};
 use super::folder::Layout;
 use super::material::{self, Files, Wanted, subject_of};
-use super::raise::{BoundDoor, RaiseError, Sockets};
+use super::raise::RaiseError;
 use crate::app::{BoundPort, Plan, limits_of};
 use crate::clock::Clock;
 use crate::config::{self, HostCertificate, Login, LoginCertificate, LoginKind, Operator, Patient, Side, Space};
@@ -23,7 +24,7 @@ use crate::web::Published;
 
 /// Everything made or found again.
 pub(super) struct Made {
-    authority: Authority,
+    authority: Arc<Authority>,
     trust: Arc<TrustStore>,
     allow_list: Arc<AllowList>,
     allow_list_xml: String,
@@ -32,13 +33,23 @@ pub(super) struct Made {
 }
 
 impl Made {
-    /// Opens or creates the authority, and has it issue what is missing.
-    pub(super) fn make(layout: &Layout, space: &Space, sockets: &Sockets, now: Timestamp) -> Result<Self, RaiseError> {
+    /// Opens or creates the authority of a space whose web face is at `web_url`.
+    pub(super) fn authority(layout: &Layout, web_url: String, now: Timestamp) -> Result<Arc<Authority>, RaiseError> {
         let options = AuthorityOptions {
-            base_url: sockets.web_url(),
-            key: None,
+            base_url: web_url,
+            ..AuthorityOptions::default()
         };
         let authority = Authority::create_or_open(&layout.authority(), options, now)?;
+        Ok(Arc::new(authority))
+    }
+
+    /// Has the authority issue what is missing, and writes the allow list.
+    pub(super) fn make(
+        authority: Arc<Authority>,
+        layout: &Layout,
+        space: &Space,
+        now: Timestamp,
+    ) -> Result<Self, RaiseError> {
         pki::write_public(&layout.ca(), pki::trust_bundle(&authority).as_bytes())?;
         let mut hosts = HashMap::new();
         let mut logins = HashMap::new();
@@ -120,15 +131,14 @@ impl Made {
         let mut ports = Vec::new();
         let mut sender = None;
         for door in doors {
-            let Some(identity) = self.hosts.get(&door.host) else {
+            let BoundDoor { place, listener } = door;
+            let Place { face, host, .. } = place;
+            let Some(identity) = self.hosts.get(&host) else {
                 continue;
             };
             if sender.is_none() {
-                sender = Some((door.host.clone(), Arc::clone(identity)));
+                sender = Some((host.clone(), Arc::clone(identity)));
             }
-            let BoundDoor {
-                face, host, listener, ..
-            } = door;
             ports.push(BoundPort {
                 face,
                 host,
@@ -155,17 +165,23 @@ impl Made {
     }
 
     /// What to tell the user.
-    pub(super) fn card(&self, layout: &Layout, space: &Space, sockets: &Sockets) -> Card {
+    pub(super) fn card(
+        &self,
+        layout: &Layout,
+        space: &Space,
+        web_url: &str,
+        places: &BTreeMap<String, Vec<Place>>,
+    ) -> Card {
         let mut card = Card {
             space: space.name.clone(),
             data: layout.root().display().to_string(),
             ca: layout.ca().display().to_string(),
-            web: sockets.web_url(),
+            web: web_url.to_owned(),
             ..Card::default()
         };
         for operator in &space.operators {
-            for door in sockets.doors.get(&operator.key).into_iter().flatten() {
-                card.endpoints.push(endpoint(&operator.key, door));
+            for place in places.get(&operator.key).into_iter().flatten() {
+                card.endpoints.push(endpoint(&operator.key, place));
             }
             card.logins
                 .extend(operator.patients.iter().map(|patient| patient_card(operator, patient)));
@@ -330,17 +346,17 @@ fn trust_store(authority: &Authority, now: Timestamp) -> Result<TrustStore, Rais
     Ok(store)
 }
 
-fn endpoint(operator: &str, door: &BoundDoor) -> Endpoint {
-    let security = match door.face {
+fn endpoint(operator: &str, place: &Place) -> Endpoint {
+    let security = match place.face {
         Face::Peer => "STARTTLS, operator certificate",
         Face::Submission | Face::Imap => "STARTTLS, certificate (EXTERNAL) or password",
         Face::Submissions | Face::Imaps => "TLS, certificate (EXTERNAL) or password",
     };
     Endpoint {
         operator: operator.to_owned(),
-        face: door.face.name().to_owned(),
-        host: door.host.to_string(),
-        address: door.address.to_string(),
+        face: place.face.name().to_owned(),
+        host: place.host.to_string(),
+        address: place.address.to_string(),
         security: security.to_owned(),
     }
 }

@@ -1,26 +1,27 @@
 //! Raises a space: data folder, ports, authority, certificates, allow list, zone, then every operator, composed from the same parts
-//! as `serve`. Idempotent: what exists is found again.
+//! as `serve`. Idempotent: what exists is found again. What runs is kept by a [`Keeper`], which changes it on order.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::Keeper;
 use super::card::Card;
+use super::control::{self, ControlError};
+use super::doors::{self, BoundDoor, Place};
 use super::folder::{DataFolder, FolderError};
+use super::keeper::{InForce, Live, LocalOperator};
 use super::made::Made;
 use super::material::MaterialError;
 use super::visit;
+use super::zone::zone;
 use crate::app::{Operator, PortError, Running, StartError, bind};
 use crate::clock::Clock;
-use crate::config::{self, Side, Space};
+use crate::config::{ConfigErrors, Space};
 use crate::directory::DirectoryError;
-use crate::dns::{MailHost, MxResolver, RouteTable, Routes, Zone};
-use crate::identity::Domain;
-use crate::listener::Face;
+use crate::dns::{MxResolver, RouteTable};
 use crate::pki::{self, AuthorityError, CrlError, TrustStoreError};
 use crate::web::{Published, Serving};
 
@@ -28,11 +29,8 @@ use crate::web::{Published, Serving};
 pub struct Raised {
     /// What to tell its user.
     pub card: Card,
-    operators: Vec<Arc<Operator>>,
-    published: Arc<Published>,
+    keeper: Arc<Keeper>,
     web: Serving,
-    /// Held until the end: a second process must not write here.
-    _folder: DataFolder,
 }
 
 /// Why a space could not be raised. Each says what to do.
@@ -76,120 +74,132 @@ pub enum RaiseError {
     /// `allow_remote` without a usable DNS configuration.
     #[error("the system's DNS configuration cannot be used: {0}; remove allow_remote from the space file")]
     Resolver(String),
+    /// The space file.
+    #[error(transparent)]
+    Space(#[from] ConfigErrors),
+    /// The control socket.
+    #[error(transparent)]
+    Control(#[from] ControlError),
     /// The endpoints could not be written down.
     #[error("the endpoints cannot be written as JSON: {0}")]
     Card(#[from] serde_json::Error),
 }
 
-/// Raises `space` in `folder`; everything runs on `running` when this returns.
+/// Raises `space` in `folder`; everything runs on `running` when this returns, and orders are taken on the control socket.
 ///
 /// # Errors
 /// See [`RaiseError`]. Nothing runs then.
-pub async fn raise(folder: DataFolder, space: &Space, clock: &Clock, running: &Running) -> Result<Raised, RaiseError> {
+pub async fn raise(folder: DataFolder, space: Space, clock: &Clock, running: &Running) -> Result<Raised, RaiseError> {
     let layout = folder.layout();
-    let sockets = Sockets::bind(space).await?;
+    let Sockets { web, doors } = Sockets::bind(&space).await?;
+    let web_url = web_url(&web);
     let now = clock.now();
-    let made = Made::make(&layout, space, &sockets, now)?;
+    let authority = Made::authority(&layout, web_url.clone(), now)?;
+    let made = Made::make(Arc::clone(&authority), &layout, &space, now)?;
+    let places = doors
+        .iter()
+        .map(|(key, doors)| (key.clone(), places_of(doors)))
+        .collect();
     let resolver = if space.allow_remote {
         Some(MxResolver::new(&[], SMTP_PORT).map_err(|error| RaiseError::Resolver(error.to_string()))?)
     } else {
         None
     };
-    let routes: Arc<dyn Routes> = Arc::new(RouteTable::new(Arc::new(zone(space, &sockets)?), resolver));
-    let mut card = made.card(&layout, space, &sockets);
-    card.commands = visit::of(space, &card, &layout);
+    let routes = Arc::new(RouteTable::new(Arc::new(zone(&space, &places)?), resolver));
+    let mut card = made.card(&layout, &space, &web_url, &places);
+    card.commands = visit::of(&space, &card, &layout);
     let published = Arc::new(Published::new(serde_json::to_string_pretty(&card)?));
     made.publish(&published, now)?;
-    let mut operators = Vec::new();
-    let Sockets { web, mut doors } = sockets;
+    let live = Live {
+        published: Arc::clone(&published),
+        routes,
+        running: running.clone(),
+        web_url,
+    };
     let web = Serving::start(web, Arc::clone(&published));
-    for operator in &space.operators {
-        let Some(doors) = doors.remove(&operator.key) else {
-            continue;
-        };
-        let plan = made.plan(&layout, operator, doors, (Arc::clone(&routes), clock))?;
-        operators.push(Arc::new(Operator::start(plan, running).await?));
+    let mut operators = BTreeMap::new();
+    for (key, doors) in doors {
+        let Some(operator) = space.operator(&key) else { continue };
+        let local = start(&made, operator, doors, (&layout, clock, &live)).await?;
+        operators.insert(key, local);
     }
-    pki::write_private(&layout.first_mail(), visit::first_mail(space, now).as_bytes())?;
+    pki::write_private(&layout.first_mail(), visit::first_mail(&space, now).as_bytes())?;
     pki::write_private(&layout.card(), serde_json::to_string_pretty(&card)?.as_bytes())?;
-    let refresh = refresh(
-        made,
-        operators.clone(),
-        Arc::clone(&published),
-        (clock.clone(), running.stop.clone()),
-    );
-    running.tracker.spawn(refresh);
-    published.set_ready(true);
-    Ok(Raised {
-        card,
+    let in_force = InForce {
+        space: Arc::new(space),
+        made: Some(made),
         operators,
-        published,
-        web,
-        _folder: folder,
+    };
+    let keeper = Arc::new(Keeper::of_running(folder, (authority, clock.clone()), in_force, live));
+    control::listen(&keeper, running)?;
+    running
+        .tracker
+        .spawn(refresh(Arc::clone(&keeper), running.stop.clone()));
+    published.set_ready(true);
+    Ok(Raised { card, keeper, web })
+}
+
+/// Starts one operator of the sandbox at its bound doors.
+pub(super) async fn start(
+    made: &Made,
+    operator: &crate::config::Operator,
+    doors: Vec<BoundDoor>,
+    (layout, clock, live): (&super::folder::Layout, &Clock, &Live),
+) -> Result<LocalOperator, RaiseError> {
+    let places = places_of(&doors);
+    let running = live.running.child();
+    let routes = Arc::<RouteTable>::clone(&live.routes);
+    let plan = made.plan(layout, operator, doors, (routes, clock))?;
+    Ok(LocalOperator {
+        operator: Arc::new(Operator::start(plan, &running).await?),
+        running,
+        places,
     })
 }
 
 /// A space may run for weeks: before a revocation list ends, the authority signs the next one, publishes it and everybody uses it.
-async fn refresh(
-    made: Made,
-    operators: Vec<Arc<Operator>>,
-    published: Arc<Published>,
-    (clock, stop): (Clock, CancellationToken),
-) {
+async fn refresh(keeper: Arc<Keeper>, stop: CancellationToken) {
     loop {
+        let period = keeper.refresh_period().await;
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(REFRESH_EVERY) => {}
+            () = tokio::time::sleep(period) => {}
         }
-        let now = clock.now();
-        match made.publish(&published, now).and_then(|()| made.trust_of_now(now)) {
-            Ok(trust) => operators
-                .iter()
-                .for_each(|one| one.install(Arc::clone(made.allow_list()), Arc::clone(&trust))),
-            Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "revocation lists not renewed, the last ones stay"
-                );
-            }
+        if let Err(error) = keeper.refresh().await {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "revocation lists not renewed, the last ones stay"
+            );
         }
     }
 }
 
 /// Where other operators' servers listen.
 const SMTP_PORT: u16 = 25;
-/// Far below the validity of a revocation list.
-const REFRESH_EVERY: Duration = Duration::from_mins(10);
 
 impl Raised {
+    /// What changes the space while it runs.
+    pub fn keeper(&self) -> &Arc<Keeper> {
+        &self.keeper
+    }
+
     /// From now on readiness says no; call before draining.
     pub fn announce_stop(&self) {
-        self.published.set_ready(false);
+        self.keeper.announce_stop();
     }
 
     /// Closes every store and then the web face, once everything else has ended.
     pub async fn close(self) {
-        for operator in self.operators {
-            operator.close().await;
-        }
+        self.keeper.close().await;
         self.web.stop().await;
     }
 }
 
 /// Every port of the space, bound.
-pub(super) struct Sockets {
-    pub(super) web: TcpListener,
+struct Sockets {
+    web: TcpListener,
     /// By operator key.
-    pub(super) doors: BTreeMap<String, Vec<BoundDoor>>,
-}
-
-/// One port of an operator.
-pub(super) struct BoundDoor {
-    pub(super) face: Face,
-    pub(super) host: Domain,
-    pub(super) preference: u16,
-    pub(super) address: SocketAddr,
-    pub(super) listener: TcpListener,
+    doors: BTreeMap<String, Vec<BoundDoor>>,
 }
 
 impl Sockets {
@@ -197,31 +207,13 @@ impl Sockets {
     async fn bind(space: &Space) -> Result<Self, RaiseError> {
         let mut errors = Vec::new();
         let mut doors = BTreeMap::new();
-        for operator in &space.operators {
-            let Side::Local { hosts, clients } = &operator.side else {
-                continue;
-            };
-            let peers = hosts
-                .iter()
-                .map(|host| (Face::Peer, &host.name, host.preference, host.listen));
-            let first = hosts.first().map(|host| &host.name);
-            let faces = [
-                (Face::Submission, clients.submission),
-                (Face::Submissions, clients.submissions),
-                (Face::Imap, clients.imap),
-                (Face::Imaps, clients.imaps),
-            ];
-            let faces = faces
-                .into_iter()
-                .filter_map(|(face, address)| Some((face, first?, 0, address)));
-            let mut bound = Vec::new();
-            for (face, host, preference, address) in peers.chain(faces) {
-                match bind_door(face, host, preference, address, &operator.key).await {
-                    Ok(door) => bound.push(door),
-                    Err(error) => errors.push(error),
+        for operator in space.operators.iter().filter(|operator| operator.is_local()) {
+            match doors::bind_all(operator).await {
+                Ok(bound) => {
+                    doors.insert(operator.key.clone(), bound);
                 }
+                Err(taken) => errors.extend(taken),
             }
-            doors.insert(operator.key.clone(), bound);
         }
         match bind(space.web, "web").await {
             Ok(web) if errors.is_empty() => Ok(Self { web, doors }),
@@ -232,73 +224,15 @@ impl Sockets {
             }
         }
     }
-
-    /// Where the web face is, without trailing slash.
-    pub(super) fn web_url(&self) -> String {
-        self.web
-            .local_addr()
-            .map(|address| format!("http://{address}"))
-            .unwrap_or_default()
-    }
 }
 
-async fn bind_door(
-    face: Face,
-    host: &Domain,
-    preference: u16,
-    address: SocketAddr,
-    operator: &str,
-) -> Result<BoundDoor, PortError> {
-    let what = format!("{} of {operator}", face.name());
-    let listener = bind(address, what.clone()).await?;
-    let address = listener
-        .local_addr()
-        .map_err(|source| PortError { address, what, source })?;
-    Ok(BoundDoor {
-        face,
-        host: host.clone(),
-        preference,
-        address,
-        listener,
-    })
+/// Where the web face is, without trailing slash.
+fn web_url(web: &TcpListener) -> String {
+    web.local_addr()
+        .map(|address| format!("http://{address}"))
+        .unwrap_or_default()
 }
 
-/// MX records of the space: a port belongs to each host, as no real zone could say.
-fn zone(space: &Space, sockets: &Sockets) -> Result<Zone, RaiseError> {
-    let mut zone = Zone::default();
-    for operator in &space.operators {
-        let hosts: Vec<MailHost> = match &operator.side {
-            Side::Local { .. } => {
-                let doors = sockets.doors.get(&operator.key).map(Vec::as_slice).unwrap_or_default();
-                let peers = doors.iter().filter(|door| door.face == Face::Peer);
-                peers
-                    .map(|d| MailHost {
-                        preference: d.preference,
-                        name: d.host.to_string(),
-                        addresses: vec![d.address],
-                    })
-                    .collect()
-            }
-            Side::External { hosts } => {
-                let hosts = hosts.iter().map(|host| {
-                    let address = match &host.reach.host {
-                        config::Host::Address(ip) => SocketAddr::new(*ip, host.reach.port),
-                        config::Host::Name(name) => return Err(RaiseError::UnknownHost(name.to_string())),
-                    };
-                    Ok(MailHost {
-                        preference: host.preference,
-                        name: host.name.to_string(),
-                        addresses: vec![address],
-                    })
-                });
-                hosts.collect::<Result<_, _>>()?
-            }
-        };
-        for domain in &operator.domains {
-            for host in &hosts {
-                zone.add(domain.clone(), host.clone());
-            }
-        }
-    }
-    Ok(zone)
+fn places_of(doors: &[BoundDoor]) -> Vec<Place> {
+    doors.iter().map(|door| door.place.clone()).collect()
 }

@@ -81,7 +81,7 @@ fn date(at: Timestamp) -> String {
 }
 
 /// Text content: the three special characters escaped, control characters that XML 1.0 §2.2 forbids replaced.
-fn escape(text: &str) -> Cow<'_, str> {
+pub(super) fn escape(text: &str) -> Cow<'_, str> {
     let special = |c: char| matches!(c, '&' | '<' | '>' | '\r') || forbidden(c);
     if !text.contains(special) {
         return Cow::Borrowed(text);

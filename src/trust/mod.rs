@@ -2,15 +2,18 @@
 //!
 //! [`AllowList`] is what the authority publishes, read and indexed; one session keeps one of them (invariant 4).
 //! [`TrustedSender`] and [`TrustedRecipient`] can only be built here, by a look-up that succeeded (invariant 2): a mail enters or
-//! leaves with one of them or not at all. Chains, dates and revocation are judged elsewhere, in `pki`; the signature of the list is
-//! not looked at here.
+//! leaves with one of them or not at all. Chains, dates and revocation are judged elsewhere, in `pki`, the signer's too: [`verify`] asks.
 
 mod allow_list;
 mod document;
 mod parse;
+mod signature;
 mod vouch;
 
 pub use allow_list::AllowList;
 pub use document::{AllowListDocument, ListedDomain, write};
 pub use parse::{AllowListError, Mode, Parsed, Skipped};
+pub use signature::{
+    ListSigner, SignatureError, SignatureStep, Signer, SigningError, SigningProblem, Transform, Verified, sign, verify,
+};
 pub use vouch::{TrustedRecipient, TrustedSender};

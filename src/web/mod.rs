@@ -20,7 +20,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub struct Published {
     ready: AtomicBool,
     files: ArcSwap<BTreeMap<String, File>>,
-    card: String,
+    card: ArcSwap<String>,
 }
 
 /// A published file.
@@ -36,8 +36,13 @@ impl Published {
         Self {
             ready: AtomicBool::new(false),
             files: ArcSwap::default(),
-            card,
+            card: ArcSwap::from_pointee(card),
         }
+    }
+
+    /// Replaces the answer at `/`.
+    pub fn set_card(&self, card: String) {
+        self.card.store(Arc::new(card));
     }
 
     /// Publishes a file under a path such as `/CRL/x.crl`, or replaces it.
@@ -107,7 +112,11 @@ async fn serve(listener: TcpListener, published: Arc<Published>, stop: Cancellat
 }
 
 async fn card(State(published): State<Arc<Published>>) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], published.card.clone()).into_response()
+    (
+        [(header::CONTENT_TYPE, "application/json")],
+        published.card.load().as_str().to_owned(),
+    )
+        .into_response()
 }
 
 async fn readiness(State(published): State<Arc<Published>>) -> Response {

@@ -163,9 +163,13 @@ pub fn client_config(
     Ok(Arc::new(config))
 }
 
-/// The refusal that ended a handshake, if it was ours.
+/// The refusal that ended a handshake, if it was ours. HTTP libraries wrap the error once more, so it is looked for inside too.
 pub fn refusal_of(error: &io::Error) -> Option<Refusal> {
-    match error.get_ref()?.downcast_ref::<rustls::Error>()? {
+    let mut inner: &(dyn std::error::Error + 'static) = error.get_ref()?;
+    while let Some(wrapped) = inner.downcast_ref::<io::Error>() {
+        inner = wrapped.get_ref()?;
+    }
+    match inner.downcast_ref::<rustls::Error>()? {
         rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) => {
             inner.downcast_ref::<Refusal>().cloned()
         }

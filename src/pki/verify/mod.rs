@@ -1,5 +1,6 @@
 //! Judges a peer's certificate chain: authority, dates, usage, revocation (OP-6). Every refusal has its reason and says what to look at.
 
+mod examine;
 mod usage;
 
 use std::cell::RefCell;
@@ -17,6 +18,7 @@ use crate::policy::{Reason, Refusal};
 use super::certificate::{self, PeerCertificate};
 use super::revocation::{Crl, CrlError, MissingRevocation, RevocationPolicy, Status, status};
 
+pub use examine::{Check, CheckId, Examination, Outcome};
 use usage::Purposes;
 pub use usage::{Usage, UsageCheck};
 
@@ -122,6 +124,13 @@ impl TrustStore {
     #[must_use]
     pub fn with_revocation(mut self, policy: RevocationPolicy) -> Self {
         self.revocation = policy;
+        self
+    }
+
+    /// The same store with another answer to what nobody can tell.
+    #[must_use]
+    pub fn with_missing_revocation(mut self, missing: MissingRevocation) -> Self {
+        self.revocation.missing = missing;
         self
     }
 
@@ -441,5 +450,7 @@ const TEXT_BYTES_MAX: usize = 400;
 /// The field's names take about 130.
 const NAME_BYTES_MAX: usize = 150;
 
+#[cfg(test)]
+mod examine_tests;
 #[cfg(test)]
 mod tests;

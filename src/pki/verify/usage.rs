@@ -31,6 +31,18 @@ impl UsageCheck {
     }
 }
 
+impl UsageCheck {
+    /// Whether purposes that a certificate states, by their names, fit.
+    pub(super) fn fits(self, usage: Usage, stated: &[String]) -> bool {
+        let states = |purpose: &str| stated.iter().any(|stated| stated == purpose);
+        match (self, usage) {
+            (Self::Strict, Usage::Server) => states("serverAuth"),
+            (Self::Strict, Usage::Client) => states("clientAuth"),
+            (Self::EitherSide, _) => states("serverAuth") || states("clientAuth"),
+        }
+    }
+}
+
 /// The purposes that are accepted if the certificate states any.
 pub(super) struct Purposes {
     accepted: &'static [&'static [u8]],

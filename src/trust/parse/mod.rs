@@ -81,12 +81,12 @@ pub enum AllowListError {
 impl AllowList {
     /// Reads a list. Its signature is not looked at here.
     pub fn parse(xml: &[u8], mode: Mode) -> Result<Parsed, AllowListError> {
-        if xml.len() > LIST_BYTES_MAX {
-            return Err(AllowListError::TooLarge);
-        }
-        let text = std::str::from_utf8(xml).map_err(|error| AllowListError::NotUtf8(error.valid_up_to()))?;
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let mut reading = Reading::new(text);
+        Self::parse_from_line(text_of(xml)?, 1, mode)
+    }
+
+    /// The same for a text that began at some line of its file.
+    pub(super) fn parse_from_line(text: &str, first_line: usize, mode: Mode) -> Result<Parsed, AllowListError> {
+        let mut reading = Reading::new(text, first_line);
         let document = reading.document()?;
         match mode {
             Mode::Strict if !reading.defects.is_empty() => Err(AllowListError::Defects(reading.defects)),
@@ -96,6 +96,15 @@ impl AllowList {
             }),
         }
     }
+}
+
+/// The text of a file that is not too large, without byte order mark.
+pub(super) fn text_of(xml: &[u8]) -> Result<&str, AllowListError> {
+    if xml.len() > LIST_BYTES_MAX {
+        return Err(AllowListError::TooLarge);
+    }
+    let text = std::str::from_utf8(xml).map_err(|error| AllowListError::NotUtf8(error.valid_up_to()))?;
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
 struct Reading<'x> {
@@ -162,13 +171,13 @@ struct Draft {
 }
 
 impl<'x> Reading<'x> {
-    fn new(text: &'x str) -> Self {
+    fn new(text: &'x str, first_line: usize) -> Self {
         let mut reader = NsReader::from_str(text);
         reader.config_mut().expand_empty_elements = true;
         Self {
             reader,
             text,
-            line: 1,
+            line: first_line,
             counted: 0,
             depth: 0,
             names: HashMap::new(),

@@ -1,0 +1,124 @@
+//! What a command asks of a space, and what it is told: one JSON line each way between a command and the process that runs the space.
+//!
+//! Adding an order: a variant here, one arm in [`super::Keeper::execute`], and its executor in a file of its own (`order_…`), given the
+//! keeper and what is in force.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::material::MaterialError;
+use super::raise::RaiseError;
+use crate::config::ConfigErrors;
+use crate::pki::{AuthorityError, FileError};
+use crate::store::StoreError;
+
+/// One thing to do. Names and numbers are as the user typed them: whoever executes the order reads and refuses them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "order", deny_unknown_fields)]
+pub enum Order {
+    /// Read the space file again and make the space what it says.
+    Apply,
+}
+
+/// What was done: for a person, and for a script.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Lines to show, each ended.
+    pub text: String,
+    /// The same, as JSON.
+    pub data: Value,
+}
+
+impl Answer {
+    /// What to show, and the value that says the same.
+    pub fn new(text: impl Into<String>, data: Value) -> Self {
+        Self {
+            text: text.into(),
+            data,
+        }
+    }
+}
+
+/// Why an order was not carried out. Nothing has changed, unless the text says so.
+#[derive(Debug, thiserror::Error)]
+pub enum OrderError {
+    /// It cannot be done: what is in the way, and what to do.
+    #[error("{0}")]
+    Refused(String),
+    /// The space file would not be valid.
+    #[error("{0}")]
+    Space(#[from] ConfigErrors),
+    /// The space could not be made what its file says.
+    #[error(transparent)]
+    Raise(#[from] RaiseError),
+    /// The authority.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// A certificate.
+    #[error(transparent)]
+    Material(#[from] MaterialError),
+    /// A file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl OrderError {
+    /// The error with its causes in one text: what the other side of the socket reads.
+    pub fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let said = error.to_string();
+            if !text.contains(&said) {
+                text.push_str(": ");
+                text.push_str(&said);
+            }
+            cause = error.source();
+        }
+        text
+    }
+}
+
+/// What goes back over the control socket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reply {
+    /// It is done.
+    Done(Answer),
+    /// It is not.
+    Failed(String),
+}
+
+impl From<Result<Answer, OrderError>> for Reply {
+    fn from(result: Result<Answer, OrderError>) -> Self {
+        match result {
+            Ok(answer) => Self::Done(answer),
+            Err(error) => Self::Failed(error.with_causes()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_is_one_line_of_json_and_an_unknown_one_is_refused() {
+        let line = serde_json::to_string(&Order::Apply).unwrap();
+        assert_eq!(line, r#"{"order":"apply"}"#);
+        assert_eq!(serde_json::from_str::<Order>(&line).unwrap(), Order::Apply);
+        assert!(serde_json::from_str::<Order>(r#"{"order":"explode"}"#).is_err());
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_causes() {
+        let error = OrderError::Store(StoreError::Backend {
+            context: "writing".to_owned(),
+            source: "disk full".into(),
+        });
+        assert_eq!(error.with_causes(), "storage failed: writing: disk full");
+    }
+}
