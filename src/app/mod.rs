@@ -6,12 +6,13 @@ pub mod gateway;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
+use tokio::sync::RwLock;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -186,6 +187,8 @@ impl Running {
 pub struct Operator {
     parts: Arc<Parts>,
     store: Arc<SqliteStore>,
+    /// What sessions may still be judged by, though no new one is.
+    replaced: Mutex<Vec<Weak<Snapshot>>>,
 }
 
 impl Operator {
@@ -211,8 +214,10 @@ impl Operator {
         shared.release_all().await.map_err(failed)?;
         let mailboxes = Mailboxes::new(Arc::clone(&shared), Notify::default());
         let inboxes = ensure_boxes(&mailboxes, &plan.directory).await.map_err(failed)?;
+        let departed = plan.directory.leaving().iter().cloned().collect();
         let snapshot = Snapshot {
             directory: Arc::new(plan.directory),
+            inboxes: Arc::new(inboxes),
             allow_list: plan.allow_list,
             authority: plan.authority,
         };
@@ -221,13 +226,17 @@ impl Operator {
             clock: plan.clock,
             store: shared,
             mailboxes,
-            inboxes,
             snapshot: ArcSwap::from_pointee(snapshot),
+            departed: RwLock::new(departed),
             queued: Arc::default(),
             retry: plan.retry,
             limits: plan.limits,
         });
-        let running_operator = Self { parts, store };
+        let running_operator = Self {
+            parts,
+            store,
+            replaced: Mutex::default(),
+        };
         let started = Started {
             version: Excerpt::new(env!("CARGO_PKG_VERSION")),
         };
@@ -255,11 +264,67 @@ impl Operator {
 
     /// Judges sessions that begin from now on by another list and other revocation data; those under way keep theirs (invariant 4).
     pub fn install(&self, allow_list: Arc<AllowList>, authority: Arc<TrustStore>) {
-        self.parts.snapshot.rcu(|before| Snapshot {
+        self.replace(|before| Snapshot {
             directory: Arc::clone(&before.directory),
+            inboxes: Arc::clone(&before.inboxes),
             allow_list: Arc::clone(&allow_list),
             authority: Arc::clone(&authority),
         });
+    }
+
+    /// The same with another directory: its boxes are there before it is used, and domains that left get no delivery from then on,
+    /// by no session.
+    ///
+    /// # Errors
+    /// The store could not make a new box; nothing has changed.
+    pub async fn adopt(
+        &self,
+        directory: Directory,
+        allow_list: Arc<AllowList>,
+        authority: Arc<TrustStore>,
+    ) -> Result<(), StoreError> {
+        let inboxes = ensure_boxes(&self.parts.mailboxes, &directory).await?;
+        let (directory, inboxes) = (Arc::new(directory), Arc::new(inboxes));
+        let departed = directory.leaving().iter().cloned().collect();
+        self.replace(|_| Snapshot {
+            directory: Arc::clone(&directory),
+            inboxes: Arc::clone(&inboxes),
+            allow_list: Arc::clone(&allow_list),
+            authority: Arc::clone(&authority),
+        });
+        *self.parts.departed.write().await = departed;
+        Ok(())
+    }
+
+    fn replace(&self, next: impl Fn(&Snapshot) -> Snapshot) {
+        let before = self.parts.snapshot.rcu(|before| next(before));
+        let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        replaced.retain(|one| one.strong_count() > 0);
+        replaced.push(Arc::downgrade(&before));
+    }
+
+    /// Whether a session still sees the domain as one of this operator's, though new ones do not.
+    pub fn has_session_serving(&self, domain: &Domain) -> bool {
+        let replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = replaced.iter().filter_map(Weak::upgrade);
+        held.any(|snapshot| snapshot.directory.serves(domain))
+    }
+
+    /// Its rows and bodies.
+    pub fn store(&self) -> &Arc<SqliteStore> {
+        &self.store
+    }
+
+    /// Its boxes.
+    pub fn mailboxes(&self) -> &Mailboxes {
+        &self.parts.mailboxes
+    }
+
+    /// The boxes of one of its domains, in no order.
+    pub fn boxes_of(&self, domain: &Domain) -> Vec<Address> {
+        let snapshot = self.parts.snapshot.load();
+        let boxes = snapshot.directory.boxes().map(|one| &one.address);
+        boxes.filter(|address| address.domain() == domain).cloned().collect()
     }
 
     fn open_doors(&self, ports: Vec<BoundPort>, minimum: TlsMinimum, running: &Running) -> Result<(), StartError> {

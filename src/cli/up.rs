@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::config::{Space, Warning};
 use crate::pki;
 use crate::space::folder::{DataFolder, Layout, default_root};
-use crate::space::{self, Raised};
+use crate::space::{self, Ports, Raised};
 
 /// Arguments of `vaguemestre up`.
 #[derive(Args, Clone, Debug)]
@@ -43,11 +43,9 @@ pub(super) fn run(args: &UpArgs) -> anyhow::Result<ExitCode> {
     let root = std::path::absolute(&root).with_context(|| format!("cannot use {}", root.display()))?;
     let folder = DataFolder::open(&root)?;
     let described = Described::find(args.space.as_deref(), &folder.layout())?;
-    let (mut space, warnings) = Space::parse(&described.text, &described.name)?;
+    let (space, warnings) = Space::parse(&described.text, &described.name)?;
     warn(&warnings);
-    if args.free_ports {
-        space::free_ports(&mut space);
-    }
+    let ports = if args.free_ports { Ports::Free } else { Ports::Declared };
     // The folder is ours: a ready file can only be one that a killed run left behind.
     remove_ready_file(args)?;
     server_runtime()?.block_on(async {
@@ -56,7 +54,7 @@ pub(super) fn run(args: &UpArgs) -> anyhow::Result<ExitCode> {
         // Before the first order can change it.
         let layout = folder.layout();
         described.keep(&layout)?;
-        let raised = match space::raise(folder, space, &Clock::system(), &running).await {
+        let raised = match space::raise(folder, (space, ports), &Clock::system(), &running).await {
             Ok(raised) => raised,
             Err(error) => {
                 running.drain(DRAIN_MAX).await;

@@ -32,7 +32,7 @@ pub use gateway::Gateway;
 pub use limits::{Limits, Timeouts};
 pub use listen::Listen;
 pub use login::{Login, LoginCertificate, LoginKind};
-pub use operator::{ClientPorts, ExternalHost, HostCertificate, LocalHost, Operator, Side};
+pub use operator::{ClientPorts, ExternalHost, HostCertificate, Leaving, LocalHost, Operator, Side, Standing};
 pub use patient::Patient;
 pub use relay::{Relay, Route};
 pub use space::Space;

@@ -266,8 +266,9 @@ impl Relay {
         let mut records = settling.records;
         if let Some(report) = report {
             also.message = Some(report.message);
-            also.deliveries = vec![report.delivery];
-            records.push(report.record);
+            also.deliveries = report.deliveries;
+            also.outgoing = report.outgoing;
+            records.extend(report.records);
         }
         indicator::enter(&mut also, &records);
         let folders: Vec<_> = also.deliveries.iter().map(|delivery| delivery.folder).collect();

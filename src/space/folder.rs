@@ -152,6 +152,11 @@ impl Layout {
         self.root.join("operators").join(key)
     }
 
+    /// The section of an operator that was removed from the space, for whoever reads its data.
+    pub fn removed(&self, key: &str) -> PathBuf {
+        self.operator(key).join("removed.toml")
+    }
+
     /// Rows and bodies of an operator.
     pub fn store(&self, key: &str) -> PathBuf {
         self.operator(key).join("store")

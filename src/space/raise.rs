@@ -15,6 +15,8 @@ use super::folder::{DataFolder, FolderError};
 use super::keeper::{InForce, Live, LocalOperator};
 use super::made::Made;
 use super::material::MaterialError;
+use super::moving;
+use super::ports::Ports;
 use super::visit;
 use super::zone::zone;
 use crate::app::{Operator, PortError, Running, StartError, bind};
@@ -23,6 +25,7 @@ use crate::config::{ConfigErrors, Space};
 use crate::directory::DirectoryError;
 use crate::dns::{MxResolver, RouteTable};
 use crate::pki::{self, AuthorityError, CrlError, TrustStoreError};
+use crate::store::StoreError;
 use crate::web::{Published, Serving};
 
 /// A running space.
@@ -77,6 +80,9 @@ pub enum RaiseError {
     /// The space file.
     #[error(transparent)]
     Space(#[from] ConfigErrors),
+    /// The stores of a domain that is moving.
+    #[error("what a moving domain's old operator delivered cannot be told to the new one")]
+    Moving(#[source] StoreError),
     /// The control socket.
     #[error(transparent)]
     Control(#[from] ControlError),
@@ -89,8 +95,14 @@ pub enum RaiseError {
 ///
 /// # Errors
 /// See [`RaiseError`]. Nothing runs then.
-pub async fn raise(folder: DataFolder, space: Space, clock: &Clock, running: &Running) -> Result<Raised, RaiseError> {
+pub async fn raise(
+    folder: DataFolder,
+    (mut space, ports): (Space, Ports),
+    clock: &Clock,
+    running: &Running,
+) -> Result<Raised, RaiseError> {
     let layout = folder.layout();
+    ports.choose(&mut space);
     let Sockets { web, doors } = Sockets::bind(&space).await?;
     let web_url = web_url(&web);
     let now = clock.now();
@@ -115,6 +127,7 @@ pub async fn raise(folder: DataFolder, space: Space, clock: &Clock, running: &Ru
         routes,
         running: running.clone(),
         web_url,
+        ports,
     };
     let web = Serving::start(web, Arc::clone(&published));
     let mut operators = BTreeMap::new();
@@ -123,18 +136,25 @@ pub async fn raise(folder: DataFolder, space: Space, clock: &Clock, running: &Ru
         let local = start(&made, operator, doors, (&layout, clock, &live)).await?;
         operators.insert(key, local);
     }
+    moving::carry_keys(&space, &operators, now)
+        .await
+        .map_err(RaiseError::Moving)?;
     pki::write_private(&layout.first_mail(), visit::first_mail(&space, now).as_bytes())?;
     pki::write_private(&layout.card(), serde_json::to_string_pretty(&card)?.as_bytes())?;
     let in_force = InForce {
         space: Arc::new(space),
         made: Some(made),
         operators,
+        card: Some(card.clone()),
     };
     let keeper = Arc::new(Keeper::of_running(folder, (authority, clock.clone()), in_force, live));
     control::listen(&keeper, running)?;
     running
         .tracker
         .spawn(refresh(Arc::clone(&keeper), running.stop.clone()));
+    running
+        .tracker
+        .spawn(moving::run(Arc::clone(&keeper), running.stop.clone()));
     published.set_ready(true);
     Ok(Raised { card, keeper, web })
 }

@@ -62,6 +62,48 @@ pub(super) fn of(space: &Space, card: &Card, layout: &Layout) -> Vec<CommandLine
     lines
 }
 
+/// Lines to exchange mail with one operator, once it is in the space: a mail to it from a software of another one, and how it is read.
+pub(super) fn with(space: &Space, card: Option<&Card>, layout: &Layout, operator: &Operator) -> Vec<CommandLine> {
+    let data = quote(&layout.root().display().to_string());
+    let program = program();
+    let mut lines = Vec::new();
+    let sender = space
+        .operators
+        .iter()
+        .filter(|other| other.key != operator.key)
+        .find_map(|other| {
+            let mut logins = other.directory.logins.iter();
+            logins.find_map(|login| match &login.kind {
+                LoginKind::Certificate { boxes, .. } => boxes.first(),
+                LoginKind::Password(_) => None,
+            })
+        });
+    let reader = operator.directory.logins.iter().find_map(|login| match &login.kind {
+        LoginKind::Password(password) => Some((login, password.boxes.first()?)),
+        LoginKind::Certificate { .. } => None,
+    });
+    let recipient = match (reader, operator.domains.first()) {
+        (Some((_, address)), _) => address.to_string(),
+        (None, Some(domain)) => format!("somebody@{domain}"),
+        (None, None) => return lines,
+    };
+    if let Some(sender) = sender {
+        lines.push(line(
+            "send",
+            "A mail to it",
+            format!("{program} send --data {data} --from {sender} --to {recipient}"),
+        ));
+    }
+    let card_of = |card: &Card| {
+        let (login, _) = reader?;
+        let mut logins = card.logins.iter();
+        let login = logins.find(|one| one.operator == operator.key && one.name == login.name)?;
+        Some(read_lines(card, login))
+    };
+    lines.extend(card.and_then(card_of).unwrap_or_default());
+    lines
+}
+
 /// A complete message from the first visit's sender. Date and Message-ID are left to the operator (RFC 6409 §8), so that the file can be sent
 /// again and again.
 pub(super) fn first_mail(space: &Space, now: Timestamp) -> String {
