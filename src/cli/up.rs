@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::config::{Space, Warning};
 use crate::pki;
 use crate::space::folder::{DataFolder, Layout, default_root};
-use crate::space::{self, Ports, Raised};
+use crate::space::{self, Order, Ports, Raised};
 
 /// Arguments of `vaguemestre up`.
 #[derive(Args, Clone, Debug)]
@@ -29,6 +29,9 @@ pub(super) struct UpArgs {
     /// Use any free ports instead of those of the space file
     #[arg(long)]
     free_ports: bool,
+    /// Raise the audit peers too (see `vaguemestre audit`)
+    #[arg(long)]
+    audit: bool,
     /// Print endpoints, logins and commands as JSON
     #[command(flatten)]
     json: JsonFlag,
@@ -62,6 +65,9 @@ pub(super) fn run(args: &UpArgs) -> anyhow::Result<ExitCode> {
                 return Err(error.into());
             }
         };
+        if args.audit {
+            raised.keeper().execute(Order::AuditRaise).await?;
+        }
         announce(args, &raised)?;
         stop.received().await;
         raised.announce_stop();

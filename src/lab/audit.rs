@@ -245,7 +245,9 @@ mod tests {
 
     #[test]
     fn only_the_control_may_pass() {
-        let passing = AuditPeer::ALL.iter().filter(|peer| peer.expected() == Expected::Accepted);
+        let passing = AuditPeer::ALL
+            .iter()
+            .filter(|peer| peer.expected() == Expected::Accepted);
         assert_eq!(passing.count(), 1);
     }
 }

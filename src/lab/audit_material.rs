@@ -89,7 +89,10 @@ impl AuditFolder {
             return false;
         };
         let held = identity.certificate();
-        let record = authority.issued().into_iter().find(|record| record.serial == held.serial);
+        let record = authority
+            .issued()
+            .into_iter()
+            .find(|record| record.serial == held.serial);
         let lasts = now.saturating_add(RENEW_BEFORE).is_ok_and(|soon| held.not_after > soon);
         match peer {
             AuditPeer::CertNonIgc => record.is_none() && lasts,
@@ -213,10 +216,17 @@ mod tests {
         assert_eq!(valid, listed(AuditPeer::CertValide));
         assert_eq!(verdict(AuditPeer::CertExpire).unwrap_err(), Reason::CertificateExpired);
         assert_eq!(verdict(AuditPeer::CertRevoque).unwrap_err(), Reason::CertificateRevoked);
-        assert_eq!(verdict(AuditPeer::CertNonIgc).unwrap_err(), Reason::CertificateUntrusted);
+        assert_eq!(
+            verdict(AuditPeer::CertNonIgc).unwrap_err(),
+            Reason::CertificateUntrusted
+        );
         for peer in [AuditPeer::CertExpire, AuditPeer::CertRevoque, AuditPeer::CertNonIgc] {
             let presented = folder.identity(peer).unwrap().unwrap();
-            assert_eq!(presented.certificate().subject, listed(peer), "nothing but {peer} is wrong");
+            assert_eq!(
+                presented.certificate().subject,
+                listed(peer),
+                "nothing but {peer} is wrong"
+            );
         }
         let stranger = verdict(AuditPeer::CertNoMatch).unwrap();
         assert!(AuditPeer::ALL.iter().all(|peer| listed(*peer) != stranger));
@@ -225,9 +235,15 @@ mod tests {
         assert!(other != named && other.common_name() == named.common_name());
         assert!(folder.identity(AuditPeer::SansTls).unwrap().is_none());
 
-        let before: Vec<_> = AuditPeer::ALL.iter().map(|peer| std::fs::read(folder.peer(*peer).0).ok()).collect();
+        let before: Vec<_> = AuditPeer::ALL
+            .iter()
+            .map(|peer| std::fs::read(folder.peer(*peer).0).ok())
+            .collect();
         folder.make(&authority, now()).unwrap();
-        let after: Vec<_> = AuditPeer::ALL.iter().map(|peer| std::fs::read(folder.peer(*peer).0).ok()).collect();
+        let after: Vec<_> = AuditPeer::ALL
+            .iter()
+            .map(|peer| std::fs::read(folder.peer(*peer).0).ok())
+            .collect();
         assert_eq!(before, after);
     }
 }

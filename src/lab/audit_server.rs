@@ -57,7 +57,9 @@ pub struct VisitRecord {
 #[derive(Debug, thiserror::Error)]
 pub enum AuditServerError {
     /// A port.
-    #[error("cannot listen on {address} for audit peer {peer}: {source}; stop what listens there, then `vaguemestre audit stop` and `audit raise`")]
+    #[error(
+        "cannot listen on {address} for audit peer {peer}: {source}; stop what listens there, then `vaguemestre audit stop` and `audit raise`"
+    )]
     Port {
         /// Whose.
         peer: AuditPeer,
@@ -100,7 +102,9 @@ pub async fn bind_any(preferred: impl Fn(AuditPeer) -> SocketAddr) -> Result<Vec
 /// # Errors
 /// It is taken.
 pub async fn bind(peer: AuditPeer, address: SocketAddr) -> Result<TcpListener, AuditServerError> {
-    TcpListener::bind(address).await.map_err(|source| AuditServerError::Port { peer, address, source })
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| AuditServerError::Port { peer, address, source })
 }
 
 impl AuditServers {
@@ -257,7 +261,10 @@ pub fn visits(folder: &AuditFolder) -> io::Result<Vec<VisitRecord>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(error),
     };
-    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    Ok(text
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect())
 }
 
 /// Longest silence of a visitor.

@@ -1,6 +1,7 @@
 //! The certificate laboratory: plays named certificate defects, and the audit peers of the trust space, against software under test.
 
 pub mod audit;
+pub mod audit_mail;
 pub mod audit_material;
 pub mod audit_server;
 pub mod play;

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::aws_lc_rs;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
-use rustls::client::danger::HandshakeSignatureValid;
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::probe::TlsVersions;
@@ -24,7 +24,10 @@ pub(super) fn server_config(key: Arc<CertifiedKey>) -> Result<Arc<ServerConfig>,
 ///
 /// # Errors
 /// The library refuses the versions.
-pub(super) fn server_config_of(key: Arc<CertifiedKey>, versions: TlsVersions) -> Result<Arc<ServerConfig>, rustls::Error> {
+pub(super) fn server_config_of(
+    key: Arc<CertifiedKey>,
+    versions: TlsVersions,
+) -> Result<Arc<ServerConfig>, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(versions.supported())?
         .with_client_cert_verifier(Arc::new(AnyClient))
@@ -87,6 +90,8 @@ impl ClientCertVerifier for AnyClient {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
+        aws_lc_rs::default_provider()
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }

@@ -128,6 +128,7 @@ pub async fn raise(
         running: running.clone(),
         web_url,
         ports,
+        audit: std::sync::Mutex::default(),
     };
     let web = Serving::start(web, Arc::clone(&published));
     let mut operators = BTreeMap::new();
@@ -148,6 +149,7 @@ pub async fn raise(
         card: Some(card.clone()),
     };
     let keeper = Arc::new(Keeper::of_running(folder, (authority, clock.clone()), in_force, live));
+    keeper.serve_audit().await;
     control::listen(&keeper, running)?;
     running
         .tracker
