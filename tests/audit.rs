@@ -71,7 +71,10 @@ fn every_audit_peer_meets_its_fate_in_both_directions_for_its_own_reason() {
         ("cert-cn-diff-dn", "certificate-not-listed"),
         ("sans-tls", "tls-required"),
     ] {
-        let inbound = row(&score, &format!("from {peer}"))["observed"].as_str().unwrap().to_owned();
+        let inbound = row(&score, &format!("from {peer}"))["observed"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         if peer == "sans-tls" {
             assert!(inbound.contains("530 5.7.0"), "{inbound}");
         } else {
@@ -83,10 +86,16 @@ fn every_audit_peer_meets_its_fate_in_both_directions_for_its_own_reason() {
             let name = record["event"].as_str().unwrap_or_default();
             (name == "deferred" || name == "bounced") && text.contains(&domain)
         };
-        let why = wait_until(&format!("the journal says why {peer} got nothing"), Duration::from_secs(30), || {
-            let records = ["deferred", "bounced"].map(|event| audited.space.journal(event)).concat();
-            records.into_iter().find(&told)
-        });
+        let why = wait_until(
+            &format!("the journal says why {peer} got nothing"),
+            Duration::from_secs(30),
+            || {
+                let records = ["deferred", "bounced"]
+                    .map(|event| audited.space.journal(event))
+                    .concat();
+                records.into_iter().find(&told)
+            },
+        );
         let why = why.to_string();
         if peer == "sans-tls" {
             assert!(why.contains("STARTTLS"), "{why}");
@@ -102,7 +111,10 @@ fn every_audit_peer_meets_its_fate_in_both_directions_for_its_own_reason() {
     let letters: Vec<_> = std::fs::read_dir(received).unwrap().collect();
     assert_eq!(letters.len(), 1);
     let letter = std::fs::read_to_string(letters[0].as_ref().unwrap().path()).unwrap();
-    assert!(letter.contains("Audit de l'espace de confiance") || letter.contains("audit.cert-valide."), "{letter}");
+    assert!(
+        letter.contains("Audit de l'espace de confiance") || letter.contains("audit.cert-valide."),
+        "{letter}"
+    );
 }
 
 #[test]
@@ -110,13 +122,26 @@ fn peers_are_off_until_raised_survive_a_restart_and_leave_without_a_trace_on_the
     let data = folder();
     let space = Space::up(data.path(), &["--free-ports"]);
     let list = || std::fs::read_to_string(data.path().join("listeblanchemssante.xml")).unwrap();
-    let audit = |words: &[&str]| Space::program().arg("audit").args(words).arg("--data").arg(data.path()).run();
+    let audit = |words: &[&str]| {
+        Space::program()
+            .arg("audit")
+            .args(words)
+            .arg("--data")
+            .arg(data.path())
+            .run()
+    };
     assert!(!list().contains("espacedeconfiance"));
     let stopped = audit(&["stop"]);
-    assert!(stopped.code != Some(0) && stopped.stderr.contains("no audit peer is raised"), "{stopped:?}");
+    assert!(
+        stopped.code != Some(0) && stopped.stderr.contains("no audit peer is raised"),
+        "{stopped:?}"
+    );
     audit(&["raise"]).assert_success();
     for peer in PEERS {
-        assert!(list().contains(&format!("{peer}-audit.espacedeconfiance.mssante.fr")), "{peer}");
+        assert!(
+            list().contains(&format!("{peer}-audit.espacedeconfiance.mssante.fr")),
+            "{peer}"
+        );
     }
     assert!(audit(&["raise"]).assert_success().stdout.contains("raised already"));
     space.interrupt();
@@ -146,7 +171,13 @@ fn a_server_that_trusts_everybody_fails_the_audit() {
     assert_eq!(ran.code, Some(1), "{ran:?}");
     let score: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(row(&score, "from cert-valide")["verdict"], "passed");
-    for peer in ["cert-expire", "cert-revoque", "cert-non-igc", "cert-no-match", "cert-cn-diff-dn"] {
+    for peer in [
+        "cert-expire",
+        "cert-revoque",
+        "cert-non-igc",
+        "cert-no-match",
+        "cert-cn-diff-dn",
+    ] {
         assert_eq!(row(&score, &format!("from {peer}"))["verdict"], "failed", "{score}");
         assert_eq!(row(&score, &format!("to {peer}"))["verdict"], "skipped", "{score}");
     }
