@@ -32,6 +32,9 @@ pub(super) struct UpArgs {
     /// Use any free ports instead of those of the space file
     #[arg(long)]
     free_ports: bool,
+    /// Raise the audit peers too (see `vaguemestre audit`)
+    #[arg(long)]
+    audit: bool,
     /// Print endpoints, logins and commands as JSON
     #[command(flatten)]
     json: JsonFlag,
@@ -68,6 +71,9 @@ pub(super) fn run(args: &UpArgs) -> anyhow::Result<ExitCode> {
         running
             .tracker
             .spawn(apply_on_hangup(Arc::clone(raised.keeper()), running.stop.clone()));
+        if args.audit {
+            raised.keeper().execute(Order::AuditRaise).await?;
+        }
         announce(args, &raised)?;
         stop.received().await;
         raised.announce_stop();

@@ -19,6 +19,7 @@ mod made;
 mod material;
 mod moving;
 mod order;
+mod order_audit;
 mod people;
 mod ports;
 mod raise;

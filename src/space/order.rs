@@ -71,6 +71,10 @@ pub enum Order {
         /// The domain.
         domain: String,
     },
+    /// Raise the audit peers.
+    AuditRaise,
+    /// Take the audit peers out of the space.
+    AuditStop,
 }
 
 /// What was done: for a person, and for a script.

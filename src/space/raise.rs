@@ -160,6 +160,7 @@ pub async fn raise(
         running: running.clone(),
         web_url,
         ports,
+        audit: std::sync::Mutex::default(),
     };
     let mut operators = BTreeMap::new();
     for (key, doors) in doors {
@@ -179,6 +180,7 @@ pub async fn raise(
         card: Some(card.clone()),
     };
     let keeper = Arc::new(Keeper::of_running(folder, (authority, clock.clone()), in_force, live));
+    keeper.serve_audit().await;
     control::listen(&keeper, running)?;
     running
         .tracker
