@@ -2,6 +2,7 @@
 //! `up` and `serve` differ only in where their plans come from.
 
 pub mod gateway;
+mod trust;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
+use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::RwLock;
 use tokio::task::JoinSet;
@@ -23,7 +25,7 @@ use crate::directory::Directory;
 use crate::dns::Routes;
 use crate::identity::{Address, Domain};
 use crate::journal::{Event, Excerpt, Started, Stopped};
-use crate::listener::{Door, Face, Limits, Parts, Places, SessionId, Snapshot};
+use crate::listener::{Door, Face, Handshakes, Limits, Parts, Places, SessionId, Snapshot, TurnedAway};
 use crate::mailbox::{Mailboxes, Notify};
 use crate::pki::{ClientCertificates, Identity, TlsError, TlsMinimum, TrustStore, server_config};
 use crate::queue::RetryPlan;
@@ -31,6 +33,8 @@ use crate::relay::{self, Relay};
 use crate::store::sqlite::{Options as StoreOptions, SqliteStore};
 use crate::store::{FolderKey, Store, StoreError};
 use crate::trust::AllowList;
+
+pub use trust::{TrustKeeper, Trusted, list_options};
 
 /// Everything needed to run one operator.
 pub struct Plan {
@@ -56,6 +60,8 @@ pub struct Plan {
     pub relay: relay::Options,
     /// Bounds of its faces.
     pub limits: Limits,
+    /// Which handshakes leave their evidence in the journal.
+    pub handshakes: Handshakes,
     /// Lowest TLS version of its faces.
     pub tls_minimum: TlsMinimum,
     /// Its bound ports.
@@ -189,6 +195,18 @@ pub struct Operator {
     store: Arc<SqliteStore>,
     /// What sessions may still be judged by, though no new one is.
     replaced: Mutex<Vec<Weak<Snapshot>>>,
+    doors: Vec<OpenDoor>,
+    /// The name and certificate it sends with.
+    sender: (Domain, Arc<ArcSwap<Identity>>),
+    tls_minimum: TlsMinimum,
+}
+
+/// A face that is open, and the certificate it shows.
+struct OpenDoor {
+    face: Face,
+    host: Domain,
+    tls: Arc<ArcSwap<ServerConfig>>,
+    shown: Mutex<Arc<Identity>>,
 }
 
 impl Operator {
@@ -231,11 +249,16 @@ impl Operator {
             queued: Arc::default(),
             retry: plan.retry,
             limits: plan.limits,
+            handshakes: plan.handshakes,
         });
-        let running_operator = Self {
+        let (host, identity) = plan.sender;
+        let mut running_operator = Self {
             parts,
             store,
             replaced: Mutex::default(),
+            doors: Vec::new(),
+            sender: (host, Arc::new(ArcSwap::new(identity))),
+            tls_minimum: plan.tls_minimum,
         };
         let started = Started {
             version: Excerpt::new(env!("CARGO_PKG_VERSION")),
@@ -244,11 +267,11 @@ impl Operator {
             .parts
             .record(&SessionId::new(), Event::Started(started))
             .await;
-        running_operator.open_doors(plan.ports, plan.tls_minimum, running)?;
+        running_operator.open_doors(plan.ports, running)?;
         let relay = Relay::new(
             Arc::clone(&running_operator.parts),
             plan.routes,
-            plan.sender,
+            running_operator.sender.clone(),
             plan.relay,
         );
         running
@@ -327,27 +350,23 @@ impl Operator {
         boxes.filter(|address| address.domain() == domain).cloned().collect()
     }
 
-    fn open_doors(&self, ports: Vec<BoundPort>, minimum: TlsMinimum, running: &Running) -> Result<(), StartError> {
+    fn open_doors(&mut self, ports: Vec<BoundPort>, running: &Running) -> Result<(), StartError> {
         let limits = &self.parts.limits;
         let places = Arc::new(Places::new(limits.connections_max, limits.connections_per_address_max));
         for port in ports {
-            let clients = match port.face {
-                Face::Peer => ClientCertificates::Requested,
-                _ => ClientCertificates::Optional {
-                    hints: self.parts.snapshot.load().authority.issuer_hints(),
-                },
-            };
-            let tls = server_config(&port.identity, clients, minimum, &self.parts.clock).map_err(|source| {
-                StartError::Tls {
-                    operator: self.parts.operator.clone(),
-                    source,
-                }
-            })?;
+            let tls = Arc::new(ArcSwap::new(self.face_tls(port.face, &port.identity)?));
+            self.doors.push(OpenDoor {
+                face: port.face,
+                host: port.host.clone(),
+                tls: Arc::clone(&tls),
+                shown: Mutex::new(port.identity),
+            });
             let door = Door {
                 face: port.face,
                 host: port.host,
                 listener: port.listener,
                 tls,
+                turned_away: TurnedAway::default(),
             };
             let session_tracker = running.tracker.clone();
             let run = door.run(
@@ -357,6 +376,39 @@ impl Operator {
                 running.stop.clone(),
             );
             running.tracker.spawn(run);
+        }
+        Ok(())
+    }
+
+    fn face_tls(&self, face: Face, identity: &Identity) -> Result<Arc<ServerConfig>, StartError> {
+        let clients = match face {
+            Face::Peer => ClientCertificates::Requested,
+            _ => ClientCertificates::Optional {
+                hints: self.parts.snapshot.load().authority.issuer_hints(),
+            },
+        };
+        server_config(identity, clients, self.tls_minimum, &self.parts.clock).map_err(|source| StartError::Tls {
+            operator: self.parts.operator.clone(),
+            source,
+        })
+    }
+
+    /// Shows other certificates from the next handshake on, as server and as client; `of` gives that of a host. Sessions go on.
+    ///
+    /// # Errors
+    /// A key that TLS cannot use; the faces before it have changed.
+    pub fn show(&self, of: impl Fn(&Domain) -> Option<Arc<Identity>>) -> Result<(), StartError> {
+        for door in &self.doors {
+            let Some(identity) = of(&door.host) else { continue };
+            let mut shown = door.shown.lock().unwrap_or_else(PoisonError::into_inner);
+            if shown.certificate().fingerprint != identity.certificate().fingerprint {
+                door.tls.store(self.face_tls(door.face, &identity)?);
+                *shown = identity;
+            }
+        }
+        let (host, sender) = &self.sender;
+        if let Some(identity) = of(host) {
+            sender.store(identity);
         }
         Ok(())
     }

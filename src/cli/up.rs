@@ -3,10 +3,13 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use super::run::{StopSignal, drain, server_runtime};
 use super::{JsonFlag, output};
@@ -15,7 +18,7 @@ use crate::clock::Clock;
 use crate::config::{Space, Warning};
 use crate::pki;
 use crate::space::folder::{DataFolder, Layout, default_root};
-use crate::space::{self, Order, Ports, Raised};
+use crate::space::{self, Keeper, Order, Ports, Raised};
 
 /// Arguments of `vaguemestre up`.
 #[derive(Args, Clone, Debug)]
@@ -65,6 +68,9 @@ pub(super) fn run(args: &UpArgs) -> anyhow::Result<ExitCode> {
                 return Err(error.into());
             }
         };
+        running
+            .tracker
+            .spawn(apply_on_hangup(Arc::clone(raised.keeper()), running.stop.clone()));
         if args.audit {
             raised.keeper().execute(Order::AuditRaise).await?;
         }
@@ -76,6 +82,24 @@ pub(super) fn run(args: &UpArgs) -> anyhow::Result<ExitCode> {
         remove_ready_file(args)?;
         Ok(code)
     })
+}
+
+/// SIGHUP means what `vaguemestre apply` means; the answer goes to standard error.
+async fn apply_on_hangup(keeper: Arc<Keeper>, stop: CancellationToken) {
+    let mut hangup = match signal(SignalKind::hangup()) {
+        Ok(hangup) => hangup,
+        Err(error) => return tracing::error!(%error, "cannot watch for SIGHUP"),
+    };
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = hangup.recv() => {}
+        }
+        match keeper.execute(Order::Apply).await {
+            Ok(answer) => output::error_line(answer.text.trim_end()),
+            Err(error) => output::error_line(&format!("the space stays as it was: {}", error.with_causes())),
+        }
+    }
 }
 
 fn remove_ready_file(args: &UpArgs) -> anyhow::Result<()> {

@@ -101,6 +101,11 @@ impl SubjectDn {
         self.first("OU")
     }
 
+    /// The first O: the raison sociale, cut at 40 characters in the field. For display.
+    pub fn organisation(&self) -> Option<&str> {
+        self.first("O")
+    }
+
     /// The RDNs, leaf first, each a set of (dotted OID, value as it was given). Values that are not text are left out.
     pub fn rdns(&self) -> Vec<Vec<(String, String)>> {
         let pair = |attribute: &Attribute| match &attribute.value {

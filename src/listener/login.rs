@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use super::wire::Handshake;
+use super::link::Handshake;
 use super::{Face, Parts, SessionId, Snapshot};
 use crate::directory::BoxState;
 use crate::identity::Address;
@@ -133,6 +133,7 @@ pub(super) async fn journal(place: &Place<'_>, attempt: &Attempt<'_>, result: &R
                 .as_ref()
                 .map(Into::into),
             mechanism: Excerpt::new(attempt.mechanism),
+            text: Excerpt::new(&refusal.text),
             peer_ip,
         }),
     };
@@ -180,11 +181,13 @@ mod tests {
         let options = AuthorityOptions {
             base_url: "http://127.0.0.1".to_owned(),
             key: Some(KeyKind::EcdsaP256),
+            ..AuthorityOptions::default()
         };
         let authority = Authority::create_or_open(folder.path(), options, now()).unwrap();
         let certificate = |issuer| vec![authority.certificate(issuer).clone()];
         Snapshot {
             directory: Arc::new(directory),
+            inboxes: Arc::default(),
             allow_list: Arc::new(AllowList::new(AllowListDocument {
                 generated: now(),
                 entries: Vec::new(),

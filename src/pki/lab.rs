@@ -45,7 +45,7 @@ impl Authority {
         if !known {
             registry.add(record)?;
         }
-        registry.revoke(&serial, Revocation { at: now, reason })
+        registry.revoke(&serial, Revocation { at: now, reason }).map(drop)
     }
 }
 

@@ -8,7 +8,10 @@
 
 mod authority;
 mod certificate;
+mod create;
+mod crl;
 mod export;
+mod extension;
 mod fault;
 mod files;
 mod identity;
@@ -17,8 +20,11 @@ mod lab;
 pub mod ocsp;
 mod presented;
 mod profile;
+mod publish;
 mod registry;
 mod revocation;
+mod sign;
+mod signer;
 mod tls;
 mod verify;
 
@@ -32,11 +38,13 @@ pub use issue::{Issued, Names, Request, Subject};
 pub use lab::LabSigner;
 pub use presented::Presented;
 pub use profile::{KeyKind, Profile};
-pub use registry::{CertificateRecord, Revocation, RevocationReason};
+pub use publish::Publication;
+pub use registry::{CertificateRecord, Revocation, RevocationReason, Revoked};
 pub use revocation::{CrlError, MissingRevocation, RevocationPolicy};
+pub use signer::ExpectedSigner;
 pub use tls::{
-    ClientCertificates, Expectation, HostNameCheck, SubjectRule, TlsError, TlsMinimum, client_config, refusal_of,
-    server_config,
+    ClientCertificates, Expectation, HostNameCheck, SubjectRule, TlsError, TlsMinimum, Witness, client_config,
+    refusal_of, server_config,
 };
 pub use verify::{Check, CheckId, Examination, Outcome, TrustStore, TrustStoreError, Usage, UsageCheck};
 

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::Relay;
-use super::connection::{Connection, ConnectionError, Driven, Target, Waits};
+use super::connection::{Connection, Driven, Target, Waits};
+use super::visit::{Visit, failed};
 use crate::dns::{MailHost, RouteError};
 use crate::identity::Domain;
 use crate::indicator;
@@ -34,6 +36,8 @@ struct Verdicts {
     snapshot: Arc<Snapshot>,
     bounds: Bounds,
     outcomes: HashMap<QueueKey, Verdict>,
+    /// "Not now" of a host: it stands if no other host says better.
+    postponed: HashMap<QueueKey, Verdict>,
     /// Already written down.
     settled: HashSet<QueueKey>,
 }
@@ -90,22 +94,25 @@ impl Relay {
 
     async fn try_hosts(&self, domain: &Domain, hosts: Vec<MailHost>, (items, verdicts): (&[QueueItem], &mut Verdicts)) {
         let mut last: Option<(Outcome, String)> = None;
-        for host in hosts {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        for host in in_turn(hosts, turn) {
             for address in &host.addresses {
                 let pending = verdicts.pending(items);
                 if pending.is_empty() || verdicts.bounds.stop.is_cancelled() {
                     return;
                 }
+                let visit = Visit::new(domain);
                 let target = Target {
                     name: host.name.clone(),
                     address: *address,
-                    tls: match self.tls(domain, &verdicts.snapshot) {
+                    tls: match self.tls(&visit, &verdicts.snapshot) {
                         Ok(tls) => tls,
                         Err(outcome) => return verdicts.fill(items, &outcome, None),
                     },
                 };
-                match self.try_host(target, pending, verdicts).await {
-                    Ok(()) => {}
+                match self.try_host(target, (pending, &visit), verdicts).await {
+                    // It has spoken for every item: its other addresses are the same server.
+                    Ok(()) => break,
                     // A host that is merely down must not turn another's firm refusal into a bounce, nor the reverse.
                     Err(outcome) => last = Some(milder(last, (outcome, host.name.clone()))),
                 }
@@ -115,6 +122,7 @@ impl Relay {
             // Items without verdict keep their lease; the next start ends it.
             return;
         }
+        verdicts.accept_postponed();
         let (outcome, host) = last.unwrap_or_else(|| {
             let text =
                 format!("451 4.4.4 no host of {domain} has an address, or there was no time left for this message");
@@ -124,14 +132,16 @@ impl Relay {
     }
 
     /// What we expect of the peer: a valid certificate whose full subject is listed for the recipients' domain (OP-4, OP-6).
-    fn tls(&self, domain: &Domain, snapshot: &Arc<Snapshot>) -> Result<Arc<rustls::ClientConfig>, Outcome> {
-        let (list, domain) = (Arc::clone(&snapshot.allow_list), domain.clone());
+    fn tls(&self, visit: &Visit, snapshot: &Arc<Snapshot>) -> Result<Arc<rustls::ClientConfig>, Outcome> {
+        let (list, domain) = (Arc::clone(&snapshot.allow_list), visit.domain.clone());
         let rule = Arc::new(move |peer: &crate::pki::PeerCertificate| {
             list.vouch_recipient(&domain, &peer.subject).map(|_proof| ())
         });
-        let expectation = Expectation::new(Arc::clone(&snapshot.authority)).with_rule(rule);
+        let expectation = Expectation::new(Arc::clone(&snapshot.authority))
+            .with_rule(rule)
+            .with_witness(visit.witness.clone());
         client_config(
-            Some(&self.identity),
+            Some(&self.identity.load()),
             expectation,
             self.options.tls_minimum,
             &self.parts.clock,
@@ -149,8 +159,13 @@ impl Relay {
     }
 
     /// Sends every group over one connection. An error is about the host, and says what it means for items without verdict.
-    async fn try_host(&self, target: Target, pending: Vec<QueueItem>, verdicts: &mut Verdicts) -> Result<(), Outcome> {
-        let host = target.name.clone();
+    async fn try_host(
+        &self,
+        target: Target,
+        (pending, visit): (Vec<QueueItem>, &Visit),
+        verdicts: &mut Verdicts,
+    ) -> Result<(), Outcome> {
+        let (host, address) = (target.name.clone(), target.address);
         let mut groups = groups(pending);
         let Some((mut group, mut content)) = self.next_group(&mut groups, verdicts).await else {
             return Ok(());
@@ -167,16 +182,19 @@ impl Relay {
             transfer: Transfer::BdatWhenOffered,
         };
         let first = transaction(&group, &content);
-        let mut connection = Connection::open(target, options, first, waits)
-            .await
-            .map_err(|error| outcome_of(&error))?;
+        let mut connection = match Connection::open(target, options, first, waits).await {
+            Ok(connection) => connection,
+            Err(error) => return Err(self.turned_back(&error, visit, address, &verdicts.snapshot).await),
+        };
         loop {
             let driven = connection.transact(&content).await;
             let peer = connection.peer().map(ToString::to_string).unwrap_or_default();
             match driven {
-                Driven::Unproved(error) => return Err(outcome_of(&error)),
+                Driven::Unproved(error) => {
+                    return Err(self.turned_back(&error, visit, address, &verdicts.snapshot).await);
+                }
                 Driven::Outcome(client::Outcome::Failed(failure)) => {
-                    let outcome = failed(&failure);
+                    let outcome = failed(&failure, &visit.session);
                     if failure.stage == client::Stage::Verdict {
                         // The peer may have it: another host of the same operator must not get it at once.
                         verdicts.fill(&group.items, &outcome, Some(&host));
@@ -185,7 +203,7 @@ impl Relay {
                 }
                 Driven::Outcome(client::Outcome::Finished(outcomes)) => {
                     for (item, outcome) in group.items.iter().zip(outcomes) {
-                        verdicts.set(item, Verdict::of(outcome, &peer, &host));
+                        verdicts.hear(item, Verdict::of(outcome, &peer, &host));
                     }
                     // Now, not at the end of the batch: what the peer has must not be sent again after a crash.
                     self.settle(&group.items, verdicts).await;
@@ -196,7 +214,10 @@ impl Relay {
             };
             (group, content) = next;
             if !connection.next_transaction(transaction(&group, &content)) {
-                let text = format!("451 4.4.2 {host} takes no further message on this connection");
+                let text = format!(
+                    "451 4.4.2 {host} takes no further message on this connection (session {})",
+                    visit.session
+                );
                 return Err(Outcome::Deferred(Answer::here(text)));
             }
         }
@@ -292,12 +313,30 @@ impl Verdicts {
             snapshot,
             bounds,
             outcomes: HashMap::new(),
+            postponed: HashMap::new(),
             settled: HashSet::new(),
         }
     }
 
     fn set(&mut self, item: &QueueItem, verdict: Verdict) {
         self.outcomes.insert(item.key, verdict);
+    }
+
+    /// What a host says of an item. "Not now" leaves it to the next host (RFC 5321 §5.1); "never" is final, whoever says it.
+    fn hear(&mut self, item: &QueueItem, verdict: Verdict) {
+        match verdict.outcome {
+            Outcome::Deferred(_) => {
+                self.postponed.entry(item.key).or_insert(verdict);
+            }
+            _ => self.set(item, verdict),
+        }
+    }
+
+    /// No host is left: what was postponed stays so.
+    fn accept_postponed(&mut self) {
+        for (key, verdict) in self.postponed.drain() {
+            self.outcomes.entry(key).or_insert(verdict);
+        }
     }
 
     /// Items that have no verdict yet.
@@ -348,6 +387,15 @@ impl Verdict {
             peer_host: Some(host.to_owned()),
         }
     }
+}
+
+/// By preference; hosts of the same preference take turns at being first, so that each gets its share (RFC 5321 §5.1).
+fn in_turn(mut hosts: Vec<MailHost>, turn: usize) -> Vec<MailHost> {
+    hosts.sort_by_key(|host| host.preference);
+    for equal in hosts.chunk_by_mut(|one, other| one.preference == other.preference) {
+        equal.rotate_left(turn % equal.len());
+    }
+    hosts
 }
 
 /// Items of one message, sender and set of parameters share a transaction. The last group is sent first; order among messages of one
@@ -403,39 +451,6 @@ fn transaction(group: &Group, content: &[u8]) -> Transaction {
     }
 }
 
-/// What a host that could not be used means for the items. A certificate that the list does not name is final, everything else may
-/// pass: an expired certificate is renewed, a connection comes back.
-fn outcome_of(error: &ConnectionError) -> Outcome {
-    match error {
-        ConnectionError::Unproved { refusal, .. } => {
-            let is_final = matches!(
-                refusal.reason,
-                Reason::CertificateNotForDomain | Reason::RecipientDomainUnlisted
-            );
-            if is_final {
-                Outcome::Refused(Answer::here(format!("550 5.7.1 {error}")))
-            } else {
-                Outcome::Deferred(Answer::here(format!("454 4.7.0 {error}")))
-            }
-        }
-        ConnectionError::Tls { .. } => Outcome::Deferred(Answer::here(format!("454 4.7.0 {error}"))),
-        ConnectionError::Unreachable { .. } => Outcome::Deferred(Answer::here(format!("451 4.4.1 {error}"))),
-    }
-}
-
-fn failed(failure: &client::Failure) -> Outcome {
-    let answer = match failure.cause {
-        client::Cause::Refused => Answer::peer(failure.text.clone()),
-        _ => Answer::here(format!("451 4.4.2 {failure}")),
-    };
-    // A peer without STARTTLS may be repaired: it is asked again until the message expires (never in clear, OP-5).
-    if failure.temporary {
-        Outcome::Deferred(answer)
-    } else {
-        Outcome::Refused(answer)
-    }
-}
-
 /// Of what two hosts meant, the one that leaves hope.
 fn milder(before: Option<(Outcome, String)>, now: (Outcome, String)) -> (Outcome, String) {
     match before {
@@ -446,3 +461,30 @@ fn milder(before: Option<(Outcome, String)>, now: (Outcome, String)) -> (Outcome
 
 /// RFC 5321 §4.5.3.1.8: what every server must take in one transaction.
 const RECIPIENTS_MAX: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(preferences: &[(u16, &str)], turn: usize) -> Vec<String> {
+        let hosts = preferences.iter().map(|(preference, name)| MailHost {
+            preference: *preference,
+            name: (*name).to_owned(),
+            addresses: Vec::new(),
+        });
+        in_turn(hosts.collect(), turn)
+            .into_iter()
+            .map(|host| host.name)
+            .collect()
+    }
+
+    #[test]
+    fn hosts_of_one_preference_take_turns_and_never_pass_a_better_one() {
+        let hosts = [(20, "c"), (10, "a"), (10, "b"), (20, "d"), (20, "e")];
+        assert_eq!(names(&hosts, 0), ["a", "b", "c", "d", "e"]);
+        assert_eq!(names(&hosts, 1), ["b", "a", "d", "e", "c"]);
+        assert_eq!(names(&hosts, 2), ["a", "b", "e", "c", "d"]);
+        assert_eq!(names(&[(10, "a")], 7), ["a"]);
+        assert!(names(&[], 1).is_empty());
+    }
+}

@@ -13,7 +13,7 @@ use super::keeper::{InForce, Keeper, Live, LocalOperator};
 use super::made::Made;
 use super::order::{Answer, OrderError};
 use super::raise::{RaiseError, start};
-use super::zone::zone;
+use super::services::Basis;
 use super::{moving, visit};
 use crate::config::{Operator, Side, Space};
 use crate::identity::Domain;
@@ -150,6 +150,7 @@ impl Keeper {
                 continue;
             };
             let directory = made.directory(operator)?;
+            local.operator.show(|host| made.host(host)).map_err(RaiseError::from)?;
             local
                 .operator
                 .adopt(directory, Arc::clone(made.allow_list()), Arc::clone(&trust))
@@ -163,8 +164,17 @@ impl Keeper {
     fn show(&self, made: &Made, space: &Space, in_force: &mut InForce, live: &Live) -> Result<(), OrderError> {
         let places = in_force.places();
         made.publish(&live.published, self.now())?;
-        live.routes.replace(Arc::new(zone(space, &places)?));
+        let basis = Basis {
+            authority: self.authority(),
+            layout: self.layout(),
+            clock: self.clock(),
+        };
+        live.services.install(space, &places, &live.routes, &basis)?;
         let mut card = made.card(self.layout(), space, &live.web_url, &places);
+        if let Some(before) = &in_force.card {
+            card.web_tls.clone_from(&before.web_tls);
+            card.dns.clone_from(&before.dns);
+        }
         card.commands = visit::of(space, &card, self.layout());
         let json = serde_json::to_string_pretty(&card).map_err(RaiseError::from)?;
         pki::write_private(&self.layout().card(), json.as_bytes())?;

@@ -265,7 +265,11 @@ pub(super) async fn set_standing(
     }
     keeper
         .edit(in_force, |text| {
-            set(text.operator(key)?, "state", word);
+            let operator = text.operator(key)?;
+            match standing {
+                Standing::Active => drop(operator.remove("state")),
+                Standing::Suspended => set(operator, "state", word),
+            }
             Ok(())
         })
         .await?;

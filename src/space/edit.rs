@@ -139,8 +139,14 @@ pub(super) fn push(table: &mut Table, key: &str, text: &str) {
         table.insert(key, value(Array::new()));
     }
     if let Some(list) = table.get_mut(key).and_then(Item::as_array_mut) {
-        let form = list.len().checked_sub(1).and_then(|last| list.get(last));
-        let form = form.map(|last| last.decor().clone());
+        let last = list.len().checked_sub(1).and_then(|last| list.get(last));
+        // A list with a line for each keeps that; what stands on one line is what the library writes.
+        let form = last.map(|last| last.decor().clone());
+        let form = form.filter(|form| {
+            form.prefix()
+                .and_then(toml_edit::RawString::as_str)
+                .is_some_and(|p| p.contains('\n'))
+        });
         list.push(text);
         let last = list.len() - 1;
         if let (Some(form), Some(last)) = (form, list.get_mut(last)) {

@@ -157,6 +157,19 @@ impl Layout {
         self.operator(key).join("removed.toml")
     }
 
+    /// Keys of the operators that were removed from the space and left something, in order.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn removed_operators(&self) -> Result<Vec<String>, FolderError> {
+        let folder = self.root.join("operators");
+        let entries = fs::read_dir(&folder).map_err(|source| FolderError::Io { path: folder, source })?;
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let mut keys: Vec<String> = names.filter(|key| self.removed(key).exists()).collect();
+        keys.sort_unstable();
+        Ok(keys)
+    }
+
     /// Rows and bodies of an operator.
     pub fn store(&self, key: &str) -> PathBuf {
         self.operator(key).join("store")

@@ -15,6 +15,7 @@ use super::made::Made;
 use super::order::{Answer, Order, OrderError};
 use super::ports::Ports;
 use super::raise::RaiseError;
+use super::services::Services;
 use super::{change_domain, change_operator, order_audit, order_certlab};
 use crate::app::{Operator, Running};
 use crate::clock::Clock;
@@ -60,6 +61,8 @@ pub(super) struct LocalOperator {
 pub(super) struct Live {
     pub(super) published: Arc<Published>,
     pub(super) routes: Arc<RouteTable>,
+    /// Zones, autoconfiguration, certificate of the HTTPS face.
+    pub(super) services: Services,
     pub(super) running: Running,
     /// Where the web face is, without trailing slash.
     pub(super) web_url: String,

@@ -43,7 +43,8 @@ pub(super) fn of(space: &Space, card: &Card, layout: &Layout) -> Vec<CommandLine
             ));
         }
         if let Some(reader) = find(&visit.reader_login) {
-            lines.extend(read_lines(card, reader));
+            let what = "Read it at the hospital, with curl (the last message of INBOX)";
+            lines.extend(read_lines(card, reader, what));
         }
         let (from, to) = (&visit.sender, &visit.recipient);
         let send = format!("{program} send --data {data} --from {from} --to {to} --count 20");
@@ -98,7 +99,7 @@ pub(super) fn with(space: &Space, card: Option<&Card>, layout: &Layout, operator
         let (login, _) = reader?;
         let mut logins = card.logins.iter();
         let login = logins.find(|one| one.operator == operator.key && one.name == login.name)?;
-        Some(read_lines(card, login))
+        Some(read_lines(card, login, "Read it with curl (the last message of INBOX)"))
     };
     lines.extend(card.and_then(card_of).unwrap_or_default());
     lines
@@ -207,7 +208,7 @@ fn send_lines(card: &Card, visit: &Visit, sender: &LoginCard, mail: &str) -> Vec
     lines
 }
 
-fn read_lines(card: &Card, reader: &LoginCard) -> Vec<CommandLine> {
+fn read_lines(card: &Card, reader: &LoginCard, what: &str) -> Vec<CommandLine> {
     let (Some(user), Some(password)) = (&reader.user, &reader.password) else {
         return Vec::new();
     };
@@ -216,7 +217,7 @@ fn read_lines(card: &Card, reader: &LoginCard) -> Vec<CommandLine> {
     if let Some(address) = card.address(&reader.operator, "imaps") {
         lines.push(line(
             "read-curl",
-            "Read it at the hospital, with curl (the last message of INBOX)",
+            what,
             format!("curl --silent --show-error --cacert {ca} --user {user}:{password} 'imaps://{address}/INBOX;MAILINDEX=*'"),
         ));
     }

@@ -26,6 +26,7 @@ impl Lab {
         let options = AuthorityOptions {
             base_url: "http://127.0.0.1:8080".to_owned(),
             key: Some(key),
+            ..AuthorityOptions::default()
         };
         // An authority older than what it signs: some defects begin in the past.
         let birth = now() - SignedDuration::from_hours(24 * 1000);

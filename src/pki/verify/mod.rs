@@ -217,7 +217,8 @@ impl TrustStore {
             Some(&judge),
         );
         match verified.map(|_| ()) {
-            Ok(()) if peer.may_sign_handshakes => Ok(peer),
+            Ok(()) if peer.may_sign_handshakes && usage != Usage::ListSigner => Ok(peer),
+            Ok(()) if peer.may_sign_documents && usage == Usage::ListSigner => Ok(peer),
             Ok(()) => Err(Refusal::new(
                 Reason::CertificateUsage,
                 format!(

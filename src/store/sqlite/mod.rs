@@ -279,7 +279,7 @@ mod tests {
     fn record(bytes: usize) -> JournalRow {
         JournalRow {
             sequence: 0,
-            at: jiff::Timestamp::UNIX_EPOCH,
+            at: Timestamp::UNIX_EPOCH,
             event: "test".into(),
             session: String::new(),
             reason: String::new(),
