@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -52,8 +53,8 @@ pub struct Door {
     pub host: Domain,
     /// The accepting socket.
     pub listener: TcpListener,
-    /// Certificate and how clients are asked for theirs.
-    pub tls: Arc<rustls::ServerConfig>,
+    /// Certificate and how clients are asked for theirs; a renewed one is shown from the next handshake on.
+    pub tls: Arc<ArcSwap<rustls::ServerConfig>>,
     /// Connections it had no place for.
     pub turned_away: TurnedAway,
 }

@@ -154,7 +154,7 @@ impl Drive<'_> {
     async fn handshake(&mut self) -> io::Result<Certificate> {
         let handshake = self
             .wire
-            .start_tls(Arc::clone(&self.door.tls), self.parts.limits.handshake)
+            .start_tls(self.door.tls.load_full(), self.parts.limits.handshake)
             .await;
         self.handshake = match handshake {
             Ok(handshake) => handshake,

@@ -187,6 +187,7 @@ mod tests {
         let certificate = |issuer| vec![authority.certificate(issuer).clone()];
         Snapshot {
             directory: Arc::new(directory),
+            inboxes: Arc::default(),
             allow_list: Arc::new(AllowList::new(AllowListDocument {
                 generated: now(),
                 entries: Vec::new(),

@@ -54,6 +54,8 @@ impl Visitor {
         });
         let domain = if self.snapshot.directory.serves(address.domain()) {
             DomainStanding::Ours
+        } else if self.snapshot.directory.leaving().contains(address.domain()) {
+            DomainStanding::Leaving
         } else {
             DomainStanding::Elsewhere
         };
@@ -62,7 +64,7 @@ impl Visitor {
             domain,
             standing,
         })?;
-        match (mailbox, self.parts.inboxes.get(&address)) {
+        match (mailbox, self.snapshot.inboxes.get(&address)) {
             (Some(mailbox), Some(inbox)) => Ok(LocalRecipient {
                 mailbox: Arc::clone(mailbox),
                 inbox: *inbox,

@@ -8,16 +8,22 @@
 
 mod authority;
 mod certificate;
+mod create;
+mod crl;
 mod export;
+mod extension;
 mod fault;
 mod files;
 mod identity;
 mod issue;
+mod lab;
 pub mod ocsp;
 mod presented;
 mod profile;
+mod publish;
 mod registry;
 mod revocation;
+mod sign;
 mod signer;
 mod tls;
 mod verify;
@@ -29,9 +35,11 @@ pub use fault::{Fault, Faults, Service, UnknownName};
 pub use files::{FileError, private_folder, write_private, write_public};
 pub use identity::{Identity, IdentityError};
 pub use issue::{Issued, Names, Request, Subject};
+pub use lab::LabSigner;
 pub use presented::Presented;
 pub use profile::{KeyKind, Profile};
-pub use registry::{CertificateRecord, Revocation, RevocationReason};
+pub use publish::Publication;
+pub use registry::{CertificateRecord, Revocation, RevocationReason, Revoked};
 pub use revocation::{CrlError, MissingRevocation, RevocationPolicy};
 pub use signer::ExpectedSigner;
 pub use tls::{

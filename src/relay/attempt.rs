@@ -141,7 +141,7 @@ impl Relay {
             .with_rule(rule)
             .with_witness(visit.witness.clone());
         client_config(
-            Some(&self.identity),
+            Some(&self.identity.load()),
             expectation,
             self.options.tls_minimum,
             &self.parts.clock,
@@ -287,8 +287,9 @@ impl Relay {
         let mut records = settling.records;
         if let Some(report) = report {
             also.message = Some(report.message);
-            also.deliveries = vec![report.delivery];
-            records.push(report.record);
+            also.deliveries = report.deliveries;
+            also.outgoing = report.outgoing;
+            records.extend(report.records);
         }
         indicator::enter(&mut also, &records);
         let folders: Vec<_> = also.deliveries.iter().map(|delivery| delivery.folder).collect();

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use axum::Router;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 
@@ -109,12 +110,18 @@ impl Services {
     }
 
     /// Starts serving. The web faces end when the two handles are stopped, the name server with `running`.
-    pub(super) fn start(&self, sockets: ServiceSockets, published: &Arc<Published>, running: &Running) -> [Serving; 2] {
+    pub(super) fn start(
+        &self,
+        sockets: ServiceSockets,
+        published: &Arc<Published>,
+        ocsp: Router,
+        running: &Running,
+    ) -> [Serving; 2] {
         let ServiceSockets { web, web_tls, dns } = sockets;
         running
             .tracker
             .spawn(Arc::clone(&self.names).run(dns, running.stop.clone()));
-        let router = published.router().merge(self.autoconfig.router());
+        let router = published.router().merge(self.autoconfig.router()).merge(ocsp);
         [
             Serving::start(web, router.clone()),
             Serving::start_tls(web_tls, router, Arc::clone(&self.tls)),

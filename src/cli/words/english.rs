@@ -180,6 +180,14 @@ pub(super) static WORDS: Words = Words {
             },
         ),
         (
+            Reason::DomainLeaving,
+            ReasonWords {
+                meaning: "The recipient's domain has just moved to another operator; this one takes no more mail for it.",
+                remedy: "Nothing: the sender tries again, and its next look at the MX records leads to the new operator. Shorten what caches them if that takes long.",
+                expected: "",
+            },
+        ),
+        (
             Reason::BoxUnknown,
             ReasonWords {
                 meaning: "There is no such box.",

@@ -180,6 +180,14 @@ pub(super) static WORDS: Words = Words {
             },
         ),
         (
+            Reason::DomainLeaving,
+            ReasonWords {
+                meaning: "Le domaine du destinataire vient de passer à un autre opérateur ; celui-ci ne prend plus de courrier pour lui.",
+                remedy: "Rien : l'expéditeur réessaie, et sa prochaine lecture des MX mène au nouvel opérateur. Raccourcissez ce qui les garde en cache si cela dure.",
+                expected: "",
+            },
+        ),
+        (
             Reason::BoxUnknown,
             ReasonWords {
                 meaning: "Cette boîte n'existe pas.",
