@@ -5,14 +5,22 @@
 //! that what comes out is wrong for the stated reason and for no other. Tests, `vaguemestre certlab` and `docs/catalogue.md` all come
 //! from that table.
 
+pub mod audit;
+pub mod audit_mail;
+pub mod audit_material;
+pub mod audit_server;
 mod catalogue;
 mod forge;
 pub mod play;
+pub mod play_prepared;
 pub mod probe;
 pub mod probe_hello;
 mod probe_line;
 mod page;
 mod recipe;
+pub mod serve;
+mod serve_tls;
+pub mod serve_visit;
 
 pub use catalogue::{Catalogue, CatalogueError, Defect, Face, Group, Outcome, SecondJudge, Side};
 pub use forge::{Entry, Forge, ForgeError, Forged, Holder, Offer, ServiceFault, Standing};

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use der::asn1::{ObjectIdentifier, Uint};
 use der::Encode;
+use der::asn1::{ObjectIdentifier, Uint};
 use jiff::{SignedDuration, Timestamp};
 use x509_cert::Version;
 use x509_cert::certificate::Rfc5280;
@@ -87,7 +87,9 @@ impl Authority {
         let mut wanted = Vec::new();
         // The files first: a crash in between makes the next call sign again, never serve an old list as fresh.
         for each in [ListKind::Complete, ListKind::Delta] {
-            let is_new = last.as_ref().is_none_or(|last| last.of(each).number != state.of(each).number);
+            let is_new = last
+                .as_ref()
+                .is_none_or(|last| last.of(each).number != state.of(each).number);
             if is_new || each == kind {
                 let der = self.sign_list(issuer, each, (state.of(each), &state), (&registry, None))?;
                 files::write_public(&self.list_path(issuer, each), &der)?;
@@ -123,10 +125,9 @@ impl Authority {
         };
         let delta = Some(list(validity.delta_crl)?);
         match last {
-            Some(last) if kind == ListKind::Delta && last.complete.is_fresh(changes, now) => Ok(CrlState {
-                delta,
-                ..last.clone()
-            }),
+            Some(last) if kind == ListKind::Delta && last.complete.is_fresh(changes, now) => {
+                Ok(CrlState { delta, ..last.clone() })
+            }
             _ => Ok(CrlState {
                 complete: list(validity.crl)?,
                 delta,
@@ -198,7 +199,11 @@ impl Authority {
             (ListKind::Delta, None) => {}
         }
         if fault == Some(Fault::Unknown) {
-            extensions.push(sign::extension(ISSUING_DISTRIBUTION_POINT, true, &foreign_scope(issuer))?);
+            extensions.push(sign::extension(
+                ISSUING_DISTRIBUTION_POINT,
+                true,
+                &foreign_scope(issuer),
+            )?);
         }
         Ok(extensions)
     }
@@ -272,10 +277,7 @@ fn complete_entry(record: &CertificateRecord) -> Option<Entry> {
 }
 
 /// RFC 5280 §5.2.4: whose status differs from what the base says, and who was taken off hold since, wherever the hold was told.
-fn delta_entries<'a>(
-    records: impl Iterator<Item = &'a CertificateRecord>,
-    base: Option<&BaseState>,
-) -> Vec<Entry> {
+fn delta_entries<'a>(records: impl Iterator<Item = &'a CertificateRecord>, base: Option<&BaseState>) -> Vec<Entry> {
     let entry = |record: &CertificateRecord| {
         let in_base = base.and_then(|base| base.listed.get(&record.serial).copied());
         match record.revocation {

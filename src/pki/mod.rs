@@ -43,8 +43,8 @@ pub use registry::{CertificateRecord, Revocation, RevocationReason, Revoked};
 pub use revocation::{CrlError, MissingRevocation, RevocationPolicy};
 pub use signer::ExpectedSigner;
 pub use tls::{
-    ClientCertificates, Expectation, HostNameCheck, SubjectRule, TlsError, TlsMinimum, client_config, refusal_of,
-    server_config,
+    ClientCertificates, Expectation, HostNameCheck, SubjectRule, TlsError, TlsMinimum, Witness, client_config,
+    refusal_of, server_config,
 };
 pub use verify::{Check, CheckId, Examination, Outcome, TrustStore, TrustStoreError, Usage, UsageCheck};
 

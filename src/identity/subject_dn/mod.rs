@@ -4,6 +4,8 @@
 //! trailing space, capitals). Text is therefore never compared: both sides become (type, value) pairs and equality is that of the
 //! normalised pairs, all of them, in order (OP-4). Same CN with another OU is another name.
 
+mod attributes;
+
 use std::cmp::Ordering;
 use std::fmt;
 use std::fmt::Write;
@@ -13,6 +15,8 @@ use std::sync::Arc;
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
+
+pub use attributes::DnAttribute;
 
 /// A subject (or issuer) DN, leaf first: `CN=smtp.exemple.fr,OU=1750000001,O=CH EXEMPLE,ST=Paris (75),C=FR`. Cloning is cheap.
 #[derive(Clone)]
@@ -101,6 +105,11 @@ impl SubjectDn {
         self.first("OU")
     }
 
+    /// The first O: the raison sociale, cut at 40 characters in the field. For display.
+    pub fn organisation(&self) -> Option<&str> {
+        self.first("O")
+    }
+
     /// The RDNs, leaf first, each a set of (dotted OID, value as it was given). Values that are not text are left out.
     pub fn rdns(&self) -> Vec<Vec<(String, String)>> {
         let pair = |attribute: &Attribute| match &attribute.value {
@@ -112,11 +121,6 @@ impl SubjectDn {
             .iter()
             .map(|rdn| rdn.iter().filter_map(pair).collect())
             .collect()
-    }
-
-    /// The first O: the raison sociale, cut at 40 characters in the field. For display.
-    pub fn organisation(&self) -> Option<&str> {
-        self.first("O")
     }
 
     fn first(&self, kind: &str) -> Option<&str> {
