@@ -7,6 +7,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -138,27 +139,7 @@ impl Lab {
         let trust = setting.trust.clone().unwrap_or_else(|| own.to_vec());
         put("ca.pem", pem(&trust).as_bytes());
         put("client-ca.pem", pem(&own[..1]).as_bytes());
-        let faults = if setting.late_lists {
-            ServiceFault::CrlLate.faults()
-        } else {
-            pki::Faults::default()
-        };
-        let mut lists = Vec::new();
-        for file in self.authority.publications(self.now, &faults).unwrap() {
-            let is_list = file.media_type == "application/pkix-crl" && !file.path.contains("delta");
-            // A list of an authority that is not configured is refused at start.
-            let is_own = trust.contains(&own[1]) || !file.path.contains("ACI");
-            if let Some(bytes) = file.bytes.filter(|_| is_list && is_own && !setting.no_lists) {
-                let name = format!("list{}.crl", lists.len());
-                put(&name, &bytes);
-                lists.push(format!("{name:?}"));
-            }
-        }
-        for (place, bytes) in setting.lists.iter().enumerate() {
-            let name = format!("false{place}.crl");
-            put(&name, bytes);
-            lists.push(format!("{name:?}"));
-        }
+        let lists = self.put_lists(setting, &trust, files.path());
         let identity = self.server_identity();
         put("server.pem", pem(&identity.0).as_bytes());
         put("server.key", identity.1.as_bytes());
@@ -201,6 +182,34 @@ impl Lab {
         };
         gateway.wait_until_it_serves();
         gateway
+    }
+
+    /// Writes the revocation lists of the configured authorities, as this setting has them; their names, quoted.
+    fn put_lists(&self, setting: &Setting, trust: &[Vec<u8>], folder: &Path) -> Vec<String> {
+        let put = |name: &str, bytes: &[u8]| fs::write(folder.join(name), bytes).unwrap();
+        let intermediate = self.authority.certificate(Issuer::Intermediate).to_vec();
+        let faults = if setting.late_lists {
+            ServiceFault::CrlLate.faults()
+        } else {
+            pki::Faults::default()
+        };
+        let mut lists = Vec::new();
+        for file in self.authority.publications(self.now, &faults).unwrap() {
+            let is_list = file.media_type == "application/pkix-crl" && !file.path.contains("delta");
+            // A list of an authority that is not configured is refused at start.
+            let is_own = trust.contains(&intermediate) || !file.path.contains("ACI");
+            if let Some(bytes) = file.bytes.filter(|_| is_list && is_own && !setting.no_lists) {
+                let name = format!("list{}.crl", lists.len());
+                put(&name, &bytes);
+                lists.push(format!("{name:?}"));
+            }
+        }
+        for (place, bytes) in setting.lists.iter().enumerate() {
+            let name = format!("false{place}.crl");
+            put(&name, bytes);
+            lists.push(format!("{name:?}"));
+        }
+        lists
     }
 
     fn server_identity(&self) -> (Vec<Vec<u8>>, String) {

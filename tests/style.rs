@@ -22,6 +22,7 @@ const RULES: &[Rule] = &[
     requirement_ids_exist,
     nothing_of_one_machine,
     no_committed_keys,
+    only_the_laboratory_has_the_authoritys_keys,
 ];
 
 /// A function longer than this hides a decision that wants a name.
@@ -358,6 +359,33 @@ fn no_committed_keys(file: &SourceFile) -> Vec<String> {
         .collect()
 }
 
+/// Whoever holds the authority's keys can be the authority: only what forges bad certificates on purpose may ask for them.
+fn only_the_laboratory_has_the_authoritys_keys(file: &SourceFile) -> Vec<String> {
+    let allowed = file.path.starts_with("src/lab/") || file.path == "src/pki/lab.rs";
+    if allowed || !file.is_rust() {
+        return Vec::new();
+    }
+    let code = file.only(&[Part::Code]);
+    let named = |line: &str| {
+        words(line)
+            .iter()
+            .any(|word| ["lab_signer", "LabSigner"].contains(word))
+    };
+    let lines = code
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| named(line) && !line.trim_start().starts_with("pub use"));
+    lines
+        .map(|(index, _)| {
+            format!(
+                "{}:{}: only src/lab may hold the authority's keys",
+                file.path,
+                index + 1
+            )
+        })
+        .collect()
+}
+
 mod tests {
     use super::*;
 
@@ -547,6 +575,16 @@ mod tests {
             "docs/a.md",
             "a file that begins with -----BEGIN PRIVATE KEY----- is a key\nand so on",
         );
+    }
+
+    #[test]
+    fn the_authoritys_keys_stay_in_the_laboratory() {
+        let rule = only_the_laboratory_has_the_authoritys_keys;
+        let text = "fn f(a: &Authority) { a.lab_signer(Issuer::Root); }\n";
+        refuses(rule, "src/app/mod.rs", text);
+        refuses(rule, "tests/gateway.rs", text);
+        accepts(rule, "src/lab/forge/mod.rs", text);
+        accepts(rule, "src/pki/mod.rs", "pub use lab::LabSigner;\n");
     }
 
     #[test]

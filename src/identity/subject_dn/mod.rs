@@ -5,6 +5,7 @@
 //! normalised pairs, all of them, in order (OP-4). Same CN with another OU is another name.
 
 mod attributes;
+mod rdns;
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -108,19 +109,6 @@ impl SubjectDn {
     /// The first O: the raison sociale, cut at 40 characters in the field. For display.
     pub fn organisation(&self) -> Option<&str> {
         self.first("O")
-    }
-
-    /// The RDNs, leaf first, each a set of (dotted OID, value as it was given). Values that are not text are left out.
-    pub fn rdns(&self) -> Vec<Vec<(String, String)>> {
-        let pair = |attribute: &Attribute| match &attribute.value {
-            Value::Text(text) => Some((dotted_type(&attribute.kind), text.clone())),
-            Value::Encoded(_) => None,
-        };
-        self.0
-            .rdns
-            .iter()
-            .map(|rdn| rdn.iter().filter_map(pair).collect())
-            .collect()
     }
 
     fn first(&self, kind: &str) -> Option<&str> {
@@ -280,11 +268,6 @@ fn canonical_type(kind: &str) -> String {
     let bare = upper.strip_prefix("OID.").unwrap_or(&upper);
     let known = TYPES.iter().find(|(oid, names)| *oid == bare || names.contains(&bare));
     known.map_or_else(|| bare.to_owned(), |(_, names)| names[0].to_owned())
-}
-
-fn dotted_type(kind: &str) -> String {
-    let known = TYPES.iter().find(|(_, names)| names.contains(&kind));
-    known.map_or_else(|| kind.to_owned(), |(oid, _)| (*oid).to_owned())
 }
 
 struct Parser<'a> {

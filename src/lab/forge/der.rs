@@ -161,7 +161,7 @@ mod tests {
     fn numbers_and_object_identifiers_are_those_of_the_standard() {
         assert_eq!(unsigned(&[0, 0x80]), [2, 2, 0, 0x80]);
         assert_eq!(unsigned(&[]), [2, 1, 0]);
-        // RFC 8017 appendix C: rsaEncryption.
+        // RFC 8017 §C: rsaEncryption.
         assert_eq!(
             oid(&[1, 2, 840, 113_549, 1, 1, 1]),
             [6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1]

@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn md5_is_the_one_of_its_own_test_suite() {
-        // RFC 1321 appendix A.5.
+        // RFC 1321 §A.5.
         assert_eq!(hex(&Digest::Md5.of(b"")), "d41d8cd98f00b204e9800998ecf8427e");
         assert_eq!(
             hex(&Digest::Md5.of(b"message digest")),

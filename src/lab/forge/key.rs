@@ -129,7 +129,7 @@ impl LabKey {
         match (&self.kind, digest) {
             (Kind::Ed25519, _) => der::sequence(&[&der::oid(ED25519)]),
             (Kind::Rsa(_), digest) => {
-                // RFC 8017 appendix A.2.4.
+                // RFC 8017 §A.2.4.
                 let last = match digest {
                     Digest::Md5 => 4,
                     Digest::Sha1 => 5,

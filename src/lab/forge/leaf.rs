@@ -75,12 +75,12 @@ impl Forge {
             &line.signer
         };
         let other = self.authority_key(5)?;
-        let signed = draft.signed(signer, recipe.signature, &other)?;
+        let certificate = draft.signed(signer, recipe.signature, &other)?;
         let listed = match recipe.subject {
-            SubjectChange::VeryLong => pki::subject_of(&CertificateDer::from(signed.as_slice()))?,
+            SubjectChange::VeryLong => pki::subject_of(&CertificateDer::from(certificate.as_slice()))?,
             _ => holder.subject.clone(),
         };
-        Ok((certificate::spoiled(signed, recipe.bytes), listed))
+        Ok((certificate::spoiled(certificate, recipe.bytes), listed))
     }
 
     fn extensions(
