@@ -119,11 +119,6 @@ impl<'a> Reader<'a> {
             content
         })
     }
-
-    /// All octets of the next element.
-    pub(super) fn whole(&mut self) -> Option<&'a [u8]> {
-        self.next().map(|(_, _, whole)| whole)
-    }
 }
 
 pub(super) const BOOLEAN: u8 = 0x01;
@@ -152,7 +147,7 @@ mod tests {
             let mut reader = Reader::new(&written);
             assert_eq!(reader.take(INTEGER), None);
             assert_eq!(reader.take(OCTET_STRING).unwrap().len(), size);
-            assert_eq!(reader.whole(), Some(&null()[..]));
+            assert_eq!(reader.next().map(|(_, _, whole)| whole), Some(&null()[..]));
             assert!(reader.next().is_none());
         }
     }

@@ -165,7 +165,7 @@ impl Forge {
         extensions.push(certificate::authority_key(&line.signer.key_id));
         let draft = Draft {
             field: FieldChange::Right,
-            serial: self.serial()?,
+            serial: Self::serial()?,
             subject: name.clone(),
             public,
             not_before: intermediate.not_before,
@@ -239,7 +239,7 @@ impl Forge {
         let public = key.public_der()?;
         Ok(Draft {
             field: FieldChange::Right,
-            serial: self.serial()?,
+            serial: Self::serial()?,
             subject,
             not_before: self.now - SignedDuration::from_hours(24 * 30),
             not_after: self.days(365),

@@ -56,7 +56,7 @@ impl Forge {
         let name = Name::changed(&holder.subject, recipe.subject)?.der();
         let draft = Draft {
             field: recipe.field,
-            serial: self.serial()?,
+            serial: Self::serial()?,
             subject: name.clone(),
             extensions: self.extensions(recipe, (holder, face), &public, &line.signer)?,
             public,

@@ -208,7 +208,7 @@ impl Forge {
     }
 
     /// RFC 5280 §4.1.2.2: positive; 16 octets, the first neither zero nor above 0x7f.
-    fn serial(&self) -> Result<Vec<u8>, ForgeError> {
+    fn serial() -> Result<Vec<u8>, ForgeError> {
         let mut serial = vec![0; 16];
         random(&mut serial)?;
         serial[0] = (serial[0] & 0x7f) | 0x40;
