@@ -5,6 +5,7 @@
 
 mod apply;
 mod audit;
+mod certlab;
 mod check;
 mod doctor;
 mod domain;
@@ -60,6 +61,8 @@ enum Command {
     Domain(domain::DomainArgs),
     /// Raise the audit peers of the trust space, and play them against an operator in both directions
     Audit(audit::AuditArgs),
+    /// Play the catalogue of certificate defects against a server or a client under test
+    Certlab(certlab::CertlabArgs),
     /// Validate a configuration file and list every error in it
     Check(check::CheckArgs),
     /// Send mail as a DUI does, from its BAL applicative with its certificate
@@ -95,6 +98,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Operator(args) => operator::run(&args),
         Command::Domain(args) => domain::run(&args),
         Command::Audit(args) => audit::run(&args),
+        Command::Certlab(args) => certlab::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Send(args) => send::run(&args),
         Command::Indicator(reading) => stores::read(&reading.data, async |operators, now, output| {
