@@ -12,6 +12,7 @@ mod export;
 mod files;
 mod identity;
 mod issue;
+pub mod ocsp;
 mod presented;
 mod profile;
 mod registry;
@@ -28,12 +29,12 @@ pub use issue::{Issued, Names, Request, Subject};
 pub use presented::Presented;
 pub use profile::{KeyKind, Profile};
 pub use registry::{CertificateRecord, Revocation, RevocationReason};
-pub use revocation::{CrlError, MissingRevocation, RevocationPolicy};
+pub use revocation::{CrlError, MissingRevocation, OcspError, RevocationMethod, RevocationPolicy, StatusQuestion};
 pub use tls::{
     ClientCertificates, Expectation, HostNameCheck, SubjectRule, TlsError, TlsMinimum, client_config, refusal_of,
     server_config,
 };
-pub use verify::{Check, CheckId, Examination, Outcome, TrustStore, TrustStoreError, Usage, UsageCheck};
+pub use verify::{Check, CheckId, Demand, Examination, Outcome, TrustStore, TrustStoreError, Usage, UsageCheck};
 
 #[cfg(test)]
 mod testing;

@@ -103,7 +103,10 @@ impl<'d> Element<'d> {
     pub(super) fn only(&self, names: &[&str]) -> Result<(), SignatureError> {
         let known = |one: &&_| names.contains(&attribute_name(one));
         match self.data.attributes.iter().find(|one| !known(one)) {
-            Some(other) => self.wrong(format!("attribute {} is not expected", shown(&other.name.prefixed_name()))),
+            Some(other) => self.wrong(format!(
+                "attribute {} is not expected",
+                shown(&other.name.prefixed_name())
+            )),
             None => Ok(()),
         }
     }
@@ -150,7 +153,11 @@ impl<'d> Element<'d> {
         names: [&str; N],
     ) -> Result<[Self; N], SignatureError> {
         let children = self.children()?;
-        let as_expected = children.len() == N && children.iter().zip(names).all(|(child, name)| child.is(namespace, name));
+        let as_expected = children.len() == N
+            && children
+                .iter()
+                .zip(names)
+                .all(|(child, name)| child.is(namespace, name));
         match <[Self; N]>::try_from(children) {
             Ok(children) if as_expected => Ok(children),
             _ => self.wrong(format!("expected exactly {}", names.join(", "))),

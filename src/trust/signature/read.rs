@@ -53,8 +53,13 @@ pub(super) fn find(document: &Document<'_>) -> Result<Option<NodeId>, SignatureE
     let Some(root) = document.document_element() else {
         return Err(SignatureError::Document("it has no root".to_owned()));
     };
-    if !document.element(root).is_some_and(|data| data.matches_name_ns(NAMESPACE, ROOT)) {
-        return Err(SignatureError::Document(format!("its root is not {ROOT} in namespace {NAMESPACE}")));
+    if !document
+        .element(root)
+        .is_some_and(|data| data.matches_name_ns(NAMESPACE, ROOT))
+    {
+        return Err(SignatureError::Document(format!(
+            "its root is not {ROOT} in namespace {NAMESPACE}"
+        )));
     }
     let mut found = None;
     for node in document.descendants(root) {
@@ -93,11 +98,16 @@ fn only_own_identifiers(document: &Document<'_>, root: NodeId, signature: NodeId
         }
         for id in Element::new(document, node)?.identifiers() {
             if seen.contains(&id) {
-                return Err(SignatureError::Place(format!("identifier {:?} is given twice", shown(id))));
+                return Err(SignatureError::Place(format!(
+                    "identifier {:?} is given twice",
+                    shown(id)
+                )));
             }
             seen.push(id);
             if seen.len() > IDENTIFIERS_MAX {
-                return Err(SignatureError::Place(format!("more than {IDENTIFIERS_MAX} identifiers")));
+                return Err(SignatureError::Place(format!(
+                    "more than {IDENTIFIERS_MAX} identifiers"
+                )));
             }
         }
     }
@@ -147,7 +157,10 @@ struct References<'d> {
 
 fn read_signed_info<'d>(signed_info: &Element<'d>) -> Result<References<'d>, SignatureError> {
     signed_info.only(&["Id"])?;
-    let children = signed_info.exactly(DS, ["CanonicalizationMethod", "SignatureMethod", "Reference", "Reference"])?;
+    let children = signed_info.exactly(
+        DS,
+        ["CanonicalizationMethod", "SignatureMethod", "Reference", "Reference"],
+    )?;
     let [canonicalization, method, one, other] = children;
     algorithm_is(&canonicalization, "canonicalisation", EXCLUSIVE_C14N)?;
     algorithm_is(&method, "the signature", RSA_SHA256)?;
@@ -161,7 +174,11 @@ fn read_signed_info<'d>(signed_info: &Element<'d>) -> Result<References<'d>, Sig
     if properties.required("Type")? != SIGNED_PROPERTIES {
         return properties.wrong("expected the type of a reference to SignedProperties");
     }
-    let Some(properties_id) = properties.required("URI")?.strip_prefix('#').filter(|id| !id.is_empty()) else {
+    let Some(properties_id) = properties
+        .required("URI")?
+        .strip_prefix('#')
+        .filter(|id| !id.is_empty())
+    else {
         return properties.wrong("expected a reference to SignedProperties by its identifier");
     };
     Ok(References {
@@ -214,7 +231,10 @@ fn read_filter(transform: &Element<'_>) -> Result<(), SignatureError> {
             return Ok(());
         }
     }
-    filter.wrong(format!("{:?} does not select the signature and nothing else", shown(path)))
+    filter.wrong(format!(
+        "{:?} does not select the signature and nothing else",
+        shown(path)
+    ))
 }
 
 fn read_property_transforms(transforms: &Element<'_>) -> Result<(), SignatureError> {
@@ -224,9 +244,7 @@ fn read_property_transforms(transforms: &Element<'_>) -> Result<(), SignatureErr
 
 /// The certificates, and the name given beside them. No bare key, no key by name: the key is the certificate's.
 #[expect(clippy::type_complexity, reason = "two things that stand side by side in KeyInfo")]
-fn read_key_info(
-    key_info: &Element<'_>,
-) -> Result<(Vec<CertificateDer<'static>>, Option<SubjectDn>), SignatureError> {
+fn read_key_info(key_info: &Element<'_>) -> Result<(Vec<CertificateDer<'static>>, Option<SubjectDn>), SignatureError> {
     key_info.only(&["Id"])?;
     let [data] = key_info.exactly(DS, ["X509Data"])?;
     data.only(&[])?;

@@ -72,7 +72,10 @@ pub fn sign(xml: &str, signer: &dyn ListSigner, transform: Transform, at: Timest
     let certificate = signer.chain().first().ok_or(SigningError::NoCertificate)?;
     let document = element::parse(text)?;
     let before = read::find(&document)?;
-    let list = STANDARD.encode(digest::digest(&digest::SHA256, &element::canonical_without(&document, before)?));
+    let list = STANDARD.encode(digest::digest(
+        &digest::SHA256,
+        &element::canonical_without(&document, before)?,
+    ));
     let at = at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let parts = Parts {
         id: identifier(&list, &at),
@@ -144,7 +147,11 @@ impl Parts {
             "<ds:SignedInfo><ds:CanonicalizationMethod Algorithm=\"{EXCLUSIVE_C14N}\"/>\
              <ds:SignatureMethod Algorithm=\"{RSA_SHA256}\"/>{}{}</ds:SignedInfo>",
             reference(&format!("Id=\"r-{id}-1\" URI=\"\""), &format!("{envelope}{c14n}"), list),
-            reference(&format!("Type=\"{SIGNED_PROPERTIES}\" URI=\"#xades-{id}\""), &c14n, properties),
+            reference(
+                &format!("Type=\"{SIGNED_PROPERTIES}\" URI=\"#xades-{id}\""),
+                &c14n,
+                properties
+            ),
         )
     }
 
@@ -173,7 +180,12 @@ impl Parts {
 /// An identifier of its own for each signature: from what is signed, and when.
 fn identifier(list: &str, at: &str) -> String {
     let digest = digest::digest(&digest::SHA256, format!("{list} {at}").as_bytes());
-    let hex: String = digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let hex: String = digest
+        .as_ref()
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     format!("id-{hex}")
 }
 
@@ -192,9 +204,7 @@ fn canonical_child(signature: &str, (namespace, name): (&str, &str)) -> Result<V
 }
 
 /// The place right before the end tag of the root.
-fn end_of_root(
-    document: &bergshamra_xml::uppsala::Document<'_>,
-) -> Result<std::ops::Range<usize>, SignatureError> {
+fn end_of_root(document: &bergshamra_xml::uppsala::Document<'_>) -> Result<std::ops::Range<usize>, SignatureError> {
     let range = document.document_element().and_then(|root| document.node_range(root));
     let range = range.ok_or_else(|| SignatureError::Document("its root has no place".to_owned()))?;
     // No end tag holds another.

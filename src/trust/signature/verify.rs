@@ -53,10 +53,20 @@ pub fn verify(
         });
     }
     judge(&signer).map_err(SignatureError::Signer)?;
-    let first_line = 1 + text.as_bytes().iter().take(root_start(text)).filter(|byte| **byte == b'\n').count();
+    let first_line = 1 + text
+        .as_bytes()
+        .iter()
+        .take(root_start(text))
+        .filter(|byte| **byte == b'\n')
+        .count();
     let list = String::from_utf8(list).map_err(|error| AllowListError::NotUtf8(error.utf8_error().valid_up_to()))?;
     let parsed = AllowList::parse_from_line(&list, first_line, mode)?;
-    if parsed.list.generated() > signer.signed_at.saturating_add(CLOCK_TOLERANCE).unwrap_or(Timestamp::MAX) {
+    if parsed.list.generated()
+        > signer
+            .signed_at
+            .saturating_add(CLOCK_TOLERANCE)
+            .unwrap_or(Timestamp::MAX)
+    {
         return Err(SignatureError::Time {
             signed_at: signer.signed_at,
             problem: format!("the list was made after it, at {}", parsed.list.generated()),
