@@ -257,6 +257,32 @@ fn a_changed_allow_list_is_installed_on_sighup_and_an_open_session_keeps_its_ver
 }
 
 #[test]
+fn a_session_ends_between_two_messages_once_it_is_older_than_allowed() {
+    let clinic = Clinic::new();
+    let limits = "[limits]\nsmtp_session_max = \"1s\"\nimap_session_max = \"1s\"\n";
+    clinic.write("gateway.toml", &clinic.configuration().replace("[limits]\n", limits));
+    let running = clinic.serve();
+    let certificate = clinic.pki.issue("peer", NEIGHBOUR);
+    let what = json!({
+        "port": clinic.smtp, "imaps": clinic.imaps, "authority": clinic.at("root.pem"), "password": "essai",
+        "certificate": certificate.certificate, "key": certificate.key,
+        "from": SENDER, "to": BOX, "message": mail(SENDER, "long"),
+    });
+    let told = Program::new("python3")
+        .args(["-c", include_str!("gateway/worn.py")])
+        .input(what.to_string())
+        .within(2 * PATIENCE)
+        .run()
+        .assert_success();
+    let told: Value = serde_json::from_str(&told.stdout).unwrap();
+    assert!(holds(&told["ending"], &["421", "4.3.2", "connect again"]), "{told}");
+    assert!(holds(&told["login"], &["a OK"]), "{told}");
+    assert!(holds(&told["bye"], &["* BYE [UNAVAILABLE]", "connect again"]), "{told}");
+    assert_eq!(Some(clinic.mails().len() as u64), told["accepted"].as_u64(), "{told}");
+    running.stop("TERM", PATIENCE).assert_success();
+}
+
+#[test]
 fn a_broken_allow_list_is_reported_and_the_last_good_one_stays() {
     let clinic = Clinic::new();
     let running = clinic.serve();

@@ -138,6 +138,8 @@ pub fn limits_of(limits: &config::Limits, message_bytes_max: u64) -> Limits {
         smtp_idle: wait.smtp_idle,
         login_idle: wait.login_idle,
         imap_idle: wait.imap_idle,
+        smtp_session: wait.smtp_session,
+        imap_session: wait.imap_session,
         write: wait.write,
         message_bytes_max,
         memory_bytes_max: MEMORY_BYTES_MAX,

@@ -37,6 +37,10 @@ pub struct Timeouts {
     pub login_idle: Duration,
     /// Between two IMAP commands after it.
     pub imap_idle: Duration,
+    /// From the start of an SMTP session to its end, between two messages.
+    pub smtp_session: Duration,
+    /// From the start of an IMAP session to its end.
+    pub imap_session: Duration,
     /// For writing a reply.
     pub write: Duration,
     /// At shutdown, for sessions to finish.
@@ -91,6 +95,8 @@ impl Timeouts {
             login_idle: wait("login_idle_timeout", default.login_idle),
             // RFC 9051 §5.4: at least 30 minutes.
             imap_idle: wait("imap_idle_timeout", default.imap_idle),
+            smtp_session: wait("smtp_session_max", default.smtp_session),
+            imap_session: section.within("imap_session_max", default.imap_session, SECOND..=DAY * 30),
             write: wait("write_timeout", default.write),
             drain: wait("drain_timeout", default.drain),
         }
@@ -120,6 +126,8 @@ impl Default for Timeouts {
             smtp_idle: Duration::from_mins(5),
             login_idle: Duration::from_mins(1),
             imap_idle: Duration::from_mins(30),
+            smtp_session: Duration::from_mins(10),
+            imap_session: DAY,
             write: Duration::from_mins(1),
             drain: Duration::from_secs(20),
         }

@@ -40,6 +40,7 @@ pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, sto
         handshake: Handshake::default(),
         login: None,
         deadline: Instant::now() + parts.limits.login_idle,
+        end: Instant::now() + parts.limits.imap_session,
         wire,
         parts,
     };
@@ -65,6 +66,8 @@ struct Drive<'a> {
     login: Option<Opened>,
     /// When the session is ended for silence.
     deadline: Instant,
+    /// When it is ended in any case: it is judged by the snapshot of its beginning.
+    end: Instant,
 }
 
 impl Drive<'_> {
@@ -136,6 +139,7 @@ impl Drive<'_> {
             }
             () = self.boxes.news() => session.changed(),
             () = tokio::time::sleep_until(self.deadline) => session.end(Ending::Idle),
+            () = tokio::time::sleep_until(self.end) => session.end(Ending::TooLong),
             () = stop.cancelled() => session.end(Ending::Shutdown),
         }
         Ok(true)

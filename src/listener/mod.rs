@@ -96,6 +96,10 @@ pub struct Limits {
     pub login_idle: Duration,
     /// Longest silence of an IMAP client. RFC 3501 §5.4 asks for 30 minutes.
     pub imap_idle: Duration,
+    /// Longest SMTP session, which keeps one snapshot: what a change of trust takes at most to reach a busy peer.
+    pub smtp_session: Duration,
+    /// Longest IMAP session, likewise.
+    pub imap_session: Duration,
     /// Longest wait for a peer to take what is written to it.
     pub write: Duration,
     /// Longest TLS handshake.

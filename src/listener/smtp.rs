@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::accept::Door;
@@ -73,6 +74,7 @@ pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, sto
     };
     let options = options(door, &visitor);
     let (parts, session) = (Arc::clone(&visitor.parts), visitor.session.clone());
+    let session_max = parts.limits.smtp_session;
     let desk: Box<dyn Desk> = match door.face {
         Face::Peer => Box::new(Reception::new(visitor)),
         _ => Box::new(Submission::new(visitor)),
@@ -84,6 +86,7 @@ pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, sto
         session: Session::new(options),
         desk,
         spool: None,
+        end: Instant::now() + session_max,
     };
     let ended = drive.run(stop).await;
     let operator = &drive.parts.operator;
@@ -127,6 +130,8 @@ struct Drive<'a> {
     desk: Box<dyn Desk>,
     /// The message being received. An error is kept until the end of its data: there is no earlier moment to answer.
     spool: Option<Result<Spool, StoreError>>,
+    /// No message begins after this: the snapshot is too old.
+    end: Instant,
 }
 
 impl Drive<'_> {
@@ -162,7 +167,16 @@ impl Drive<'_> {
         }
         tokio::select! {
             biased;
-            read = self.wire.read_into(self.session.input()) => Ok(read? > 0),
+            read = self.wire.read_into(self.session.input()) => {
+                if read? == 0 {
+                    return Ok(false);
+                }
+                if Instant::now() >= self.end && self.session.mail_from().is_none() {
+                    self.wire.write(TOO_LONG).await?;
+                    return Ok(false);
+                }
+                Ok(true)
+            }
             () = stop.cancelled() => {
                 self.wire.write(CLOSING).await?;
                 Ok(false)
@@ -243,3 +257,5 @@ pub(super) fn storage_failed(error: &StoreError) -> Refusal {
 
 /// RFC 5321 §3.8: the server may close at any time after a 421.
 const CLOSING: &[u8] = b"421 4.3.2 shutting down, try again later\r\n";
+/// The same, for a session that outlived what it was judged by.
+const TOO_LONG: &[u8] = b"421 4.3.2 this session has lasted long enough, connect again\r\n";

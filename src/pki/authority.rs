@@ -32,13 +32,64 @@ pub struct Authority {
     folder: PathBuf,
 }
 
-/// What the operator of the sandbox chooses.
-#[derive(Clone, Debug)]
+/// What the operator of the sandbox chooses. Build it with `..AuthorityOptions::default()`.
+#[derive(Clone, Debug, Default)]
 pub struct AuthorityOptions {
     /// Scheme and host where the CRLs are served, without trailing slash: it goes into every certificate as its CRL distribution point.
     pub base_url: String,
     /// Kind of the two authorities' keys when the folder is created; none for the profiles' RSA 3072.
     pub key: Option<KeyKind>,
+    /// Which of the two chains is in force.
+    pub chain: Chain,
+    /// How long what is published is good for.
+    pub validity: PublicationValidity,
+    /// Who signs OCSP answers.
+    pub ocsp_signer: OcspSigner,
+}
+
+/// The two chains of the same shape. A space trusts one of them and refuses the certificates of the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Chain {
+    /// Names that contain TEST, product category 0x83: the field's test certificates.
+    #[default]
+    Test,
+    /// Names of the shape of the field's production chain, product category 0x03. As much a sandbox's as the other.
+    ProductionShaped,
+}
+
+/// How long the authority's publications are good for: their `nextUpdate`. Each is made again once half of that has passed, or something
+/// changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PublicationValidity {
+    /// Of a complete CRL, in minutes.
+    pub crl_minutes: u32,
+    /// Of a delta CRL, in minutes.
+    pub delta_crl_minutes: u32,
+    /// Of an OCSP answer, in minutes.
+    pub ocsp_minutes: u32,
+}
+
+impl Default for PublicationValidity {
+    /// A week, a day, an hour.
+    fn default() -> Self {
+        Self {
+            crl_minutes: 7 * 24 * 60,
+            delta_crl_minutes: 24 * 60,
+            ocsp_minutes: 60,
+        }
+    }
+}
+
+/// Who signs the answers about an issuer's certificates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OcspSigner {
+    /// A responder to which the issuer delegates by a certificate (RFC 6960 §4.2.2.2).
+    #[default]
+    Delegated,
+    /// The issuer itself.
+    Issuer,
 }
 
 /// One of the two authorities.

@@ -56,6 +56,7 @@ pub(super) fn options() -> AuthorityOptions {
     AuthorityOptions {
         base_url: "http://127.0.0.1:8080".to_owned(),
         key: Some(KeyKind::EcdsaP256),
+        ..AuthorityOptions::default()
     }
 }
 

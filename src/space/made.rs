@@ -37,7 +37,7 @@ impl Made {
     pub(super) fn authority(layout: &Layout, web_url: String, now: Timestamp) -> Result<Arc<Authority>, RaiseError> {
         let options = AuthorityOptions {
             base_url: web_url,
-            key: None,
+            ..AuthorityOptions::default()
         };
         let authority = Authority::create_or_open(&layout.authority(), options, now)?;
         Ok(Arc::new(authority))

@@ -79,6 +79,8 @@ pub enum Step {
 pub enum Ending {
     /// Nothing came from the client for too long (RFC 3501 §5.4).
     Idle,
+    /// The session outlived what it was judged by.
+    TooLong,
     /// The server stops.
     Shutdown,
     /// Too many connections of this person or from this place.
@@ -174,6 +176,7 @@ impl Session {
     pub fn end(&mut self, why: Ending) {
         self.bye(match why {
             Ending::Idle => "idle for too long",
+            Ending::TooLong => "[UNAVAILABLE] this session has lasted long enough, connect again",
             Ending::Shutdown => "[UNAVAILABLE] the server stops, come back soon",
             Ending::TooManyConnections => "[LIMIT] too many connections",
             Ending::BoxClosed => "[UNAVAILABLE] the box was closed",
