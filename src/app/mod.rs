@@ -1,6 +1,7 @@
 //! One operator from its parts: opens what a [`Plan`] names, starts it, drains it. The only place that knows all of one operator;
 //! `up` and `serve` differ only in where their plans come from.
 
+pub mod crl;
 pub mod gateway;
 
 use std::collections::HashMap;
@@ -24,11 +25,12 @@ use crate::identity::{Address, Domain};
 use crate::journal::{Event, Excerpt, Started, Stopped};
 use crate::listener::{Door, Face, Limits, Parts, Places, SessionId, Snapshot};
 use crate::mailbox::{Mailboxes, Notify};
-use crate::pki::{ClientCertificates, Identity, TlsError, TlsMinimum, TrustStore, server_config};
+use crate::pki::{ClientCertificates, Identity, TlsError, TlsPolicy, TrustStore, server_config};
 use crate::queue::RetryPlan;
 use crate::relay::{self, Relay};
 use crate::store::sqlite::{Options as StoreOptions, SqliteStore};
 use crate::store::{FolderKey, Store, StoreError};
+use crate::sync::Responders;
 use crate::trust::AllowList;
 
 /// Everything needed to run one operator.
@@ -55,8 +57,10 @@ pub struct Plan {
     pub relay: relay::Options,
     /// Bounds of its faces.
     pub limits: Limits,
-    /// Lowest TLS version of its faces.
-    pub tls_minimum: TlsMinimum,
+    /// Lowest TLS version and suites of its faces.
+    pub tls: TlsPolicy,
+    /// Who is asked about revocation by OCSP.
+    pub responders: Arc<Responders>,
     /// Its bound ports.
     pub ports: Vec<BoundPort>,
 }
@@ -186,6 +190,15 @@ impl Running {
 pub struct Operator {
     parts: Arc<Parts>,
     store: Arc<SqliteStore>,
+    tls: TlsPolicy,
+    /// The faces that name our authorities to their clients.
+    hinting: Vec<Hinting>,
+}
+
+/// A face whose TLS names the authorities of the snapshot.
+struct Hinting {
+    identity: Arc<Identity>,
+    tls: Arc<ArcSwap<rustls::ServerConfig>>,
 }
 
 impl Operator {
@@ -224,10 +237,16 @@ impl Operator {
             inboxes,
             snapshot: ArcSwap::from_pointee(snapshot),
             queued: Arc::default(),
+            responders: plan.responders,
             retry: plan.retry,
             limits: plan.limits,
         });
-        let running_operator = Self { parts, store };
+        let mut running_operator = Self {
+            parts,
+            store,
+            tls: plan.tls,
+            hinting: Vec::new(),
+        };
         let started = Started {
             version: Excerpt::new(env!("CARGO_PKG_VERSION")),
         };
@@ -235,7 +254,7 @@ impl Operator {
             .parts
             .record(&SessionId::new(), Event::Started(started))
             .await;
-        running_operator.open_doors(plan.ports, plan.tls_minimum, running)?;
+        running_operator.open_doors(plan.ports, running)?;
         let relay = Relay::new(
             Arc::clone(&running_operator.parts),
             plan.routes,
@@ -253,16 +272,64 @@ impl Operator {
         self.parts.snapshot.load().allow_list.generated()
     }
 
-    /// Judges sessions that begin from now on by another list and other revocation data; those under way keep theirs (invariant 4).
+    /// Judges sessions that begin from now on by another list and other revocation data; those under way keep theirs (invariant 4). A CRL
+    /// or an OCSP answer that is newer than what comes stays.
     pub fn install(&self, allow_list: Arc<AllowList>, authority: Arc<TrustStore>) {
-        self.parts.snapshot.rcu(|before| Snapshot {
+        self.replace(|before| Snapshot {
             directory: Arc::clone(&before.directory),
             allow_list: Arc::clone(&allow_list),
-            authority: Arc::clone(&authority),
+            authority: Arc::new(TrustStore::clone(&authority).succeeding(&before.authority)),
         });
     }
 
-    fn open_doors(&self, ports: Vec<BoundPort>, minimum: TlsMinimum, running: &Running) -> Result<(), StartError> {
+    /// The same with revocation data only, made from that in force.
+    pub fn amend_authority(&self, change: impl Fn(&TrustStore) -> TrustStore) {
+        self.replace(|before| Snapshot {
+            authority: Arc::new(change(&before.authority)),
+            ..before.clone()
+        });
+    }
+
+    /// The authority's certificates and revocation data in force.
+    pub fn authority(&self) -> Arc<TrustStore> {
+        Arc::clone(&self.parts.snapshot.load().authority)
+    }
+
+    fn replace(&self, change: impl Fn(&Snapshot) -> Snapshot) {
+        let before = self
+            .parts
+            .snapshot
+            .rcu(|before| change(before))
+            .authority
+            .issuer_hints();
+        let hints = self.parts.snapshot.load().authority.issuer_hints();
+        if before.iter().map(AsRef::as_ref).eq(hints.iter().map(AsRef::<[u8]>::as_ref)) {
+            return;
+        }
+        for face in &self.hinting {
+            match self.face_tls(&face.identity, ClientCertificates::Optional { hints: hints.clone() }) {
+                Ok(tls) => face.tls.store(tls),
+                Err(error) => tracing::error!(
+                    operator = self.parts.operator,
+                    error = &error as &dyn std::error::Error,
+                    "a face goes on naming the authorities it named before"
+                ),
+            }
+        }
+    }
+
+    fn face_tls(
+        &self,
+        identity: &Identity,
+        clients: ClientCertificates,
+    ) -> Result<Arc<rustls::ServerConfig>, StartError> {
+        server_config(identity, clients, self.tls, &self.parts.clock).map_err(|source| StartError::Tls {
+            operator: self.parts.operator.clone(),
+            source,
+        })
+    }
+
+    fn open_doors(&mut self, ports: Vec<BoundPort>, running: &Running) -> Result<(), StartError> {
         let limits = &self.parts.limits;
         let places = Arc::new(Places::new(limits.connections_max, limits.connections_per_address_max));
         for port in ports {
@@ -272,12 +339,14 @@ impl Operator {
                     hints: self.parts.snapshot.load().authority.issuer_hints(),
                 },
             };
-            let tls = server_config(&port.identity, clients, minimum, &self.parts.clock).map_err(|source| {
-                StartError::Tls {
-                    operator: self.parts.operator.clone(),
-                    source,
-                }
-            })?;
+            let names_authorities = matches!(clients, ClientCertificates::Optional { .. });
+            let tls = Arc::new(ArcSwap::new(self.face_tls(&port.identity, clients)?));
+            if names_authorities {
+                self.hinting.push(Hinting {
+                    identity: Arc::clone(&port.identity),
+                    tls: Arc::clone(&tls),
+                });
+            }
             let door = Door {
                 face: port.face,
                 host: port.host,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::reader::{FromToml, Section, Wrong};
+use super::revocation::Revocation;
 use super::value::choose;
 use crate::pki::MissingRevocation;
 
@@ -18,8 +19,8 @@ pub struct Trust {
     pub crl: Vec<PathBuf>,
     /// The allow list, XML.
     pub allow_list: PathBuf,
-    /// What to do when no revocation list speaks for a certificate.
-    pub missing_revocation: MissingRevocation,
+    /// How revocation and usage are judged.
+    pub revocation: Revocation,
     /// How often the files are looked at again.
     pub reload: Duration,
 }
@@ -45,12 +46,14 @@ impl Trust {
                 "a revoked certificate passes whenever its revocation list is missing or too old".into(),
             );
         }
+        let missing = missing.map_or(MissingRevocation::Refuse, |at| at.value);
+        let revocation = Revocation::read(&section, missing);
         section.close();
         Some(Self {
             ca,
             crl,
             allow_list: allow_list?,
-            missing_revocation: missing.map_or(MissingRevocation::Refuse, |at| at.value),
+            revocation,
             reload,
         })
     }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -49,8 +50,8 @@ pub struct Door {
     pub host: Domain,
     /// The accepting socket.
     pub listener: TcpListener,
-    /// Certificate and how clients are asked for theirs.
-    pub tls: Arc<rustls::ServerConfig>,
+    /// Certificate and how clients are asked for theirs: the last one put there counts for the next handshake.
+    pub tls: Arc<ArcSwap<rustls::ServerConfig>>,
 }
 
 impl Door {

@@ -148,7 +148,7 @@ impl Drive<'_> {
     async fn handshake(&mut self) -> io::Result<Certificate> {
         self.handshake = self
             .wire
-            .start_tls(Arc::clone(&self.door.tls), self.parts.limits.handshake)
+            .start_tls(self.door.tls.load_full(), self.parts.limits.handshake)
             .await?;
         // Offered whenever one was shown: a bad one is judged, and journalled, when EXTERNAL is used.
         Ok(if self.handshake.chain.is_empty() {
@@ -159,8 +159,9 @@ impl Drive<'_> {
     }
 
     async fn authenticate(&mut self, credentials: &Credentials) -> Answer {
-        let now = self.parts.clock.now();
         let attempt = attempt(credentials);
+        login::ask(&self.parts, &self.snapshot, &self.handshake, &attempt).await;
+        let now = self.parts.clock.now();
         let result = login::open(&self.snapshot, &self.handshake, &attempt, now);
         let place = Place {
             parts: &self.parts,

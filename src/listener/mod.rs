@@ -33,6 +33,7 @@ use crate::mailbox::Mailboxes;
 use crate::pki::TrustStore;
 use crate::queue::RetryPlan;
 use crate::store::{FolderKey, Store};
+use crate::sync::Responders;
 use crate::trust::AllowList;
 
 pub use accept::{Door, Face};
@@ -55,6 +56,8 @@ pub struct Parts {
     pub snapshot: ArcSwap<Snapshot>,
     /// Woken when something was queued for another operator.
     pub queued: Arc<Notify>,
+    /// Who is asked about the revocation of a certificate that nobody can tell yet.
+    pub responders: Arc<Responders>,
     /// When mail to other operators is tried again, and given up.
     pub retry: RetryPlan,
     /// Limits of its faces.

@@ -51,16 +51,17 @@ impl Reception {
         }
     }
 
-    fn judge(&self, handshake: &Handshake) -> Result<PeerCertificate, Refusal> {
+    async fn judge(&self, handshake: &Handshake) -> Result<PeerCertificate, Refusal> {
         if handshake.chain.is_empty() {
             let text = "no client certificate was shown: a peer must present its SERV SSL certificate";
             return Err(Refusal::new(Reason::CertificateMissing, text));
         }
-        let now = self.visitor.parts.clock.now();
-        self.visitor
-            .snapshot
-            .authority
-            .verify(&handshake.chain, Usage::Client, now)
+        let Visitor { parts, snapshot, .. } = &self.visitor;
+        let authority = &snapshot.authority;
+        parts
+            .responders
+            .judge(authority, &handshake.chain, Usage::Client, &parts.clock)
+            .await
     }
 
     fn sender(&mut self, mail: MailFrom) -> Result<(), Refusal> {
@@ -223,7 +224,7 @@ impl Reception {
 #[async_trait]
 impl Desk for Reception {
     async fn handshake(&mut self, handshake: Handshake) -> Result<(), Refusal> {
-        self.peer = Some(self.judge(&handshake)?);
+        self.peer = Some(self.judge(&handshake).await?);
         self.tls = handshake.protocol;
         Ok(())
     }

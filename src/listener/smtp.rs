@@ -232,7 +232,7 @@ impl Drive<'_> {
     async fn start_tls(&mut self) -> io::Result<()> {
         let handshake = self
             .wire
-            .start_tls(Arc::clone(&self.door.tls), self.parts.limits.handshake)
+            .start_tls(self.door.tls.load_full(), self.parts.limits.handshake)
             .await?;
         if self.door.face != Face::Submissions {
             self.session.tls_started();

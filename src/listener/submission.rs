@@ -221,8 +221,10 @@ impl Submission {
     }
 
     async fn authenticate(&mut self, credentials: Credentials) -> Result<(), Refusal> {
-        let now = self.visitor.parts.clock.now();
         let attempt = attempt(&credentials)?;
+        let Visitor { parts, snapshot, .. } = &self.visitor;
+        login::ask(parts, snapshot, &self.handshake, &attempt).await;
+        let now = self.visitor.parts.clock.now();
         let opened = login::open(&self.visitor.snapshot, &self.handshake, &attempt, now);
         let visitor = &self.visitor;
         let place = Place {

@@ -33,8 +33,8 @@ pub use profile::{KeyKind, Profile};
 pub use registry::{CertificateRecord, Revocation, RevocationReason};
 pub use revocation::{CrlError, MissingRevocation, OcspError, RevocationMethod, RevocationPolicy, StatusQuestion};
 pub use tls::{
-    ClientCertificates, Expectation, HostNameCheck, SubjectRule, TlsError, TlsMinimum, client_config, refusal_of,
-    server_config,
+    ClientCertificates, Expectation, HostNameCheck, SubjectRule, Suites, SuitesError, TlsError, TlsMinimum, TlsPolicy,
+    Witness, client_config, refusal_of, server_config,
 };
 pub use verify::{Check, CheckId, Demand, Examination, Outcome, TrustStore, TrustStoreError, Usage, UsageCheck};
 

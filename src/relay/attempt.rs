@@ -1,6 +1,7 @@
 //! One attempt for a batch of items of one domain: hosts by preference until one takes the mail, then the settlement of each item.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -11,8 +12,8 @@ use super::connection::{Connection, ConnectionError, Driven, Target, Waits};
 use crate::dns::{MailHost, RouteError};
 use crate::identity::Domain;
 use crate::indicator;
-use crate::listener::Snapshot;
-use crate::pki::{Expectation, client_config};
+use crate::listener::{Parts, Snapshot};
+use crate::pki::{Demand, Expectation, Usage, Witness, client_config};
 use crate::policy::Reason;
 use crate::queue::{self, Answer, Attempt, Outcome, Parameters, ParametersError};
 use crate::smtp::client::{self, ClientOptions, ClientTls, RecipientOutcome, Transaction, Transfer};
@@ -96,15 +97,10 @@ impl Relay {
                 if pending.is_empty() || verdicts.bounds.stop.is_cancelled() {
                     return;
                 }
-                let target = Target {
-                    name: host.name.clone(),
-                    address: *address,
-                    tls: match self.tls(domain, &verdicts.snapshot) {
-                        Ok(tls) => tls,
-                        Err(outcome) => return verdicts.fill(items, &outcome, None),
-                    },
-                };
-                match self.try_host(target, pending, verdicts).await {
+                match self
+                    .try_address(domain, (&host.name, *address), (pending, verdicts))
+                    .await
+                {
                     Ok(()) => {}
                     // A host that is merely down must not turn another's firm refusal into a bounce, nor the reverse.
                     Err(outcome) => last = Some(milder(last, (outcome, host.name.clone()))),
@@ -123,20 +119,54 @@ impl Relay {
         verdicts.fill(items, &outcome, (!host.is_empty()).then_some(host.as_str()));
     }
 
+    /// Tries one address; once more when only the revocation of its certificate was unknown and a responder could tell meanwhile. No mail
+    /// has been given before that.
+    async fn try_address(
+        &self,
+        domain: &Domain,
+        (name, address): (&str, SocketAddr),
+        (pending, verdicts): (Vec<QueueItem>, &mut Verdicts),
+    ) -> Result<(), Outcome> {
+        let target = |tls| Target {
+            name: name.to_owned(),
+            address,
+            tls,
+        };
+        let snapshot = Arc::clone(&verdicts.snapshot);
+        let witness = Arc::new(Witness::default());
+        if snapshot.authority.asks_ocsp() {
+            let tls = self.tls(domain, &snapshot, (Demand::Fresh, &witness))?;
+            match self.try_host(target(tls), pending.clone(), verdicts).await {
+                Err(Unsent::RevocationUnknown(_)) => {}
+                Err(Unsent::Other(outcome)) => return Err(outcome),
+                Ok(()) => return Ok(()),
+            }
+            let Parts { responders, clock, .. } = &*self.parts;
+            let chain = witness.chain();
+            responders.ask(&snapshot.authority, &chain, Usage::Server, clock).await;
+        }
+        let tls = self.tls(domain, &snapshot, (Demand::Usable, &witness))?;
+        self.try_host(target(tls), pending, verdicts)
+            .await
+            .map_err(Unsent::outcome)
+    }
+
     /// What we expect of the peer: a valid certificate whose full subject is listed for the recipients' domain (OP-4, OP-6).
-    fn tls(&self, domain: &Domain, snapshot: &Arc<Snapshot>) -> Result<Arc<rustls::ClientConfig>, Outcome> {
+    fn tls(
+        &self,
+        domain: &Domain,
+        snapshot: &Arc<Snapshot>,
+        (demand, witness): (Demand, &Arc<Witness>),
+    ) -> Result<Arc<rustls::ClientConfig>, Outcome> {
         let (list, domain) = (Arc::clone(&snapshot.allow_list), domain.clone());
         let rule = Arc::new(move |peer: &crate::pki::PeerCertificate| {
             list.vouch_recipient(&domain, &peer.subject).map(|_proof| ())
         });
-        let expectation = Expectation::new(Arc::clone(&snapshot.authority)).with_rule(rule);
-        client_config(
-            Some(&self.identity),
-            expectation,
-            self.options.tls_minimum,
-            &self.parts.clock,
-        )
-        .map_err(|error| {
+        let expectation = Expectation::new(Arc::clone(&snapshot.authority))
+            .with_rule(rule)
+            .with_demand(demand)
+            .with_witness(Arc::clone(witness));
+        client_config(Some(&self.identity), expectation, self.options.tls, &self.parts.clock).map_err(|error| {
             tracing::error!(
                 operator = self.parts.operator,
                 error = &error as &dyn std::error::Error,
@@ -149,7 +179,7 @@ impl Relay {
     }
 
     /// Sends every group over one connection. An error is about the host, and says what it means for items without verdict.
-    async fn try_host(&self, target: Target, pending: Vec<QueueItem>, verdicts: &mut Verdicts) -> Result<(), Outcome> {
+    async fn try_host(&self, target: Target, pending: Vec<QueueItem>, verdicts: &mut Verdicts) -> Result<(), Unsent> {
         let host = target.name.clone();
         let mut groups = groups(pending);
         let Some((mut group, mut content)) = self.next_group(&mut groups, verdicts).await else {
@@ -169,19 +199,19 @@ impl Relay {
         let first = transaction(&group, &content);
         let mut connection = Connection::open(target, options, first, waits)
             .await
-            .map_err(|error| outcome_of(&error))?;
+            .map_err(|error| Unsent::of(&error))?;
         loop {
             let driven = connection.transact(&content).await;
             let peer = connection.peer().map(ToString::to_string).unwrap_or_default();
             match driven {
-                Driven::Unproved(error) => return Err(outcome_of(&error)),
+                Driven::Unproved(error) => return Err(Unsent::of(&error)),
                 Driven::Outcome(client::Outcome::Failed(failure)) => {
                     let outcome = failed(&failure);
                     if failure.stage == client::Stage::Verdict {
                         // The peer may have it: another host of the same operator must not get it at once.
                         verdicts.fill(&group.items, &outcome, Some(&host));
                     }
-                    return Err(outcome);
+                    return Err(Unsent::Other(outcome));
                 }
                 Driven::Outcome(client::Outcome::Finished(outcomes)) => {
                     for (item, outcome) in group.items.iter().zip(outcomes) {
@@ -197,7 +227,7 @@ impl Relay {
             (group, content) = next;
             if !connection.next_transaction(transaction(&group, &content)) {
                 let text = format!("451 4.4.2 {host} takes no further message on this connection");
-                return Err(Outcome::Deferred(Answer::here(text)));
+                return Err(Unsent::Other(Outcome::Deferred(Answer::here(text))));
             }
         }
         connection.close().await;
@@ -252,6 +282,31 @@ impl Relay {
                     );
                 }
             }
+        }
+    }
+}
+
+/// What a host that could not be used, or not for everything, means for the items without verdict.
+enum Unsent {
+    /// Nothing was sent, because nobody could tell whether its certificate is revoked.
+    RevocationUnknown(Outcome),
+    Other(Outcome),
+}
+
+impl Unsent {
+    fn of(error: &ConnectionError) -> Self {
+        let outcome = outcome_of(error);
+        match error {
+            ConnectionError::Unproved { refusal, .. } if refusal.reason == Reason::RevocationUnknown => {
+                Self::RevocationUnknown(outcome)
+            }
+            _ => Self::Other(outcome),
+        }
+    }
+
+    fn outcome(self) -> Outcome {
+        match self {
+            Self::RevocationUnknown(outcome) | Self::Other(outcome) => outcome,
         }
     }
 }

@@ -16,9 +16,10 @@ use crate::config::{self, HostCertificate, Login, LoginCertificate, LoginKind, O
 use crate::dns::Routes;
 use crate::identity::{Domain, SubjectDn};
 use crate::listener::Face;
-use crate::pki::{self, Authority, AuthorityOptions, Identity, Issuer, Profile, Subject, TlsMinimum, TrustStore};
+use crate::pki::{self, Authority, AuthorityOptions, Identity, Issuer, Profile, Subject, TlsPolicy, TrustStore};
 use crate::queue::RetryPlan;
 use crate::relay;
+use crate::sync::Responders;
 use crate::trust::{self, AllowList, AllowListDocument, ListedDomain};
 use crate::web::Published;
 
@@ -159,7 +160,8 @@ impl Made {
             retry: RetryPlan::default(),
             relay: relay::Options::default(),
             limits: limits_of(&config::Limits::default(), operator.size_bytes_max),
-            tls_minimum: TlsMinimum::Tls12,
+            tls: TlsPolicy::default(),
+            responders: Arc::new(Responders::none()),
             ports,
         })
     }

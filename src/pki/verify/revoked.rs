@@ -68,6 +68,12 @@ impl TrustStore {
         Ok(())
     }
 
+    /// Whether an answer to this question would tell nothing new.
+    pub fn knows(&self, question: &StatusQuestion, now: Timestamp) -> bool {
+        let known = self.statuses.find(&question.issuer_id, &question.serial);
+        known.is_some_and(|known| known.revoked.is_some() || now <= known.fresh_until)
+    }
+
     /// Whether OCSP is asked under this store's policy.
     pub fn asks_ocsp(&self) -> bool {
         self.revocation.method.asks_ocsp()

@@ -248,6 +248,7 @@ async fn https_believes_the_authority_and_checks_the_host_name() {
         let options = AuthorityOptions {
             base_url: "http://127.0.0.1".to_owned(),
             key: Some(KeyKind::EcdsaP256),
+            ..AuthorityOptions::default()
         };
         Authority::create_or_open(&folder.path().join(name), options, now).unwrap()
     };

@@ -1,0 +1,1 @@
+//! A responder that plays every part, and what is made of it.
