@@ -47,7 +47,8 @@ const MODULES: &[Module] = &[
     // What one operator's sessions and its relay share is `listener::Parts`.
     module(4, "relay", &["dns", "listener", "sync"]),
     module(4, "sync", &[]),
-    module(4, "web", &[]),
+    // What clients are told to connect to is what DNS tells them.
+    module(4, "web", &["dns"]),
     // 5: composition, and the outermost tools
     module(5, "config", &[]),
     module(5, "app", &["config"]),
@@ -76,6 +77,7 @@ const SOCKET_WORDS: &[&str] = &[
     "axum",
     "tokio_rustls",
     "hickory_resolver",
+    "hyper",
 ];
 
 #[test]

@@ -3,6 +3,7 @@
 
 pub mod crl;
 pub mod gateway;
+mod trust;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -32,6 +33,8 @@ use crate::store::sqlite::{Options as StoreOptions, SqliteStore};
 use crate::store::{FolderKey, Store, StoreError};
 use crate::sync::Responders;
 use crate::trust::AllowList;
+
+pub use trust::{TrustKeeper, Trusted, list_options};
 
 /// Everything needed to run one operator.
 pub struct Plan {
@@ -303,7 +306,11 @@ impl Operator {
             .authority
             .issuer_hints();
         let hints = self.parts.snapshot.load().authority.issuer_hints();
-        if before.iter().map(AsRef::as_ref).eq(hints.iter().map(AsRef::<[u8]>::as_ref)) {
+        if before
+            .iter()
+            .map(AsRef::as_ref)
+            .eq(hints.iter().map(AsRef::<[u8]>::as_ref))
+        {
             return;
         }
         for face in &self.hinting {

@@ -94,8 +94,8 @@ pub async fn run_journal(
         until: args.until.as_ref().map(|when| when.resolve(now)).transpose()?,
         events: args.event.clone(),
         session: args.session.clone(),
-        after_sequence: 0,
         limit: PAGE_ROWS.min(args.limit.saturating_add(1)),
+        ..JournalFilter::default()
     };
     let mut merge = Merge::new(&operators, filter);
     let width = operators.iter().map(|one| one.name.chars().count()).max().unwrap_or(0);

@@ -3,9 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use toml::de::DeValue;
+
 use super::declared::Unique;
-use super::reader::{At, Section};
-use super::value::HostPort;
+use super::reader::{At, FromToml, Section, Wrong};
+use super::value::{HostPort, choose};
+use crate::dns::MailPort;
 use crate::identity::Domain;
 
 /// How mail leaves.
@@ -20,7 +23,7 @@ pub struct Relay {
     /// Deliveries at the same time to one domain.
     pub connections_per_domain_max: u32,
     /// Port of hosts found by MX.
-    pub port: u16,
+    pub port: MailPort,
     /// Longest wait for a TCP connection.
     pub connect_timeout: Duration,
     /// Longest wait for a reply to a command.
@@ -50,7 +53,7 @@ impl Relay {
         let expiry = section.within("expiry", EXPIRY, MINUTE..=EXPIRY_LONGEST);
         let connections_max = section.within("connections_max", CONNECTIONS, 1..=CONNECTIONS_LARGEST);
         let per_domain = section.within("connections_per_domain_max", PER_DOMAIN, 1..=CONNECTIONS_LARGEST);
-        let port = section.within("port", SMTP, 1..=u16::MAX);
+        let port = read_port(&section);
         let connect_timeout = section.within("connect_timeout", CONNECT, SECOND..=WAIT_LONGEST);
         let reply_timeout = section.within("reply_timeout", REPLY, SECOND..=WAIT_LONGEST);
         let delivery_timeout = section.within("delivery_timeout", DELIVERY, SECOND..=WAIT_LONGEST);
@@ -70,6 +73,29 @@ impl Relay {
             resolvers: resolvers.into_iter().map(|at| at.value).collect(),
             allow_remote,
             routes,
+        }
+    }
+}
+
+fn read_port(section: &Section<'_>) -> MailPort {
+    let Some(port) = section.optional::<MailPort>("port") else {
+        return MailPort::Fixed(SMTP);
+    };
+    if port.value == MailPort::Fixed(0) {
+        section.wrong(
+            &port,
+            "`relay.port` is 0, out of range".into(),
+            "give something from 1 to 65535, or \"srv\"",
+        );
+    }
+    port.value
+}
+
+impl FromToml for MailPort {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        match value {
+            DeValue::Integer(_) => u16::from_toml(value).map(Self::Fixed),
+            _ => choose(value, &[("srv", Self::Srv)]),
         }
     }
 }

@@ -18,6 +18,10 @@ pub struct Space {
     pub name: String,
     /// Readiness, CRL, allow list and console, over HTTP.
     pub web: SocketAddr,
+    /// The same over HTTPS, with a certificate of the space's authority.
+    pub web_tls: SocketAddr,
+    /// The space's zones, over UDP and TCP.
+    pub dns: SocketAddr,
     /// Whether connections may leave for addresses other than this machine's.
     pub allow_remote: bool,
     /// How often revocation lists are renewed and every operator takes up what the authority publishes.
@@ -77,6 +81,8 @@ impl Space {
         Some(Self {
             name: header.name?,
             web: header.web,
+            web_tls: header.web_tls,
+            dns: header.dns,
             allow_remote: header.allow_remote,
             refresh: header.refresh,
             operators,
@@ -89,6 +95,8 @@ struct Header {
     name: Option<String>,
     ports: PortRange,
     web: SocketAddr,
+    web_tls: SocketAddr,
+    dns: SocketAddr,
     allow_remote: bool,
     refresh: Duration,
 }
@@ -103,6 +111,8 @@ impl Header {
             base: u32::from(base),
         };
         let web = ports.listen(&section, "web", HTTP, declared);
+        let web_tls = ports.listen(&section, "web_tls", HTTPS, declared);
+        let dns = ports.listen(&section, "dns", DNS, declared);
         let allow_remote = section.or("allow_remote", false);
         let refresh = section.within("refresh", REFRESH_DEFAULT, REFRESH_SHORTEST..=REFRESH_LONGEST);
         section.close();
@@ -110,6 +120,8 @@ impl Header {
             name: name.map(|name| name.value.0),
             ports,
             web,
+            web_tls,
+            dns,
             allow_remote,
             refresh,
         }
@@ -139,6 +151,8 @@ fn warn_of_exposure(header: &Section<'_>, address: &At<IpAddr>) {
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const HTTP: u32 = 80;
+const HTTPS: u32 = 443;
+const DNS: u32 = 53;
 const PORT_BASE_DEFAULT: u16 = 10_000;
 /// Below are the ports that only root may open.
 const PORT_BASE_SMALLEST: u16 = 1_024;

@@ -1,9 +1,13 @@
-//! Where the mail of a domain goes: the sandbox's own zone, a gateway's static routes, or real MX records.
+//! Where the mail of a domain goes: the sandbox's own zone, a gateway's static routes, or real MX records; and the name server that shows
+//! the sandbox's zone to everybody else.
 //!
 //! The allow list names domains and certificates, never hosts or ports, so MX is the only source of routes. Deliberately absent: any
 //! fallback to the domain's own address without MX (RFC 5321 §5.1 "implicit MX"): inside a trust space a domain without MX is a mistake to report.
 
+mod answer;
+mod records;
 mod resolver;
+mod server;
 mod zone;
 
 use std::net::SocketAddr;
@@ -14,7 +18,10 @@ use async_trait::async_trait;
 
 use crate::identity::Domain;
 
-pub use resolver::MxResolver;
+pub use answer::{Transport, answer};
+pub use records::{Records, Service, ServicePlace, Site};
+pub use resolver::{MailPort, MxResolver};
+pub use server::{NameServer, NameSockets};
 pub use zone::Zone;
 
 /// A server that takes mail for a domain.
@@ -53,10 +60,21 @@ pub trait Routes: Send + Sync {
 
 /// Static routes first, then MX look-ups when there is a resolver.
 pub struct RouteTable {
-    /// Routes that decide on their own; replaced whole.
+    /// Routes that decide on their own.
     zone: ArcSwap<Zone>,
     /// Asked for every other domain.
     resolver: Option<MxResolver>,
+    /// Which addresses may be used.
+    reach: Reach,
+}
+
+/// How far mail may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Loopback addresses only: nothing ever leaves this machine.
+    ThisMachine,
+    /// Any address.
+    Anywhere,
 }
 
 /// Leaves only what stays on this machine.
@@ -70,11 +88,12 @@ fn loopback_only(hosts: Vec<MailHost>) -> Vec<MailHost> {
 }
 
 impl RouteTable {
-    /// With `resolver` absent, only the zone's domains have a route, and only to loopback addresses: nothing ever leaves this machine.
-    pub fn new(zone: Arc<Zone>, resolver: Option<MxResolver>) -> Self {
+    /// With `resolver` absent, only the zone's domains have a route.
+    pub fn new(zone: Arc<Zone>, resolver: Option<MxResolver>, reach: Reach) -> Self {
         Self {
             zone: ArcSwap::new(zone),
             resolver,
+            reach,
         }
     }
 
@@ -83,7 +102,7 @@ impl RouteTable {
         self.zone.load_full()
     }
 
-    /// Routes questions asked from now on by another zone.
+    /// Routes questions asked from now on by another zone; attempts under way keep the hosts they asked for.
     pub fn replace(&self, zone: Arc<Zone>) {
         self.zone.store(zone);
     }
@@ -92,10 +111,13 @@ impl RouteTable {
 #[async_trait]
 impl Routes for RouteTable {
     async fn mail_hosts(&self, domain: &Domain) -> Result<Vec<MailHost>, RouteError> {
-        match (self.zone().mail_hosts(domain).await, &self.resolver) {
+        let answer = match (self.zone().mail_hosts(domain).await, &self.resolver) {
             (Err(RouteError::NoRoute(_)), Some(resolver)) => resolver.mail_hosts(domain).await,
-            (answer, None) => answer.map(loopback_only),
-            (answer, Some(_)) => answer,
+            (answer, _) => answer,
+        };
+        match self.reach {
+            Reach::ThisMachine => answer.map(loopback_only),
+            Reach::Anywhere => answer,
         }
     }
 }
@@ -104,27 +126,41 @@ impl Routes for RouteTable {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn without_a_resolver_only_loopback_addresses_are_given() {
-        let domain: Domain = "chu.mssante.fr".parse().unwrap();
-        let addresses: Vec<SocketAddr> = ["192.0.2.7:25", "127.0.0.1:2525", "[::1]:2525"]
-            .map(|text| text.parse().unwrap())
-            .to_vec();
+    fn domain() -> Domain {
+        "chu.mssante.fr".parse().unwrap()
+    }
+
+    fn zone(addresses: &[&str]) -> Arc<Zone> {
         let mut zone = Zone::default();
         let host = MailHost {
             preference: 10,
             name: "mx".to_owned(),
-            addresses: addresses.clone(),
+            addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
         };
-        zone.add(domain.clone(), host);
-        let zone = Arc::new(zone);
-        let kept = RouteTable::new(Arc::clone(&zone), None)
-            .mail_hosts(&domain)
-            .await
-            .unwrap();
-        assert_eq!(kept[0].addresses, addresses[1..]);
-        let resolver = MxResolver::new(&["127.0.0.1:53".parse().unwrap()], 25).unwrap();
-        let all = RouteTable::new(zone, Some(resolver)).mail_hosts(&domain).await.unwrap();
-        assert_eq!(all[0].addresses, addresses);
+        zone.add(domain(), host);
+        Arc::new(zone)
+    }
+
+    async fn addresses(table: &RouteTable) -> Vec<String> {
+        let hosts = table.mail_hosts(&domain()).await.unwrap();
+        hosts[0].addresses.iter().map(ToString::to_string).collect()
+    }
+
+    #[tokio::test]
+    async fn mail_that_may_not_leave_this_machine_has_loopback_addresses_only() {
+        let all = ["192.0.2.7:25", "127.0.0.1:2525", "[::1]:2525"];
+        let rehearsal = RouteTable::new(zone(&all), None, Reach::ThisMachine);
+        assert_eq!(addresses(&rehearsal).await, all[1..]);
+        let real = RouteTable::new(zone(&all), None, Reach::Anywhere);
+        assert_eq!(addresses(&real).await, all);
+    }
+
+    #[tokio::test]
+    async fn routes_follow_the_zone_that_replaced_theirs() {
+        let table = RouteTable::new(zone(&["127.0.0.1:1"]), None, Reach::ThisMachine);
+        table.replace(zone(&["127.0.0.1:2"]));
+        assert_eq!(addresses(&table).await, ["127.0.0.1:2"]);
+        table.replace(Arc::default());
+        assert_eq!(table.mail_hosts(&domain()).await, Err(RouteError::NoRoute(domain())));
     }
 }

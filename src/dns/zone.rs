@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 
-use super::{MailHost, RouteError, Routes};
+use super::{MailHost, RouteError, Routes, Site};
 use crate::identity::Domain;
 
 /// MX records of known domains.
@@ -23,6 +23,19 @@ struct NamedHost {
 }
 
 impl Zone {
+    /// The MX records of these operators.
+    pub fn of<'a>(sites: impl IntoIterator<Item = &'a Site>) -> Self {
+        let mut zone = Self::default();
+        for site in sites {
+            for domain in &site.domains {
+                for host in &site.mail_hosts {
+                    zone.add(domain.clone(), host.clone());
+                }
+            }
+        }
+        zone
+    }
+
     /// Adds a host to a domain.
     pub fn add(&mut self, domain: Domain, host: MailHost) {
         let hosts = self.hosts.entry(domain).or_default();

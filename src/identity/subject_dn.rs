@@ -101,6 +101,11 @@ impl SubjectDn {
         self.first("OU")
     }
 
+    /// The first O: the raison sociale, cut at 40 characters in the field. For display.
+    pub fn organisation(&self) -> Option<&str> {
+        self.first("O")
+    }
+
     fn first(&self, kind: &str) -> Option<&str> {
         let attributes = self.0.rdns.iter().flatten();
         attributes

@@ -153,6 +153,8 @@ impl JournalStore for FakeStore {
                 && filter.since.is_none_or(|since| row.at >= since)
                 && filter.until.is_none_or(|until| row.at < until)
                 && (filter.events.is_empty() || filter.events.contains(&row.event))
+                && row.session.starts_with(&filter.session_prefix)
+                && row.detail.contains(&filter.mentions)
                 && filter.session.as_ref().is_none_or(|session| *session == row.session)
         };
         Ok(state.rows.iter().filter(wanted).take(filter.limit).cloned().collect())

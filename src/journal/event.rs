@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::evidence::{Examined, HandshakeFailed};
 use super::masked::{Excerpt, MaskedAddress};
 use crate::identity::Address;
 use crate::message::Class;
@@ -32,6 +33,10 @@ pub enum Event {
     Login(Login),
     /// A login failed.
     LoginRefused(LoginRefused),
+    /// A certificate was judged: the evidence beside a refusal.
+    Examined(Box<Examined>),
+    /// No TLS connection came about.
+    HandshakeFailed(HandshakeFailed),
     /// Somebody opened a box (every access names the person or software behind it).
     Opened(Opened),
     /// The operator started.
@@ -57,6 +62,8 @@ impl Event {
             Self::Bounced(_) => Self::BOUNCED,
             Self::Login(_) => Self::LOGIN,
             Self::LoginRefused(_) => Self::LOGIN_REFUSED,
+            Self::Examined(_) => Self::EXAMINED,
+            Self::HandshakeFailed(_) => Self::HANDSHAKE_FAILED,
             Self::Opened(_) => Self::OPENED,
             Self::Started(_) => Self::STARTED,
             Self::Stopped(_) => Self::STOPPED,
@@ -96,6 +103,10 @@ impl Event {
     pub const LOGIN: &'static str = "login";
     /// Name of [`Event::LoginRefused`].
     pub const LOGIN_REFUSED: &'static str = "login-refused";
+    /// Name of [`Event::Examined`].
+    pub const EXAMINED: &'static str = "examined";
+    /// Name of [`Event::HandshakeFailed`].
+    pub const HANDSHAKE_FAILED: &'static str = "handshake-failed";
     /// Name of [`Event::Opened`].
     pub const OPENED: &'static str = "opened";
     /// Name of [`Event::Started`].
@@ -104,7 +115,7 @@ impl Event {
     pub const STOPPED: &'static str = "stopped";
 
     /// Every name this program writes.
-    pub const NAMES: [&'static str; 14] = [
+    pub const NAMES: [&'static str; 16] = [
         Self::SUBMITTED,
         Self::RECEIVED,
         Self::REPEATED,
@@ -116,6 +127,8 @@ impl Event {
         Self::BOUNCED,
         Self::LOGIN,
         Self::LOGIN_REFUSED,
+        Self::EXAMINED,
+        Self::HANDSHAKE_FAILED,
         Self::OPENED,
         Self::STARTED,
         Self::STOPPED,

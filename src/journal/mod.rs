@@ -7,6 +7,7 @@
 //! [`Event::Unknown`]: it is shown and kept, and never stops a reader.
 
 mod event;
+mod evidence;
 mod masked;
 mod record;
 mod render;
@@ -18,6 +19,7 @@ pub use event::{
     Appended, BounceCause, Bounced, Deferred, Event, Login, LoginRefused, Opened, Owner, Queued, Received, ReceivedBox,
     RecipientCounts, Refused, Relayed, Repeated, Started, Stopped, Submitted, Unknown,
 };
+pub use evidence::{CheckOutcome, Encoded, Examined, HandshakeFailed, Negotiated, ShownCertificate};
 pub use masked::{Excerpt, MaskedAddress, TEXT_CHARS_MAX};
 pub use record::Record;
 pub use render::{json_line, line};

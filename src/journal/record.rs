@@ -79,6 +79,8 @@ fn detail(event: &Event) -> String {
         Event::Bounced(fields) => json(fields),
         Event::Login(fields) => json(fields),
         Event::LoginRefused(fields) => json(fields),
+        Event::Examined(fields) => json(fields),
+        Event::HandshakeFailed(fields) => json(fields),
         Event::Opened(fields) => json(fields),
         Event::Started(fields) => json(fields),
         Event::Stopped(fields) => json(fields),
@@ -111,6 +113,8 @@ fn event(row: &JournalRow) -> Option<Event> {
             refused.reason.clone_from(&row.reason);
             Event::LoginRefused(refused)
         }),
+        Event::EXAMINED => read(detail).map(Event::Examined),
+        Event::HANDSHAKE_FAILED => read(detail).map(Event::HandshakeFailed),
         Event::OPENED => read(detail).map(Event::Opened),
         Event::STARTED => read(detail).map(Event::Started),
         Event::STOPPED => read(detail).map(Event::Stopped),
@@ -192,7 +196,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_row_stops_a_reader_or_loses_its_name(
-            name in prop_oneof![(0..13_usize).prop_map(|index| Event::NAMES[index].to_owned()), "[a-z-]{0,12}"],
+            name in prop_oneof![(0..Event::NAMES.len()).prop_map(|index| Event::NAMES[index].to_owned()), "[a-z-]{0,12}"],
             detail in prop_oneof![".{0,40}", Just("{}".to_owned()), Just("null".to_owned())],
         ) {
             let row = JournalRow {

@@ -4,6 +4,7 @@ use serde_json::Value;
 use serde_json::json;
 
 use super::event::{BounceCause, Event, Received, Refused, Repeated, Submitted};
+use super::evidence::Examined;
 use super::masked::{Excerpt, MaskedAddress};
 use super::record::Record;
 
@@ -84,6 +85,8 @@ fn what(event: &Event) -> String {
                 Excerpt::new(&e.reason)
             )
         }
+        Event::Examined(e) => examined_line(e),
+        Event::HandshakeFailed(e) => format!("{}: {} [{}]", e.face, e.problem, place(&e.host, &e.peer_ip)),
         Event::Opened(e) => format!("{} by {}", e.mailbox, e.by),
         Event::Started(e) => format!("version {}", e.version),
         Event::Stopped(_) => String::new(),
@@ -164,6 +167,24 @@ fn refused_line(refused: &Refused) -> String {
     )
 }
 
+fn examined_line(examined: &Examined) -> String {
+    let subject = examined
+        .chain
+        .first()
+        .map_or("no certificate", |leaf| leaf.subject.as_str());
+    let verdict = if examined.rule.is_empty() {
+        "good"
+    } else {
+        examined.rule.as_str()
+    };
+    let at = place(&examined.host, &examined.peer_ip);
+    format!("{}: {subject}: {verdict} [{at}]", examined.face)
+}
+
+fn place<'a>(host: &'a Excerpt, ip: &'a Excerpt) -> &'a Excerpt {
+    if host.is_empty() { ip } else { host }
+}
+
 fn path(sender: Option<&MaskedAddress>) -> &str {
     sender.map_or("<>", MaskedAddress::as_str)
 }
@@ -203,6 +224,8 @@ mod tests {
         2026-11-21T10:00:00.000Z  s-42          bounced        to 2790…989@patient.mssante.fr, refused after 1 attempt, told noreply@ehpad-lilas.mssante.fr: 550 5.1.1 <2790…989@patient.mssante.fr> unknown
         2026-11-21T10:00:00.000Z  s-42          login          imap: jeanne opens jeanne.briard@ssiad-lilas.mssante.fr with PLAIN
         2026-11-21T10:00:00.000Z  s-42          login-refused  imap: 2790…989 with PLAIN (credentials-invalid)
+        2026-11-21T10:00:00.000Z  s-42          examined       smtp: CN=mx1.chu.mssante.fr: certificate-expired [127.0.0.1]
+        2026-11-21T10:00:00.000Z  s-42          handshake-failed  smtp: received fatal alert: UnknownCA [127.0.0.1]
         2026-11-21T10:00:00.000Z  s-42          opened         2790…989@patient.mssante.fr by CN=dui
         2026-11-21T10:00:00.000Z  s-42          started        version 0.1.0
         2026-11-21T10:00:00.000Z  s-42          stopped

@@ -139,7 +139,7 @@ fn queue_events() -> [Event; 4] {
     ]
 }
 
-fn login_events() -> [Event; 5] {
+fn login_events() -> [Event; 7] {
     [
         Event::Login(Login {
             face: "imap".into(),
@@ -156,6 +156,14 @@ fn login_events() -> [Event; 5] {
             mechanism: "PLAIN".into(),
             peer_ip: "127.0.0.1".into(),
         }),
+        Event::Examined(Box::new(examined())),
+        Event::HandshakeFailed(HandshakeFailed {
+            face: "smtp".into(),
+            peer_ip: "127.0.0.1".into(),
+            problem: "received fatal alert: UnknownCA".into(),
+            alert: "UnknownCA".into(),
+            ..HandshakeFailed::default()
+        }),
         Event::Opened(Opened {
             mailbox: patient(),
             by: "CN=dui".into(),
@@ -165,4 +173,27 @@ fn login_events() -> [Event; 5] {
         }),
         Event::Stopped(Stopped {}),
     ]
+}
+
+/// A refused certificate whose issuer put an INS where none belongs.
+pub(crate) fn examined() -> Examined {
+    Examined {
+        face: "smtp".into(),
+        rule: "certificate-expired".into(),
+        text: "certificate of CN=mx1.chu.mssante.fr expired on 2026-11-01".into(),
+        peer_ip: "127.0.0.1".into(),
+        chain: vec![ShownCertificate {
+            subject: "CN=mx1.chu.mssante.fr".into(),
+            issuer: Excerpt::new(format!("CN={INS}")),
+            serial: Encoded::hex("0a0b"),
+            ..ShownCertificate::default()
+        }],
+        leaf: Encoded::base64(b"leaf"),
+        checks: vec![CheckOutcome {
+            id: "dates".into(),
+            outcome: "failed".into(),
+            detail: "expired on 2026-11-01".into(),
+        }],
+        ..Examined::default()
+    }
 }

@@ -8,8 +8,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::accept::Door;
+use super::link::Handshake;
 use super::login::{self, Attempt, Opened, Place};
-use super::wire::{Handshake, Waits, Wire};
+use super::wire::{Waits, Wire};
 use super::{Face, Parts, SessionId, Snapshot};
 use crate::identity::Address;
 use crate::imap::{Answer, Certificate, Credentials, Ending, Options, Refused, Request, Security, Session, Step};
@@ -149,7 +150,8 @@ impl Drive<'_> {
         self.handshake = self
             .wire
             .start_tls(self.door.tls.load_full(), self.parts.limits.handshake)
-            .await?;
+            .await
+            .map_err(|unfinished| unfinished.error)?;
         // Offered whenever one was shown: a bad one is judged, and journalled, when EXTERNAL is used.
         Ok(if self.handshake.chain.is_empty() {
             Certificate::None

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use super::wire::Handshake;
+use super::link::Handshake;
 use super::{Face, Parts, SessionId, Snapshot};
 use crate::directory::BoxState;
 use crate::identity::Address;

@@ -7,6 +7,7 @@ mod accept;
 mod commit;
 mod envelope;
 mod imap;
+mod link;
 mod login;
 mod places;
 mod reception;
@@ -37,6 +38,7 @@ use crate::sync::Responders;
 use crate::trust::AllowList;
 
 pub use accept::{Door, Face};
+pub use link::{Handshake, Link, Offer, Unfinished};
 pub use places::Places;
 pub use session_id::SessionId;
 

@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 
 use super::commit::{Commit, LocalRecipient};
+use super::link::Handshake;
 use super::repeat::Identified;
 use super::smtp::{Desk, Transmission, storage_failed};
 use super::spool::Spool;
 use super::visitor::Visitor;
-use super::wire::Handshake;
 use crate::identity::Address;
 use crate::indicator;
 use crate::journal::{Event, Excerpt, Received, Record, Refused, Repeated};

@@ -9,11 +9,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::accept::Door;
+use super::link::Handshake;
 use super::reception::Reception;
 use super::spool::Spool;
 use super::submission::Submission;
 use super::visitor::Visitor;
-use super::wire::{Handshake, Waits, Wire};
+use super::wire::{Waits, Wire};
 use super::{Face, Parts, SessionId};
 use crate::policy::{Reason, Refusal};
 use crate::smtp::session::{self, Options};
@@ -233,7 +234,8 @@ impl Drive<'_> {
         let handshake = self
             .wire
             .start_tls(self.door.tls.load_full(), self.parts.limits.handshake)
-            .await?;
+            .await
+            .map_err(|unfinished| unfinished.error)?;
         if self.door.face != Face::Submissions {
             self.session.tls_started();
         }

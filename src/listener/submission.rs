@@ -7,11 +7,11 @@ use jiff::Timestamp;
 
 use super::commit::{Commit, LocalRecipient};
 use super::envelope;
+use super::link::Handshake;
 use super::login::{self, Attempt, Opened, Place};
 use super::smtp::{Desk, Transmission};
 use super::spool::Spool;
 use super::visitor::Visitor;
-use super::wire::Handshake;
 use crate::directory::{BoxState, MailBox};
 use crate::identity::Address;
 use crate::indicator;

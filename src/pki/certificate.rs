@@ -34,6 +34,8 @@ pub struct PeerCertificate {
     pub rfc822_names: Vec<String>,
     /// Whether its key usage, if it has one, includes digital signature.
     pub(super) may_sign_handshakes: bool,
+    /// Whether its key usage, if it has one, includes digital signature or content commitment: the signer of a list.
+    pub(super) may_sign_documents: bool,
 }
 
 /// A certificate that cannot be read.
@@ -91,7 +93,8 @@ pub(super) fn read(der: &CertificateDer<'_>) -> Result<PeerCertificate, Certific
         fingerprint: fingerprint(der),
         dns_names,
         rfc822_names,
-        may_sign_handshakes: usage.is_none_or(|usage| usage.value.digital_signature()),
+        may_sign_handshakes: usage.as_ref().is_none_or(|usage| usage.value.digital_signature()),
+        may_sign_documents: usage.is_none_or(|usage| usage.value.digital_signature() || usage.value.non_repudiation()),
     })
 }
 

@@ -8,7 +8,10 @@
 
 mod authority;
 mod certificate;
+mod create;
+mod crl;
 mod export;
+mod extension;
 mod fault;
 mod files;
 mod identity;
@@ -16,8 +19,11 @@ mod issue;
 pub mod ocsp;
 mod presented;
 mod profile;
+mod publish;
 mod registry;
 mod revocation;
+mod sign;
+mod signer;
 mod tls;
 mod verify;
 
@@ -30,8 +36,10 @@ pub use identity::{Identity, IdentityError};
 pub use issue::{Issued, Names, Request, Subject};
 pub use presented::Presented;
 pub use profile::{KeyKind, Profile};
-pub use registry::{CertificateRecord, Revocation, RevocationReason};
+pub use publish::Publication;
+pub use registry::{CertificateRecord, Revocation, RevocationReason, Revoked};
 pub use revocation::{CrlError, MissingRevocation, OcspError, RevocationMethod, RevocationPolicy, StatusQuestion};
+pub use signer::ExpectedSigner;
 pub use tls::{
     ClientCertificates, Expectation, HostNameCheck, SubjectRule, Suites, SuitesError, TlsError, TlsMinimum, TlsPolicy,
     Witness, client_config, refusal_of, server_config,

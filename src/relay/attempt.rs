@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +36,8 @@ struct Verdicts {
     snapshot: Arc<Snapshot>,
     bounds: Bounds,
     outcomes: HashMap<QueueKey, Verdict>,
+    /// "Not now" of a host: it stands if no other host says better.
+    postponed: HashMap<QueueKey, Verdict>,
     /// Already written down.
     settled: HashSet<QueueKey>,
 }
@@ -91,7 +94,8 @@ impl Relay {
 
     async fn try_hosts(&self, domain: &Domain, hosts: Vec<MailHost>, (items, verdicts): (&[QueueItem], &mut Verdicts)) {
         let mut last: Option<(Outcome, String)> = None;
-        for host in hosts {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        for host in in_turn(hosts, turn) {
             for address in &host.addresses {
                 let pending = verdicts.pending(items);
                 if pending.is_empty() || verdicts.bounds.stop.is_cancelled() {
@@ -101,7 +105,8 @@ impl Relay {
                     .try_address(domain, (&host.name, *address), (pending, verdicts))
                     .await
                 {
-                    Ok(()) => {}
+                    // It has spoken for every item: its other addresses are the same server.
+                    Ok(()) => break,
                     // A host that is merely down must not turn another's firm refusal into a bounce, nor the reverse.
                     Err(outcome) => last = Some(milder(last, (outcome, host.name.clone()))),
                 }
@@ -111,6 +116,7 @@ impl Relay {
             // Items without verdict keep their lease; the next start ends it.
             return;
         }
+        verdicts.accept_postponed();
         let (outcome, host) = last.unwrap_or_else(|| {
             let text =
                 format!("451 4.4.4 no host of {domain} has an address, or there was no time left for this message");
@@ -215,7 +221,7 @@ impl Relay {
                 }
                 Driven::Outcome(client::Outcome::Finished(outcomes)) => {
                     for (item, outcome) in group.items.iter().zip(outcomes) {
-                        verdicts.set(item, Verdict::of(outcome, &peer, &host));
+                        verdicts.hear(item, Verdict::of(outcome, &peer, &host));
                     }
                     // Now, not at the end of the batch: what the peer has must not be sent again after a crash.
                     self.settle(&group.items, verdicts).await;
@@ -346,12 +352,30 @@ impl Verdicts {
             snapshot,
             bounds,
             outcomes: HashMap::new(),
+            postponed: HashMap::new(),
             settled: HashSet::new(),
         }
     }
 
     fn set(&mut self, item: &QueueItem, verdict: Verdict) {
         self.outcomes.insert(item.key, verdict);
+    }
+
+    /// What a host says of an item. "Not now" leaves it to the next host (RFC 5321 §5.1); "never" is final, whoever says it.
+    fn hear(&mut self, item: &QueueItem, verdict: Verdict) {
+        match verdict.outcome {
+            Outcome::Deferred(_) => {
+                self.postponed.entry(item.key).or_insert(verdict);
+            }
+            _ => self.set(item, verdict),
+        }
+    }
+
+    /// No host is left: what was postponed stays so.
+    fn accept_postponed(&mut self) {
+        for (key, verdict) in self.postponed.drain() {
+            self.outcomes.entry(key).or_insert(verdict);
+        }
     }
 
     /// Items that have no verdict yet.
@@ -402,6 +426,15 @@ impl Verdict {
             peer_host: Some(host.to_owned()),
         }
     }
+}
+
+/// By preference; hosts of the same preference take turns at being first, so that each gets its share (RFC 5321 §5.1).
+fn in_turn(mut hosts: Vec<MailHost>, turn: usize) -> Vec<MailHost> {
+    hosts.sort_by_key(|host| host.preference);
+    for equal in hosts.chunk_by_mut(|one, other| one.preference == other.preference) {
+        equal.rotate_left(turn % equal.len());
+    }
+    hosts
 }
 
 /// Items of one message, sender and set of parameters share a transaction. The last group is sent first; order among messages of one
@@ -500,3 +533,30 @@ fn milder(before: Option<(Outcome, String)>, now: (Outcome, String)) -> (Outcome
 
 /// RFC 5321 §4.5.3.1.8: what every server must take in one transaction.
 const RECIPIENTS_MAX: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(preferences: &[(u16, &str)], turn: usize) -> Vec<String> {
+        let hosts = preferences.iter().map(|(preference, name)| MailHost {
+            preference: *preference,
+            name: (*name).to_owned(),
+            addresses: Vec::new(),
+        });
+        in_turn(hosts.collect(), turn)
+            .into_iter()
+            .map(|host| host.name)
+            .collect()
+    }
+
+    #[test]
+    fn hosts_of_one_preference_take_turns_and_never_pass_a_better_one() {
+        let hosts = [(20, "c"), (10, "a"), (10, "b"), (20, "d"), (20, "e")];
+        assert_eq!(names(&hosts, 0), ["a", "b", "c", "d", "e"]);
+        assert_eq!(names(&hosts, 1), ["b", "a", "d", "e", "c"]);
+        assert_eq!(names(&hosts, 2), ["a", "b", "e", "c", "d"]);
+        assert_eq!(names(&[(10, "a")], 7), ["a"]);
+        assert!(names(&[], 1).is_empty());
+    }
+}

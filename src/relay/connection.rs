@@ -7,13 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls_pki_types::ServerName;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use crate::identity::SubjectDn;
+use crate::listener::Link;
 use crate::pki;
 use crate::policy::Refusal;
 use crate::smtp::client::{Client, ClientOptions, ClientStep, ClientTls, Failure, Outcome, Stage, Transaction};
@@ -85,17 +82,11 @@ pub enum Driven {
 
 /// One connection with its client machine.
 pub struct Connection {
-    stream: Stream,
+    link: Link,
     target: Target,
     client: Client,
     waits: Waits,
     peer: Option<SubjectDn>,
-}
-
-enum Stream {
-    Clear(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-    Broken,
 }
 
 impl Connection {
@@ -114,14 +105,13 @@ impl Connection {
             address: target.address,
             source,
         };
-        let tcp = within(waits.connect, TcpStream::connect(target.address))
+        let link = within(waits.connect, Link::connect(target.address))
             .await
             .map_err(unreachable)?;
-        tcp.set_nodelay(true).map_err(unreachable)?;
         let implicit = options.tls == ClientTls::Implicit;
         let client = Client::new(options, first);
         let mut connection = Self {
-            stream: Stream::Clear(tcp),
+            link,
             target,
             client,
             waits,
@@ -186,11 +176,7 @@ impl Connection {
                     _ => break,
                 }
             }
-            match &mut self.stream {
-                Stream::Tls(stream) => stream.shutdown().await,
-                Stream::Clear(stream) => stream.shutdown().await,
-                Stream::Broken => Ok(()),
-            }
+            self.link.shutdown().await
         };
         if let Ok(Err(error)) = timeout(CLOSE_MAX, farewell).await {
             tracing::trace!(%error, "peer left before QUIT was answered");
@@ -209,25 +195,16 @@ impl Connection {
     }
 
     async fn start_tls(&mut self) -> Result<(), ConnectionError> {
-        let Stream::Clear(tcp) = std::mem::replace(&mut self.stream, Stream::Broken) else {
-            let source = io::Error::new(io::ErrorKind::InvalidInput, "TLS is already running");
-            return Err(ConnectionError::Tls {
-                name: self.target.name.clone(),
-                source,
-            });
-        };
         let name = server_name(&self.target);
-        let handshake = TlsConnector::from(Arc::clone(&self.target.tls)).connect(name, tcp);
-        let tls = within(self.waits.connect, handshake).await.map_err(|source| {
+        let handshake = self.link.connect_tls(Arc::clone(&self.target.tls), name);
+        let handshake = within(self.waits.connect, handshake).await.map_err(|source| {
             let name = self.target.name.clone();
             match pki::refusal_of(&source) {
                 Some(refusal) => ConnectionError::Unproved { name, refusal },
                 None => ConnectionError::Tls { name, source },
             }
         })?;
-        let chain = tls.get_ref().1.peer_certificates();
-        self.peer = chain.and_then(<[_]>::first).and_then(|leaf| pki::subject_of(leaf).ok());
-        self.stream = Stream::Tls(Box::new(tls));
+        self.peer = handshake.chain.first().and_then(|leaf| pki::subject_of(leaf).ok());
         Ok(())
     }
 
@@ -237,13 +214,7 @@ impl Connection {
             _ => self.waits.reply,
         };
         let buffer = self.client.input();
-        let read = async {
-            match &mut self.stream {
-                Stream::Clear(stream) => stream.read_buf(buffer).await,
-                Stream::Tls(stream) => stream.read_buf(buffer).await,
-                Stream::Broken => Ok(0),
-            }
-        };
+        let read = self.link.read_into(buffer);
         match within(limit, read).await? {
             0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the peer closed it")),
             _ => Ok(()),
@@ -251,18 +222,7 @@ impl Connection {
     }
 
     async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let stream = &mut self.stream;
-        within(self.waits.reply, async {
-            match stream {
-                Stream::Clear(stream) => stream.write_all(bytes).await,
-                Stream::Tls(stream) => {
-                    stream.write_all(bytes).await?;
-                    stream.flush().await
-                }
-                Stream::Broken => Err(io::ErrorKind::BrokenPipe.into()),
-            }
-        })
-        .await
+        within(self.waits.reply, self.link.write(bytes)).await
     }
 
     /// In pieces: the wait is for progress, not for the whole of a large message.

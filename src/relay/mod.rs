@@ -10,6 +10,7 @@ mod report;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -70,6 +71,8 @@ pub struct Relay {
     identity: Arc<crate::pki::Identity>,
     host: Domain,
     options: Options,
+    /// Counts attempts: which of two hosts of the same preference is asked first.
+    turn: AtomicUsize,
 }
 
 impl Relay {
@@ -86,6 +89,7 @@ impl Relay {
             identity,
             host,
             options,
+            turn: AtomicUsize::new(0),
         }
     }
 

@@ -16,6 +16,12 @@ pub struct Card {
     pub ca: String,
     /// Where readiness, CRLs and the allow list are served.
     pub web: String,
+    /// The same over HTTPS, with a certificate of the authority.
+    #[serde(default)]
+    pub web_tls: String,
+    /// Where the space's zones are served, over UDP and TCP: `127.0.0.1:10053`.
+    #[serde(default)]
+    pub dns: String,
     /// Every listening address.
     pub endpoints: Vec<Endpoint>,
     /// Every login.
@@ -106,11 +112,13 @@ impl Card {
             })
             .collect();
         format!(
-            "Space \"{}\" is up.\nData: {}\nAuthority certificates (trust these in your client): {}\nReadiness, CRL, allow list: {}\n\n{}\n\n{}\n\n{}Ctrl-C stops it.\n",
+            "Space \"{}\" is up.\nData: {}\nAuthority certificates (trust these in your client): {}\nReadiness, CRL, allow list, autoconfiguration: {}, {}\nZones of its domains, over DNS: {}\n\n{}\n\n{}\n\n{}Ctrl-C stops it.\n",
             self.space,
             self.data,
             self.ca,
             self.web,
+            self.web_tls,
+            self.dns,
             self.endpoint_table(),
             self.login_table(),
             commands.concat()

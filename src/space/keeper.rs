@@ -14,6 +14,7 @@ use super::folder::{DataFolder, FolderError, Layout};
 use super::made::Made;
 use super::order::{Answer, Order, OrderError};
 use super::raise::RaiseError;
+use super::services::Services;
 use crate::app::{Operator, Running};
 use crate::clock::Clock;
 use crate::config::Space;
@@ -55,6 +56,8 @@ pub(super) struct LocalOperator {
 pub(super) struct Live {
     pub(super) published: Arc<Published>,
     pub(super) routes: Arc<RouteTable>,
+    /// Zones, autoconfiguration, certificate of the HTTPS face.
+    pub(super) services: Services,
     pub(super) running: Running,
     /// Where the web face is, without trailing slash.
     pub(super) web_url: String,

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::card::{Card, Endpoint, LoginCard};
 use super::doors::{BoundDoor, Place};
 use super::folder::Layout;
+use super::list::signed_list;
 use super::material::{self, Files, Wanted, subject_of};
 use super::raise::RaiseError;
 use crate::app::{BoundPort, Plan, limits_of};
@@ -19,8 +20,8 @@ use crate::listener::Face;
 use crate::pki::{self, Authority, AuthorityOptions, Identity, Issuer, Profile, Subject, TlsPolicy, TrustStore};
 use crate::queue::RetryPlan;
 use crate::relay;
-use crate::sync::Responders;
-use crate::trust::{self, AllowList, AllowListDocument, ListedDomain};
+use crate::sync::{self, Responders};
+use crate::trust::{AllowList, AllowListDocument, ListedDomain};
 use crate::web::Published;
 
 /// Everything made or found again.
@@ -70,10 +71,9 @@ impl Made {
             generated: now,
             entries,
         };
-        let allow_list_xml = trust::write(&document);
-        pki::write_public(&layout.allow_list(), allow_list_xml.as_bytes())?;
         let trust = Arc::new(trust_store(&authority, now)?);
-        let allow_list = Arc::new(AllowList::new(document));
+        let (allow_list_xml, allow_list) = signed_list(&authority, layout, &document, (&trust, now))?;
+        pki::write_public(&layout.allow_list(), allow_list_xml.as_bytes())?;
         Ok(Self {
             authority,
             trust,
@@ -86,23 +86,25 @@ impl Made {
 
     /// Puts on the web face what the authority of the field publishes.
     pub(super) fn publish(&self, published: &Published, now: Timestamp) -> Result<(), RaiseError> {
-        for issuer in [Issuer::Root, Issuer::Intermediate] {
-            published.set(
-                self.authority.crl_path(issuer),
-                "application/pkix-crl",
-                &self.authority.crl(issuer, now)?,
-            );
+        let faults = **self.authority.faults().load();
+        for publication in self.authority.publications(now, &faults)? {
+            published.set_closed(&publication.path, publication.bytes.is_none());
+            if let Some(bytes) = &publication.bytes {
+                published.set(&publication.path, publication.media_type, bytes);
+            }
         }
         published.set(
             "/ca.pem",
             "application/x-pem-file",
             pki::trust_bundle(&self.authority).as_bytes(),
         );
-        published.set(
+        published.set_with_checksum(
             "/listeblanchemssante.xml",
             "application/xml",
             self.allow_list_xml.as_bytes(),
         );
+        let checksum = sync::sha256(self.allow_list_xml.as_bytes());
+        published.set("/checksum", "text/plain", format!("{checksum}\n").as_bytes());
         Ok(())
     }
 
@@ -257,6 +259,7 @@ fn make_hosts(
                 &operator.name,
                 &operator.department,
             ),
+            names: Vec::new(),
             boxes: Vec::new(),
             pkcs12_password: PKCS12_PASSWORD,
         };
@@ -309,6 +312,7 @@ fn make_login(
             organisation,
             &operator.department,
         ),
+        names: Vec::new(),
         boxes: boxes.iter().map(ToString::to_string).collect(),
         pkcs12_password: PKCS12_PASSWORD,
     };

@@ -47,6 +47,8 @@ pub(super) struct Wanted<'a> {
     pub profile: Profile,
     /// Whom it names.
     pub subject: Subject,
+    /// DNS names it carries besides its common name, for a server.
+    pub names: Vec<String>,
     /// Boxes it opens, for a login.
     pub boxes: Vec<String>,
     /// Password of the PKCS#12 file.
@@ -92,18 +94,19 @@ fn on_disk(authority: &Authority, files: &Files, wanted: &Wanted<'_>, now: Times
         && held.subject.organisational_unit() == Some(subject.structure.as_str())
         && held.subject.to_string().contains(&subject.organisation);
     let same_boxes = wanted.boxes.iter().all(|address| held.rfc822_names.contains(address));
-    (record.revocation.is_none() && lasts && same_name && same_boxes).then_some(identity)
+    let same_names = wanted.names.iter().all(|name| held.dns_names.contains(name));
+    (record.revocation.is_none() && lasts && same_name && same_boxes && same_names).then_some(identity)
 }
 
 fn request(wanted: &Wanted<'_>) -> Request {
     let is_host = wanted.profile == Profile::ServSsl;
-    let names = Names {
+    let mut dns = wanted.names.clone();
+    if is_host {
         // Clients of a sandbox connect to loopback addresses, and some check the name they typed.
-        dns: if is_host {
-            vec!["localhost".to_owned()]
-        } else {
-            Vec::new()
-        },
+        dns.push("localhost".to_owned());
+    }
+    let names = Names {
+        dns,
         ip: if is_host {
             vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]
         } else {

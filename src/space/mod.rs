@@ -10,15 +10,18 @@ pub mod control;
 mod doors;
 pub mod folder;
 mod keeper;
+mod list;
 mod made;
 mod material;
 mod order;
 mod ports;
 mod raise;
+mod services;
 mod visit;
 mod zone;
 
 pub use keeper::Keeper;
+pub use list::{SIGNER_COMMON_NAME, SIGNER_STRUCTURE, expected_signer, signer_files};
 pub use order::{Answer, Order, OrderError, Reply};
 pub use ports::free_ports;
 pub use raise::{RaiseError, Raised, raise};

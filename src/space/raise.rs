@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::Keeper;
@@ -15,22 +14,23 @@ use super::folder::{DataFolder, FolderError};
 use super::keeper::{InForce, Live, LocalOperator};
 use super::made::Made;
 use super::material::MaterialError;
+use super::services::{Basis, ServiceSockets, Services};
 use super::visit;
-use super::zone::zone;
-use crate::app::{Operator, PortError, Running, StartError, bind};
+use crate::app::{Operator, PortError, Running, StartError};
 use crate::clock::Clock;
 use crate::config::{ConfigErrors, Space};
 use crate::directory::DirectoryError;
-use crate::dns::{MxResolver, RouteTable};
-use crate::pki::{self, AuthorityError, CrlError, TrustStoreError};
-use crate::web::{Published, Serving};
+use crate::dns::{MailPort, MxResolver, Reach, RouteTable};
+use crate::pki::{self, AuthorityError, CrlError, TlsError, TrustStoreError};
+use crate::trust::{AdmissionError, SigningError};
+use crate::web::{self, Published, Serving};
 
 /// A running space.
 pub struct Raised {
     /// What to tell its user.
     pub card: Card,
     keeper: Arc<Keeper>,
-    web: Serving,
+    web: [Serving; 2],
 }
 
 /// Why a space could not be raised. Each says what to do.
@@ -57,6 +57,15 @@ pub enum RaiseError {
     /// The authority's own revocation list.
     #[error(transparent)]
     Crl(#[from] CrlError),
+    /// The allow list could not be signed.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
+    /// The allow list, signed, is not one that an operator would use.
+    #[error(transparent)]
+    Admission(#[from] AdmissionError),
+    /// The TLS of the HTTPS face.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The users of an operator.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
@@ -91,8 +100,8 @@ pub enum RaiseError {
 /// See [`RaiseError`]. Nothing runs then.
 pub async fn raise(folder: DataFolder, space: Space, clock: &Clock, running: &Running) -> Result<Raised, RaiseError> {
     let layout = folder.layout();
-    let Sockets { web, doors } = Sockets::bind(&space).await?;
-    let web_url = web_url(&web);
+    let Sockets { services: ports, doors } = Sockets::bind(&space).await?;
+    let web_url = ports.web_url();
     let now = clock.now();
     let authority = Made::authority(&layout, web_url.clone(), now)?;
     let made = Made::make(Arc::clone(&authority), &layout, &space, now)?;
@@ -101,22 +110,41 @@ pub async fn raise(folder: DataFolder, space: Space, clock: &Clock, running: &Ru
         .map(|(key, doors)| (key.clone(), places_of(doors)))
         .collect();
     let resolver = if space.allow_remote {
-        Some(MxResolver::new(&[], SMTP_PORT).map_err(|error| RaiseError::Resolver(error.to_string()))?)
+        Some(
+            MxResolver::new(&[], MailPort::Fixed(SMTP_PORT))
+                .map_err(|error| RaiseError::Resolver(error.to_string()))?,
+        )
     } else {
         None
     };
-    let routes = Arc::new(RouteTable::new(Arc::new(zone(&space, &places)?), resolver));
+    let reach = if space.allow_remote {
+        Reach::Anywhere
+    } else {
+        Reach::ThisMachine
+    };
+    let routes = Arc::new(RouteTable::new(Arc::default(), resolver, reach));
+    let basis = Basis {
+        authority: &authority,
+        layout: &layout,
+        clock,
+    };
+    let services = Services::new(&space, &basis)?;
+    services.install(&space, &places, &routes, &basis)?;
     let mut card = made.card(&layout, &space, &web_url, &places);
+    card.web_tls = ports.web_tls_url();
+    card.dns = ports.dns.address().to_string();
     card.commands = visit::of(&space, &card, &layout);
-    let published = Arc::new(Published::new(serde_json::to_string_pretty(&card)?));
+    let published = Arc::new(Published::new(serde_json::to_string_pretty(&card)?, clock));
     made.publish(&published, now)?;
+    let ocsp = web::ocsp::router(Arc::clone(&authority), clock.clone());
+    let web = services.start(ports, &published, ocsp, running);
     let live = Live {
         published: Arc::clone(&published),
         routes,
+        services,
         running: running.clone(),
         web_url,
     };
-    let web = Serving::start(web, Arc::clone(&published));
     let mut operators = BTreeMap::new();
     for (key, doors) in doors {
         let Some(operator) = space.operator(&key) else { continue };
@@ -191,13 +219,15 @@ impl Raised {
     /// Closes every store and then the web face, once everything else has ended.
     pub async fn close(self) {
         self.keeper.close().await;
-        self.web.stop().await;
+        for face in self.web {
+            face.stop().await;
+        }
     }
 }
 
 /// Every port of the space, bound.
 struct Sockets {
-    web: TcpListener,
+    services: ServiceSockets,
     /// By operator key.
     doors: BTreeMap<String, Vec<BoundDoor>>,
 }
@@ -215,22 +245,15 @@ impl Sockets {
                 Err(taken) => errors.extend(taken),
             }
         }
-        match bind(space.web, "web").await {
-            Ok(web) if errors.is_empty() => Ok(Self { web, doors }),
+        match ServiceSockets::bind(space).await {
+            Ok(services) if errors.is_empty() => Ok(Self { services, doors }),
             Ok(_) => Err(RaiseError::Ports(errors)),
-            Err(error) => {
-                errors.push(error);
+            Err(taken) => {
+                errors.extend(taken);
                 Err(RaiseError::Ports(errors))
             }
         }
     }
-}
-
-/// Where the web face is, without trailing slash.
-fn web_url(web: &TcpListener) -> String {
-    web.local_addr()
-        .map(|address| format!("http://{address}"))
-        .unwrap_or_default()
 }
 
 fn places_of(doors: &[BoundDoor]) -> Vec<Place> {

@@ -33,6 +33,10 @@ pub struct JournalFilter {
     pub events: Vec<String>,
     /// Only this session.
     pub session: Option<String>,
+    /// Only sessions whose name begins so; empty: all.
+    pub session_prefix: String,
+    /// Only rows whose detail holds this text; empty: all.
+    pub mentions: String,
     /// Only after this position.
     pub after_sequence: i64,
     /// At most this many.

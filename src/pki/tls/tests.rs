@@ -251,15 +251,16 @@ fn a_resumed_session_still_shows_the_certificate_to_judge() {
     let sender = space.issue(&server("smtp.sender.fr"));
     for versions in [&[&rustls::version::TLS13], &[&rustls::version::TLS12]] {
         // Our own clients never resume; others do.
-        let mut client = ClientConfig::builder_with_details(TlsPolicy::default().provider(), Arc::new(OurTime(clock())))
-            .with_protocol_versions(versions)
-            .unwrap()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(ProvedServer {
-                algorithms: TlsPolicy::default().provider().signature_verification_algorithms,
-                expectation: Expectation::new(Arc::new(space.store())),
-            }))
-            .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(sender.identity().unwrap().certified())));
+        let mut client =
+            ClientConfig::builder_with_details(TlsPolicy::default().provider(), Arc::new(OurTime(clock())))
+                .with_protocol_versions(versions)
+                .unwrap()
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(ProvedServer {
+                    algorithms: TlsPolicy::default().provider().signature_verification_algorithms,
+                    expectation: Expectation::new(Arc::new(space.store())),
+                }))
+                .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(sender.identity().unwrap().certified())));
         client.resumption = Resumption::in_memory_sessions(4);
         let client = Arc::new(client);
         let (first, _) = shake(&client, &face).unwrap();

@@ -61,6 +61,9 @@ pub enum TrustStoreError {
     /// Nothing to trust.
     #[error("no root certificate among the authorities to trust")]
     NoRoot,
+    /// A file without any.
+    #[error("no certificate in it: expected PEM")]
+    Empty,
     /// Not a certificate.
     #[error("authority certificate {place} cannot be used: {problem}")]
     Unreadable {
@@ -127,6 +130,23 @@ impl TrustStore {
             }
         }
         Self::new(roots, intermediates)
+    }
+
+    /// Whether every certificate of a bundle is one of an authority; whether there is a root is for the whole of them to say.
+    ///
+    /// # Errors
+    /// The first one that is not, or a bundle without certificates.
+    pub fn check_pem(bundle: &[u8]) -> Result<(), TrustStoreError> {
+        let mut count = 0;
+        for (place, section) in CertificateDer::pem_slice_iter(bundle).enumerate() {
+            let der = section.map_err(|error| unreadable(place, &error))?;
+            authority_name(place, &der)?;
+            count = place + 1;
+        }
+        if count == 0 {
+            return Err(TrustStoreError::Empty);
+        }
+        Ok(())
     }
 
     /// The same store with another way to judge revocation.
@@ -261,7 +281,8 @@ impl TrustStore {
             Some(&judge_path),
         );
         match verified.map(|_| ()) {
-            Ok(()) if peer.may_sign_handshakes => Ok(peer),
+            Ok(()) if peer.may_sign_handshakes && usage != Usage::ListSigner => Ok(peer),
+            Ok(()) if peer.may_sign_documents && usage == Usage::ListSigner => Ok(peer),
             Ok(()) => Err(Refusal::new(
                 Reason::CertificateUsage,
                 format!(

@@ -9,6 +9,8 @@ pub enum Usage {
     Server,
     /// It connected to us.
     Client,
+    /// It signed the allow list.
+    ListSigner,
 }
 
 /// How the extended key usage is read; a certificate without that extension fits any use (RFC 5280 §4.2.1.12).
@@ -26,6 +28,7 @@ impl UsageCheck {
         match (self, usage) {
             (Self::Strict, Usage::Server) => "serverAuth",
             (Self::Strict, Usage::Client) => "clientAuth",
+            (_, Usage::ListSigner) => "a use other than TLS",
             (Self::EitherSide, _) => "serverAuth or clientAuth",
         }
     }
@@ -38,6 +41,9 @@ impl UsageCheck {
         match (self, usage) {
             (Self::Strict, Usage::Server) => states("serverAuth"),
             (Self::Strict, Usage::Client) => states("clientAuth"),
+            (_, Usage::ListSigner) => stated
+                .iter()
+                .any(|stated| !matches!(stated.as_str(), "serverAuth" | "clientAuth")),
             (Self::EitherSide, _) => states("serverAuth") || states("clientAuth"),
         }
     }
@@ -46,6 +52,8 @@ impl UsageCheck {
 /// The purposes that are accepted if the certificate states any.
 pub(super) struct Purposes {
     accepted: &'static [&'static [u8]],
+    /// Every purpose but these.
+    refused: &'static [&'static [u8]],
 }
 
 impl Purposes {
@@ -53,9 +61,16 @@ impl Purposes {
         let accepted: &[&[u8]] = match (check, usage) {
             (UsageCheck::Strict, Usage::Server) => &[SERVER_AUTH],
             (UsageCheck::Strict, Usage::Client) => &[CLIENT_AUTH],
+            // Which purposes the field writes for ORG SIGN is not published: a certificate made for TLS alone is not one.
+            (_, Usage::ListSigner) => {
+                return Self {
+                    accepted: &[],
+                    refused: &[SERVER_AUTH, CLIENT_AUTH],
+                };
+            }
             (UsageCheck::EitherSide, _) => &[SERVER_AUTH, CLIENT_AUTH],
         };
-        Self { accepted }
+        Self { accepted, refused: &[] }
     }
 }
 
@@ -64,7 +79,8 @@ impl ExtendedKeyUsageValidator for Purposes {
         let mut present = Vec::new();
         for purpose in iter {
             let purpose = purpose?;
-            if self.accepted.iter().any(|oid| KeyPurposeId::new(oid) == purpose) {
+            let is_one_of = |oids: &[&[u8]]| oids.iter().any(|oid| KeyPurposeId::new(oid) == purpose);
+            if is_one_of(self.accepted) || (!self.refused.is_empty() && !is_one_of(self.refused)) {
                 return Ok(());
             }
             present.push(purpose.to_decoded_oid());

@@ -67,6 +67,16 @@ pub(super) fn journal(db: &Connection, filter: &JournalFilter) -> Result<Vec<Jou
         });
         values.push(session.clone().into());
     }
+    if !filter.session_prefix.is_empty() {
+        // A range, so that the index serves it; names are ASCII.
+        sql.push_str(" AND session <> '' AND session >= ? AND session < ?");
+        values.push(filter.session_prefix.clone().into());
+        values.push(format!("{}\u{7f}", filter.session_prefix).into());
+    }
+    if !filter.mentions.is_empty() {
+        sql.push_str(" AND instr(detail, ?) > 0");
+        values.push(filter.mentions.clone().into());
+    }
     if !filter.events.is_empty() {
         sql.push_str(" AND event IN (");
         sql.push_str(&vec!["?"; filter.events.len()].join(", "));

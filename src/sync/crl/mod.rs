@@ -98,7 +98,10 @@ impl CrlFeed {
         }
         let (trust, _, errors) = take(trust, kept);
         for error in errors {
-            tracing::warn!(error = &error as &dyn std::error::Error, "a kept revocation list is not used");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "a kept revocation list is not used"
+            );
         }
         trust
     }

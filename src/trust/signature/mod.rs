@@ -20,7 +20,7 @@ use crate::policy::Refusal;
 use super::parse::{AllowListError, Parsed};
 
 pub use sign::{ListSigner, SigningError, SigningProblem, Transform, sign};
-pub use verify::verify;
+pub use verify::{is_signed, verify};
 
 /// Who signed a list, as its signature says. Nothing here is proved before the judge given to [`verify`] agreed.
 #[derive(Clone, Debug)]

@@ -1,0 +1,171 @@
+//! A TCP connection that may become a TLS connection, as server or as client: the one piece that listeners, the relay and the tools move
+//! bytes with. It has no limits of its own; whoever waits for it sets one.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls::server::Acceptor;
+use rustls::{CipherSuite, ClientConfig, ServerConfig};
+use rustls_pki_types::{CertificateDer, ServerName};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::{LazyConfigAcceptor, TlsConnector, TlsStream};
+
+/// One connection, clear or encrypted.
+pub enum Link {
+    /// As it came.
+    Clear(TcpStream),
+    /// After a handshake.
+    Tls(Box<TlsStream<TcpStream>>),
+    /// A handshake failed half-way: nothing can be said any more.
+    Broken,
+}
+
+/// What a client offered in its first message.
+#[derive(Clone, Debug, Default)]
+pub struct Offer {
+    /// The server name it asked for (SNI).
+    pub server_name: Option<String>,
+    /// Cipher suites, in its order.
+    pub suites: Vec<CipherSuite>,
+}
+
+/// Facts of a finished handshake.
+#[derive(Clone, Debug, Default)]
+pub struct Handshake {
+    /// The certificate chain the other end showed, leaf first; empty when it showed none.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// `TLSv1.3`, for the trace field.
+    pub protocol: String,
+    /// The suite agreed on.
+    pub suite: Option<CipherSuite>,
+    /// What the client had offered; empty when we were the client.
+    pub offer: Offer,
+}
+
+/// A handshake that came to nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct Unfinished {
+    /// Why.
+    #[source]
+    pub error: io::Error,
+    /// What the client offered, if it came so far.
+    pub offer: Option<Offer>,
+}
+
+impl Link {
+    /// Takes a connection. Replies are small and the other end waits for each: Nagle would hold them back.
+    ///
+    /// # Errors
+    /// The socket is gone already.
+    pub fn new(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        Ok(Self::Clear(stream))
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    /// Nothing answers there.
+    pub async fn connect(address: SocketAddr) -> io::Result<Self> {
+        Self::new(TcpStream::connect(address).await?)
+    }
+
+    /// The server side of a handshake.
+    ///
+    /// # Errors
+    /// See [`Unfinished`]; the link is broken then.
+    pub async fn accept_tls(&mut self, config: Arc<ServerConfig>) -> Result<Handshake, Unfinished> {
+        let failed = |error, offer| Unfinished { error, offer };
+        let tcp = self.take_clear().map_err(|error| failed(error, None))?;
+        let start = LazyConfigAcceptor::new(Acceptor::default(), tcp).await;
+        let start = start.map_err(|error| failed(error, None))?;
+        let hello = start.client_hello();
+        let offer = Offer {
+            server_name: hello.server_name().map(str::to_owned),
+            suites: hello.cipher_suites().to_vec(),
+        };
+        match start.into_stream(config).await {
+            Ok(tls) => Ok(Handshake {
+                offer,
+                ..self.secured(tls.into())
+            }),
+            Err(error) => Err(failed(error, Some(offer))),
+        }
+    }
+
+    /// The client side of a handshake.
+    ///
+    /// # Errors
+    /// It failed; the link is broken then.
+    pub async fn connect_tls(&mut self, config: Arc<ClientConfig>, name: ServerName<'static>) -> io::Result<Handshake> {
+        let tcp = self.take_clear()?;
+        let tls = TlsConnector::from(config).connect(name, tcp).await?;
+        Ok(self.secured(tls.into()))
+    }
+
+    /// Appends what is there to `buffer`; 0 when the other end has closed. Safe to give up and call again.
+    ///
+    /// # Errors
+    /// The connection failed.
+    pub async fn read_into(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        match self {
+            Self::Clear(stream) => stream.read_buf(buffer).await,
+            Self::Tls(stream) => stream.read_buf(buffer).await,
+            Self::Broken => Ok(0),
+        }
+    }
+
+    /// Writes all of `bytes` and flushes.
+    ///
+    /// # Errors
+    /// The connection failed.
+    pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Clear(stream) => stream.write_all(bytes).await,
+            Self::Tls(stream) => {
+                stream.write_all(bytes).await?;
+                stream.flush().await
+            }
+            Self::Broken => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    /// Says good-bye: `close_notify`, then the end of the TCP stream.
+    ///
+    /// # Errors
+    /// The other end is gone already.
+    pub async fn shutdown(&mut self) -> io::Result<()> {
+        match self {
+            Self::Clear(stream) => stream.shutdown().await,
+            Self::Tls(stream) => stream.shutdown().await,
+            Self::Broken => Ok(()),
+        }
+    }
+
+    fn take_clear(&mut self) -> io::Result<TcpStream> {
+        match std::mem::replace(self, Self::Broken) {
+            Self::Clear(tcp) => Ok(tcp),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "TLS is already running")),
+        }
+    }
+
+    fn secured(&mut self, tls: TlsStream<TcpStream>) -> Handshake {
+        let (_, session) = tls.get_ref();
+        let chain = session.peer_certificates().map(<[_]>::to_vec).unwrap_or_default();
+        let suite = session.negotiated_cipher_suite().map(|suite| suite.suite());
+        let protocol = match (session.protocol_version(), suite) {
+            (Some(version), Some(_)) => format!("{version:?}").replace('_', "."),
+            _ => String::new(),
+        };
+        *self = Self::Tls(Box::new(tls));
+        Handshake {
+            chain,
+            protocol,
+            suite,
+            offer: Offer::default(),
+        }
+    }
+}
