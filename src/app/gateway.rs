@@ -186,6 +186,7 @@ pub async fn plan(
         limits: limits_of(&gateway.limits, gateway.size_bytes_max),
         tls: gateway.tls.policy,
         responders,
+        handshakes: gateway.journal.handshakes,
         ports,
     })
 }

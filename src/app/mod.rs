@@ -8,12 +8,14 @@ mod trust;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
+use rustls::ServerConfig;
 use tokio::net::TcpListener;
+use tokio::sync::RwLock;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -24,7 +26,7 @@ use crate::directory::Directory;
 use crate::dns::Routes;
 use crate::identity::{Address, Domain};
 use crate::journal::{Event, Excerpt, Started, Stopped};
-use crate::listener::{Door, Face, Limits, Parts, Places, SessionId, Snapshot};
+use crate::listener::{Door, Face, Handshakes, Limits, Parts, Places, SessionId, Snapshot, TurnedAway};
 use crate::mailbox::{Mailboxes, Notify};
 use crate::pki::{ClientCertificates, Identity, TlsError, TlsPolicy, TrustStore, server_config};
 use crate::queue::RetryPlan;
@@ -60,6 +62,8 @@ pub struct Plan {
     pub relay: relay::Options,
     /// Bounds of its faces.
     pub limits: Limits,
+    /// Which handshakes leave their evidence in the journal.
+    pub handshakes: Handshakes,
     /// Lowest TLS version and suites of its faces.
     pub tls: TlsPolicy,
     /// Who is asked about revocation by OCSP.
@@ -193,15 +197,20 @@ impl Running {
 pub struct Operator {
     parts: Arc<Parts>,
     store: Arc<SqliteStore>,
+    /// What sessions may still be judged by, though no new one is.
+    replaced: Mutex<Vec<Weak<Snapshot>>>,
+    doors: Vec<OpenDoor>,
+    /// The name and certificate it sends with.
+    sender: (Domain, Arc<ArcSwap<Identity>>),
     tls: TlsPolicy,
-    /// The faces that name our authorities to their clients.
-    hinting: Vec<Hinting>,
 }
 
-/// A face whose TLS names the authorities of the snapshot.
-struct Hinting {
-    identity: Arc<Identity>,
-    tls: Arc<ArcSwap<rustls::ServerConfig>>,
+/// A face that is open, and the certificate it shows.
+struct OpenDoor {
+    face: Face,
+    host: Domain,
+    tls: Arc<ArcSwap<ServerConfig>>,
+    shown: Mutex<Arc<Identity>>,
 }
 
 impl Operator {
@@ -227,8 +236,10 @@ impl Operator {
         shared.release_all().await.map_err(failed)?;
         let mailboxes = Mailboxes::new(Arc::clone(&shared), Notify::default());
         let inboxes = ensure_boxes(&mailboxes, &plan.directory).await.map_err(failed)?;
+        let departed = plan.directory.leaving().iter().cloned().collect();
         let snapshot = Snapshot {
             directory: Arc::new(plan.directory),
+            inboxes: Arc::new(inboxes),
             allow_list: plan.allow_list,
             authority: plan.authority,
         };
@@ -237,18 +248,22 @@ impl Operator {
             clock: plan.clock,
             store: shared,
             mailboxes,
-            inboxes,
             snapshot: ArcSwap::from_pointee(snapshot),
+            departed: RwLock::new(departed),
             queued: Arc::default(),
             responders: plan.responders,
             retry: plan.retry,
             limits: plan.limits,
+            handshakes: plan.handshakes,
         });
+        let (host, identity) = plan.sender;
         let mut running_operator = Self {
             parts,
             store,
+            replaced: Mutex::default(),
+            doors: Vec::new(),
+            sender: (host, Arc::new(ArcSwap::new(identity))),
             tls: plan.tls,
-            hinting: Vec::new(),
         };
         let started = Started {
             version: Excerpt::new(env!("CARGO_PKG_VERSION")),
@@ -261,7 +276,7 @@ impl Operator {
         let relay = Relay::new(
             Arc::clone(&running_operator.parts),
             plan.routes,
-            plan.sender,
+            running_operator.sender.clone(),
             plan.relay,
         );
         running
@@ -280,6 +295,7 @@ impl Operator {
     pub fn install(&self, allow_list: Arc<AllowList>, authority: Arc<TrustStore>) {
         self.replace(|before| Snapshot {
             directory: Arc::clone(&before.directory),
+            inboxes: Arc::clone(&before.inboxes),
             allow_list: Arc::clone(&allow_list),
             authority: Arc::new(TrustStore::clone(&authority).succeeding(&before.authority)),
         });
@@ -298,24 +314,49 @@ impl Operator {
         Arc::clone(&self.parts.snapshot.load().authority)
     }
 
-    fn replace(&self, change: impl Fn(&Snapshot) -> Snapshot) {
-        let before = self
-            .parts
-            .snapshot
-            .rcu(|before| change(before))
-            .authority
-            .issuer_hints();
-        let hints = self.parts.snapshot.load().authority.issuer_hints();
-        if before
-            .iter()
-            .map(AsRef::as_ref)
-            .eq(hints.iter().map(AsRef::<[u8]>::as_ref))
+    /// The same with another directory: its boxes are there before it is used, and domains that left get no delivery from then on,
+    /// by no session.
+    ///
+    /// # Errors
+    /// The store could not make a new box; nothing has changed.
+    pub async fn adopt(
+        &self,
+        directory: Directory,
+        allow_list: Arc<AllowList>,
+        authority: Arc<TrustStore>,
+    ) -> Result<(), StoreError> {
+        let inboxes = ensure_boxes(&self.parts.mailboxes, &directory).await?;
+        let (directory, inboxes) = (Arc::new(directory), Arc::new(inboxes));
+        let departed = directory.leaving().iter().cloned().collect();
+        self.replace(|before| Snapshot {
+            directory: Arc::clone(&directory),
+            inboxes: Arc::clone(&inboxes),
+            allow_list: Arc::clone(&allow_list),
+            authority: Arc::new(TrustStore::clone(&authority).succeeding(&before.authority)),
+        });
+        *self.parts.departed.write().await = departed;
+        Ok(())
+    }
+
+    fn replace(&self, next: impl Fn(&Snapshot) -> Snapshot) {
+        let before = self.parts.snapshot.rcu(|before| next(before));
         {
-            return;
+            let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+            replaced.retain(|one| one.strong_count() > 0);
+            replaced.push(Arc::downgrade(&before));
         }
-        for face in &self.hinting {
-            match self.face_tls(&face.identity, ClientCertificates::Optional { hints: hints.clone() }) {
-                Ok(tls) => face.tls.store(tls),
+        let (before, after) = (&before.authority, &self.parts.snapshot.load().authority);
+        if !before.names_same_authorities(after) {
+            self.name_authorities();
+        }
+    }
+
+    /// Has the faces of clients name the authorities of the snapshot from the next handshake on.
+    fn name_authorities(&self) {
+        for door in self.doors.iter().filter(|door| door.face != Face::Peer) {
+            let shown = door.shown.lock().unwrap_or_else(PoisonError::into_inner);
+            match self.face_tls(door.face, &shown) {
+                Ok(tls) => door.tls.store(tls),
                 Err(error) => tracing::error!(
                     operator = self.parts.operator,
                     error = &error as &dyn std::error::Error,
@@ -325,40 +366,47 @@ impl Operator {
         }
     }
 
-    fn face_tls(
-        &self,
-        identity: &Identity,
-        clients: ClientCertificates,
-    ) -> Result<Arc<rustls::ServerConfig>, StartError> {
-        server_config(identity, clients, self.tls, &self.parts.clock).map_err(|source| StartError::Tls {
-            operator: self.parts.operator.clone(),
-            source,
-        })
+    /// Whether a session still sees the domain as one of this operator's, though new ones do not.
+    pub fn has_session_serving(&self, domain: &Domain) -> bool {
+        let replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = replaced.iter().filter_map(Weak::upgrade);
+        held.any(|snapshot| snapshot.directory.serves(domain))
+    }
+
+    /// Its rows and bodies.
+    pub fn store(&self) -> &Arc<SqliteStore> {
+        &self.store
+    }
+
+    /// Its boxes.
+    pub fn mailboxes(&self) -> &Mailboxes {
+        &self.parts.mailboxes
+    }
+
+    /// The boxes of one of its domains, in no order.
+    pub fn boxes_of(&self, domain: &Domain) -> Vec<Address> {
+        let snapshot = self.parts.snapshot.load();
+        let boxes = snapshot.directory.boxes().map(|one| &one.address);
+        boxes.filter(|address| address.domain() == domain).cloned().collect()
     }
 
     fn open_doors(&mut self, ports: Vec<BoundPort>, running: &Running) -> Result<(), StartError> {
         let limits = &self.parts.limits;
         let places = Arc::new(Places::new(limits.connections_max, limits.connections_per_address_max));
         for port in ports {
-            let clients = match port.face {
-                Face::Peer => ClientCertificates::Requested,
-                _ => ClientCertificates::Optional {
-                    hints: self.parts.snapshot.load().authority.issuer_hints(),
-                },
-            };
-            let names_authorities = matches!(clients, ClientCertificates::Optional { .. });
-            let tls = Arc::new(ArcSwap::new(self.face_tls(&port.identity, clients)?));
-            if names_authorities {
-                self.hinting.push(Hinting {
-                    identity: Arc::clone(&port.identity),
-                    tls: Arc::clone(&tls),
-                });
-            }
+            let tls = Arc::new(ArcSwap::new(self.face_tls(port.face, &port.identity)?));
+            self.doors.push(OpenDoor {
+                face: port.face,
+                host: port.host.clone(),
+                tls: Arc::clone(&tls),
+                shown: Mutex::new(port.identity),
+            });
             let door = Door {
                 face: port.face,
                 host: port.host,
                 listener: port.listener,
                 tls,
+                turned_away: TurnedAway::default(),
             };
             let session_tracker = running.tracker.clone();
             let run = door.run(
@@ -368,6 +416,39 @@ impl Operator {
                 running.stop.clone(),
             );
             running.tracker.spawn(run);
+        }
+        Ok(())
+    }
+
+    fn face_tls(&self, face: Face, identity: &Identity) -> Result<Arc<ServerConfig>, StartError> {
+        let clients = match face {
+            Face::Peer => ClientCertificates::Requested,
+            _ => ClientCertificates::Optional {
+                hints: self.parts.snapshot.load().authority.issuer_hints(),
+            },
+        };
+        server_config(identity, clients, self.tls, &self.parts.clock).map_err(|source| StartError::Tls {
+            operator: self.parts.operator.clone(),
+            source,
+        })
+    }
+
+    /// Shows other certificates from the next handshake on, as server and as client; `of` gives that of a host. Sessions go on.
+    ///
+    /// # Errors
+    /// A key that TLS cannot use; the faces before it have changed.
+    pub fn show(&self, of: impl Fn(&Domain) -> Option<Arc<Identity>>) -> Result<(), StartError> {
+        for door in &self.doors {
+            let Some(identity) = of(&door.host) else { continue };
+            let mut shown = door.shown.lock().unwrap_or_else(PoisonError::into_inner);
+            if shown.certificate().fingerprint != identity.certificate().fingerprint {
+                door.tls.store(self.face_tls(door.face, &identity)?);
+                *shown = identity;
+            }
+        }
+        let (host, sender) = &self.sender;
+        if let Some(identity) = of(host) {
+            sender.store(identity);
         }
         Ok(())
     }

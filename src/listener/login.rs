@@ -144,6 +144,7 @@ pub(super) async fn journal(place: &Place<'_>, attempt: &Attempt<'_>, result: &R
                 .as_ref()
                 .map(Into::into),
             mechanism: Excerpt::new(attempt.mechanism),
+            text: Excerpt::new(&refusal.text),
             peer_ip,
         }),
     };
@@ -197,6 +198,7 @@ mod tests {
         let certificate = |issuer| vec![authority.certificate(issuer).clone()];
         Snapshot {
             directory: Arc::new(directory),
+            inboxes: Arc::default(),
             allow_list: Arc::new(AllowList::new(AllowListDocument {
                 generated: now(),
                 entries: Vec::new(),

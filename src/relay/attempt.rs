@@ -10,11 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::Relay;
 use super::connection::{Connection, ConnectionError, Driven, Target, Waits};
+use super::visit::{Visit, failed};
 use crate::dns::{MailHost, RouteError};
 use crate::identity::Domain;
 use crate::indicator;
 use crate::listener::{Parts, Snapshot};
-use crate::pki::{Demand, Expectation, Usage, Witness, client_config};
+use crate::pki::{Demand, Expectation, Usage, client_config};
 use crate::policy::Reason;
 use crate::queue::{self, Answer, Attempt, Outcome, Parameters, ParametersError};
 use crate::smtp::client::{self, ClientOptions, ClientTls, RecipientOutcome, Transaction, Transfer};
@@ -55,6 +56,14 @@ pub(super) enum SettleError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Parameters(#[from] ParametersError),
+}
+
+/// Why a host was not used for everything.
+enum Unsent {
+    /// Nothing was sent, because nothing recent says whether its certificate is revoked.
+    RevocationUnknown,
+    /// What it means for the items without verdict.
+    Other(Outcome),
 }
 
 /// Items that travel in one transaction: same message, same sender, same parameters.
@@ -101,8 +110,9 @@ impl Relay {
                 if pending.is_empty() || verdicts.bounds.stop.is_cancelled() {
                     return;
                 }
+                let visit = Visit::new(domain);
                 match self
-                    .try_address(domain, (&host.name, *address), (pending, verdicts))
+                    .try_address((&host.name, *address), (pending, &visit), verdicts)
                     .await
                 {
                     // It has spoken for every item: its other addresses are the same server.
@@ -129,9 +139,9 @@ impl Relay {
     /// has been given before that.
     async fn try_address(
         &self,
-        domain: &Domain,
         (name, address): (&str, SocketAddr),
-        (pending, verdicts): (Vec<QueueItem>, &mut Verdicts),
+        (pending, visit): (Vec<QueueItem>, &Visit),
+        verdicts: &mut Verdicts,
     ) -> Result<(), Outcome> {
         let target = |tls| Target {
             name: name.to_owned(),
@@ -139,40 +149,54 @@ impl Relay {
             tls,
         };
         let snapshot = Arc::clone(&verdicts.snapshot);
-        let witness = Arc::new(Witness::default());
         if snapshot.authority.asks_ocsp() {
-            let tls = self.tls(domain, &snapshot, (Demand::Fresh, &witness))?;
-            match self.try_host(target(tls), pending.clone(), verdicts).await {
-                Err(Unsent::RevocationUnknown(_)) => {}
+            let tls = self.tls(visit, &snapshot, Demand::Fresh)?;
+            let first = (pending.clone(), visit, Demand::Fresh);
+            match self.try_host(target(tls), first, verdicts).await {
+                Err(Unsent::RevocationUnknown) => {}
                 Err(Unsent::Other(outcome)) => return Err(outcome),
                 Ok(()) => return Ok(()),
             }
             let Parts { responders, clock, .. } = &*self.parts;
-            let chain = witness.chain();
+            let chain = visit.witness.chain();
             responders.ask(&snapshot.authority, &chain, Usage::Server, clock).await;
         }
-        let tls = self.tls(domain, &snapshot, (Demand::Usable, &witness))?;
-        self.try_host(target(tls), pending, verdicts)
+        let tls = self.tls(visit, &snapshot, Demand::Usable)?;
+        match self
+            .try_host(target(tls), (pending, visit, Demand::Usable), verdicts)
             .await
-            .map_err(Unsent::outcome)
+        {
+            Ok(()) => Ok(()),
+            Err(Unsent::Other(outcome)) => Err(outcome),
+            // Only a first try ends so.
+            Err(Unsent::RevocationUnknown) => Err(Outcome::Deferred(Answer::here(format!(
+                "454 4.7.0 nobody can tell whether the certificate of {name} is revoked"
+            )))),
+        }
     }
 
     /// What we expect of the peer: a valid certificate whose full subject is listed for the recipients' domain (OP-4, OP-6).
     fn tls(
         &self,
-        domain: &Domain,
+        visit: &Visit,
         snapshot: &Arc<Snapshot>,
-        (demand, witness): (Demand, &Arc<Witness>),
+        demand: Demand,
     ) -> Result<Arc<rustls::ClientConfig>, Outcome> {
-        let (list, domain) = (Arc::clone(&snapshot.allow_list), domain.clone());
+        let (list, domain) = (Arc::clone(&snapshot.allow_list), visit.domain.clone());
         let rule = Arc::new(move |peer: &crate::pki::PeerCertificate| {
             list.vouch_recipient(&domain, &peer.subject).map(|_proof| ())
         });
         let expectation = Expectation::new(Arc::clone(&snapshot.authority))
             .with_rule(rule)
             .with_demand(demand)
-            .with_witness(Arc::clone(witness));
-        client_config(Some(&self.identity), expectation, self.options.tls, &self.parts.clock).map_err(|error| {
+            .with_witness(visit.witness.clone());
+        client_config(
+            Some(&self.identity.load()),
+            expectation,
+            self.options.tls,
+            &self.parts.clock,
+        )
+        .map_err(|error| {
             tracing::error!(
                 operator = self.parts.operator,
                 error = &error as &dyn std::error::Error,
@@ -185,8 +209,13 @@ impl Relay {
     }
 
     /// Sends every group over one connection. An error is about the host, and says what it means for items without verdict.
-    async fn try_host(&self, target: Target, pending: Vec<QueueItem>, verdicts: &mut Verdicts) -> Result<(), Unsent> {
-        let host = target.name.clone();
+    async fn try_host(
+        &self,
+        target: Target,
+        (pending, visit, demand): (Vec<QueueItem>, &Visit, Demand),
+        verdicts: &mut Verdicts,
+    ) -> Result<(), Unsent> {
+        let (host, address) = (target.name.clone(), target.address);
         let mut groups = groups(pending);
         let Some((mut group, mut content)) = self.next_group(&mut groups, verdicts).await else {
             return Ok(());
@@ -203,16 +232,19 @@ impl Relay {
             transfer: Transfer::BdatWhenOffered,
         };
         let first = transaction(&group, &content);
-        let mut connection = Connection::open(target, options, first, waits)
-            .await
-            .map_err(|error| Unsent::of(&error))?;
+        let mut connection = match Connection::open(target, options, first, waits).await {
+            Ok(connection) => connection,
+            Err(error) => return Err(self.unsent(&error, (visit, demand), address, &verdicts.snapshot).await),
+        };
         loop {
             let driven = connection.transact(&content).await;
             let peer = connection.peer().map(ToString::to_string).unwrap_or_default();
             match driven {
-                Driven::Unproved(error) => return Err(Unsent::of(&error)),
+                Driven::Unproved(error) => {
+                    return Err(self.unsent(&error, (visit, demand), address, &verdicts.snapshot).await);
+                }
                 Driven::Outcome(client::Outcome::Failed(failure)) => {
-                    let outcome = failed(&failure);
+                    let outcome = failed(&failure, &visit.session);
                     if failure.stage == client::Stage::Verdict {
                         // The peer may have it: another host of the same operator must not get it at once.
                         verdicts.fill(&group.items, &outcome, Some(&host));
@@ -232,12 +264,33 @@ impl Relay {
             };
             (group, content) = next;
             if !connection.next_transaction(transaction(&group, &content)) {
-                let text = format!("451 4.4.2 {host} takes no further message on this connection");
+                let text = format!(
+                    "451 4.4.2 {host} takes no further message on this connection (session {})",
+                    visit.session
+                );
                 return Err(Unsent::Other(Outcome::Deferred(Answer::here(text))));
             }
         }
         connection.close().await;
         Ok(())
+    }
+
+    /// What a server that could not be used means. Before a responder was asked, "unknown" is not yet a verdict, nor evidence.
+    async fn unsent(
+        &self,
+        error: &ConnectionError,
+        (visit, demand): (&Visit, Demand),
+        address: SocketAddr,
+        snapshot: &Snapshot,
+    ) -> Unsent {
+        match error {
+            ConnectionError::Unproved { refusal, .. }
+                if demand == Demand::Fresh && refusal.reason == Reason::RevocationUnknown =>
+            {
+                Unsent::RevocationUnknown
+            }
+            _ => Unsent::Other(self.turned_back(error, visit, address, snapshot).await),
+        }
     }
 
     /// The next group whose message can be read; items of an unreadable one are deferred.
@@ -292,31 +345,6 @@ impl Relay {
     }
 }
 
-/// What a host that could not be used, or not for everything, means for the items without verdict.
-enum Unsent {
-    /// Nothing was sent, because nobody could tell whether its certificate is revoked.
-    RevocationUnknown(Outcome),
-    Other(Outcome),
-}
-
-impl Unsent {
-    fn of(error: &ConnectionError) -> Self {
-        let outcome = outcome_of(error);
-        match error {
-            ConnectionError::Unproved { refusal, .. } if refusal.reason == Reason::RevocationUnknown => {
-                Self::RevocationUnknown(outcome)
-            }
-            _ => Self::Other(outcome),
-        }
-    }
-
-    fn outcome(self) -> Outcome {
-        match self {
-            Self::RevocationUnknown(outcome) | Self::Other(outcome) => outcome,
-        }
-    }
-}
-
 impl Relay {
     /// One transaction: settlements, journal, counts and the report to the sender.
     async fn settle_message(&self, attempts: &[Attempt<'_>], snapshot: &Snapshot) -> Result<(), SettleError> {
@@ -327,8 +355,9 @@ impl Relay {
         let mut records = settling.records;
         if let Some(report) = report {
             also.message = Some(report.message);
-            also.deliveries = vec![report.delivery];
-            records.push(report.record);
+            also.deliveries = report.deliveries;
+            also.outgoing = report.outgoing;
+            records.extend(report.records);
         }
         indicator::enter(&mut also, &records);
         let folders: Vec<_> = also.deliveries.iter().map(|delivery| delivery.folder).collect();
@@ -487,39 +516,6 @@ fn transaction(group: &Group, content: &[u8]) -> Transaction {
     Transaction {
         mail,
         recipients: recipients.collect(),
-    }
-}
-
-/// What a host that could not be used means for the items. A certificate that the list does not name is final, everything else may
-/// pass: an expired certificate is renewed, a connection comes back.
-fn outcome_of(error: &ConnectionError) -> Outcome {
-    match error {
-        ConnectionError::Unproved { refusal, .. } => {
-            let is_final = matches!(
-                refusal.reason,
-                Reason::CertificateNotForDomain | Reason::RecipientDomainUnlisted
-            );
-            if is_final {
-                Outcome::Refused(Answer::here(format!("550 5.7.1 {error}")))
-            } else {
-                Outcome::Deferred(Answer::here(format!("454 4.7.0 {error}")))
-            }
-        }
-        ConnectionError::Tls { .. } => Outcome::Deferred(Answer::here(format!("454 4.7.0 {error}"))),
-        ConnectionError::Unreachable { .. } => Outcome::Deferred(Answer::here(format!("451 4.4.1 {error}"))),
-    }
-}
-
-fn failed(failure: &client::Failure) -> Outcome {
-    let answer = match failure.cause {
-        client::Cause::Refused => Answer::peer(failure.text.clone()),
-        _ => Answer::here(format!("451 4.4.2 {failure}")),
-    };
-    // A peer without STARTTLS may be repaired: it is asked again until the message expires (never in clear, OP-5).
-    if failure.temporary {
-        Outcome::Deferred(answer)
-    } else {
-        Outcome::Refused(answer)
     }
 }
 

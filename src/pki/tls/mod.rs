@@ -12,9 +12,10 @@
 //! not call the verifier on a resumed handshake and a peer revoked since would pass.
 
 mod policy;
+mod witness;
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use rustls::client::Resumption;
@@ -35,6 +36,7 @@ use crate::policy::{Reason, Refusal};
 use super::{Demand, Identity, PeerCertificate, TrustStore, Usage};
 
 pub use policy::{Suites, SuitesError, TlsMinimum, TlsPolicy};
+pub use witness::Witness;
 
 /// Whether a server face asks for a certificate.
 #[derive(Clone, Debug)]
@@ -70,25 +72,7 @@ pub struct Expectation {
     host_name: HostNameCheck,
     rule: Option<SubjectRule>,
     demand: Demand,
-    witness: Option<Arc<Witness>>,
-}
-
-/// Remembers the chain that a server presented, whatever the verdict: to ask about its revocation, and to explain a refusal.
-#[derive(Debug, Default)]
-pub struct Witness {
-    chain: Mutex<Vec<CertificateDer<'static>>>,
-}
-
-impl Witness {
-    /// The chain of the last handshake, leaf first; empty before any.
-    pub fn chain(&self) -> Vec<CertificateDer<'static>> {
-        self.chain.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn saw(&self, chain: &[CertificateDer<'_>]) {
-        let chain = chain.iter().map(|der| der.clone().into_owned()).collect();
-        *self.chain.lock().unwrap_or_else(PoisonError::into_inner) = chain;
-    }
+    witness: Option<Witness>,
 }
 
 /// A configuration that cannot be made.
@@ -115,6 +99,13 @@ impl Expectation {
         self
     }
 
+    /// The same, with somebody who remembers what a refused server showed.
+    #[must_use]
+    pub fn with_witness(mut self, witness: Witness) -> Self {
+        self.witness = Some(witness);
+        self
+    }
+
     /// The same, with one more rule.
     #[must_use]
     pub fn with_rule(mut self, rule: SubjectRule) -> Self {
@@ -126,13 +117,6 @@ impl Expectation {
     #[must_use]
     pub fn with_demand(mut self, demand: Demand) -> Self {
         self.demand = demand;
-        self
-    }
-
-    /// The same, with somebody who remembers what was presented.
-    #[must_use]
-    pub fn with_witness(mut self, witness: Arc<Witness>) -> Self {
-        self.witness = Some(witness);
         self
     }
 }
@@ -276,9 +260,6 @@ impl ProvedServer {
         (staple, now): (&[u8], Timestamp),
     ) -> Result<(), Refusal> {
         let expectation = &self.expectation;
-        if let Some(witness) = &expectation.witness {
-            witness.saw(chain);
-        }
         let peer = expectation
             .trust
             .verify_with(chain, (Usage::Server, now), expectation.demand, staple)?;
@@ -307,7 +288,12 @@ impl ServerCertVerifier for ProvedServer {
         chain.extend_from_slice(intermediates);
         match self.judge(&chain, server_name, (ocsp_response, now)) {
             Ok(()) => Ok(ServerCertVerified::assertion()),
-            Err(refusal) => Err(CertificateError::Other(OtherError(Arc::new(refusal))).into()),
+            Err(refusal) => {
+                if let Some(witness) = &self.expectation.witness {
+                    witness.saw(&chain);
+                }
+                Err(CertificateError::Other(OtherError(Arc::new(refusal))).into())
+            }
         }
     }
 

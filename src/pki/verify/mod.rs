@@ -204,6 +204,11 @@ impl TrustStore {
         self.crls.next_update()
     }
 
+    /// Whether clients are told the same names by both.
+    pub fn names_same_authorities(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.authorities, &other.authorities) || self.authorities.all == other.authorities.all
+    }
+
     /// Names to hint to clients when a certificate is asked for, DER.
     pub fn issuer_hints(&self) -> Vec<rustls::DistinguishedName> {
         let anchors = self.authorities.anchors.iter();
