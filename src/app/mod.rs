@@ -302,15 +302,17 @@ impl Operator {
     ) -> Result<(), StoreError> {
         let inboxes = ensure_boxes(&self.parts.mailboxes, &directory).await?;
         let (directory, inboxes) = (Arc::new(directory), Arc::new(inboxes));
-        let departed = directory.leaving().iter().cloned().collect();
         let snapshot = Snapshot {
-            directory,
+            directory: Arc::clone(&directory),
             inboxes,
             allow_list,
             authority,
         };
         self.parts.snapshot.store(Arc::new(snapshot));
-        *self.parts.departed.write().await = departed;
+        let mut departed = self.parts.departed.write().await;
+        departed.extend(directory.leaving().iter().cloned());
+        // Until it comes back: a session of before may outlast the whole move.
+        departed.retain(|domain| !directory.serves(domain));
         Ok(())
     }
 
