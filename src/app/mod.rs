@@ -1,6 +1,7 @@
 //! One operator from its parts: opens what a [`Plan`] names, starts it, drains it. The only place that knows all of one operator;
 //! `up` and `serve` differ only in where their plans come from.
 
+mod descriptors;
 pub mod gateway;
 mod trust;
 
@@ -14,7 +15,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
-use tokio::sync::RwLock;
+use tokio::sync::{RwLock, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,7 +26,7 @@ use crate::directory::Directory;
 use crate::dns::Routes;
 use crate::identity::{Address, Domain};
 use crate::journal::{Event, Excerpt, Started, Stopped};
-use crate::listener::{Door, Face, Limits, Parts, Places, SessionId, Snapshot};
+use crate::listener::{Door, Face, Handshakes, Limits, Parts, Places, SessionId, Snapshot, TurnedAway};
 use crate::mailbox::{Mailboxes, Notify};
 use crate::pki::{ClientCertificates, Identity, TlsError, TlsMinimum, TrustStore, server_config};
 use crate::queue::RetryPlan;
@@ -35,6 +36,8 @@ use crate::store::{FolderKey, Store, StoreError};
 use crate::trust::AllowList;
 
 pub use trust::{TrustKeeper, Trusted, list_options};
+
+pub use descriptors::sessions_room;
 
 /// Everything needed to run one operator.
 pub struct Plan {
@@ -60,6 +63,8 @@ pub struct Plan {
     pub relay: relay::Options,
     /// Bounds of its faces.
     pub limits: Limits,
+    /// Which handshakes leave their evidence in the journal.
+    pub handshakes: Handshakes,
     /// Lowest TLS version of its faces.
     pub tls_minimum: TlsMinimum,
     /// Its bound ports.
@@ -155,20 +160,32 @@ pub fn limits_of(limits: &config::Limits, message_bytes_max: u64) -> Limits {
 const MEMORY_BYTES_MAX: usize = 512 * 1024;
 
 /// What all tasks of a process share: who is still working, and when to stop.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Running {
     /// Every task.
     pub tracker: TaskTracker,
     /// Cancelled once: no new work.
     pub stop: CancellationToken,
+    /// Sessions that the process has room for, those of all operators together.
+    pub sessions: Arc<Semaphore>,
 }
 
 impl Running {
+    /// A process that takes so many sessions at once.
+    pub fn with_room(sessions: usize) -> Self {
+        Self {
+            tracker: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            sessions: Arc::new(Semaphore::new(sessions.min(Semaphore::MAX_PERMITS))),
+        }
+    }
+
     /// A part that can be stopped alone, and that stops with the whole; draining the whole waits for it.
     pub fn child(&self) -> Self {
         let child = Self {
             tracker: TaskTracker::new(),
             stop: self.stop.child_token(),
+            sessions: Arc::clone(&self.sessions),
         };
         let waited_for = child.clone();
         self.tracker.spawn(async move {
@@ -245,6 +262,7 @@ impl Operator {
             queued: Arc::default(),
             retry: plan.retry,
             limits: plan.limits,
+            handshakes: plan.handshakes,
         });
         let (host, identity) = plan.sender;
         let mut running_operator = Self {
@@ -335,7 +353,12 @@ impl Operator {
 
     fn open_doors(&mut self, ports: Vec<BoundPort>, running: &Running) -> Result<(), StartError> {
         let limits = &self.parts.limits;
-        let places = Arc::new(Places::new(limits.connections_max, limits.connections_per_address_max));
+        let room = Arc::clone(&running.sessions);
+        let places = Arc::new(Places::new(
+            limits.connections_max,
+            limits.connections_per_address_max,
+            room,
+        ));
         for port in ports {
             let tls = Arc::new(ArcSwap::new(self.face_tls(port.face, &port.identity)?));
             self.doors.push(OpenDoor {
@@ -349,6 +372,7 @@ impl Operator {
                 host: port.host,
                 listener: port.listener,
                 tls,
+                turned_away: TurnedAway::default(),
             };
             let session_tracker = running.tracker.clone();
             let run = door.run(

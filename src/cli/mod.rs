@@ -4,6 +4,8 @@
 //! choosing operators is `stores`'s.
 
 mod apply;
+mod audit;
+mod certlab;
 mod check;
 mod domain;
 pub mod indicator;
@@ -54,6 +56,10 @@ enum Command {
     Operator(operator::OperatorArgs),
     /// Add, move or remove domains of a space, while it runs or not
     Domain(domain::DomainArgs),
+    /// Raise the audit peers of the trust space, and play them against an operator in both directions
+    Audit(audit::AuditArgs),
+    /// Play the catalogue of certificate defects against a server or a client under test
+    Certlab(certlab::CertlabArgs),
     /// Validate a configuration file and list every error in it
     Check(check::CheckArgs),
     /// Send mail as a DUI does, from its BAL applicative with its certificate
@@ -84,6 +90,8 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Apply(args) => apply::run(&args),
         Command::Operator(args) => operator::run(&args),
         Command::Domain(args) => domain::run(&args),
+        Command::Audit(args) => audit::run(&args),
+        Command::Certlab(args) => certlab::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Send(args) => send::run(&args),
         Command::Indicator(reading) => stores::read(&reading.data, async |operators, now, output| {

@@ -21,6 +21,18 @@ pub(super) struct OrderArgs {
     json: bool,
 }
 
+impl OrderArgs {
+    /// The data folder, when one is named.
+    pub(super) fn root(&self) -> Option<PathBuf> {
+        self.data.clone()
+    }
+
+    /// Whether answers are JSON.
+    pub(super) fn is_json(&self) -> bool {
+        self.json
+    }
+}
+
 /// Has the order carried out and prints the answer.
 pub(super) fn run_order(args: &OrderArgs, order: &Order) -> anyhow::Result<()> {
     let answer = carry_out(args.data.clone(), order)?;

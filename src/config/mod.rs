@@ -12,6 +12,7 @@ mod directory;
 mod error;
 mod file;
 mod gateway;
+mod journal;
 mod limits;
 mod listen;
 mod login;

@@ -133,6 +133,7 @@ pub(super) async fn journal(place: &Place<'_>, attempt: &Attempt<'_>, result: &R
                 .as_ref()
                 .map(Into::into),
             mechanism: Excerpt::new(attempt.mechanism),
+            text: Excerpt::new(&refusal.text),
             peer_ip,
         }),
     };

@@ -6,6 +6,7 @@
 mod accept;
 mod commit;
 mod envelope;
+mod evidence;
 mod imap;
 mod link;
 mod login;
@@ -36,7 +37,8 @@ use crate::queue::RetryPlan;
 use crate::store::{FolderKey, Store};
 use crate::trust::AllowList;
 
-pub use accept::{Door, Face};
+pub use accept::{Door, Face, TurnedAway};
+pub use evidence::{Handshakes, Judged, examined, failure};
 pub use link::{Handshake, Link, Offer, Unfinished};
 pub use places::Places;
 pub use session_id::SessionId;
@@ -60,6 +62,8 @@ pub struct Parts {
     pub queued: Arc<Notify>,
     /// When mail to other operators is tried again, and given up.
     pub retry: RetryPlan,
+    /// Which handshakes leave their evidence in the journal.
+    pub handshakes: Handshakes,
     /// Limits of its faces.
     pub limits: Limits,
 }

@@ -7,6 +7,7 @@ mod attempt;
 mod connection;
 mod lanes;
 mod report;
+mod visit;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -16,11 +16,12 @@ use super::order::{Answer, Order, OrderError};
 use super::ports::Ports;
 use super::raise::RaiseError;
 use super::services::Services;
-use super::{change_domain, change_operator};
+use super::{change_domain, change_operator, order_audit, order_certlab};
 use crate::app::{Operator, Running};
 use crate::clock::Clock;
 use crate::config::{Space, Standing};
 use crate::dns::RouteTable;
+use crate::lab::audit_server::AuditServers;
 use crate::pki::Authority;
 use crate::web::Published;
 
@@ -66,6 +67,8 @@ pub(super) struct Live {
     /// Where the web face is, without trailing slash.
     pub(super) web_url: String,
     pub(super) ports: Ports,
+    /// The audit peers' servers, when they are raised.
+    pub(super) audit: std::sync::Mutex<Option<AuditServers>>,
 }
 
 impl Keeper {
@@ -151,6 +154,9 @@ impl Keeper {
                 overlap_seconds,
             } => change_domain::move_to(self, in_force, (&domain, &to), overlap_seconds).await,
             Order::DomainRemove { domain } => change_domain::remove(self, in_force, &domain).await,
+            Order::CertlabForge(wanted) => order_certlab::forge(self, in_force, &wanted),
+            Order::AuditRaise => order_audit::raise(self, in_force).await,
+            Order::AuditStop => order_audit::stop(self, in_force).await,
         }
     }
 
@@ -178,6 +184,14 @@ impl Keeper {
     /// How often [`Self::refresh`] is due.
     pub(super) async fn refresh_period(&self) -> Duration {
         self.with(|in_force| in_force.space.refresh).await
+    }
+
+    /// Starts the servers of the audit peers that the space names. One that cannot start is an alarm, no reason to raise nothing.
+    pub(super) async fn serve_audit(&self) {
+        let space = self.with(|in_force| Arc::clone(&in_force.space)).await;
+        if let Err(error) = order_audit::serve(self, &space).await {
+            tracing::error!("{}: the audit peers do not answer", error.with_causes());
+        }
     }
 
     /// What is in force, between orders.

@@ -19,7 +19,7 @@ use crate::config::{
 use crate::directory::{Directory, DirectoryError};
 use crate::dns::Routes;
 use crate::identity::{Domain, SubjectDn};
-use crate::listener::Face;
+use crate::listener::{Face, Handshakes};
 use crate::pki::{self, Authority, AuthorityOptions, Identity, Issuer, Profile, Subject, TlsMinimum, TrustStore};
 use crate::queue::RetryPlan;
 use crate::relay;
@@ -181,6 +181,7 @@ impl Made {
             retry: RetryPlan::default(),
             relay: relay::Options::default(),
             limits: limits_of(&config::Limits::default(), operator.size_bytes_max),
+            handshakes: Handshakes::default(),
             tls_minimum: TlsMinimum::Tls12,
             ports,
         })

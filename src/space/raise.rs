@@ -161,6 +161,7 @@ pub async fn raise(
         running: running.clone(),
         web_url,
         ports,
+        audit: std::sync::Mutex::default(),
     };
     moving::carry_keys_on_disk(&space, &layout, now)
         .await
@@ -180,6 +181,7 @@ pub async fn raise(
         card: Some(card.clone()),
     };
     let keeper = Arc::new(Keeper::of_running(folder, (authority, clock.clone()), in_force, live));
+    keeper.serve_audit().await;
     control::listen(&keeper, running)?;
     running
         .tracker
