@@ -353,8 +353,8 @@ if ask["what"] == "arrange":
 found = {}
 for row in done(box.list()):
     name = re.search(r'"/" "?(.*?)"?$', row.decode())[1]
-    done(box.select(f'"{name}"', readonly=True))
-    rows = box.fetch("1:*", "(FLAGS INTERNALDATE BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1]
+    count = int(done(box.select(f'"{name}"', readonly=True))[0])
+    rows = done(box.fetch("1:*", "(FLAGS INTERNALDATE BODY.PEEK[HEADER.FIELDS (SUBJECT)])")) if count else []
     letters = []
     for row in rows:
         if isinstance(row, tuple):

@@ -267,7 +267,11 @@ mod tests {
             "{gone}"
         );
         assert!(!text.text().contains("x@a.fr"));
-        assert!(text.text().contains("port_base = 12000"), "the second stays where it is: {}", text.text());
+        assert!(
+            text.text().contains("port_base = 12000"),
+            "the second stays where it is: {}",
+            text.text()
+        );
         assert!(text.remove_operator("one").is_err());
         text.append("[[operator]]\nkey = \"three\"\n", "space.toml").unwrap();
         let keys: Vec<_> = text.each_operator().map(|table| key_of(table).to_owned()).collect();
