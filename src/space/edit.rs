@@ -80,9 +80,10 @@ impl SpaceText {
             })
             .collect();
         let free = |base: &i64| taken.iter().all(|other| (other - base).abs() >= PORTS_PER_OPERATOR);
-        (1..)
+        let ranks = 1..=PORT_BASE_LARGEST / PORTS_PER_OPERATOR;
+        ranks
             .map(|rank| first + rank * PORTS_PER_OPERATOR)
-            .take_while(|base| *base <= PORT_BASE_LARGEST)
+            .filter(|base| *base <= PORT_BASE_LARGEST)
             .find(free)
     }
 
