@@ -8,6 +8,7 @@ mod audit;
 mod certlab;
 mod check;
 mod domain;
+mod explain;
 pub mod indicator;
 pub mod journal;
 mod open;
@@ -20,6 +21,7 @@ mod send;
 mod serve;
 mod stores;
 mod up;
+mod words;
 
 use std::process::ExitCode;
 
@@ -68,6 +70,8 @@ enum Command {
     Indicator(Reading<indicator::IndicatorArgs>),
     /// Show the decisions taken, one per line
     Journal(Reading<journal::JournalArgs>),
+    /// Tell the story of a session or message: what was shown, each check, what refused it and what to do
+    Explain(Reading<explain::ExplainArgs>),
     /// Recompute every counter from the journal and compare
     Recount(Reading<recount::RecountArgs>),
 }
@@ -104,6 +108,12 @@ pub fn run(arguments: Arguments) -> ExitCode {
                 .await
                 .map(|()| 0)
         }),
+        Command::Explain(reading) => {
+            let places = reading.data.places();
+            stores::read(&reading.data, async |operators, _, output| {
+                explain::run_explain(&reading.args, operators, &places, output).await
+            })
+        }
         Command::Recount(reading) => stores::read(&reading.data, async |operators, _, output| {
             recount::run_recount(&reading.args, operators, output).await
         }),
