@@ -185,6 +185,7 @@ impl Running {
     }
 
     /// A part that can be stopped alone, and that stops with the whole; draining the whole waits for it.
+    #[must_use]
     pub fn child(&self) -> Self {
         let child = Self {
             tracker: TaskTracker::new(),
@@ -339,14 +340,16 @@ impl Operator {
     ) -> Result<(), StoreError> {
         let inboxes = ensure_boxes(&self.parts.mailboxes, &directory).await?;
         let (directory, inboxes) = (Arc::new(directory), Arc::new(inboxes));
-        let departed = directory.leaving().iter().cloned().collect();
         self.replace(|before| Snapshot {
             directory: Arc::clone(&directory),
             inboxes: Arc::clone(&inboxes),
             allow_list: Arc::clone(&allow_list),
             authority: Arc::new(TrustStore::clone(&authority).succeeding(&before.authority)),
         });
-        *self.parts.departed.write().await = departed;
+        let mut departed = self.parts.departed.write().await;
+        departed.extend(directory.leaving().iter().cloned());
+        // Until it comes back: a session of before may outlast the whole move.
+        departed.retain(|domain| !directory.serves(domain));
         Ok(())
     }
 
