@@ -8,7 +8,7 @@ mod trust;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -208,8 +208,6 @@ impl Running {
 pub struct Operator {
     parts: Arc<Parts>,
     store: Arc<SqliteStore>,
-    /// What sessions may still be judged by, though no new one is.
-    replaced: Mutex<Vec<Weak<Snapshot>>>,
     doors: Vec<OpenDoor>,
     /// The name and certificate it sends with.
     sender: (Domain, Arc<ArcSwap<Identity>>),
@@ -270,7 +268,6 @@ impl Operator {
         let mut running_operator = Self {
             parts,
             store,
-            replaced: Mutex::default(),
             doors: Vec::new(),
             sender: (host, Arc::new(ArcSwap::new(identity))),
             tls_minimum: plan.tls_minimum,
@@ -302,7 +299,7 @@ impl Operator {
 
     /// Judges sessions that begin from now on by another list and other revocation data; those under way keep theirs (invariant 4).
     pub fn install(&self, allow_list: Arc<AllowList>, authority: Arc<TrustStore>) {
-        self.replace(|before| Snapshot {
+        self.parts.snapshot.rcu(|before| Snapshot {
             directory: Arc::clone(&before.directory),
             inboxes: Arc::clone(&before.inboxes),
             allow_list: Arc::clone(&allow_list),
@@ -324,28 +321,15 @@ impl Operator {
         let inboxes = ensure_boxes(&self.parts.mailboxes, &directory).await?;
         let (directory, inboxes) = (Arc::new(directory), Arc::new(inboxes));
         let departed = directory.leaving().iter().cloned().collect();
-        self.replace(|_| Snapshot {
-            directory: Arc::clone(&directory),
-            inboxes: Arc::clone(&inboxes),
-            allow_list: Arc::clone(&allow_list),
-            authority: Arc::clone(&authority),
-        });
+        let snapshot = Snapshot {
+            directory,
+            inboxes,
+            allow_list,
+            authority,
+        };
+        self.parts.snapshot.store(Arc::new(snapshot));
         *self.parts.departed.write().await = departed;
         Ok(())
-    }
-
-    fn replace(&self, next: impl Fn(&Snapshot) -> Snapshot) {
-        let before = self.parts.snapshot.rcu(|before| next(before));
-        let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
-        replaced.retain(|one| one.strong_count() > 0);
-        replaced.push(Arc::downgrade(&before));
-    }
-
-    /// Whether a session still sees the domain as one of this operator's, though new ones do not.
-    pub fn has_session_serving(&self, domain: &Domain) -> bool {
-        let replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut held = replaced.iter().filter_map(Weak::upgrade);
-        held.any(|snapshot| snapshot.directory.serves(domain))
     }
 
     /// Its rows and bodies.
