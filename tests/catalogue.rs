@@ -71,7 +71,10 @@ fn holder(face: Face) -> Holder {
             "mail:soins@clinique.mssante.fr",
         ),
     };
-    Holder { subject: subject.parse().unwrap(), names: vec![name.to_owned()] }
+    Holder {
+        subject: subject.parse().unwrap(),
+        names: vec![name.to_owned()],
+    }
 }
 
 impl Lab {
@@ -79,7 +82,10 @@ impl Lab {
         let files = folder();
         let now = Timestamp::now();
         let birth = now - SignedDuration::from_hours(24 * 500);
-        let options = AuthorityOptions { base_url: "http://127.0.0.1:9".to_owned(), ..AuthorityOptions::default() };
+        let options = AuthorityOptions {
+            base_url: "http://127.0.0.1:9".to_owned(),
+            ..AuthorityOptions::default()
+        };
         let authority = Authority::create_or_open(&files.path().join("authority"), options, birth).unwrap();
         let authority = Arc::new(authority);
         Self {
@@ -103,7 +109,10 @@ impl Lab {
                 }
             }
             let mut setting = Setting {
-                trust: forged.trust.as_ref().map(|trust| trust.iter().map(|der| der.to_vec()).collect()),
+                trust: forged
+                    .trust
+                    .as_ref()
+                    .map(|trust| trust.iter().map(|der| der.to_vec()).collect()),
                 ..Setting::default()
             };
             match forged.fault {
@@ -113,7 +122,11 @@ impl Lab {
                 // A list that its issuer did not sign is refused when it is read: src/lab/forge/tests.rs. OCSP: src/sync.
                 Some(_) => continue,
             }
-            by_setting.entry(setting).or_default().push(Case { defect, expected, forged });
+            by_setting.entry(setting).or_default().push(Case {
+                defect,
+                expected,
+                forged,
+            });
         }
         by_setting
     }
@@ -125,7 +138,11 @@ impl Lab {
         let own = [Issuer::Root, Issuer::Intermediate].map(|issuer| self.authority.certificate(issuer).to_vec());
         let trust = setting.trust.clone().unwrap_or_else(|| own.to_vec());
         put("ca.pem", pem(&trust).as_bytes());
-        let faults = if setting.late_lists { ServiceFault::CrlLate.faults() } else { pki::Faults::default() };
+        let faults = if setting.late_lists {
+            ServiceFault::CrlLate.faults()
+        } else {
+            pki::Faults::default()
+        };
         let mut lists = Vec::new();
         for file in self.authority.publications(self.now, &faults).unwrap() {
             let is_list = file.media_type == "application/pkix-crl" && !file.path.contains("delta");
@@ -161,11 +178,20 @@ impl Lab {
             login.replace('\\', "\\\\"),
         );
         for (domain, port, _) in routes {
-            text.push_str(&format!("[[relay.route]]\ndomain = \"{domain}\"\nhosts = [\"127.0.0.1:{port}\"]\n"));
+            text.push_str(&format!(
+                "[[relay.route]]\ndomain = \"{domain}\"\nhosts = [\"127.0.0.1:{port}\"]\n"
+            ));
         }
         put("gateway.toml", text.as_bytes());
-        let running = Space::program().args(["serve", "--config"]).arg(files.path().join("gateway.toml")).start();
-        let mut gateway = Gateway { files, ports, running: Some(running) };
+        let running = Space::program()
+            .args(["serve", "--config"])
+            .arg(files.path().join("gateway.toml"))
+            .start();
+        let mut gateway = Gateway {
+            files,
+            ports,
+            running: Some(running),
+        };
         gateway.wait_until_it_serves();
         gateway
     }
@@ -186,7 +212,10 @@ impl Lab {
         };
         let issued = self.authority.issue(&request, self.now).unwrap();
         let _ready: Identity = issued.identity().unwrap();
-        (issued.chain.iter().map(|der| der.to_vec()).collect(), issued.key_pem().to_owned())
+        (
+            issued.chain.iter().map(|der| der.to_vec()).collect(),
+            issued.key_pem().to_owned(),
+        )
     }
 }
 
@@ -329,7 +358,9 @@ fn server_config(key: Arc<CertifiedKey>, versions: TlsVersions) -> Arc<ServerCon
         TlsVersions::Tls12 => &[&rustls::version::TLS12],
         TlsVersions::Tls13 => &[&rustls::version::TLS13],
     };
-    let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
+    let builder = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .unwrap();
     Arc::new(builder.with_no_client_auth().with_cert_resolver(Arc::new(Shown(key))))
 }
 
@@ -349,8 +380,13 @@ async fn a_server_that_shows_a_defect_is_given_no_mail() {
             let to: Vec<String> = some.iter().map(|(domain, ..)| format!("medecin@{domain}")).collect();
             let to: Vec<&str> = to.iter().map(String::as_str).collect();
             let authority = gateway.files.path().join("ca.pem");
-            let client = Peer { port: gateway.ports["submission"], authority, certificate: None };
-            let mail = format!("From: <{PERSON}>\r\nTo: <medecin@voisin.mssante.fr>\r\nSubject: essai\r\n\r\nBonjour\r\n");
+            let client = Peer {
+                port: gateway.ports["submission"],
+                authority,
+                certificate: None,
+            };
+            let mail =
+                format!("From: <{PERSON}>\r\nTo: <medecin@voisin.mssante.fr>\r\nSubject: essai\r\n\r\nBonjour\r\n");
             let login = (PERSON, "essai");
             let replies = tokio::task::spawn_blocking({
                 let to: Vec<String> = to.iter().map(|one| (*one).to_owned()).collect();
@@ -363,9 +399,15 @@ async fn a_server_that_shows_a_defect_is_given_no_mail() {
                 let records = gateway.records();
                 let ends: Vec<&Value> = records
                     .iter()
-                    .filter(|record| ["relayed", "deferred", "bounced"].iter().any(|event| record["event"] == *event))
+                    .filter(|record| {
+                        ["relayed", "deferred", "bounced"]
+                            .iter()
+                            .any(|event| record["event"] == *event)
+                    })
                     .collect();
-                let all = routes.iter().all(|(domain, ..)| ends.iter().any(|end| holds(end, &[&format!("@{domain}")])));
+                let all = routes
+                    .iter()
+                    .all(|(domain, ..)| ends.iter().any(|end| holds(end, &[&format!("@{domain}")])));
                 all.then(|| ends.into_iter().cloned().collect::<Vec<_>>())
             })
         });
@@ -411,8 +453,15 @@ fn pem(certificates: &[Vec<u8>]) -> String {
     use base64::Engine;
     let block = |der: &Vec<u8>| {
         let text = base64::engine::general_purpose::STANDARD.encode(der);
-        let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
-        format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+        let lines: Vec<&str> = text
+            .as_bytes()
+            .chunks(64)
+            .map(|line| std::str::from_utf8(line).unwrap())
+            .collect();
+        format!(
+            "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
+            lines.join("\n")
+        )
     };
     certificates.iter().map(block).collect()
 }

@@ -63,10 +63,14 @@ pub fn prepare(
     (holder, face): (&Holder, Face),
     only: &[String],
 ) -> Vec<Prepared> {
+    // The plainest control is always there: without it the rest means nothing.
+    let first = catalogue
+        .on(face)
+        .map(|(defect, _)| defect)
+        .find(|defect| defect.is_control());
     let chosen = |defect: &Defect| {
-        only.is_empty()
-            || defect.is_control()
-            || only.iter().any(|word| *word == defect.id || word == defect.group.id())
+        let named = only.iter().any(|word| *word == defect.id || word == defect.group.id());
+        only.is_empty() || named || first.is_some_and(|first| first.id == defect.id)
     };
     let on_face = catalogue.on(face).filter(|(defect, _)| chosen(defect));
     let ready = on_face.map(|(defect, outcome)| Prepared {

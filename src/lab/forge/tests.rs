@@ -64,7 +64,9 @@ impl Lab {
         }
         let faults = forged.fault.map(ServiceFault::faults).unwrap_or_default();
         let publications = self.authority.publications(now(), &faults).unwrap();
-        let complete = publications.into_iter().filter(|file| file.media_type == "application/pkix-crl");
+        let complete = publications
+            .into_iter()
+            .filter(|file| file.media_type == "application/pkix-crl");
         complete.filter_map(|file| file.bytes).collect()
     }
 
@@ -119,7 +121,10 @@ fn every_chain_is_refused_for_the_reason_of_the_table() {
                     continue;
                 }
             };
-            if !matches!(forged.offer, Offer::Handshake(_)) || defect.recipe.handshake != HandshakeChange::Right || defect.group == Group::Ocsp {
+            if !matches!(forged.offer, Offer::Handshake(_))
+                || defect.recipe.handshake != HandshakeChange::Right
+                || defect.group == Group::Ocsp
+            {
                 continue;
             }
             let found = verdict_of_chain(&lab, &forged, face);
@@ -153,7 +158,11 @@ fn openssl_finds_it_good(lab: &Lab, forged: &Forged, face: Face) -> (bool, Strin
     std::fs::write(&crls, pem("X509 CRL", published.iter().map(Vec::as_slice))).unwrap();
     let mut others = forged.chain[1..].to_vec();
     others.extend_from_slice(&trust[1..]);
-    let purpose = if face == Face::PeerOut { "sslserver" } else { "sslclient" };
+    let purpose = if face == Face::PeerOut {
+        "sslserver"
+    } else {
+        "sslclient"
+    };
     let output = std::process::Command::new("openssl")
         .args(["verify", "-x509_strict", "-crl_check", "-purpose", purpose, "-attime"])
         .arg(now().as_second().to_string())
@@ -174,7 +183,11 @@ fn pem<'a>(label: &str, blocks: impl Iterator<Item = &'a [u8]>) -> String {
     use base64::Engine;
     let block = |der: &[u8]| {
         let text = base64::engine::general_purpose::STANDARD.encode(der);
-        let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+        let lines: Vec<&str> = text
+            .as_bytes()
+            .chunks(64)
+            .map(|line| std::str::from_utf8(line).unwrap())
+            .collect();
         format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
     };
     blocks.map(block).collect()
@@ -187,7 +200,9 @@ fn openssl_agrees_or_the_table_says_why_not() {
     let mut wrong = Vec::new();
     for face in [Face::PeerIn, Face::PeerOut] {
         for (defect, expected) in catalogue.on(face) {
-            let Ok(forged) = lab.forge.make(defect, &Lab::holder(face), face) else { continue };
+            let Ok(forged) = lab.forge.make(defect, &Lab::holder(face), face) else {
+                continue;
+            };
             let shows = matches!(forged.offer, Offer::Handshake(_)) && !forged.chain.is_empty();
             let want = match (defect.openssl, expected) {
                 (SecondJudge::Silent, _) => continue,
@@ -199,7 +214,10 @@ fn openssl_agrees_or_the_table_says_why_not() {
             let (good, said) = openssl_finds_it_good(&lab, &forged, face);
             if good != want {
                 let said = said.lines().find(|line| line.contains("error")).unwrap_or(&said);
-                wrong.push(format!("{} on {face}: good = {good}, the table says {want}: {said}", defect.id));
+                wrong.push(format!(
+                    "{} on {face}: good = {good}, the table says {want}: {said}",
+                    defect.id
+                ));
             }
         }
     }
