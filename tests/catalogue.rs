@@ -43,6 +43,8 @@ struct Lab {
 struct Setting {
     /// Root, then intermediates, DER; none for the authority's own.
     trust: Option<Vec<Vec<u8>>>,
+    /// Beside the authority's own.
+    lists: Vec<Vec<u8>>,
     late_lists: bool,
     no_lists: bool,
 }
@@ -103,16 +105,12 @@ impl Lab {
         for (defect, expected) in self.catalogue.on(face) {
             let forged = self.forge.make(defect, &holder(face), face);
             let forged = forged.unwrap_or_else(|error| panic!("{}: {error}", defect.id));
-            if forged.needs_registry() {
-                for entry in &forged.entries {
-                    entry.enter(&self.authority, self.now).unwrap();
-                }
-            }
             let mut setting = Setting {
                 trust: forged
                     .trust
                     .as_ref()
                     .map(|trust| trust.iter().map(|der| der.to_vec()).collect()),
+                lists: forged.lists.clone(),
                 ..Setting::default()
             };
             match forged.fault {
@@ -151,6 +149,11 @@ impl Lab {
                 put(&name, &bytes);
                 lists.push(format!("{name:?}"));
             }
+        }
+        for (place, bytes) in setting.lists.iter().enumerate() {
+            let name = format!("false{place}.crl");
+            put(&name, bytes);
+            lists.push(format!("{name:?}"));
         }
         let identity = self.server_identity();
         put("server.pem", pem(&identity.0).as_bytes());

@@ -31,7 +31,7 @@ pub(super) struct ServeArgs {
     /// First port; each defect takes the next one [default: any free ports]
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     port_base: u16,
-    /// Only these ids or groups, separated by commas; the first control is always there
+    /// Only these ids or groups, separated by commas; the controls are always there
     #[arg(long, value_name = "ID|GROUP", value_delimiter = ',')]
     only: Vec<String>,
     /// Write what the software under test needs into this folder: authority, allow list, routes
@@ -60,7 +60,7 @@ pub(super) fn run(order: &OrderArgs, wanted: &ServeArgs) -> anyhow::Result<ExitC
     };
     let score = server_runtime()?.block_on(async {
         let mut signal = StopSignal::watch()?;
-        let running = Running::with_room(0);
+        let running = Running::with_room(SESSIONS_MAX);
         let fair = Fair::open(prepared, &options, (&running.tracker, &running.stop))
             .await
             .context("cannot open the ports; give another --port-base")?;
@@ -169,3 +169,5 @@ const HOST: &str = "mx.certlab.localhost";
 /// Longest silence of a visitor.
 const WAIT: Duration = Duration::from_secs(30);
 const DRAIN_MAX: Duration = Duration::from_secs(2);
+/// Visitors at a time.
+const SESSIONS_MAX: usize = 256;

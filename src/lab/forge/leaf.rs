@@ -38,6 +38,7 @@ impl Forge {
             offer: Offer::of(recipe.handshake, recipe.key),
             listed,
             trust: self.trust(recipe.trust, &line)?,
+            lists: self.lists(recipe.trust, &line)?,
             entries,
             fault: recipe.fault,
             key: shown_key,
@@ -172,6 +173,13 @@ impl Forge {
             }
         }
         Ok(chain)
+    }
+
+    fn lists(&self, change: TrustChange, line: &Line) -> Result<Vec<Vec<u8>>, ForgeError> {
+        match change {
+            TrustChange::DefectIssuer => Ok(vec![self.empty_list(&line.signer)?]),
+            _ => Ok(Vec::new()),
+        }
     }
 
     fn trust(&self, change: TrustChange, line: &Line) -> Result<Option<Vec<CertificateDer<'static>>>, ForgeError> {

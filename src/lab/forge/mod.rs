@@ -66,7 +66,10 @@ pub struct Forged {
     pub listed: SubjectDn,
     /// What the software under test must trust for the defect to show; none for the authority's usual root and intermediate.
     pub trust: Option<Vec<CertificateDer<'static>>>,
-    /// What the authority's registry must hold, so that its CRLs and its OCSP responder say it: [`Entry::enter`].
+    /// CRLs of false authorities that the software under test must hold beside the authority's own, so that nothing else is missing.
+    pub lists: Vec<Vec<u8>>,
+    /// What the authority's registry holds for its CRLs and its OCSP responder to say it. [`Forge::make`] has entered what must be
+    /// revoked; software that asks OCSP only wants the good ones entered too ([`Entry::enter`]).
     pub entries: Vec<Entry>,
     /// What must be wrong with the authority's services meanwhile.
     pub fault: Option<ServiceFault>,
@@ -181,7 +184,7 @@ impl Forge {
     }
 
     /// Makes a defect of this holder's certificate for a face.
-    /// Nothing is written: what the authority must say of it is in [`Forged::entries`].
+    /// What must be revoked enters the authority's registry, durably; what it publishes must be renewed afterwards.
     ///
     /// # Errors
     /// See [`ForgeError`].
@@ -189,7 +192,13 @@ impl Forge {
         if defect.expected(face).is_none() {
             return Err(ForgeError::NotHere(defect.id.clone(), face));
         }
-        self.make_leaf(&defect.recipe, holder, face)
+        let forged = self.make_leaf(&defect.recipe, holder, face)?;
+        if forged.needs_registry() {
+            for entry in &forged.entries {
+                entry.enter(&self.authority, self.now)?;
+            }
+        }
+        Ok(forged)
     }
 
     /// Days from now; saturates at the calendar's ends.
