@@ -7,6 +7,7 @@ mod apply;
 mod check;
 pub mod indicator;
 pub mod journal;
+mod list;
 mod open;
 mod order;
 mod output;
@@ -50,6 +51,8 @@ enum Command {
     Apply(order::OrderArgs),
     /// Validate a configuration file and list every error in it
     Check(check::CheckArgs),
+    /// Show, compare, verify, sign and publish allow lists
+    List(list::ListArgs),
     /// Send mail as a DUI does, from its BAL applicative with its certificate
     Send(send::SendArgs),
     /// Messages sent and received per establishment, and the usage rate
@@ -77,6 +80,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Apply(args) => apply::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::List(args) => list::run(&args),
         Command::Send(args) => send::run(&args),
         Command::Indicator(reading) => stores::read(&reading.data, async |operators, now, output| {
             indicator::run_indicator(&reading.args, operators, now, output)

@@ -13,6 +13,7 @@ use super::doors::Place;
 use super::folder::{DataFolder, FolderError, Layout};
 use super::made::Made;
 use super::order::{Answer, Order, OrderError};
+use super::order_list::publish_list;
 use super::raise::RaiseError;
 use super::services::Services;
 use crate::app::{Operator, Running};
@@ -115,6 +116,7 @@ impl Keeper {
         let mut in_force = self.in_force.lock().await;
         match order {
             Order::Apply => self.apply(&mut in_force).await,
+            Order::ListPublish { list } => publish_list(self, &mut in_force, &list),
         }
     }
 

@@ -14,6 +14,7 @@ mod list;
 mod made;
 mod material;
 mod order;
+mod order_list;
 mod ports;
 mod raise;
 mod services;

@@ -18,6 +18,11 @@ use crate::store::StoreError;
 pub enum Order {
     /// Read the space file again and make the space what it says.
     Apply,
+    /// Publish a signed list instead of the one that follows from the space file.
+    ListPublish {
+        /// Its file, an absolute path.
+        list: String,
+    },
 }
 
 /// What was done: for a person, and for a script.
