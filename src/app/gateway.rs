@@ -176,6 +176,7 @@ pub async fn plan(
         retry,
         relay: relay_options(gateway),
         limits: limits_of(&gateway.limits, gateway.size_bytes_max),
+        handshakes: gateway.journal.handshakes,
         tls_minimum: gateway.tls.version_min,
         ports,
     })

@@ -4,11 +4,16 @@
 //! choosing operators is `stores`'s.
 
 mod apply;
+mod audit;
+mod certlab;
 mod check;
+mod domain;
+mod explain;
 pub mod indicator;
 pub mod journal;
 mod list;
 mod open;
+mod operator;
 mod order;
 mod output;
 pub mod recount;
@@ -17,6 +22,7 @@ mod send;
 mod serve;
 mod stores;
 mod up;
+mod words;
 
 use std::process::ExitCode;
 
@@ -49,6 +55,14 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Make the space what the space.toml of its data folder says, without a restart
     Apply(order::OrderArgs),
+    /// Add, suspend, remove or merge operators of a space, while it runs or not
+    Operator(operator::OperatorArgs),
+    /// Add, move or remove domains of a space, while it runs or not
+    Domain(domain::DomainArgs),
+    /// Raise the audit peers of the trust space, and play them against an operator in both directions
+    Audit(audit::AuditArgs),
+    /// Play the catalogue of certificate defects against a server or a client under test
+    Certlab(certlab::CertlabArgs),
     /// Validate a configuration file and list every error in it
     Check(check::CheckArgs),
     /// Show, compare, verify, sign and publish allow lists
@@ -59,6 +73,8 @@ enum Command {
     Indicator(Reading<indicator::IndicatorArgs>),
     /// Show the decisions taken, one per line
     Journal(Reading<journal::JournalArgs>),
+    /// Tell the story of a session or message: what was shown, each check, what refused it and what to do
+    Explain(Reading<explain::ExplainArgs>),
     /// Recompute every counter from the journal and compare
     Recount(Reading<recount::RecountArgs>),
 }
@@ -79,6 +95,10 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Up(args) => up::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Apply(args) => apply::run(&args),
+        Command::Operator(args) => operator::run(&args),
+        Command::Domain(args) => domain::run(&args),
+        Command::Audit(args) => audit::run(&args),
+        Command::Certlab(args) => certlab::run(&args),
         Command::Check(args) => check::run(&args),
         Command::List(args) => list::run(&args),
         Command::Send(args) => send::run(&args),
@@ -92,6 +112,12 @@ pub fn run(arguments: Arguments) -> ExitCode {
                 .await
                 .map(|()| 0)
         }),
+        Command::Explain(reading) => {
+            let places = reading.data.places();
+            stores::read(&reading.data, async |operators, _, output| {
+                explain::run_explain(&reading.args, operators, &places, output).await
+            })
+        }
         Command::Recount(reading) => stores::read(&reading.data, async |operators, _, output| {
             recount::run_recount(&reading.args, operators, output).await
         }),

@@ -11,7 +11,7 @@ use crate::identity::Address;
 use crate::indicator;
 use crate::journal::Record;
 use crate::mailbox::deliver;
-use crate::policy::Refusal;
+use crate::policy::{Refusal, inbound};
 use crate::store::{Acceptance, Content, Delivery, FolderKey, NewMessage, Once, Outgoing, StoreError};
 
 /// A box of this operator that gets the message.
@@ -27,6 +27,8 @@ pub(super) struct LocalRecipient {
 pub(super) struct Commit<'a> {
     /// Reverse-path; `None` is `<>`.
     pub(super) sender: Option<&'a Address>,
+    /// The box of this operator that submits the message; none when another operator hands it over.
+    pub(super) writer: Option<&'a Address>,
     /// `Received:` and whatever else stands in front of the data.
     pub(super) front: String,
     pub(super) spool: Spool,
@@ -66,11 +68,19 @@ impl Commit<'_> {
         acceptance.deliveries = copies.collect();
         indicator::enter(&mut acceptance, &records(size_bytes));
         let queued = !acceptance.outgoing.is_empty();
+        // Held until the delivery is durable: after a domain has been named there, its boxes get nothing more.
+        let departed = parts.departed.read().await;
+        let recipients = self.local.iter().map(|recipient| recipient.mailbox.address.domain());
+        let writer = self.writer.iter().map(|own| own.domain());
+        if let Some(domain) = recipients.chain(writer).find(|domain| departed.contains(*domain)) {
+            return Err(inbound::leaving(domain));
+        }
         parts
             .store
             .accept(acceptance)
             .await
             .map_err(|error| storage_failed(&error))?;
+        drop(departed);
         for folder in folders {
             parts.mailboxes.notify().changed(folder);
         }

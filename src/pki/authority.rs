@@ -3,33 +3,38 @@
 //! Everything lives in one private folder. The registry is written last when the folder is created and before a certificate leaves
 //! when one is issued: no certificate exists that the registry does not know.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
-use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CrlDistributionPoint, DistinguishedName,
-    DnType, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
-};
+use rcgen::KeyPair;
 use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::certificate::{self, CertificateProblem};
+use super::create;
+use super::fault::Faults;
 use super::files::{self, FileError};
-use super::issue::{country, random_serial};
+use super::ocsp::Responder;
 use super::profile::{IssuerSection, KeyKind, Profiles};
-use super::registry::{CertificateRecord, CrlState, Registry, Revocation, RevocationReason};
+use super::publish::OCSP_PATH;
+use super::registry::{CertificateRecord, Registry, Revocation, RevocationReason, Revoked};
 
 /// The root and the intermediate of the trust space, with their keys. Shared by reference between the parts that issue and publish.
 pub struct Authority {
     pub(super) profiles: Profiles,
     pub(super) options: AuthorityOptions,
+    pub(super) folder: PathBuf,
+    /// OCSP responders, made when first asked.
+    pub(super) responders: Mutex<BTreeMap<Issuer, Arc<Responder>>>,
     root: Signer,
     intermediate: Signer,
     registry: Mutex<Registry>,
-    folder: PathBuf,
+    faults: Arc<ArcSwap<Faults>>,
 }
 
 /// What the operator of the sandbox chooses. Build it with `..AuthorityOptions::default()`.
@@ -62,21 +67,21 @@ pub enum Chain {
 /// changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PublicationValidity {
-    /// Of a complete CRL, in minutes.
-    pub crl_minutes: u32,
-    /// Of a delta CRL, in minutes.
-    pub delta_crl_minutes: u32,
-    /// Of an OCSP answer, in minutes.
-    pub ocsp_minutes: u32,
+    /// Of a complete CRL.
+    pub crl: Duration,
+    /// Of a delta CRL.
+    pub delta_crl: Duration,
+    /// Of an OCSP answer.
+    pub ocsp: Duration,
 }
 
 impl Default for PublicationValidity {
     /// A week, a day, an hour.
     fn default() -> Self {
         Self {
-            crl_minutes: 7 * 24 * 60,
-            delta_crl_minutes: 24 * 60,
-            ocsp_minutes: 60,
+            crl: Duration::from_hours(7 * 24),
+            delta_crl: Duration::from_hours(24),
+            ocsp: Duration::from_hours(1),
         }
     }
 }
@@ -131,8 +136,25 @@ pub enum AuthorityError {
     #[error("cannot issue: {0}")]
     Request(String),
     /// No such certificate.
-    #[error("no certificate with serial number {0} was issued here")]
+    #[error("no certificate with serial number {0} was issued here; see: vaguemestre cert list")]
     UnknownSerial(String),
+    /// It cannot be taken off hold.
+    #[error("certificate {serial} is not on hold but {}: only a hold can be released", .reason.map_or("good", RevocationReason::name))]
+    NotOnHold {
+        /// Its serial number.
+        serial: String,
+        /// Why it is revoked, if it is.
+        reason: Option<RevocationReason>,
+    },
+    /// Revoked in advance.
+    #[error("{0} is in the future: a certificate cannot be revoked in advance")]
+    FutureRevocation(Timestamp),
+    /// A certificate request that cannot be signed.
+    #[error("the certificate request cannot be signed: {0}")]
+    SigningRequest(String),
+    /// Framing of a message.
+    #[error("cannot encode: {0}")]
+    Encoding(#[from] der::Error),
     /// The crypto library refused.
     #[error("cannot sign")]
     Signing(#[from] rcgen::Error),
@@ -146,29 +168,75 @@ pub(super) struct Signer {
     pub(super) issuer: rcgen::Issuer<'static, KeyPair>,
     pub(super) certificate: CertificateDer<'static>,
     pub(super) not_after: Timestamp,
-    pub(super) crl_path: String,
+    pub(super) section: IssuerSection,
 }
 
 impl Authority {
-    /// Opens the authority of a folder, or creates it there; a folder whose creation was interrupted is created again.
+    /// Opens the authority of a folder, or creates it there; a folder whose creation was interrupted is created again. The chain named
+    /// TEST lives in the folder itself, its twin in a folder below.
     pub fn create_or_open(folder: &Path, options: AuthorityOptions, now: Timestamp) -> Result<Self, AuthorityError> {
         let profiles = Profiles::embedded().map_err(|error| AuthorityError::Profiles(error.to_string()))?;
         files::private_folder(folder)?;
-        files::private_folder(&folder.join(CRL_FOLDER))?;
-        let registry_path = folder.join(REGISTRY);
-        let registry = if registry_path.exists() {
-            Registry::open(&registry_path)?
-        } else {
-            create(folder, &profiles, &options, now)?
+        let folder = match options.chain {
+            Chain::Test => folder.to_owned(),
+            Chain::ProductionShaped => folder.join("production-shaped"),
         };
+        files::private_folder(&folder)?;
+        let (registry, [root, intermediate]) = create::open_or_create(&folder, &profiles, &options, now)?;
         Ok(Self {
-            root: open_signer(folder, ROOT, &profiles.root)?,
-            intermediate: open_signer(folder, INTERMEDIATE, &profiles.intermediate)?,
+            root,
+            intermediate,
             profiles,
             options,
             registry: Mutex::new(registry),
-            folder: folder.to_owned(),
+            responders: Mutex::default(),
+            faults: Arc::new(ArcSwap::from_pointee(open_faults(&folder.join(FAULTS))?)),
+            folder,
         })
+    }
+
+    /// The folder of its keys, certificates and registry.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Which chain it is.
+    pub fn chain(&self) -> Chain {
+        self.options.chain
+    }
+
+    /// The other chain of the same folder, made when it is not there: its certificates must be refused wherever this one's are trusted.
+    pub fn twin(&self, now: Timestamp) -> Result<Self, AuthorityError> {
+        let chain = match self.options.chain {
+            Chain::Test => Chain::ProductionShaped,
+            Chain::ProductionShaped => Chain::Test,
+        };
+        let folder = match self.options.chain {
+            Chain::Test => Some(self.folder.as_path()),
+            Chain::ProductionShaped => self.folder.parent(),
+        };
+        let options = AuthorityOptions {
+            chain,
+            ..self.options.clone()
+        };
+        Self::create_or_open(folder.unwrap_or(&self.folder), options, now)
+    }
+
+    /// The faults its services play now. Whoever serves reads it at each request.
+    pub fn faults(&self) -> &Arc<ArcSwap<Faults>> {
+        &self.faults
+    }
+
+    /// Plays these faults from now on, after a restart too.
+    pub fn set_faults(&self, faults: Faults) -> Result<(), AuthorityError> {
+        let path = self.folder.join(FAULTS);
+        let bytes = serde_json::to_vec(&faults).map_err(|error| AuthorityError::Registry {
+            path: path.clone(),
+            problem: error.to_string(),
+        })?;
+        files::write_private(&path, &bytes)?;
+        self.faults.store(Arc::new(faults));
+        Ok(())
     }
 
     /// Certificate of one of the two authorities.
@@ -178,78 +246,55 @@ impl Authority {
 
     /// Where a client finds the CRL of an issuer, as certificates name it.
     pub fn crl_url(&self, issuer: Issuer) -> String {
-        format!("{}{}", self.options.base_url, self.crl_path(issuer))
+        self.url(&self.crl_path(issuer))
     }
 
     /// The path of that URL, for whoever serves it.
-    pub fn crl_path(&self, issuer: Issuer) -> &str {
-        &self.signer(issuer).crl_path
+    pub fn crl_path(&self, issuer: Issuer) -> String {
+        self.signer(issuer).section.crl_path()
     }
 
-    /// Everything issued so far, oldest first.
+    /// Where a client asks for the status of a certificate.
+    pub fn ocsp_url(&self) -> String {
+        self.url(OCSP_PATH)
+    }
+
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.options.base_url)
+    }
+
+    /// Everything issued so far, oldest first; OCSP responders left out.
     pub fn issued(&self) -> Vec<CertificateRecord> {
         self.registry().certificates().to_vec()
     }
 
-    /// Revokes a certificate by its serial number in hexadecimal; revoking twice keeps the first date. Durable when it returns.
+    /// The record of a serial number, in any spelling.
+    pub fn record(&self, serial: &str) -> Option<CertificateRecord> {
+        self.registry().find(serial).cloned()
+    }
+
+    /// Revokes a certificate by its serial number in hexadecimal; revoking twice keeps the first date, but ends a hold. Durable when it
+    /// returns.
     pub fn revoke(&self, serial: &str, reason: RevocationReason, now: Timestamp) -> Result<(), AuthorityError> {
-        let serial = serial.to_ascii_lowercase().replace(':', "");
-        self.registry().revoke(&serial, Revocation { at: now, reason })
+        self.revoke_since(serial, Revocation { at: now, reason }, now).map(drop)
     }
 
-    /// The CRL of an issuer, DER. The last one is returned again until a revocation or half of its period makes a new one due.
-    pub fn crl(&self, issuer: Issuer, now: Timestamp) -> Result<Vec<u8>, AuthorityError> {
-        let mut registry = self.registry();
-        let revoked: Vec<CertificateRecord> = registry
-            .certificates()
-            .iter()
-            .filter(|record| record.issuer == issuer && record.revocation.is_some())
-            .cloned()
-            .collect();
-        let path = self.folder.join(CRL_FOLDER).join(file_name(self.crl_path(issuer)));
-        let last = registry.crl_state(issuer);
-        if last.is_some_and(|last| is_fresh(last, revoked.len(), now)) && path.exists() {
-            return Ok(files::read(&path, CRL_BYTES_MAX)?);
-        }
-        let hours = i64::from(self.profiles.authority.crl_hours);
-        let state = CrlState {
-            number: last.map_or(1, |last| last.number + 1),
-            this_update: now,
-            next_update: later(now, SignedDuration::from_hours(hours))?,
-            revoked: revoked.len(),
-        };
-        let der = self.sign_crl(issuer, state, &revoked)?;
-        // The file first: a crash in between makes the next call sign again, never serve an old list as fresh.
-        files::write_public(&path, &der)?;
-        registry.set_crl_state(issuer, state)?;
-        Ok(der)
-    }
-
-    fn sign_crl(
+    /// The same as of a moment that may lie in the past, and says what that changed.
+    pub fn revoke_since(
         &self,
-        issuer: Issuer,
-        state: CrlState,
-        revoked: &[CertificateRecord],
-    ) -> Result<Vec<u8>, AuthorityError> {
-        let mut entries = Vec::with_capacity(revoked.len());
-        for record in revoked {
-            let Some(revocation) = record.revocation else { continue };
-            entries.push(RevokedCertParams {
-                serial_number: SerialNumber::from(bytes_of(&record.serial)),
-                revocation_time: date(revocation.at)?,
-                reason_code: Some(revocation.reason.encoded()),
-                invalidity_date: None,
-            });
+        serial: &str,
+        revocation: Revocation,
+        now: Timestamp,
+    ) -> Result<Revoked, AuthorityError> {
+        if revocation.at > now {
+            return Err(AuthorityError::FutureRevocation(revocation.at));
         }
-        let params = CertificateRevocationListParams {
-            this_update: date(state.this_update)?,
-            next_update: date(state.next_update)?,
-            crl_number: SerialNumber::from(state.number),
-            issuing_distribution_point: None,
-            revoked_certs: entries,
-            key_identifier_method: KeyIdMethod::Sha256,
-        };
-        Ok(params.signed_by(&self.signer(issuer).issuer)?.der().to_vec())
+        self.registry().revoke(serial, revocation)
+    }
+
+    /// Takes a certificate off hold: from now on it is good again.
+    pub fn release(&self, serial: &str, now: Timestamp) -> Result<(), AuthorityError> {
+        self.registry().release(serial, now)
     }
 
     pub(super) fn signer(&self, issuer: Issuer) -> &Signer {
@@ -273,88 +318,6 @@ impl std::fmt::Debug for Authority {
     }
 }
 
-/// Keys and certificates of both authorities; the registry comes last and marks the folder as complete.
-fn create(
-    folder: &Path,
-    profiles: &Profiles,
-    options: &AuthorityOptions,
-    now: Timestamp,
-) -> Result<Registry, AuthorityError> {
-    let root_key = options.key.unwrap_or(profiles.root.key).generate()?;
-    let root_params = authority_params(profiles, &profiles.root, 1, now)?;
-    let root_certificate = root_params.self_signed(&root_key)?;
-    store(folder, ROOT, &root_key, &root_certificate)?;
-
-    let key = options.key.unwrap_or(profiles.intermediate.key).generate()?;
-    let mut params = authority_params(profiles, &profiles.intermediate, 0, now)?;
-    params.crl_distribution_points = vec![CrlDistributionPoint {
-        uris: vec![format!("{}{}", options.base_url, profiles.root.crl_path)],
-    }];
-    let root = rcgen::Issuer::new(root_params, root_key);
-    let certificate = params.signed_by(&key, &root)?;
-    store(folder, INTERMEDIATE, &key, &certificate)?;
-
-    let mut registry = Registry::create(&folder.join(REGISTRY));
-    registry.add(record_of(certificate.der(), Issuer::Root, None)?)?;
-    Ok(registry)
-}
-
-fn authority_params(
-    profiles: &Profiles,
-    section: &IssuerSection,
-    path_length: u8,
-    now: Timestamp,
-) -> Result<CertificateParams, AuthorityError> {
-    let mut params = CertificateParams::default();
-    params.distinguished_name = DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(DnType::CountryName, country(&profiles.authority.country)?);
-    params
-        .distinguished_name
-        .push(DnType::OrganizationName, profiles.authority.organisation.as_str());
-    params
-        .distinguished_name
-        .push(DnType::CommonName, section.common_name.as_str());
-    let (not_before, not_after) = validity(profiles, section.validity_days, now)?;
-    params.not_before = date(not_before)?;
-    params.not_after = date(not_after)?;
-    params.serial_number = Some(random_serial()?);
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(path_length));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params.use_authority_key_identifier_extension = true;
-    Ok(params)
-}
-
-fn store(folder: &Path, name: &str, key: &KeyPair, certificate: &rcgen::Certificate) -> Result<(), AuthorityError> {
-    files::write_private(&folder.join(format!("{name}.key")), key.serialize_pem().as_bytes())?;
-    files::write_public(&folder.join(format!("{name}.pem")), certificate.pem().as_bytes())?;
-    Ok(())
-}
-
-fn open_signer(folder: &Path, name: &str, section: &IssuerSection) -> Result<Signer, AuthorityError> {
-    let path = folder.join(format!("{name}.pem"));
-    let damaged = |path: &Path, problem: String| AuthorityError::Material {
-        path: path.to_owned(),
-        problem,
-    };
-    let certificate = CertificateDer::from_pem_slice(&files::read(&path, PEM_BYTES_MAX)?)
-        .map_err(|error| damaged(&path, format!("no certificate in it ({error})")))?;
-    let key_path = folder.join(format!("{name}.key"));
-    let key_pem = files::read(&key_path, PEM_BYTES_MAX)?;
-    let key = KeyPair::from_pem(&String::from_utf8_lossy(&key_pem))
-        .map_err(|error| damaged(&key_path, format!("no private key in it ({error})")))?;
-    if !certificate::has_key(&certificate, &key) {
-        return Err(damaged(&key_path, format!("not the key of {}", path.display())));
-    }
-    Ok(Signer {
-        not_after: certificate::read(&certificate)?.not_after,
-        issuer: rcgen::Issuer::from_ca_cert_der(&certificate, key)?,
-        certificate,
-        crl_path: section.crl_path.clone(),
-    })
-}
-
 pub(super) fn record_of(
     certificate: &CertificateDer<'_>,
     issuer: Issuer,
@@ -370,6 +333,18 @@ pub(super) fn record_of(
         not_before: read.not_before,
         not_after: read.not_after,
         revocation: None,
+        released: None,
+    })
+}
+
+fn open_faults(path: &Path) -> Result<Faults, AuthorityError> {
+    if !path.exists() {
+        return Ok(Faults::default());
+    }
+    let bytes = files::read(path, FAULTS_BYTES_MAX)?;
+    serde_json::from_slice(&bytes).map_err(|error| AuthorityError::Registry {
+        path: path.to_owned(),
+        problem: error.to_string(),
     })
 }
 
@@ -386,12 +361,6 @@ pub(super) fn validity(
     Ok((not_before, not_after))
 }
 
-fn is_fresh(last: CrlState, revoked: usize, now: Timestamp) -> bool {
-    let half = last.this_update.duration_until(last.next_update) / 2;
-    let age = last.this_update.duration_until(now);
-    last.revoked == revoked && !age.is_negative() && age < half
-}
-
 pub(super) fn later(at: Timestamp, by: SignedDuration) -> Result<Timestamp, AuthorityError> {
     at.checked_add(by).map_err(out_of_range)
 }
@@ -404,23 +373,8 @@ fn out_of_range(error: impl std::fmt::Display) -> AuthorityError {
     AuthorityError::Request(error.to_string())
 }
 
-fn bytes_of(hex: &str) -> Vec<u8> {
-    let pairs = hex.as_bytes().chunks_exact(2);
-    pairs
-        .filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-        .collect()
-}
-
-fn file_name(url_path: &str) -> &str {
-    url_path.rsplit('/').next().unwrap_or(url_path)
-}
-
-const ROOT: &str = "root";
-const INTERMEDIATE: &str = "intermediate";
-const REGISTRY: &str = "issued.json";
-const CRL_FOLDER: &str = "crl";
-const PEM_BYTES_MAX: u64 = 1 << 20;
-const CRL_BYTES_MAX: u64 = 64 << 20;
+const FAULTS: &str = "faults.json";
+const FAULTS_BYTES_MAX: u64 = 1 << 10;
 
 #[cfg(test)]
 mod tests {

@@ -4,16 +4,14 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use rcgen::string::PrintableString;
-use rcgen::{
-    CertificateParams, CrlDistributionPoint, CustomExtension, DistinguishedName, DnType, DnValue, IsCa, KeyPair,
-    SanType, SerialNumber,
-};
+use rcgen::{CertificateParams, DistinguishedName, DnType, DnValue, IsCa, KeyPair, SanType, SerialNumber};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::identity::SubjectDn;
 
 use super::authority::{AuthorityError, date, record_of, validity};
 use super::certificate;
+use super::extension::{self, Addresses};
 use super::profile::{NamePart, ProfileSection};
 use super::{Authority, Identity, IdentityError, Issuer, KeyKind, Profile};
 
@@ -146,14 +144,13 @@ impl Authority {
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = section.key_usages();
         params.extended_key_usages = section.purposes();
-        params.crl_distribution_points = vec![CrlDistributionPoint {
-            uris: vec![self.crl_url(Issuer::Intermediate)],
-        }];
         params.use_authority_key_identifier_extension = true;
-        params.custom_extensions = vec![CustomExtension::from_oid_content(
-            PRODUCT_CATEGORY,
-            TEST_SOFTWARE.to_vec(),
-        )];
+        let chain = self.profiles.chain(self.options.chain);
+        let chain = chain.ok_or_else(|| AuthorityError::Profiles(format!("no chain {:?}", self.options.chain)))?;
+        params.custom_extensions = extension::addresses(&Addresses::of(&chain.intermediate, &self.options.base_url))?;
+        params
+            .custom_extensions
+            .push(extension::product_category(chain.product_category)?);
         Ok(params)
     }
 }
@@ -221,7 +218,3 @@ pub(super) fn random_serial() -> Result<SerialNumber, AuthorityError> {
 }
 
 const SERIAL_BYTES: usize = 16;
-/// Product category of the field's certificates.
-const PRODUCT_CATEGORY: &[u64] = &[1, 2, 250, 1, 71, 1, 2, 5];
-/// OCTET STRING of one octet: test software certificate. The octet is published, its wrapping is our reading.
-const TEST_SOFTWARE: [u8; 3] = [0x04, 0x01, 0x83];

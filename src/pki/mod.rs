@@ -8,16 +8,22 @@
 
 mod authority;
 mod certificate;
+mod create;
+mod crl;
 mod export;
+mod extension;
 mod fault;
 mod files;
 mod identity;
 mod issue;
+mod lab;
 pub mod ocsp;
 mod presented;
 mod profile;
+mod publish;
 mod registry;
 mod revocation;
+mod sign;
 mod signer;
 mod tls;
 mod verify;
@@ -29,14 +35,16 @@ pub use fault::{Fault, Faults, Service, UnknownName};
 pub use files::{FileError, private_folder, write_private, write_public};
 pub use identity::{Identity, IdentityError};
 pub use issue::{Issued, Names, Request, Subject};
+pub use lab::LabSigner;
 pub use presented::Presented;
 pub use profile::{KeyKind, Profile};
-pub use registry::{CertificateRecord, Revocation, RevocationReason};
+pub use publish::Publication;
+pub use registry::{CertificateRecord, Revocation, RevocationReason, Revoked};
 pub use revocation::{CrlError, MissingRevocation, RevocationPolicy};
 pub use signer::ExpectedSigner;
 pub use tls::{
-    ClientCertificates, Expectation, HostNameCheck, SubjectRule, TlsError, TlsMinimum, client_config, refusal_of,
-    server_config,
+    ClientCertificates, Expectation, HostNameCheck, SubjectRule, TlsError, TlsMinimum, Witness, client_config,
+    refusal_of, server_config,
 };
 pub use verify::{Check, CheckId, Examination, Outcome, TrustStore, TrustStoreError, Usage, UsageCheck};
 

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use rcgen::{ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, RsaKeySize};
 use serde::{Deserialize, Serialize};
 
+use super::{Chain, Issuer};
+
 /// What a certificate is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -34,7 +36,44 @@ pub enum KeyKind {
     EcdsaP256,
 }
 
+impl Profile {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::ServSsl, Self::ServSslServerOnly, Self::OrgAuthCli, Self::OrgSign];
+
+    /// As commands and files name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ServSsl => "serv-ssl",
+            Self::ServSslServerOnly => "serv-ssl-server-only",
+            Self::OrgAuthCli => "org-auth-cli",
+            Self::OrgSign => "org-sign",
+        }
+    }
+
+    /// What its certificates are for, for people.
+    pub fn purpose(self) -> &'static str {
+        match self {
+            Self::ServSsl => "an operator's server, TLS server and client",
+            Self::ServSslServerOnly => "a server, TLS server only",
+            Self::OrgAuthCli => "a software that opens application boxes",
+            Self::OrgSign => "a signer of allow lists",
+        }
+    }
+}
+
 impl KeyKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Rsa2048, Self::Rsa3072, Self::EcdsaP256];
+
+    /// As commands and files name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rsa2048 => "rsa-2048",
+            Self::Rsa3072 => "rsa-3072",
+            Self::EcdsaP256 => "ecdsa-p256",
+        }
+    }
+
     pub(super) fn generate(self) -> Result<KeyPair, rcgen::Error> {
         match self {
             Self::Rsa2048 => KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, RsaKeySize::_2048),
@@ -49,8 +88,10 @@ impl KeyKind {
 #[serde(deny_unknown_fields)]
 pub(super) struct Profiles {
     pub(super) authority: AuthoritySection,
-    pub(super) root: IssuerSection,
-    pub(super) intermediate: IssuerSection,
+    pub(super) root: KeySection,
+    pub(super) intermediate: KeySection,
+    pub(super) responder: KeySection,
+    chains: BTreeMap<Chain, ChainSection>,
     #[serde(rename = "profiles")]
     leaves: BTreeMap<Profile, ProfileSection>,
 }
@@ -61,16 +102,55 @@ pub(super) struct AuthoritySection {
     pub(super) organisation: String,
     pub(super) country: String,
     pub(super) backdate_minutes: u32,
-    pub(super) crl_hours: u32,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct KeySection {
+    pub(super) key: KeyKind,
+    pub(super) validity_days: u32,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ChainSection {
+    pub(super) product_category: u8,
+    pub(super) root: IssuerSection,
+    pub(super) intermediate: IssuerSection,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct IssuerSection {
     pub(super) common_name: String,
-    pub(super) key: KeyKind,
-    pub(super) validity_days: u32,
-    pub(super) crl_path: String,
+    /// Name of its files on the web face, without ending.
+    pub(super) file: String,
+}
+
+impl ChainSection {
+    pub(super) fn of(&self, issuer: Issuer) -> &IssuerSection {
+        match issuer {
+            Issuer::Root => &self.root,
+            Issuer::Intermediate => &self.intermediate,
+        }
+    }
+}
+
+impl IssuerSection {
+    /// Where the complete CRL is served.
+    pub(super) fn crl_path(&self) -> String {
+        format!("/crl/{}.crl", self.file)
+    }
+
+    /// Where the delta CRL is served.
+    pub(super) fn delta_crl_path(&self) -> String {
+        format!("/crl/{}-delta.crl", self.file)
+    }
+
+    /// Where the certificate is served, for chains that were sent without it.
+    pub(super) fn certificate_path(&self) -> String {
+        format!("/ac/{}.cer", self.file)
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -122,6 +202,10 @@ impl Profiles {
     pub(super) fn of(&self, profile: Profile) -> Option<&ProfileSection> {
         self.leaves.get(&profile)
     }
+
+    pub(super) fn chain(&self, chain: Chain) -> Option<&ChainSection> {
+        self.chains.get(&chain)
+    }
 }
 
 impl ProfileSection {
@@ -148,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_embedded_file_describes_every_profile_under_test_names() {
+    fn the_embedded_file_describes_every_profile_and_both_chains_under_names_of_our_own() {
         let profiles = Profiles::embedded().unwrap();
         for profile in [
             Profile::ServSsl,
@@ -158,8 +242,18 @@ mod tests {
         ] {
             assert!(profiles.of(profile).is_some(), "{profile:?}");
         }
-        assert!(profiles.root.common_name.starts_with("TEST AC "));
-        assert!(profiles.intermediate.common_name.starts_with("TEST AC "));
-        assert!(!profiles.authority.organisation.contains("ASIP"));
+        for (chain, is_test) in [(Chain::Test, true), (Chain::ProductionShaped, false)] {
+            let section = profiles.chain(chain).unwrap();
+            for issuer in [Issuer::Root, Issuer::Intermediate] {
+                let issuer = section.of(issuer);
+                assert_eq!(issuer.common_name.starts_with("TEST AC "), is_test, "{chain:?}");
+                assert_eq!(issuer.file.ends_with("-TEST"), is_test, "{chain:?}");
+            }
+        }
+        // Whatever the chain is called, the organisation in its names says whose it is.
+        for real in ["ASIP", "AGENCE", "ANS"] {
+            let mut words = profiles.authority.organisation.split(' ');
+            assert!(words.all(|word| word != real), "{real}");
+        }
     }
 }

@@ -13,10 +13,13 @@ use super::material::{self, Files, Wanted, subject_of};
 use super::raise::RaiseError;
 use crate::app::{BoundPort, Plan, limits_of};
 use crate::clock::Clock;
-use crate::config::{self, HostCertificate, Login, LoginCertificate, LoginKind, Operator, Patient, Side, Space};
+use crate::config::{
+    self, HostCertificate, Login, LoginCertificate, LoginKind, Operator, Patient, Side, Space, Standing,
+};
+use crate::directory::{Directory, DirectoryError};
 use crate::dns::Routes;
 use crate::identity::{Domain, SubjectDn};
-use crate::listener::Face;
+use crate::listener::{Face, Handshakes};
 use crate::pki::{self, Authority, AuthorityOptions, Identity, Issuer, Profile, Subject, TlsMinimum, TrustStore};
 use crate::queue::RetryPlan;
 use crate::relay;
@@ -45,7 +48,7 @@ impl Made {
         Ok(Arc::new(authority))
     }
 
-    /// Has the authority issue what is missing, and writes the allow list.
+    /// Has the authority issue what is missing, and signs the allow list.
     pub(super) fn make(
         authority: Arc<Authority>,
         layout: &Layout,
@@ -58,7 +61,10 @@ impl Made {
         let mut entries = Vec::new();
         for operator in &space.operators {
             let subjects = make_hosts(&authority, layout, operator, &mut hosts, now)?;
-            for domain in &operator.domains {
+            // One that is suspended is in no entry; one that has just lost a domain still sends what it took for it.
+            let leaving = operator.leaving.iter().map(|leaving| &leaving.domain);
+            let listed_domains = operator.domains.iter().chain(leaving);
+            for domain in listed_domains.filter(|_| operator.standing == Standing::Active) {
                 entries.extend(subjects.iter().map(|subject| listed(operator, domain, subject, now)));
             }
             for login in &operator.directory.logins {
@@ -73,7 +79,6 @@ impl Made {
         };
         let trust = Arc::new(trust_store(&authority, now)?);
         let (allow_list_xml, allow_list) = signed_list(&authority, layout, &document, (&trust, now))?;
-        pki::write_public(&layout.allow_list(), allow_list_xml.as_bytes())?;
         Ok(Self {
             authority,
             trust,
@@ -84,14 +89,19 @@ impl Made {
         })
     }
 
+    /// Writes the allow list down, for commands that run beside the space.
+    pub(super) fn write(&self, layout: &Layout) -> Result<(), RaiseError> {
+        Ok(pki::write_public(&layout.allow_list(), self.allow_list_xml.as_bytes())?)
+    }
+
     /// Puts on the web face what the authority of the field publishes.
     pub(super) fn publish(&self, published: &Published, now: Timestamp) -> Result<(), RaiseError> {
-        for issuer in [Issuer::Root, Issuer::Intermediate] {
-            published.set(
-                self.authority.crl_path(issuer),
-                "application/pkix-crl",
-                &self.authority.crl(issuer, now)?,
-            );
+        let faults = **self.authority.faults().load();
+        for publication in self.authority.publications(now, &faults)? {
+            published.set_closed(&publication.path, publication.bytes.is_none());
+            if let Some(bytes) = &publication.bytes {
+                published.set(&publication.path, publication.media_type, bytes);
+            }
         }
         published.set(
             "/ca.pem",
@@ -128,9 +138,22 @@ impl Made {
         Ok(admitted)
     }
 
+    /// The certificate of a host that the sandbox runs.
+    pub(super) fn host(&self, name: &Domain) -> Option<Arc<Identity>> {
+        self.hosts.get(name).cloned()
+    }
+
     /// The allow list in force.
     pub(super) fn allow_list(&self) -> &Arc<AllowList> {
         &self.allow_list
+    }
+
+    /// The directory of one operator, with the subjects of the certificates of its logins.
+    pub(super) fn directory(&self, operator: &Operator) -> Result<Directory, DirectoryError> {
+        operator.directory(|login: &Login| {
+            let key = (operator.key.clone(), login.name.clone());
+            self.logins.get(&key).map(|(subject, _)| subject.clone())
+        })
     }
 
     /// The plan of one local operator.
@@ -141,11 +164,7 @@ impl Made {
         doors: Vec<BoundDoor>,
         (routes, clock): (Arc<dyn Routes>, &Clock),
     ) -> Result<Plan, RaiseError> {
-        let subject = |login: &Login| {
-            let key = (operator.key.clone(), login.name.clone());
-            self.logins.get(&key).map(|(subject, _)| subject.clone())
-        };
-        let directory = operator.directory(subject)?;
+        let directory = self.directory(operator)?;
         let mut ports = Vec::new();
         let mut sender = None;
         for door in doors {
@@ -177,6 +196,7 @@ impl Made {
             retry: RetryPlan::default(),
             relay: relay::Options::default(),
             limits: limits_of(&config::Limits::default(), operator.size_bytes_max),
+            handshakes: Handshakes::default(),
             tls_minimum: TlsMinimum::Tls12,
             ports,
         })

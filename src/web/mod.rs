@@ -3,9 +3,11 @@
 //! | Router | Paths |
 //! |---|---|
 //! | [`Published::router`] | `/`, `/healthz`, `/readyz`, and every published file: allow list, CRLs, certificates |
+//! | [`ocsp::router`] | `/ocsp`, `/ocsp/{request}`: status of certificates |
 //! | [`Autoconfig::router`] | `/mail/config-v1.1.xml`, `/.well-known/autoconfig/mail/config-v1.1.xml` |
 
 mod autoconfig;
+pub mod ocsp;
 mod published;
 mod serving;
 

@@ -4,6 +4,8 @@
 //! trailing space, capitals). Text is therefore never compared: both sides become (type, value) pairs and equality is that of the
 //! normalised pairs, all of them, in order (OP-4). Same CN with another OU is another name.
 
+mod attributes;
+
 use std::cmp::Ordering;
 use std::fmt;
 use std::fmt::Write;
@@ -13,6 +15,8 @@ use std::sync::Arc;
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
+
+pub use attributes::DnAttribute;
 
 /// A subject (or issuer) DN, leaf first: `CN=smtp.exemple.fr,OU=1750000001,O=CH EXEMPLE,ST=Paris (75),C=FR`. Cloning is cheap.
 #[derive(Clone)]
@@ -104,6 +108,19 @@ impl SubjectDn {
     /// The first O: the raison sociale, cut at 40 characters in the field. For display.
     pub fn organisation(&self) -> Option<&str> {
         self.first("O")
+    }
+
+    /// The RDNs, leaf first, each a set of (dotted OID, value as it was given). Values that are not text are left out.
+    pub fn rdns(&self) -> Vec<Vec<(String, String)>> {
+        let pair = |attribute: &Attribute| match &attribute.value {
+            Value::Text(text) => Some((dotted_type(&attribute.kind), text.clone())),
+            Value::Encoded(_) => None,
+        };
+        self.0
+            .rdns
+            .iter()
+            .map(|rdn| rdn.iter().filter_map(pair).collect())
+            .collect()
     }
 
     fn first(&self, kind: &str) -> Option<&str> {
@@ -263,6 +280,11 @@ fn canonical_type(kind: &str) -> String {
     let bare = upper.strip_prefix("OID.").unwrap_or(&upper);
     let known = TYPES.iter().find(|(oid, names)| *oid == bare || names.contains(&bare));
     known.map_or_else(|| bare.to_owned(), |(_, names)| names[0].to_owned())
+}
+
+fn dotted_type(kind: &str) -> String {
+    let known = TYPES.iter().find(|(_, names)| names.contains(&kind));
+    known.map_or_else(|| kind.to_owned(), |(oid, _)| (*oid).to_owned())
 }
 
 struct Parser<'a> {

@@ -1,0 +1,340 @@
+//! Revocation lists: a complete one and a delta one per issuer (RFC 5280 §5), in one sequence of numbers that only grows.
+//!
+//! A revocation makes a new complete list at once. The delta list says what changed since its *base*: the complete list of the current
+//! period, not the last one, so that whoever fetched at the beginning of the period can follow.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use der::Encode;
+use der::asn1::{ObjectIdentifier, Uint};
+use jiff::{SignedDuration, Timestamp};
+use x509_cert::Version;
+use x509_cert::certificate::Rfc5280;
+use x509_cert::crl::{CertificateList, RevokedCert, TbsCertList};
+use x509_cert::ext::Extension;
+use x509_cert::ext::pkix::crl::dp::IssuingDistributionPoint;
+use x509_cert::ext::pkix::{AuthorityKeyIdentifier, CrlReason};
+use x509_cert::serial_number::SerialNumber;
+
+use super::authority::{AuthorityError, later};
+use super::create::CRL_FOLDER;
+use super::extension;
+use super::files;
+use super::registry::{BaseState, CertificateRecord, CrlState, ListState, Registry, RevocationReason};
+use super::sign::{self, SealKey};
+use super::{Authority, Fault, Issuer};
+
+/// Which of the two lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ListKind {
+    Complete,
+    Delta,
+}
+
+/// One line of a list.
+struct Entry {
+    serial: String,
+    at: Timestamp,
+    reason: CrlReason,
+}
+
+impl Authority {
+    /// The complete CRL of an issuer, DER. The last one is returned again until a revocation or half of its validity makes a new one due.
+    pub fn crl(&self, issuer: Issuer, now: Timestamp) -> Result<Vec<u8>, AuthorityError> {
+        self.list(issuer, ListKind::Complete, now)
+    }
+
+    /// The delta CRL of an issuer, DER: the changes since the complete list whose number is its base.
+    pub fn delta_crl(&self, issuer: Issuer, now: Timestamp) -> Result<Vec<u8>, AuthorityError> {
+        self.list(issuer, ListKind::Delta, now)
+    }
+
+    /// A list as it is under a fault: what its true state is stays as it was.
+    pub(super) fn faulty_list(
+        &self,
+        issuer: Issuer,
+        kind: ListKind,
+        (fault, now): (Fault, Timestamp),
+    ) -> Result<Vec<u8>, AuthorityError> {
+        self.list(issuer, kind, now)?;
+        let registry = self.registry();
+        let state = registry.crl_state(issuer).cloned();
+        let state = state.ok_or_else(|| AuthorityError::Request("no list was made".to_owned()))?;
+        let mut list = state.of(kind);
+        if fault == Fault::Late {
+            let over = later(now, -LATE_BY)?;
+            let validity = list.this_update.duration_until(list.next_update);
+            (list.this_update, list.next_update) = (later(over, -validity)?, over);
+        }
+        self.sign_list(issuer, kind, (list, &state), (&registry, Some(fault)))
+    }
+
+    fn list(&self, issuer: Issuer, kind: ListKind, now: Timestamp) -> Result<Vec<u8>, AuthorityError> {
+        let mut registry = self.registry();
+        let changes = registry.changes(issuer);
+        let last = registry.crl_state(issuer).cloned();
+        if let Some(last) = &last {
+            let path = self.list_path(issuer, kind);
+            let complete_is_due = !last.complete.is_fresh(changes, now);
+            let fresh = !complete_is_due && (kind == ListKind::Complete || last.of(kind).is_fresh(changes, now));
+            let made = kind == ListKind::Complete || last.delta.is_some();
+            if fresh && made && path.exists() {
+                return Ok(files::read(&path, CRL_BYTES_MAX)?);
+            }
+        }
+        let state = self.next_state(issuer, kind, (&registry, last.as_ref()), now)?;
+        let mut wanted = Vec::new();
+        // The files first: a crash in between makes the next call sign again, never serve an old list as fresh.
+        for each in [ListKind::Complete, ListKind::Delta] {
+            let is_new = last
+                .as_ref()
+                .is_none_or(|last| last.of(each).number != state.of(each).number);
+            if is_new || each == kind {
+                let der = self.sign_list(issuer, each, (state.of(each), &state), (&registry, None))?;
+                files::write_public(&self.list_path(issuer, each), &der)?;
+                if each == kind {
+                    wanted = der;
+                }
+            }
+        }
+        registry.set_crl_state(issuer, state)?;
+        Ok(wanted)
+    }
+
+    /// What is made anew: both lists under one number, or, between two complete lists, the delta list alone under a number of its own
+    /// (RFC 5280 §5.2.3).
+    fn next_state(
+        &self,
+        issuer: Issuer,
+        kind: ListKind,
+        (registry, last): (&Registry, Option<&CrlState>),
+        now: Timestamp,
+    ) -> Result<CrlState, AuthorityError> {
+        let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
+        let validity = self.options.validity;
+        let changes = registry.changes(issuer);
+        let number = last.map_or(1, |last| last.last_number() + 1);
+        let list = |validity: Duration| {
+            Ok::<_, AuthorityError>(ListState {
+                number,
+                this_update: now,
+                next_update: later(now, SignedDuration::try_from(validity).unwrap_or(SignedDuration::MAX))?,
+                changes,
+            })
+        };
+        let delta = Some(list(validity.delta_crl)?);
+        match last {
+            Some(last) if kind == ListKind::Delta && last.complete.is_fresh(changes, now) => {
+                Ok(CrlState { delta, ..last.clone() })
+            }
+            _ => Ok(CrlState {
+                complete: list(validity.crl)?,
+                delta,
+                base: Some(next_base(issuer, (registry, last), (number, now), validity.crl)),
+            }),
+        }
+    }
+
+    fn sign_list(
+        &self,
+        issuer: Issuer,
+        kind: ListKind,
+        (list, state): (ListState, &CrlState),
+        (registry, fault): (&Registry, Option<Fault>),
+    ) -> Result<Vec<u8>, AuthorityError> {
+        let signer = self.signer(issuer);
+        let own = sign::decoded(&signer.certificate)?;
+        let records = registry.certificates().iter().filter(|record| record.issuer == issuer);
+        let entries = match kind {
+            ListKind::Complete => records.filter_map(complete_entry).collect(),
+            ListKind::Delta => delta_entries(records, state.base.as_ref()),
+        };
+        let seal = SealKey::under(fault, signer.issuer.key())?;
+        let entries = entries.iter().map(encoded).collect::<Result<Vec<_>, _>>()?;
+        let tbs = TbsCertList {
+            version: Version::V2,
+            signature: seal.algorithm(),
+            issuer: own.tbs_certificate().subject().clone(),
+            this_update: sign::time(list.this_update)?,
+            next_update: Some(sign::time(list.next_update)?),
+            // RFC 5280 §5.1.2.6: absent rather than empty.
+            revoked_certificates: (!entries.is_empty()).then_some(entries),
+            crl_extensions: Some(self.list_extensions(issuer, kind, (list, state), fault)?),
+        };
+        let signature = seal.sign(&tbs.to_der()?, fault)?;
+        let signed = CertificateList {
+            signature_algorithm: tbs.signature.clone(),
+            tbs_cert_list: tbs,
+            signature,
+        };
+        Ok(signed.to_der()?)
+    }
+
+    fn list_extensions(
+        &self,
+        issuer: Issuer,
+        kind: ListKind,
+        (list, state): (ListState, &CrlState),
+        fault: Option<Fault>,
+    ) -> Result<Vec<Extension>, AuthorityError> {
+        let signer = self.signer(issuer);
+        let key = AuthorityKeyIdentifier {
+            key_identifier: sign::key_identifier(&sign::decoded(&signer.certificate)?)?,
+            ..AuthorityKeyIdentifier::default()
+        };
+        let mut extensions = vec![
+            sign::extension(AUTHORITY_KEY_IDENTIFIER, false, &key)?,
+            sign::extension(CRL_NUMBER, false, &Uint::try_from(list.number)?)?,
+        ];
+        match (kind, &state.base) {
+            (ListKind::Complete, _) => {
+                let freshest = extension::points(&self.url(&signer.section.delta_crl_path()))?;
+                extensions.push(sign::extension(FRESHEST_CRL, false, &freshest)?);
+            }
+            (ListKind::Delta, Some(base)) => {
+                let base = Uint::try_from(base.number)?;
+                extensions.push(sign::extension(DELTA_CRL_INDICATOR, true, &base)?);
+            }
+            (ListKind::Delta, None) => {}
+        }
+        if fault == Some(Fault::Unknown) {
+            extensions.push(sign::extension(
+                ISSUING_DISTRIBUTION_POINT,
+                true,
+                &foreign_scope(issuer),
+            )?);
+        }
+        Ok(extensions)
+    }
+
+    fn list_path(&self, issuer: Issuer, kind: ListKind) -> std::path::PathBuf {
+        let section = &self.signer(issuer).section;
+        let path = match kind {
+            ListKind::Complete => section.crl_path(),
+            ListKind::Delta => section.delta_crl_path(),
+        };
+        let name = path.rsplit('/').next().unwrap_or(&path);
+        self.folder.join(CRL_FOLDER).join(name)
+    }
+}
+
+impl CrlState {
+    fn of(&self, kind: ListKind) -> ListState {
+        match kind {
+            ListKind::Complete => self.complete,
+            ListKind::Delta => self.delta.unwrap_or(self.complete),
+        }
+    }
+
+    fn last_number(&self) -> u64 {
+        let delta = self.delta.map_or(0, |delta| delta.number);
+        self.complete.number.max(delta)
+    }
+}
+
+impl ListState {
+    fn is_fresh(&self, changes: u64, now: Timestamp) -> bool {
+        let half = self.this_update.duration_until(self.next_update) / 2;
+        let age = self.this_update.duration_until(now);
+        // To the second, as lists have it: the first instant of a list is not before it.
+        self.changes == changes && age > -SignedDuration::from_secs(1) && age < half
+    }
+}
+
+/// The base stays for half the validity of a complete list; then the complete list just made is the next one.
+fn next_base(
+    issuer: Issuer,
+    (registry, last): (&Registry, Option<&CrlState>),
+    (number, now): (u64, Timestamp),
+    validity: Duration,
+) -> BaseState {
+    if let Some(base) = last.and_then(|last| last.base.as_ref()) {
+        let age = base.this_update.duration_until(now);
+        let half = SignedDuration::try_from(validity / 2).unwrap_or(SignedDuration::MAX);
+        if !age.is_negative() && age < half {
+            return base.clone();
+        }
+    }
+    let records = registry.certificates().iter().filter(|record| record.issuer == issuer);
+    let listed: BTreeMap<String, RevocationReason> = records
+        .filter_map(|record| Some((record.serial.clone(), record.revocation?.reason)))
+        .collect();
+    BaseState {
+        number,
+        this_update: now,
+        listed,
+    }
+}
+
+fn complete_entry(record: &CertificateRecord) -> Option<Entry> {
+    let revocation = record.revocation?;
+    Some(Entry {
+        serial: record.serial.clone(),
+        at: revocation.at,
+        reason: revocation.reason.encoded(),
+    })
+}
+
+/// RFC 5280 §5.2.4: whose status differs from what the base says, and who was taken off hold since, wherever the hold was told.
+fn delta_entries<'a>(records: impl Iterator<Item = &'a CertificateRecord>, base: Option<&BaseState>) -> Vec<Entry> {
+    let entry = |record: &CertificateRecord| {
+        let in_base = base.and_then(|base| base.listed.get(&record.serial).copied());
+        match record.revocation {
+            Some(revocation) if in_base != Some(revocation.reason) => complete_entry(record),
+            Some(_) => None,
+            None => {
+                let released = record.released?;
+                let since = base.is_some_and(|base| released >= base.this_update);
+                (in_base.is_some() || since).then(|| Entry {
+                    serial: record.serial.clone(),
+                    at: released,
+                    reason: CrlReason::RemoveFromCRL,
+                })
+            }
+        }
+    };
+    records.filter_map(entry).collect()
+}
+
+fn encoded(entry: &Entry) -> der::Result<RevokedCert<Rfc5280>> {
+    // RFC 5280 §5.3.1: an unspecified reason is left out.
+    let extensions = match entry.reason {
+        CrlReason::Unspecified => None,
+        reason => Some(vec![sign::extension(REASON_CODE, false, &reason)?]),
+    };
+    Ok(RevokedCert {
+        serial_number: SerialNumber::new(&bytes_of(&entry.serial))?,
+        revocation_date: sign::time(entry.at)?,
+        crl_entry_extensions: extensions,
+    })
+}
+
+/// The certificates that this issuer does not issue: the root signs authorities, the intermediate end entities.
+fn foreign_scope(issuer: Issuer) -> IssuingDistributionPoint {
+    IssuingDistributionPoint {
+        distribution_point: None,
+        only_contains_user_certs: issuer == Issuer::Root,
+        only_contains_ca_certs: issuer == Issuer::Intermediate,
+        only_some_reasons: None,
+        indirect_crl: false,
+        only_contains_attribute_certs: false,
+    }
+}
+
+pub(super) fn bytes_of(hex: &str) -> Vec<u8> {
+    let pairs = hex.as_bytes().chunks_exact(2);
+    pairs
+        .filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+        .collect()
+}
+
+/// Beyond every tolerance of an expired list.
+pub(super) const LATE_BY: SignedDuration = SignedDuration::from_hours(48);
+const CRL_BYTES_MAX: u64 = 64 << 20;
+const AUTHORITY_KEY_IDENTIFIER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.35");
+const CRL_NUMBER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.20");
+const DELTA_CRL_INDICATOR: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.27");
+const ISSUING_DISTRIBUTION_POINT: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.28");
+const FRESHEST_CRL: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.46");
+const REASON_CODE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.21");
