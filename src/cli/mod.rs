@@ -7,6 +7,7 @@ mod apply;
 mod audit;
 mod certlab;
 mod check;
+mod doctor;
 mod domain;
 mod explain;
 pub mod indicator;
@@ -75,6 +76,8 @@ enum Command {
     Journal(Reading<journal::JournalArgs>),
     /// Tell the story of a session or message: what was shown, each check, what refused it and what to do
     Explain(Reading<explain::ExplainArgs>),
+    /// Connect as a client or server would and name the first failing step, or look at the sandbox itself
+    Doctor(doctor::DoctorArgs),
     /// Recompute every counter from the journal and compare
     Recount(Reading<recount::RecountArgs>),
 }
@@ -112,6 +115,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
                 .await
                 .map(|()| 0)
         }),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Explain(reading) => {
             let places = reading.data.places();
             stores::read(&reading.data, async |operators, _, output| {

@@ -41,15 +41,15 @@ pub(super) struct Verdict {
 
 /// One attribute of two names.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Compared {
+pub(in crate::cli) struct Compared {
     /// `CN`, `OU`…
-    pub(super) kind: String,
+    pub(in crate::cli) kind: String,
     /// In the certificate.
-    pub(super) shown: Option<String>,
+    pub(in crate::cli) shown: Option<String>,
     /// On the list.
-    pub(super) listed: Option<String>,
+    pub(in crate::cli) listed: Option<String>,
     /// Whether they are the same to a comparison.
-    pub(super) same: bool,
+    pub(in crate::cli) same: bool,
 }
 
 /// What is known of a refusal.
@@ -66,11 +66,11 @@ pub(super) struct Facts<'a> {
 }
 
 /// Where to connect to.
-pub(super) struct Places {
+pub(in crate::cli) struct Places {
     /// Listening addresses of the operators whose journals are read.
-    pub(super) endpoints: Vec<Endpoint>,
+    pub(in crate::cli) endpoints: Vec<Endpoint>,
     /// PEM file of the authority; empty when not known.
-    pub(super) authority: String,
+    pub(in crate::cli) authority: String,
 }
 
 impl Verdict {
