@@ -16,11 +16,12 @@ pub mod play_prepared;
 pub mod probe;
 pub mod probe_hello;
 mod probe_line;
+mod page;
 mod recipe;
 pub mod serve;
 mod serve_tls;
 pub mod serve_visit;
 
 pub use catalogue::{Catalogue, CatalogueError, Defect, Face, Group, Outcome, SecondJudge, Side};
-pub use forge::{Forge, ForgeError, Forged, Holder, Offer, ServiceFault};
+pub use forge::{Entry, Forge, ForgeError, Forged, Holder, Offer, ServiceFault, Standing};
 pub use recipe::Recipe;

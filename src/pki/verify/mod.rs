@@ -1,6 +1,7 @@
 //! Judges a peer's certificate chain: authority, dates, usage, revocation (OP-6). Every refusal has its reason and says what to look at.
 
 mod examine;
+mod issuers;
 mod usage;
 
 use std::cell::RefCell;
@@ -237,6 +238,7 @@ impl TrustStore {
             return Err(self.untrusted(peer, "issued by the root itself"));
         }
         self.judge_root(path.anchor(), peer, now)?;
+        self.judge_issuers(path, peer)?;
         let leaf: &webpki::Cert<'_> = path.end_entity();
         authorities.insert(0, leaf);
         for (place, certificate) in authorities.iter().enumerate() {
