@@ -22,6 +22,7 @@ use vaguemestre::lab::probe::{Probe, Show, TlsVersions};
 use vaguemestre::lab::serve_visit::{self, Showing, Stand, Welcome};
 use vaguemestre::lab::{Catalogue, Defect, Face, Forge, Forged, Holder, Offer, Outcome, ServiceFault};
 use vaguemestre::pki::{self, Authority, AuthorityOptions, Identity, Issuer, Names, Profile, Request, Subject};
+use vaguemestre::policy::Reason;
 
 use common::{Peer, Running, Space, folder, free_port, holds, journal, wait_until};
 
@@ -281,6 +282,8 @@ fn is_right(expected: &Outcome, seen: &Observation) -> bool {
     match (expected, &seen.end) {
         (_, End::Unreachable(_) | End::Silent) => false,
         (Outcome::Either, _) | (Outcome::Accept, End::Allowed) => true,
+        // RFC 3501 §6.2.1 and RFC 5530 §3 have words of their own for it.
+        (Outcome::Refuse(Reason::TlsRequired), End::Reply { text, .. }) if text.contains("PRIVACYREQUIRED") => true,
         // A reply in the protocol, so the session is alive, with the reason's id in it.
         (Outcome::Refuse(reason), End::Reply { text, .. }) => text.contains(reason.id()),
         (Outcome::RefuseHandshake, End::Alert(_) | End::Closed | End::Broken(_)) => true,
@@ -294,7 +297,10 @@ async fn play(face: Face) {
     let mut played = 0;
     for (setting, cases) in lab.cases(face) {
         let subject = cases[0].forged.listed.to_string();
-        let mut gateway = lab.gateway(&setting, &[("voisin.mssante.fr".to_owned(), free_port(), subject.clone())]);
+        let mut gateway = lab.gateway(
+            &setting,
+            &[("voisin.mssante.fr".to_owned(), free_port(), subject.clone())],
+        );
         for case in &cases {
             if case.forged.listed.to_string() != subject {
                 // It is listed under a name of its own: the outgoing test has one domain for each.
@@ -427,6 +433,8 @@ async fn a_server_that_shows_a_defect_is_given_no_mail() {
             let relayed = end["event"] == "relayed";
             let right = match case.expected {
                 Outcome::Accept => relayed,
+                // No certificate is at fault: the mail waits for a peer that speaks TLS, and says so.
+                Outcome::Refuse(Reason::TlsRequired) => !relayed && holds(end, &["does not offer STARTTLS"]),
                 Outcome::Refuse(reason) => !relayed && holds(end, &[reason.id()]),
                 Outcome::RefuseHandshake => !relayed,
                 Outcome::Either => true,
