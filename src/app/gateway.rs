@@ -250,7 +250,11 @@ fn routes(gateway: &Gateway) -> Result<RouteTable, GatewayError> {
             }
         }
     }
-    let reach = if relay.allow_remote { Reach::Anywhere } else { Reach::ThisMachine };
+    let reach = if relay.allow_remote {
+        Reach::Anywhere
+    } else {
+        Reach::ThisMachine
+    };
     // A name server of this machine may be asked even when nothing may leave: a sandbox's own.
     let here = !relay.resolvers.is_empty() && relay.resolvers.iter().all(|server| server.ip().is_loopback());
     let resolver = if relay.allow_remote || here {

@@ -37,10 +37,7 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         let clock = Clock::system();
         let published = Arc::new(Published::new(String::from("{}"), &clock));
         let web = match gateway.listen.web {
-            Some(address) => Some(Serving::start(
-                bind(address, "[listen] web").await?,
-                published.router(),
-            )),
+            Some(address) => Some(Serving::start(bind(address, "[listen] web").await?, published.router())),
             None => None,
         };
         let plan = gateway::plan(&gateway, material, &clock).await?;

@@ -5,6 +5,7 @@
 //! back at once with its line and its remedy, and a value that comes out needs no further check. Nothing here opens a socket or
 //! looks at the files a configuration names, except [`Gateway::verify_files`].
 
+mod authority;
 mod boxes;
 mod declared;
 mod directory;
@@ -25,6 +26,7 @@ mod tls;
 mod trust;
 mod value;
 
+pub use authority::SpaceAuthority;
 pub use boxes::DeclaredBox;
 pub use directory::DirectorySection;
 pub use error::{ConfigError, ConfigErrors, Place, Warning};

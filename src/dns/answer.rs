@@ -97,7 +97,9 @@ fn add_target(reply: &mut Message, records: &Records, record: &Record) {
         RData::NS(ns) => &ns.0,
         _ => return,
     };
-    let Found::Name(found, _) = records.find(&LowerName::from(target)) else { return };
+    let Found::Name(found, _) = records.find(&LowerName::from(target)) else {
+        return;
+    };
     let addresses = found.iter().filter(|r| matches!(r.data, RData::A(_) | RData::AAAA(_)));
     for address in addresses {
         if !reply.additionals.contains(address) {

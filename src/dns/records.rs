@@ -146,7 +146,11 @@ impl Records {
             site.mail_hosts.iter().map(|host| host.name.as_str()).chain(clients)
         });
         let hosts = hosts.chain([web.as_str()]).map(host_zone);
-        let mut apexes: Vec<LowerName> = domains.chain(hosts).filter_map(|text| name(&text)).map(|n| LowerName::from(&n)).collect();
+        let mut apexes: Vec<LowerName> = domains
+            .chain(hosts)
+            .filter_map(|text| name(&text))
+            .map(|n| LowerName::from(&n))
+            .collect();
         apexes.sort_by_key(LowerName::num_labels);
         for apex in apexes {
             if self.zone_of(&apex).is_none() {
@@ -156,11 +160,22 @@ impl Records {
     }
 
     fn open_zone(&mut self, apex: &LowerName, web: &Domain, serial: u32) {
-        let (Some(server), Some(contact)) = (name(&format!("{NAME_SERVER}.{web}")), name(&format!("hostmaster.{web}"))) else {
+        let (Some(server), Some(contact)) = (
+            name(&format!("{NAME_SERVER}.{web}")),
+            name(&format!("hostmaster.{web}")),
+        ) else {
             return;
         };
         let owner = Name::from(apex.clone());
-        let soa = SOA::new(server.clone(), contact, serial, REFRESH_SECONDS, RETRY_SECONDS, EXPIRE_SECONDS, TTL_SECONDS);
+        let soa = SOA::new(
+            server.clone(),
+            contact,
+            serial,
+            REFRESH_SECONDS,
+            RETRY_SECONDS,
+            EXPIRE_SECONDS,
+            TTL_SECONDS,
+        );
         let soa = Record::from_rdata(owner.clone(), TTL_SECONDS, RData::SOA(soa));
         self.zones.insert(apex.clone(), soa.clone());
         self.push(soa);
@@ -188,7 +203,11 @@ impl Records {
                 self.add(text, RData::MX(MX::new(host.preference, exchange)));
             }
             for address in &host.addresses {
-                self.add_srv(&format!("_smtp._tcp.{text}"), (host.preference, address.port()), &host.name);
+                self.add_srv(
+                    &format!("_smtp._tcp.{text}"),
+                    (host.preference, address.port()),
+                    &host.name,
+                );
             }
         }
         self.add(text, RData::TXT(TXT::new(vec!["v=spf1 mx -all".to_owned()])));
@@ -311,7 +330,11 @@ mod tests {
             }],
             services: Vec::new(),
         };
-        Records::new(&[site], (&"authority.localhost".parse().unwrap(), Ipv4Addr::LOCALHOST.into()), 7)
+        Records::new(
+            &[site],
+            (&"authority.localhost".parse().unwrap(), Ipv4Addr::LOCALHOST.into()),
+            7,
+        )
     }
 
     fn zones(records: &Records) -> Vec<String> {
@@ -320,9 +343,18 @@ mod tests {
 
     #[test]
     fn neighbouring_domains_share_the_zone_above_them_and_none_lies_in_another() {
-        assert_eq!(zones(&records(&["lilas.mssante.fr", "chu.mssante.fr"])), ["mssante.fr.", "localhost."]);
-        assert_eq!(zones(&records(&["lilas.mssante.fr", "mssante.fr"])), ["mssante.fr.", "localhost."]);
-        assert_eq!(zones(&records(&["a.b.mssante.fr", "c.mssante.fr"])), ["mssante.fr.", "localhost."]);
+        assert_eq!(
+            zones(&records(&["lilas.mssante.fr", "chu.mssante.fr"])),
+            ["mssante.fr.", "localhost."]
+        );
+        assert_eq!(
+            zones(&records(&["lilas.mssante.fr", "mssante.fr"])),
+            ["mssante.fr.", "localhost."]
+        );
+        assert_eq!(
+            zones(&records(&["a.b.mssante.fr", "c.mssante.fr"])),
+            ["mssante.fr.", "localhost."]
+        );
         assert_eq!(zones(&records(&["apicrypt.org"])), ["localhost.", "apicrypt.org."]);
     }
 
@@ -330,7 +362,9 @@ mod tests {
     fn an_operator_with_several_domains_has_one_record_per_host() {
         let records = records(&["lilas.mssante.fr", "chu.mssante.fr"]);
         let host = LowerName::from(&name("MX.lilas.localhost").unwrap());
-        let Found::Name(found, _) = records.find(&host) else { panic!("the host exists") };
+        let Found::Name(found, _) = records.find(&host) else {
+            panic!("the host exists")
+        };
         assert_eq!(found.len(), 2, "one address, one issuer: {found:?}");
     }
 }

@@ -38,7 +38,13 @@ impl NameSockets {
             let tcp = TcpListener::bind(address).await?;
             let bound = tcp.local_addr()?;
             match UdpSocket::bind(bound).await {
-                Ok(udp) => return Ok(Self { udp, tcp, address: bound }),
+                Ok(udp) => {
+                    return Ok(Self {
+                        udp,
+                        tcp,
+                        address: bound,
+                    });
+                }
                 Err(error) if tries == 0 || error.kind() != io::ErrorKind::AddrInUse => return Err(error),
                 Err(_) => {}
             }

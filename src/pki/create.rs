@@ -7,6 +7,7 @@ use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
+use super::Issuer;
 use super::authority::{AuthorityError, AuthorityOptions, Signer, date, record_of, validity};
 use super::certificate;
 use super::extension::{self, Addresses};
@@ -14,7 +15,6 @@ use super::files;
 use super::issue::{country, random_serial};
 use super::profile::{ChainSection, IssuerSection, KeySection, Profiles};
 use super::registry::Registry;
-use super::Issuer;
 
 /// What is in the folder; what is not there yet is made.
 pub(super) fn open_or_create(
@@ -120,7 +120,6 @@ fn open_signer(folder: &Path, name: &str, section: &IssuerSection) -> Result<Sig
         section: section.clone(),
     })
 }
-
 
 pub(super) const ROOT: &str = "root";
 pub(super) const INTERMEDIATE: &str = "intermediate";

@@ -80,7 +80,12 @@ struct SignedData {
     version: u8,
     digest_algorithms: SetOfVec<Any>,
     content: ContentType,
-    #[asn1(context_specific = "0", tag_mode = "IMPLICIT", constructed = "true", optional = "true")]
+    #[asn1(
+        context_specific = "0",
+        tag_mode = "IMPLICIT",
+        constructed = "true",
+        optional = "true"
+    )]
     certificates: Option<SetOfVec<Any>>,
     signers: SetOfVec<Any>,
 }

@@ -1,7 +1,7 @@
 //! The extensions of a certificate that say where to ask: CRL, delta CRL, OCSP, issuer's certificate; and the field's own.
 
-use der::asn1::{Ia5String, ObjectIdentifier, OctetString};
 use der::Encode;
+use der::asn1::{Ia5String, ObjectIdentifier, OctetString};
 use rcgen::CustomExtension;
 use x509_cert::ext::pkix::AuthorityInfoAccessSyntax;
 use x509_cert::ext::pkix::crl::dp::DistributionPoint;

@@ -4,9 +4,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use rcgen::string::PrintableString;
-use rcgen::{
-    CertificateParams, DistinguishedName, DnType, DnValue, IsCa, KeyPair, SanType, SerialNumber,
-};
+use rcgen::{CertificateParams, DistinguishedName, DnType, DnValue, IsCa, KeyPair, SanType, SerialNumber};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::identity::SubjectDn;

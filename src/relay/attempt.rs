@@ -489,7 +489,10 @@ mod tests {
             name: (*name).to_owned(),
             addresses: Vec::new(),
         });
-        in_turn(hosts.collect(), turn).into_iter().map(|host| host.name).collect()
+        in_turn(hosts.collect(), turn)
+            .into_iter()
+            .map(|host| host.name)
+            .collect()
     }
 
     #[test]

@@ -75,13 +75,14 @@ impl Keeper {
         }
         let (space, _) = Space::load(&layout.space())?;
         let web_url = card(&layout.card()).map_or_else(|| format!("http://{}", space.web), |card| card.web);
+        let authority = Made::authority(&layout, &space, web_url, clock.now())?;
         let in_force = InForce {
             space: Arc::new(space),
             made: None,
             operators: BTreeMap::new(),
         };
         Ok(Self {
-            authority: Made::authority(&layout, web_url, clock.now())?,
+            authority,
             layout,
             clock,
             in_force: Mutex::new(in_force),

@@ -96,18 +96,25 @@ pub async fn raise(folder: DataFolder, space: Space, clock: &Clock, running: &Ru
     let Sockets { services: ports, doors } = Sockets::bind(&space).await?;
     let web_url = ports.web_url();
     let now = clock.now();
-    let authority = Made::authority(&layout, web_url.clone(), now)?;
+    let authority = Made::authority(&layout, &space, web_url.clone(), now)?;
     let made = Made::make(Arc::clone(&authority), &layout, &space, now)?;
     let places = doors
         .iter()
         .map(|(key, doors)| (key.clone(), places_of(doors)))
         .collect();
     let resolver = if space.allow_remote {
-        Some(MxResolver::new(&[], MailPort::Fixed(SMTP_PORT)).map_err(|error| RaiseError::Resolver(error.to_string()))?)
+        Some(
+            MxResolver::new(&[], MailPort::Fixed(SMTP_PORT))
+                .map_err(|error| RaiseError::Resolver(error.to_string()))?,
+        )
     } else {
         None
     };
-    let reach = if space.allow_remote { Reach::Anywhere } else { Reach::ThisMachine };
+    let reach = if space.allow_remote {
+        Reach::Anywhere
+    } else {
+        Reach::ThisMachine
+    };
     let routes = Arc::new(RouteTable::new(Arc::default(), resolver, reach));
     let basis = Basis {
         authority: &authority,

@@ -103,10 +103,19 @@ fn percent_decoded(text: &str) -> Option<String> {
 
 fn document(provider: &Provider, domain: &Domain) -> String {
     let name = escape(provider.name.as_str());
-    let domains: String = provider.site.domains.iter().map(|other| format!("    <domain>{other}</domain>\n")).collect();
+    let domains: String = provider
+        .site
+        .domains
+        .iter()
+        .map(|other| format!("    <domain>{other}</domain>\n"))
+        .collect();
     let of = |services: [Service; 2], element: &str, kind: &str| -> String {
         let places = services.iter().flat_map(|service| {
-            provider.site.services.iter().filter(move |place| place.service == *service)
+            provider
+                .site
+                .services
+                .iter()
+                .filter(move |place| place.service == *service)
         });
         places
             .map(|place| {
@@ -114,7 +123,12 @@ fn document(provider: &Provider, domain: &Domain) -> String {
                     Service::Submission | Service::Imap => "STARTTLS",
                     Service::Submissions | Service::Imaps => "SSL",
                 };
-                server(element, kind, &format!("{}</hostname>\n      <port>{}", place.host, place.address.port()), socket)
+                server(
+                    element,
+                    kind,
+                    &format!("{}</hostname>\n      <port>{}", place.host, place.address.port()),
+                    socket,
+                )
             })
             .collect()
     };
@@ -154,7 +168,12 @@ mod tests {
         ] {
             assert_eq!(domain_asked(query, host), lilas, "{query} {host}");
         }
-        for query in ["emailaddress=a", "emailaddress=a%4", "emailaddress=a%zz", "emailaddress=a%40%ff"] {
+        for query in [
+            "emailaddress=a",
+            "emailaddress=a%4",
+            "emailaddress=a%zz",
+            "emailaddress=a%40%ff",
+        ] {
             assert_eq!(domain_asked(query, "lilas.mssante.fr"), None, "{query}");
         }
     }
@@ -166,7 +185,11 @@ mod tests {
             host: "mx.lilas.localhost".parse().unwrap(),
             address: ([127, 0, 0, 1], port).into(),
         };
-        let services = vec![place(Service::Imaps, 11993), place(Service::Imap, 11143), place(Service::Submission, 11587)];
+        let services = vec![
+            place(Service::Imaps, 11993),
+            place(Service::Imap, 11143),
+            place(Service::Submission, 11587),
+        ];
         let provider = Provider {
             name: "A & <B>".to_owned(),
             site: Site {
@@ -178,7 +201,13 @@ mod tests {
         let text = document(&provider, &provider.site.domains[0]);
         assert!(text.contains("<displayName>A &amp; &lt;B&gt;</displayName>"), "{text}");
         let at = |what: &str| text.find(what).unwrap_or_else(|| panic!("{what} in {text}"));
-        assert!(at("<port>11143</port>") < at("<port>11993</port>"), "STARTTLS comes first");
-        assert!(at("<port>11993</port>") < at("<port>11587</port>"), "incoming before outgoing");
+        assert!(
+            at("<port>11143</port>") < at("<port>11993</port>"),
+            "STARTTLS comes first"
+        );
+        assert!(
+            at("<port>11993</port>") < at("<port>11587</port>"),
+            "incoming before outgoing"
+        );
     }
 }

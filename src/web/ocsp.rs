@@ -71,7 +71,9 @@ impl Responder {
                 ];
                 (headers, der).into_response()
             }
-            Ok(OcspReply::Unreachable) => (StatusCode::SERVICE_UNAVAILABLE, "the OCSP responder is away\n").into_response(),
+            Ok(OcspReply::Unreachable) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "the OCSP responder is away\n").into_response()
+            }
             Err(error) => {
                 tracing::error!(%error, "the OCSP responder failed");
                 StatusCode::INTERNAL_SERVER_ERROR.into_response()

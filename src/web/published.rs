@@ -181,7 +181,11 @@ impl File {
 
 /// SHA-256, in hexadecimal digits.
 fn sum(bytes: &[u8]) -> String {
-    digest(&SHA256, bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    digest(&SHA256, bytes)
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 async fn card(State(published): State<Arc<Published>>) -> Response {
@@ -222,7 +226,9 @@ mod tests {
     }
 
     fn ask(published: &Published, headers: &[(HeaderName, &str)]) -> (u16, String) {
-        let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap()));
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (name.clone(), value.parse().unwrap()));
         let file = published.shelf.load().files[LIST].clone();
         let response = file.respond(&headers.collect());
         let date = response.headers()[header::LAST_MODIFIED].to_str().unwrap().to_owned();

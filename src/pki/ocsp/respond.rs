@@ -68,7 +68,12 @@ impl Authority {
         fault: Option<Fault>,
     ) -> Result<(Vec<u8>, Option<SignedDuration>), ResponseStatus> {
         let request = read(request)?;
-        let ids: Vec<&CertId> = request.tbs_request.request_list.iter().map(|one| &one.cert_id).collect();
+        let ids: Vec<&CertId> = request
+            .tbs_request
+            .request_list
+            .iter()
+            .map(|one| &one.cert_id)
+            .collect();
         let issuers: Vec<Option<Issuer>> = ids.iter().map(|id| self.issuer_of(id)).collect();
         // RFC 6960 §2.3: not capable of answering authoritatively about any of them.
         let issuer = issuers.iter().flatten().next().ok_or(ResponseStatus::Unauthorized)?;
@@ -85,13 +90,21 @@ impl Authority {
             let known = *of == Some(*issuer) && fault != Some(Fault::Unknown);
             Ok(SingleResponse {
                 cert_id: (*id).clone(),
-                status: if known { self.status(id, *issuer)? } else { CertStatus::Unknown(Null) },
+                status: if known {
+                    self.status(id, *issuer)?
+                } else {
+                    CertStatus::Unknown(Null)
+                },
                 this_update: sign::generalized(this_update)?,
                 next_update: Some(sign::generalized(later(this_update, validity)?)?),
                 single_extensions: None,
             })
         };
-        let responses = ids.iter().zip(&issuers).map(single).collect::<Result<Vec<_>, AuthorityError>>();
+        let responses = ids
+            .iter()
+            .zip(&issuers)
+            .map(single)
+            .collect::<Result<Vec<_>, AuthorityError>>();
         let nonce = request.nonce();
         let signed = self.sign_answer(*issuer, (responses.map_err(broken)?, nonce), (this_update, fault), now);
         Ok((signed.map_err(broken)?, nonce.is_none().then_some(validity)))
@@ -134,7 +147,11 @@ impl Authority {
             None => (self.signer(issuer).issuer.key(), self.certificate(issuer)),
         };
         let own = sign::decoded(certificate)?;
-        let name = own.tbs_certificate().subject_public_key_info().subject_public_key.raw_bytes();
+        let name = own
+            .tbs_certificate()
+            .subject_public_key_info()
+            .subject_public_key
+            .raw_bytes();
         let data = ResponseData {
             version: Version::V1,
             responder_id: ResponderId::ByKey(OctetString::new(IdHash::Sha1.digest(name))?),
@@ -202,7 +219,9 @@ impl Authority {
         ) else {
             return false;
         };
-        let named = own.tbs_certificate().get_extension::<x509_cert::ext::pkix::AuthorityKeyIdentifier>();
+        let named = own
+            .tbs_certificate()
+            .get_extension::<x509_cert::ext::pkix::AuthorityKeyIdentifier>();
         let named = named.ok().flatten().and_then(|(_, named)| named.key_identifier);
         named.is_some() && named == sign::key_identifier(&authority).ok().flatten()
     }
@@ -229,8 +248,12 @@ impl Authority {
         let signer = self.signer(issuer);
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CountryName, country(&authority.country)?);
-        params.distinguished_name.push(DnType::OrganizationName, authority.organisation.as_str());
+        params
+            .distinguished_name
+            .push(DnType::CountryName, country(&authority.country)?);
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, authority.organisation.as_str());
         let name = format!("OCSP {}", signer.section.common_name);
         // RFC 5280 appendix A: at most 64 characters.
         let name: String = name.chars().take(COMMON_NAME_CHARS_MAX).collect();
@@ -255,11 +278,21 @@ fn read(request: &[u8]) -> Result<OcspRequest, ResponseStatus> {
     let request = OcspRequest::from_der(request).map_err(|_| ResponseStatus::MalformedRequest)?;
     let tbs = &request.tbs_request;
     let count = 1..=CERTIFICATES_MAX;
-    let singles = tbs.request_list.iter().filter_map(|one| one.single_request_extensions.as_ref());
+    let singles = tbs
+        .request_list
+        .iter()
+        .filter_map(|one| one.single_request_extensions.as_ref());
     // RFC 6960 §4.4: a critical extension that is not understood must not be passed over. None is understood as critical.
-    let critical = tbs.request_extensions.iter().chain(singles).flatten().any(|extension| extension.critical);
+    let critical = tbs
+        .request_extensions
+        .iter()
+        .chain(singles)
+        .flatten()
+        .any(|extension| extension.critical);
     // RFC 9654 §2.1: 1 to 128 octets.
-    let nonce = request.nonce().is_none_or(|nonce| (1..=NONCE_BYTES_MAX).contains(&nonce.len()));
+    let nonce = request
+        .nonce()
+        .is_none_or(|nonce| (1..=NONCE_BYTES_MAX).contains(&nonce.len()));
     if tbs.version != Version::V1 || !count.contains(&tbs.request_list.len()) || critical || !nonce {
         return Err(ResponseStatus::MalformedRequest);
     }
