@@ -282,6 +282,50 @@ fn body_files_go_with_their_messages() {
 }
 
 #[test]
+fn a_queue_row_that_cannot_be_read_holds_nothing_else_up() {
+    block_on(async {
+        let folder = tempdir().unwrap();
+        let store = open(folder.path());
+        for name in ["abime", "perdu", "intact"] {
+            let mut acceptance = to_folders(b"Subject: un\r\n\r\n", &[]);
+            acceptance.outgoing = vec![outgoing(&format!("{name}@hopital.mssante.fr"), 0)];
+            store.accept(acceptance).await.unwrap();
+        }
+        store.close().await.unwrap();
+        let db = rusqlite::Connection::open(folder.path().join("store.db")).unwrap();
+        db.execute(
+            "UPDATE queue SET recipient = 'nobody' WHERE recipient LIKE 'abime%'",
+            [],
+        )
+        .unwrap();
+        db.execute("PRAGMA foreign_keys = OFF", []).unwrap();
+        db.execute(
+            "DELETE FROM message WHERE key = (SELECT message FROM queue WHERE recipient LIKE 'perdu%')",
+            [],
+        )
+        .unwrap();
+        drop(db);
+
+        let store = open(folder.path());
+        let readable = |items: Vec<vaguemestre::store::QueueItem>| -> Vec<String> {
+            items.iter().map(|item| item.recipient.as_str().to_owned()).collect()
+        };
+        let leased = store.lease(at(0), at(9), 10).await.unwrap();
+        assert_eq!(readable(leased), ["intact@hopital.mssante.fr"]);
+        assert_eq!(readable(store.queued(10).await.unwrap()), ["intact@hopital.mssante.fr"]);
+        // They are not asked for again at once, and not forgotten either.
+        assert!(store.lease(at(1), at(9), 10).await.unwrap().is_empty());
+        assert_eq!(store.next_due().await.unwrap(), Some(at(9)));
+        store.close().await.unwrap();
+        let db = rusqlite::Connection::open(folder.path().join("store.db")).unwrap();
+        let rows: i64 = db
+            .query_row("SELECT count(*) FROM queue", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(rows, 3);
+    });
+}
+
+#[test]
 fn a_staged_file_is_removed_when_dropped_and_used_once() {
     block_on(async {
         let folder = tempdir().unwrap();

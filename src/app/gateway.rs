@@ -12,7 +12,7 @@ use rustls_pki_types::pem::PemObject;
 
 use super::{BoundPort, Plan, PortError, bind, limits_of};
 use crate::clock::Clock;
-use crate::config::{Gateway, Host, KeyPair, Login, LoginCertificate, LoginKind};
+use crate::config::{Gateway, Host, KeyPair, Login, LoginCertificate, LoginKind, Trust};
 use crate::directory::{Directory, DirectoryError};
 use crate::dns::{MailHost, MxResolver, Reach, RouteTable, Zone};
 use crate::identity::SubjectDn;
@@ -20,24 +20,15 @@ use crate::listener::Face;
 use crate::pki::{self, CrlError, Identity, IdentityError, RevocationPolicy, TrustStore, TrustStoreError};
 use crate::queue::{RetryPlan, RetryPlanError};
 use crate::relay;
-use crate::trust::{AllowList, AllowListError, Mode, Skipped};
+use crate::sync::ListError;
+use crate::trust::AllowList;
 
 /// What the files of a configuration hold, read and checked.
 pub struct Material {
     server: Arc<Identity>,
     clients: Arc<Identity>,
     directory: Directory,
-    trusted: Trusted,
-}
-
-/// What may change while the operator runs.
-pub struct Trusted {
-    /// The authority's certificates and revocation lists.
-    pub authority: Arc<TrustStore>,
-    /// The allow list.
-    pub allow_list: Arc<AllowList>,
-    /// What of the list could not be used.
-    pub skipped: Vec<Skipped>,
+    authority: Arc<TrustStore>,
 }
 
 /// Why the files of a configuration cannot be used. Each names the file.
@@ -74,14 +65,11 @@ pub enum MaterialError {
         source: CrlError,
     },
     /// The allow list.
-    #[error("{}: {source}", path.display())]
-    AllowList {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: AllowListError,
-    },
+    #[error(transparent)]
+    AllowList(#[from] ListError),
+    /// A URL that gave none, and nothing kept.
+    #[error("{0} gave no allow list, and none was kept")]
+    NoList(String),
     /// The certificate of a login.
     #[error("{}: no certificate in it can be read: expected PEM", .0.display())]
     LoginCertificate(PathBuf),
@@ -126,59 +114,52 @@ impl Material {
             server,
             clients,
             directory,
-            trusted: Trusted::read(gateway)?,
+            authority: Arc::new(authority(&gateway.trust)?),
         })
     }
 
-    /// What of the allow list could not be used.
-    pub fn skipped(&self) -> &[Skipped] {
-        &self.trusted.skipped
+    /// The authority's certificates and revocation lists.
+    pub fn authority(&self) -> &Arc<TrustStore> {
+        &self.authority
     }
 }
 
-impl Trusted {
-    /// Reads the authority's files anew. Nothing is installed when one of them cannot be used.
-    ///
-    /// # Errors
-    /// See [`MaterialError`].
-    pub fn read(gateway: &Gateway) -> Result<Self, MaterialError> {
-        let trust = &gateway.trust;
-        let mut bundle = Vec::new();
-        for path in &trust.ca {
-            bundle.extend(read(path)?);
-            bundle.push(b'\n');
-        }
-        let path = trust.ca.first().cloned().unwrap_or_default();
-        let store = TrustStore::from_pem(&bundle).map_err(|source| MaterialError::Authority { path, source })?;
-        let mut store = store.with_revocation(RevocationPolicy {
-            missing: trust.missing_revocation,
-            ..RevocationPolicy::default()
-        });
-        for path in &trust.crl {
-            let der = crl_der(&read(path)?);
-            store = store.with_crl(&der).map_err(|source| MaterialError::Crl {
-                path: path.clone(),
-                source,
-            })?;
-        }
-        let path = &trust.allow_list;
-        let parsed = AllowList::parse(&read(path)?, Mode::Salvage).map_err(|source| MaterialError::AllowList {
+/// Reads the authority's files anew.
+///
+/// # Errors
+/// One of them cannot be used.
+pub fn authority(trust: &Trust) -> Result<TrustStore, MaterialError> {
+    let mut bundle = Vec::new();
+    for path in &trust.ca {
+        bundle.extend(read(path)?);
+        bundle.push(b'\n');
+    }
+    let path = trust.ca.first().cloned().unwrap_or_default();
+    let store = TrustStore::from_pem(&bundle).map_err(|source| MaterialError::Authority { path, source })?;
+    let mut store = store.with_revocation(RevocationPolicy {
+        missing: trust.missing_revocation,
+        ..RevocationPolicy::default()
+    });
+    for path in &trust.crl {
+        let der = crl_der(&read(path)?);
+        store = store.with_crl(&der).map_err(|source| MaterialError::Crl {
             path: path.clone(),
             source,
         })?;
-        Ok(Self {
-            authority: Arc::new(store),
-            allow_list: Arc::new(parsed.list),
-            skipped: parsed.skipped,
-        })
     }
+    Ok(store)
 }
 
 /// Binds the ports and makes the plan of a gateway.
 ///
 /// # Errors
 /// See [`GatewayError`].
-pub async fn plan(gateway: &Gateway, material: Material, clock: &Clock) -> Result<Plan, GatewayError> {
+pub async fn plan(
+    gateway: &Gateway,
+    material: Material,
+    allow_list: Arc<AllowList>,
+    clock: &Clock,
+) -> Result<Plan, GatewayError> {
     let ports = bind_ports(gateway, &material).await.map_err(GatewayError::Ports)?;
     let relay = &gateway.relay;
     let seconds = |duration: &std::time::Duration| SignedDuration::try_from(*duration).unwrap_or(SignedDuration::MAX);
@@ -188,13 +169,14 @@ pub async fn plan(gateway: &Gateway, material: Material, clock: &Clock) -> Resul
         clock: clock.clone(),
         store_folder: gateway.data_folder.clone(),
         directory: material.directory,
-        allow_list: material.trusted.allow_list,
-        authority: material.trusted.authority,
+        allow_list,
+        authority: material.authority,
         routes: Arc::new(routes(gateway)?),
         sender: (gateway.host.clone(), material.server),
         retry,
         relay: relay_options(gateway),
         limits: limits_of(&gateway.limits, gateway.size_bytes_max),
+        handshakes: gateway.journal.handshakes,
         tls_minimum: gateway.tls.version_min,
         ports,
     })

@@ -2,16 +2,19 @@
 //! `up` and `serve` differ only in where their plans come from.
 
 pub mod gateway;
+mod trust;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
+use rustls::ServerConfig;
 use tokio::net::TcpListener;
+use tokio::sync::RwLock;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -22,7 +25,7 @@ use crate::directory::Directory;
 use crate::dns::Routes;
 use crate::identity::{Address, Domain};
 use crate::journal::{Event, Excerpt, Started, Stopped};
-use crate::listener::{Door, Face, Limits, Parts, Places, SessionId, Snapshot};
+use crate::listener::{Door, Face, Handshakes, Limits, Parts, Places, SessionId, Snapshot, TurnedAway};
 use crate::mailbox::{Mailboxes, Notify};
 use crate::pki::{ClientCertificates, Identity, TlsError, TlsMinimum, TrustStore, server_config};
 use crate::queue::RetryPlan;
@@ -30,6 +33,8 @@ use crate::relay::{self, Relay};
 use crate::store::sqlite::{Options as StoreOptions, SqliteStore};
 use crate::store::{FolderKey, Store, StoreError};
 use crate::trust::AllowList;
+
+pub use trust::{TrustKeeper, Trusted, list_options};
 
 /// Everything needed to run one operator.
 pub struct Plan {
@@ -55,6 +60,8 @@ pub struct Plan {
     pub relay: relay::Options,
     /// Bounds of its faces.
     pub limits: Limits,
+    /// Which handshakes leave their evidence in the journal.
+    pub handshakes: Handshakes,
     /// Lowest TLS version of its faces.
     pub tls_minimum: TlsMinimum,
     /// Its bound ports.
@@ -186,6 +193,20 @@ impl Running {
 pub struct Operator {
     parts: Arc<Parts>,
     store: Arc<SqliteStore>,
+    /// What sessions may still be judged by, though no new one is.
+    replaced: Mutex<Vec<Weak<Snapshot>>>,
+    doors: Vec<OpenDoor>,
+    /// The name and certificate it sends with.
+    sender: (Domain, Arc<ArcSwap<Identity>>),
+    tls_minimum: TlsMinimum,
+}
+
+/// A face that is open, and the certificate it shows.
+struct OpenDoor {
+    face: Face,
+    host: Domain,
+    tls: Arc<ArcSwap<ServerConfig>>,
+    shown: Mutex<Arc<Identity>>,
 }
 
 impl Operator {
@@ -211,8 +232,10 @@ impl Operator {
         shared.release_all().await.map_err(failed)?;
         let mailboxes = Mailboxes::new(Arc::clone(&shared), Notify::default());
         let inboxes = ensure_boxes(&mailboxes, &plan.directory).await.map_err(failed)?;
+        let departed = plan.directory.leaving().iter().cloned().collect();
         let snapshot = Snapshot {
             directory: Arc::new(plan.directory),
+            inboxes: Arc::new(inboxes),
             allow_list: plan.allow_list,
             authority: plan.authority,
         };
@@ -221,13 +244,22 @@ impl Operator {
             clock: plan.clock,
             store: shared,
             mailboxes,
-            inboxes,
             snapshot: ArcSwap::from_pointee(snapshot),
+            departed: RwLock::new(departed),
             queued: Arc::default(),
             retry: plan.retry,
             limits: plan.limits,
+            handshakes: plan.handshakes,
         });
-        let running_operator = Self { parts, store };
+        let (host, identity) = plan.sender;
+        let mut running_operator = Self {
+            parts,
+            store,
+            replaced: Mutex::default(),
+            doors: Vec::new(),
+            sender: (host, Arc::new(ArcSwap::new(identity))),
+            tls_minimum: plan.tls_minimum,
+        };
         let started = Started {
             version: Excerpt::new(env!("CARGO_PKG_VERSION")),
         };
@@ -235,11 +267,11 @@ impl Operator {
             .parts
             .record(&SessionId::new(), Event::Started(started))
             .await;
-        running_operator.open_doors(plan.ports, plan.tls_minimum, running)?;
+        running_operator.open_doors(plan.ports, running)?;
         let relay = Relay::new(
             Arc::clone(&running_operator.parts),
             plan.routes,
-            plan.sender,
+            running_operator.sender.clone(),
             plan.relay,
         );
         running
@@ -255,34 +287,86 @@ impl Operator {
 
     /// Judges sessions that begin from now on by another list and other revocation data; those under way keep theirs (invariant 4).
     pub fn install(&self, allow_list: Arc<AllowList>, authority: Arc<TrustStore>) {
-        self.parts.snapshot.rcu(|before| Snapshot {
+        self.replace(|before| Snapshot {
             directory: Arc::clone(&before.directory),
+            inboxes: Arc::clone(&before.inboxes),
             allow_list: Arc::clone(&allow_list),
             authority: Arc::clone(&authority),
         });
     }
 
-    fn open_doors(&self, ports: Vec<BoundPort>, minimum: TlsMinimum, running: &Running) -> Result<(), StartError> {
+    /// The same with another directory: its boxes are there before it is used, and domains that left get no delivery from then on,
+    /// by no session.
+    ///
+    /// # Errors
+    /// The store could not make a new box; nothing has changed.
+    pub async fn adopt(
+        &self,
+        directory: Directory,
+        allow_list: Arc<AllowList>,
+        authority: Arc<TrustStore>,
+    ) -> Result<(), StoreError> {
+        let inboxes = ensure_boxes(&self.parts.mailboxes, &directory).await?;
+        let (directory, inboxes) = (Arc::new(directory), Arc::new(inboxes));
+        let departed = directory.leaving().iter().cloned().collect();
+        self.replace(|_| Snapshot {
+            directory: Arc::clone(&directory),
+            inboxes: Arc::clone(&inboxes),
+            allow_list: Arc::clone(&allow_list),
+            authority: Arc::clone(&authority),
+        });
+        *self.parts.departed.write().await = departed;
+        Ok(())
+    }
+
+    fn replace(&self, next: impl Fn(&Snapshot) -> Snapshot) {
+        let before = self.parts.snapshot.rcu(|before| next(before));
+        let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        replaced.retain(|one| one.strong_count() > 0);
+        replaced.push(Arc::downgrade(&before));
+    }
+
+    /// Whether a session still sees the domain as one of this operator's, though new ones do not.
+    pub fn has_session_serving(&self, domain: &Domain) -> bool {
+        let replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = replaced.iter().filter_map(Weak::upgrade);
+        held.any(|snapshot| snapshot.directory.serves(domain))
+    }
+
+    /// Its rows and bodies.
+    pub fn store(&self) -> &Arc<SqliteStore> {
+        &self.store
+    }
+
+    /// Its boxes.
+    pub fn mailboxes(&self) -> &Mailboxes {
+        &self.parts.mailboxes
+    }
+
+    /// The boxes of one of its domains, in no order.
+    pub fn boxes_of(&self, domain: &Domain) -> Vec<Address> {
+        let snapshot = self.parts.snapshot.load();
+        let boxes = snapshot.directory.boxes().map(|one| &one.address);
+        boxes.filter(|address| address.domain() == domain).cloned().collect()
+    }
+
+    fn open_doors(&mut self, ports: Vec<BoundPort>, running: &Running) -> Result<(), StartError> {
         let limits = &self.parts.limits;
         let places = Arc::new(Places::new(limits.connections_max, limits.connections_per_address_max));
         for port in ports {
-            let clients = match port.face {
-                Face::Peer => ClientCertificates::Requested,
-                _ => ClientCertificates::Optional {
-                    hints: self.parts.snapshot.load().authority.issuer_hints(),
-                },
-            };
-            let tls = server_config(&port.identity, clients, minimum, &self.parts.clock).map_err(|source| {
-                StartError::Tls {
-                    operator: self.parts.operator.clone(),
-                    source,
-                }
-            })?;
+            let tls = Arc::new(ArcSwap::new(self.face_tls(port.face, &port.identity)?));
+            self.doors.push(OpenDoor {
+                face: port.face,
+                host: port.host.clone(),
+                tls: Arc::clone(&tls),
+                shown: Mutex::new(port.identity),
+            });
             let door = Door {
                 face: port.face,
                 host: port.host,
                 listener: port.listener,
                 tls,
+                turned_away: TurnedAway::default(),
             };
             let session_tracker = running.tracker.clone();
             let run = door.run(
@@ -292,6 +376,39 @@ impl Operator {
                 running.stop.clone(),
             );
             running.tracker.spawn(run);
+        }
+        Ok(())
+    }
+
+    fn face_tls(&self, face: Face, identity: &Identity) -> Result<Arc<ServerConfig>, StartError> {
+        let clients = match face {
+            Face::Peer => ClientCertificates::Requested,
+            _ => ClientCertificates::Optional {
+                hints: self.parts.snapshot.load().authority.issuer_hints(),
+            },
+        };
+        server_config(identity, clients, self.tls_minimum, &self.parts.clock).map_err(|source| StartError::Tls {
+            operator: self.parts.operator.clone(),
+            source,
+        })
+    }
+
+    /// Shows other certificates from the next handshake on, as server and as client; `of` gives that of a host. Sessions go on.
+    ///
+    /// # Errors
+    /// A key that TLS cannot use; the faces before it have changed.
+    pub fn show(&self, of: impl Fn(&Domain) -> Option<Arc<Identity>>) -> Result<(), StartError> {
+        for door in &self.doors {
+            let Some(identity) = of(&door.host) else { continue };
+            let mut shown = door.shown.lock().unwrap_or_else(PoisonError::into_inner);
+            if shown.certificate().fingerprint != identity.certificate().fingerprint {
+                door.tls.store(self.face_tls(door.face, &identity)?);
+                *shown = identity;
+            }
+        }
+        let (host, sender) = &self.sender;
+        if let Some(identity) = of(host) {
+            sender.store(identity);
         }
         Ok(())
     }

@@ -28,7 +28,7 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         up::warn(&warnings);
         gateway.verify_files()?;
         // Beyond existing, the files must be what they are said to be.
-        super::serve::material(&gateway).with_context(|| file.display().to_string())?;
+        super::serve::check(&gateway).with_context(|| file.display().to_string())?;
         output::print(&format!("{}: good\n", file.display()))?;
     }
     if let Some(file) = &args.space {

@@ -4,10 +4,13 @@
 //! choosing operators is `stores`'s.
 
 mod apply;
+mod audit;
 mod check;
+mod domain;
 pub mod indicator;
 pub mod journal;
 mod open;
+mod operator;
 mod order;
 mod output;
 pub mod recount;
@@ -48,6 +51,12 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Make the space what the space.toml of its data folder says, without a restart
     Apply(order::OrderArgs),
+    /// Add, suspend, remove or merge operators of a space, while it runs or not
+    Operator(operator::OperatorArgs),
+    /// Add, move or remove domains of a space, while it runs or not
+    Domain(domain::DomainArgs),
+    /// Raise the audit peers of the trust space, and play them against an operator in both directions
+    Audit(audit::AuditArgs),
     /// Validate a configuration file and list every error in it
     Check(check::CheckArgs),
     /// Send mail as a DUI does, from its BAL applicative with its certificate
@@ -76,6 +85,9 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Up(args) => up::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Apply(args) => apply::run(&args),
+        Command::Operator(args) => operator::run(&args),
+        Command::Domain(args) => domain::run(&args),
+        Command::Audit(args) => audit::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Send(args) => send::run(&args),
         Command::Indicator(reading) => stores::read(&reading.data, async |operators, now, output| {

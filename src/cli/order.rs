@@ -8,7 +8,7 @@ use crate::space::control::{self, ControlError};
 use crate::space::folder::{DataFolder, FolderError, Layout, default_root};
 use crate::space::{Answer, Keeper, Order};
 
-use super::{JsonFlag, output, run};
+use super::{output, run};
 
 /// Which space a changing command works on, and how it answers.
 #[derive(Clone, Debug, clap::Args)]
@@ -17,14 +17,26 @@ pub(super) struct OrderArgs {
     #[arg(long, value_name = "DIR", env = "VAGUEMESTRE_DATA", global = true)]
     data: Option<PathBuf>,
     /// Print the answer as JSON for scripts
-    #[command(flatten)]
-    json: JsonFlag,
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+impl OrderArgs {
+    /// The data folder, when one is named.
+    pub(super) fn root(&self) -> Option<PathBuf> {
+        self.data.clone()
+    }
+
+    /// Whether answers are JSON.
+    pub(super) fn is_json(&self) -> bool {
+        self.json.json
+    }
 }
 
 /// Has the order carried out and prints the answer.
 pub(super) fn run_order(args: &OrderArgs, order: &Order) -> anyhow::Result<()> {
     let answer = carry_out(args.data.clone(), order)?;
-    if args.json.json {
+    if args.json {
         output::print(&format!("{}\n", serde_json::to_string_pretty(&answer.data)?))
     } else {
         output::print(&answer.text)

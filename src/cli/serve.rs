@@ -3,16 +3,17 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::run::{StopSignal, drain, server_runtime};
+use super::run::{StopSignal, drain, server_runtime, small_runtime};
 use super::{output, up};
-use crate::app::gateway::{self, Material, Trusted};
-use crate::app::{Operator, Running, bind};
+use crate::app::gateway::{self, Material};
+use crate::app::{Operator, Running, TrustKeeper, Trusted, bind};
 use crate::clock::Clock;
 use crate::config::Gateway;
 use crate::web::{Published, Serving};
@@ -30,17 +31,20 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let (gateway, warnings) = Gateway::load(&args.config)?;
     up::warn(&warnings);
     gateway.verify_files()?;
-    let material = material(&gateway)?;
+    let material = Material::read(&gateway)?;
     server_runtime()?.block_on(async {
         let mut signal = StopSignal::watch()?;
         let running = Running::default();
         let clock = Clock::system();
+        let mut trust = TrustKeeper::new(&gateway, Arc::clone(material.authority()), &clock);
+        let trusted = trust.start().await?;
+        tell_skipped(&gateway, &trusted);
         let published = Arc::new(Published::new(String::from("{}"), &clock));
         let web = match gateway.listen.web {
             Some(address) => Some(Serving::start(bind(address, "[listen] web").await?, published.router())),
             None => None,
         };
-        let plan = gateway::plan(&gateway, material, &clock).await?;
+        let plan = gateway::plan(&gateway, material, trusted.allow_list, &clock).await?;
         let operator = Arc::new(Operator::start(plan, &running).await?);
         published.set_ready(true);
         output::error_line(&format!(
@@ -50,7 +54,8 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         ));
         let (reloading, stop) = (Arc::clone(&operator), running.stop.clone());
         let drain_max = gateway.limits.timeouts.drain;
-        running.tracker.spawn(reload(gateway, reloading, stop));
+        let period = gateway.trust.reload;
+        running.tracker.spawn(reload(trust, period, reloading, stop));
         signal.received().await;
         published.set_ready(false);
         let code = drain(&running, drain_max).await;
@@ -62,43 +67,41 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Reads every file the configuration names, and tells what of the allow list could not be used.
-pub(super) fn material(gateway: &Gateway) -> anyhow::Result<Material> {
+/// Reads everything the configuration names without asking anybody, and tells what of the allow list could not be used.
+pub(super) fn check(gateway: &Gateway) -> anyhow::Result<()> {
     let material = Material::read(gateway)?;
-    let list = gateway.trust.allow_list.display();
-    for skipped in material.skipped() {
-        output::error_line(&format!("warning: {list}: {skipped}; this entry is not used"));
-    }
-    Ok(material)
+    small_runtime()?.block_on(async {
+        let mut trust = TrustKeeper::new(gateway, Arc::clone(material.authority()), &Clock::system());
+        match trust.at_hand().await? {
+            Some(trusted) => tell_skipped(gateway, &trusted),
+            None => output::error_line("the allow list was not fetched yet: `vaguemestre list verify URL` looks at it"),
+        }
+        Ok(())
+    })
 }
 
-/// Reads the authority's files again at each period and on SIGHUP; a file that cannot be used leaves everything as it was.
-async fn reload(gateway: Gateway, operator: Arc<Operator>, stop: CancellationToken) {
+fn tell_skipped(gateway: &Gateway, trusted: &Trusted) {
+    let list = &gateway.trust.allow_list;
+    let file = list.file.as_ref().map(|file| file.display().to_string());
+    let from = list.url.clone().or(file).unwrap_or_default();
+    for skipped in &trusted.skipped {
+        output::error_line(&format!("warning: {from}: {skipped}; this entry is not used"));
+    }
+}
+
+/// Looks at the authority's files and at the allow list again at each period and on SIGHUP; what cannot be used leaves everything as it was.
+async fn reload(mut trust: TrustKeeper, period: Duration, operator: Arc<Operator>, stop: CancellationToken) {
     let hangup = signal(SignalKind::hangup()).context("cannot watch for SIGHUP");
     let mut hangup = match hangup {
         Ok(hangup) => hangup,
         Err(error) => return tracing::error!("{error:#}: trust is not reloaded"),
     };
     loop {
-        tokio::select! {
+        let asked = tokio::select! {
             () = stop.cancelled() => return,
-            _ = hangup.recv() => {}
-            () = tokio::time::sleep(gateway.trust.reload) => {}
-        }
-        match Trusted::read(&gateway) {
-            Ok(trusted) if trusted.allow_list.generated() < operator.list_generated() => {
-                tracing::error!("the allow list is older than the one in force: not installed");
-            }
-            Ok(trusted) => {
-                for skipped in &trusted.skipped {
-                    tracing::warn!(%skipped, "an entry of the allow list is not used");
-                }
-                operator.install(trusted.allow_list, trusted.authority);
-            }
-            Err(error) => tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "trust not reloaded, the last good one stays"
-            ),
-        }
+            _ = hangup.recv() => true,
+            () = tokio::time::sleep(period) => false,
+        };
+        trust.renew(&operator, asked).await;
     }
 }

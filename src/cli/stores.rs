@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::{OpenOperator, Output, run};
 use crate::clock::Clock;
-use crate::config::{Gateway, Space};
+use crate::config::{Gateway, Operator, Space};
 use crate::space::folder::{Layout, default_root};
 use crate::store::sqlite::SqliteStore;
 
@@ -22,6 +22,9 @@ pub(super) struct DataArgs {
     /// Configuration of a gateway, to read its data instead of a sandbox's
     #[arg(long, value_name = "FILE", conflicts_with = "data")]
     config: Option<PathBuf>,
+    /// The operators too that were removed from the space: their data stays
+    #[arg(long, conflicts_with = "config")]
+    all: bool,
 }
 
 /// Opens the stores and runs a command on them.
@@ -31,7 +34,7 @@ pub(super) fn read(
 ) -> anyhow::Result<ExitCode> {
     let operators = match &data.config {
         Some(file) => vec![of_gateway(file)?],
-        None => of_sandbox(data.data.clone())?,
+        None => of_sandbox(data)?,
     };
     let now = Clock::system().now();
     run::small_runtime()?.block_on(async {
@@ -53,20 +56,37 @@ pub(super) fn read(
     })
 }
 
-/// The operators of a sandbox, as the space was raised last.
-fn of_sandbox(root: Option<PathBuf>) -> anyhow::Result<Vec<OpenOperator>> {
-    let root = root.map_or_else(default_root, Ok)?;
+/// The operators of a sandbox as the space is now, and those that were removed when asked for.
+fn of_sandbox(data: &DataArgs) -> anyhow::Result<Vec<OpenOperator>> {
+    let root = data.data.clone().map_or_else(default_root, Ok)?;
     let layout = Layout::existing(&root)?;
     let (space, _) = Space::load(&layout.space())?;
-    let local = space.operators.iter().filter(|operator| operator.is_local());
-    let open = local.map(|operator| {
-        let folder = layout.store(&operator.key);
-        let store =
-            SqliteStore::open_read_only(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
-        let directory = operator.directory(|_| None)?;
-        Ok(OpenOperator::new(&operator.key, Arc::new(store), Arc::new(directory)))
-    });
-    open.collect()
+    // One that was added while nothing ran has no store yet.
+    let runs = |operator: &&Operator| operator.is_local() && layout.store(&operator.key).exists();
+    let local = space.operators.iter().filter(runs);
+    let mut open = local
+        .map(|operator| open_operator(&layout, operator))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    if data.all {
+        for key in layout.removed_operators()? {
+            let (removed, _) = Space::load(&layout.removed(&key))?;
+            // One of that name was added again: it goes on with the same data.
+            if let Some(operator) = removed.operators.first()
+                && space.operator(&key).is_none()
+                && layout.store(&key).exists()
+            {
+                open.push(open_operator(&layout, operator)?);
+            }
+        }
+    }
+    Ok(open)
+}
+
+fn open_operator(layout: &Layout, operator: &Operator) -> anyhow::Result<OpenOperator> {
+    let folder = layout.store(&operator.key);
+    let store = SqliteStore::open_read_only(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let directory = operator.directory(|_| None)?;
+    Ok(OpenOperator::new(&operator.key, Arc::new(store), Arc::new(directory)))
 }
 
 fn of_gateway(file: &std::path::Path) -> anyhow::Result<OpenOperator> {

@@ -3,10 +3,13 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use super::run::{StopSignal, drain, server_runtime};
 use super::{JsonFlag, output};
@@ -15,7 +18,7 @@ use crate::clock::Clock;
 use crate::config::{Space, Warning};
 use crate::pki;
 use crate::space::folder::{DataFolder, Layout, default_root};
-use crate::space::{self, Raised};
+use crate::space::{self, Keeper, Order, Ports, Raised};
 
 /// Arguments of `vaguemestre up`.
 #[derive(Args, Clone, Debug)]
@@ -29,6 +32,9 @@ pub(super) struct UpArgs {
     /// Use any free ports instead of those of the space file
     #[arg(long)]
     free_ports: bool,
+    /// Raise the audit peers too (see `vaguemestre audit`)
+    #[arg(long)]
+    audit: bool,
     /// Print endpoints, logins and commands as JSON
     #[command(flatten)]
     json: JsonFlag,
@@ -43,11 +49,9 @@ pub(super) fn run(args: &UpArgs) -> anyhow::Result<ExitCode> {
     let root = std::path::absolute(&root).with_context(|| format!("cannot use {}", root.display()))?;
     let folder = DataFolder::open(&root)?;
     let described = Described::find(args.space.as_deref(), &folder.layout())?;
-    let (mut space, warnings) = Space::parse(&described.text, &described.name)?;
+    let (space, warnings) = Space::parse(&described.text, &described.name)?;
     warn(&warnings);
-    if args.free_ports {
-        space::free_ports(&mut space);
-    }
+    let ports = if args.free_ports { Ports::Free } else { Ports::Declared };
     // The folder is ours: a ready file can only be one that a killed run left behind.
     remove_ready_file(args)?;
     server_runtime()?.block_on(async {
@@ -56,7 +60,7 @@ pub(super) fn run(args: &UpArgs) -> anyhow::Result<ExitCode> {
         // Before the first order can change it.
         let layout = folder.layout();
         described.keep(&layout)?;
-        let raised = match space::raise(folder, space, &Clock::system(), &running).await {
+        let raised = match space::raise(folder, (space, ports), &Clock::system(), &running).await {
             Ok(raised) => raised,
             Err(error) => {
                 running.drain(DRAIN_MAX).await;
@@ -64,6 +68,12 @@ pub(super) fn run(args: &UpArgs) -> anyhow::Result<ExitCode> {
                 return Err(error.into());
             }
         };
+        running
+            .tracker
+            .spawn(apply_on_hangup(Arc::clone(raised.keeper()), running.stop.clone()));
+        if args.audit {
+            raised.keeper().execute(Order::AuditRaise).await?;
+        }
         announce(args, &raised)?;
         stop.received().await;
         raised.announce_stop();
@@ -72,6 +82,24 @@ pub(super) fn run(args: &UpArgs) -> anyhow::Result<ExitCode> {
         remove_ready_file(args)?;
         Ok(code)
     })
+}
+
+/// SIGHUP means what `vaguemestre apply` means; the answer goes to standard error.
+async fn apply_on_hangup(keeper: Arc<Keeper>, stop: CancellationToken) {
+    let mut hangup = match signal(SignalKind::hangup()) {
+        Ok(hangup) => hangup,
+        Err(error) => return tracing::error!(%error, "cannot watch for SIGHUP"),
+    };
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = hangup.recv() => {}
+        }
+        match keeper.execute(Order::Apply).await {
+            Ok(answer) => output::error_line(answer.text.trim_end()),
+            Err(error) => output::error_line(&format!("the space stays as it was: {}", error.with_causes())),
+        }
+    }
 }
 
 fn remove_ready_file(args: &UpArgs) -> anyhow::Result<()> {

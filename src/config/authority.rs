@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::reader::Section;
-use super::value::{FromToml, Wrong, choose};
+use super::reader::{FromToml, Section, Wrong};
+use super::value::choose;
 use crate::pki::{AuthorityOptions, Chain, OcspSigner, PublicationValidity};
 
 /// What a space says of its authority.

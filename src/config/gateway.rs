@@ -7,6 +7,7 @@ use super::declared::Declared;
 use super::directory::DirectorySection;
 use super::error::{ConfigError, ConfigErrors, Warning};
 use super::file;
+use super::journal::Journal;
 use super::limits::Limits;
 use super::listen::Listen;
 use super::login::{Issuer, Login};
@@ -39,6 +40,8 @@ pub struct Gateway {
     pub relay: Relay,
     /// What it allows at most.
     pub limits: Limits,
+    /// What its journal keeps beside every decision.
+    pub journal: Journal,
     /// Who is who.
     pub directory: DirectorySection,
     data_folder_named: NamedFile,
@@ -83,6 +86,7 @@ impl Gateway {
         let trust = root.required_section("trust").map(Trust::read);
         let relay = Relay::read(root.section("relay"));
         let limits = Limits::read(root.section("limits"));
+        let journal = Journal::read(root.section("journal"));
         let domains = operator
             .as_ref()
             .map(|operator| operator.domains.clone())
@@ -102,6 +106,7 @@ impl Gateway {
             trust: trust??,
             relay,
             limits,
+            journal,
             directory,
             data_folder_named,
             files,

@@ -5,6 +5,7 @@
 //! back at once with its line and its remedy, and a value that comes out needs no further check. Nothing here opens a socket or
 //! looks at the files a configuration names, except [`Gateway::verify_files`].
 
+mod allow_list;
 mod authority;
 mod boxes;
 mod declared;
@@ -12,6 +13,7 @@ mod directory;
 mod error;
 mod file;
 mod gateway;
+mod journal;
 mod limits;
 mod listen;
 mod login;
@@ -26,6 +28,7 @@ mod tls;
 mod trust;
 mod value;
 
+pub use allow_list::AllowListSource;
 pub use authority::SpaceAuthority;
 pub use boxes::DeclaredBox;
 pub use directory::DirectorySection;
@@ -34,7 +37,7 @@ pub use gateway::Gateway;
 pub use limits::{Limits, Timeouts};
 pub use listen::Listen;
 pub use login::{Login, LoginCertificate, LoginKind};
-pub use operator::{ClientPorts, ExternalHost, HostCertificate, LocalHost, Operator, Side};
+pub use operator::{ClientPorts, ExternalHost, HostCertificate, Leaving, LocalHost, Operator, Side, Standing};
 pub use patient::Patient;
 pub use relay::{Relay, Route};
 pub use space::Space;

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use jiff::Timestamp;
+
 use super::declared::Declared;
 use super::directory::DirectorySection;
 use super::login::{Issuer, Login};
@@ -22,8 +24,12 @@ pub struct Operator {
     pub structure: Structure,
     /// Département as certificates write it, `Rhône (69)`: their ST.
     pub department: String,
-    /// Mail domains; never empty.
+    /// Mail domains; empty only while the last ones are leaving.
     pub domains: Vec<Domain>,
+    /// Domains that moved to another operator a moment ago: until all is copied and sent, it is still listed for them.
+    pub leaving: Vec<Leaving>,
+    /// Whether it is in the allow list.
+    pub standing: Standing,
     /// Largest message it takes, in bytes of the encoded message.
     pub size_bytes_max: u64,
     /// Who runs it, and where it listens.
@@ -32,6 +38,26 @@ pub struct Operator {
     pub directory: DirectorySection,
     /// Its patients: only the operator of `patient.mssante.fr` has any.
     pub patients: Vec<Patient>,
+}
+
+/// Whether an operator takes part in the trust space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is in the allow list.
+    Active,
+    /// It runs, its users read their mail, and no other operator exchanges mail with it.
+    Suspended,
+}
+
+/// A domain on its way to another operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaving {
+    /// The domain.
+    pub domain: Domain,
+    /// The operator that has it now.
+    pub to: String,
+    /// Both operators are listed for it at least until then.
+    pub until: Timestamp,
 }
 
 /// Who runs an operator.
@@ -105,6 +131,7 @@ impl Operator {
             directory.add_box(patient.mailbox())?;
             directory.add_password(patient.login())?;
         }
+        directory.set_leaving(self.leaving.iter().map(|leaving| leaving.domain.clone()).collect());
         Ok(directory)
     }
 
@@ -120,7 +147,17 @@ impl Operator {
         let structure = section.required::<Structure>("structure");
         let department = section.required::<String>("department");
         let kind = section.or("kind", Kind::Local);
-        let domains = section.required_list::<Domain>("domains");
+        let leaving = read_leaving(&section);
+        let domains = if leaving.is_empty() {
+            section.required_list::<Domain>("domains")
+        } else {
+            section.list::<Domain>("domains")
+        };
+        let standing = section.or("state", Standing::Active);
+        let ports = PortRange {
+            base: section.or("port_base", ports.base),
+            ..ports
+        };
         let largest = section.within("size_max", SIZE_DEFAULT, SIZE_SMALLEST..=SIZE_LARGEST);
         if let Some(key) = &key {
             let named = At {
@@ -156,6 +193,8 @@ impl Operator {
             structure: structure?.value,
             department: department?.value,
             domains,
+            leaving,
+            standing,
             size_bytes_max: largest.0,
             side,
             directory,
@@ -209,6 +248,30 @@ impl FromToml for Kind {
     fn from_toml(value: &toml::de::DeValue<'_>) -> Result<Self, Wrong> {
         choose(value, &[("local", Self::Local), ("external", Self::External)])
     }
+}
+
+impl FromToml for Standing {
+    fn from_toml(value: &toml::de::DeValue<'_>) -> Result<Self, Wrong> {
+        choose(value, &[("active", Self::Active), ("suspended", Self::Suspended)])
+    }
+}
+
+fn read_leaving(section: &Section<'_>) -> Vec<Leaving> {
+    let mut leaving = Vec::new();
+    for one in section.sections("leaving") {
+        let domain = one.required::<Domain>("domain");
+        let to = one.required::<Slug>("to");
+        let until = one.required::<Timestamp>("until");
+        one.close();
+        if let (Some(domain), Some(to), Some(until)) = (domain, to, until) {
+            leaving.push(Leaving {
+                domain: domain.value,
+                to: to.value.0,
+                until: until.value,
+            });
+        }
+    }
+    leaving
 }
 
 fn read_local(section: &Section<'_>, ports: PortRange, declared: &mut Declared) -> Side {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use super::allow_list::AllowListSource;
 use super::reader::{FromToml, Section, Wrong};
 use super::value::choose;
 use crate::pki::MissingRevocation;
@@ -16,8 +17,8 @@ pub struct Trust {
     pub ca: Vec<PathBuf>,
     /// Revocation lists, PEM or DER.
     pub crl: Vec<PathBuf>,
-    /// The allow list, XML.
-    pub allow_list: PathBuf,
+    /// The allow list.
+    pub allow_list: AllowListSource,
     /// What to do when no revocation list speaks for a certificate.
     pub missing_revocation: MissingRevocation,
     /// How often the files are looked at again.
@@ -34,7 +35,7 @@ impl Trust {
     pub(super) fn read(section: Section<'_>) -> Option<Self> {
         let ca = section.required_files("ca");
         let crl = section.files("crl");
-        let allow_list = section.required_file("allow_list");
+        let allow_list = AllowListSource::read(&section);
         let missing = section.optional::<MissingRevocation>("missing_revocation");
         let reload = section.within("reload", RELOAD, RELOAD_SHORTEST..=RELOAD_LONGEST);
         if let Some(missing) = &missing

@@ -162,6 +162,7 @@ impl std::fmt::Debug for Secret {
 #[derive(Clone, Debug, Default)]
 pub struct Directory {
     domains: Vec<Domain>,
+    leaving: Vec<Domain>,
     entities: HashMap<Finess, Entity>,
     establishments: BTreeMap<Finess, Establishment>,
     boxes: HashMap<Address, Arc<MailBox>>,
@@ -279,6 +280,16 @@ impl Directory {
             Some(address) => Err(DirectoryError::UnknownBox(login.to_owned(), address.clone())),
             None => Ok(()),
         }
+    }
+
+    /// Domains that have just moved to another operator: their mail is refused for now, until nobody sends it here any more.
+    pub fn set_leaving(&mut self, domains: Vec<Domain>) {
+        self.leaving = domains;
+    }
+
+    /// The domains that have just moved away.
+    pub fn leaving(&self) -> &[Domain] {
+        &self.leaving
     }
 
     /// Whether the domain is one of this operator's.

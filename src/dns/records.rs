@@ -254,9 +254,10 @@ impl Records {
     }
 
     fn add(&mut self, owner: &str, data: RData) {
-        match name(owner) {
-            Some(owner) => self.push(Record::from_rdata(owner, TTL_SECONDS, data)),
-            None => tracing::warn!(owner, "a name too long for DNS has no records"),
+        if let Some(owner) = name(owner) {
+            self.push(Record::from_rdata(owner, TTL_SECONDS, data));
+        } else {
+            tracing::warn!(owner, "a name too long for DNS has no records");
         }
     }
 

@@ -122,9 +122,7 @@ impl NameServer {
                 Ok((stream, _)) => {
                     let server = Arc::clone(self);
                     open.spawn(async move {
-                        if let Ok(Err(error)) = timeout(CONNECTION_MAX, server.converse(stream)).await {
-                            tracing::debug!(%error, "a DNS connection ended");
-                        }
+                        server.attend(stream).await;
                         drop(place);
                     });
                 }
@@ -133,6 +131,12 @@ impl NameServer {
                     sleep(PAUSE).await;
                 }
             }
+        }
+    }
+
+    async fn attend(&self, stream: TcpStream) {
+        if let Ok(Err(error)) = timeout(CONNECTION_MAX, self.converse(stream)).await {
+            tracing::debug!(%error, "a DNS connection ended");
         }
     }
 

@@ -106,6 +106,19 @@ impl SubjectDn {
         self.first("O")
     }
 
+    /// The RDNs, leaf first, each a set of (dotted OID, value as it was given). Values that are not text are left out.
+    pub fn rdns(&self) -> Vec<Vec<(String, String)>> {
+        let pair = |attribute: &Attribute| match &attribute.value {
+            Value::Text(text) => Some((dotted_type(&attribute.kind), text.clone())),
+            Value::Encoded(_) => None,
+        };
+        self.0
+            .rdns
+            .iter()
+            .map(|rdn| rdn.iter().filter_map(pair).collect())
+            .collect()
+    }
+
     fn first(&self, kind: &str) -> Option<&str> {
         let attributes = self.0.rdns.iter().flatten();
         attributes
@@ -263,6 +276,11 @@ fn canonical_type(kind: &str) -> String {
     let bare = upper.strip_prefix("OID.").unwrap_or(&upper);
     let known = TYPES.iter().find(|(oid, names)| *oid == bare || names.contains(&bare));
     known.map_or_else(|| bare.to_owned(), |(_, names)| names[0].to_owned())
+}
+
+fn dotted_type(kind: &str) -> String {
+    let known = TYPES.iter().find(|(_, names)| names.contains(&kind));
+    known.map_or_else(|| kind.to_owned(), |(oid, _)| (*oid).to_owned())
 }
 
 struct Parser<'a> {

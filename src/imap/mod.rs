@@ -49,4 +49,4 @@ pub use request::{
     Answer, CopyMode, Credentials, Entry, FlagChange, Flags, Folder, FolderHandle, Loaded, MessageHandle, News,
     Password, Refused, Request, Selected, Status, Summary, What,
 };
-pub use session::{Certificate, Ending, Options, Security, Session, Step};
+pub use session::{Certificate, Ending, Noted, Options, Security, Session, Step};

@@ -41,6 +41,8 @@ impl fmt::Debug for Password {
 pub enum Credentials {
     /// LOGIN, or SASL PLAIN (RFC 4616).
     Password {
+        /// `LOGIN`, or the SASL mechanism: for the journal.
+        mechanism: &'static str,
         /// Authorisation identity: the box wanted; empty when not given.
         authorize: String,
         /// User name.

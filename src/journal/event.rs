@@ -426,8 +426,11 @@ pub struct LoginRefused {
     /// The box asked for, if one was named.
     #[serde(rename = "box", default, skip_serializing_if = "Option::is_none")]
     pub mailbox: Option<MaskedAddress>,
-    /// SASL mechanism.
+    /// SASL mechanism, or `LOGIN`.
     pub mechanism: Excerpt,
+    /// What an administrator reads.
+    #[serde(default, skip_serializing_if = "Excerpt::is_empty")]
+    pub text: Excerpt,
     /// Where the client is.
     #[serde(default, skip_serializing_if = "Excerpt::is_empty")]
     pub peer_ip: Excerpt,

@@ -154,6 +154,7 @@ fn login_events() -> [Event; 7] {
             login: INS.into(),
             mailbox: None,
             mechanism: "PLAIN".into(),
+            text: "user name or password is wrong".into(),
             peer_ip: "127.0.0.1".into(),
         }),
         Event::Examined(Box::new(examined())),

@@ -176,7 +176,7 @@ impl Probe {
         let said = if self.face == Service::Smtp {
             self.envelope(line, reached).await
         } else {
-            self.smtp_login(line, reached).await
+            self.submission(line, reached).await
         };
         if said.is_ok() || matches!(said, Err(End::Reply { .. })) {
             line.farewell(&["RSET", "QUIT"]).await;
@@ -200,12 +200,16 @@ impl Probe {
         Ok(())
     }
 
-    /// RFC 4422 appendix A: the certificate speaks, the authorisation identity names the box.
-    async fn smtp_login(&self, line: &mut Line, reached: &mut Reached) -> Result<(), End> {
+    /// RFC 4422 §5 and appendix A: the certificate speaks, the authorisation identity names the box.
+    async fn submission(&self, line: &mut Line, reached: &mut Reached) -> Result<(), End> {
         let identity = self.login.as_deref().map_or_else(|| "=".to_owned(), base64);
         line.smtp(Some(&format!("AUTH EXTERNAL {identity}"))).await?;
         *reached = Reached::Login;
-        Ok(())
+        // The login is the verdict on the certificate; a message is only sent on when there is one.
+        match self.message {
+            Some(_) => self.envelope(line, reached).await,
+            None => Ok(()),
+        }
     }
 
     async fn imap(&self, line: &mut Line, show: &Show, reached: &mut Reached) -> Result<(), End> {

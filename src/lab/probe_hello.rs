@@ -151,6 +151,66 @@ impl Answer {
     }
 }
 
+/// What a client offers in its `ClientHello`, as far as a laboratory server needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientOffer {
+    /// Cipher suites by their registered numbers.
+    pub suites: Vec<u16>,
+}
+
+impl ClientOffer {
+    /// Reads the start of what a client sent: `None` when more is needed.
+    ///
+    /// # Errors
+    /// It is no `ClientHello`, whatever follows.
+    pub fn read(bytes: &[u8]) -> Result<Option<Self>, NotTls> {
+        match bytes {
+            [HANDSHAKE, 3, _, _, _, CLIENT_HELLO, ..] => {}
+            [HANDSHAKE, 3, _, _, _, _, ..] => return Err(NotTls("a handshake message that is no ClientHello")),
+            [] | [HANDSHAKE] | [HANDSHAKE, 3, ..] => return Ok(None),
+            _ => return Err(NotTls("no TLS record")),
+        }
+        let body = &bytes[5..];
+        let Some(&session_bytes) = body.get(SESSION_LENGTH_AT) else {
+            return Ok(None);
+        };
+        let at = SESSION_LENGTH_AT + 1 + usize::from(session_bytes);
+        let Some(&[high, low]) = body.get(at..at + 2) else {
+            return Ok(None);
+        };
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        let Some(listed) = body.get(at + 2..at + 2 + length) else {
+            return Ok(None);
+        };
+        let suites = listed
+            .chunks_exact(2)
+            .map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+        Ok(Some(Self {
+            suites: suites.collect(),
+        }))
+    }
+}
+
+/// A `ServerHello` that chooses this version and this suite, no extension, no session.
+pub fn hello_record(version: Version, suite: u16) -> Vec<u8> {
+    let mut body = vec![version.0, version.1];
+    body.extend([0x56; 32]);
+    body.push(0);
+    body.extend(suite.to_be_bytes());
+    body.push(0);
+    let mut handshake = vec![SERVER_HELLO];
+    handshake.extend(&u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes()[1..]);
+    handshake.extend(body);
+    let mut record = vec![HANDSHAKE, version.0, version.1];
+    counted(&mut record, &handshake);
+    record
+}
+
+/// A fatal alert.
+pub fn alert_record(description: u8) -> Vec<u8> {
+    vec![ALERT, 3, 1, 0, 2, 2, description]
+}
+
 /// Name of an alert, for people; `alert 123` when it has none here.
 pub fn alert_name(description: u8) -> String {
     let known = ALERTS.iter().find(|(number, _)| *number == description);
@@ -263,6 +323,27 @@ mod tests {
         assert!(Answer::read(&[23, 3, 3, 0, 1, 0]).is_err());
     }
 
+    #[test]
+    fn what_a_client_offers_is_read_and_a_server_hello_is_what_a_client_reads() {
+        let record = hello(Version::TLS_1_1).record([7; 32]);
+        let offer = ClientOffer::read(&record).unwrap().unwrap();
+        assert_eq!(offer.suites, [0x002f, 0xc013]);
+        for cut in 0..50 {
+            assert_eq!(ClientOffer::read(&record[..cut]).unwrap(), None, "{cut} bytes");
+        }
+        assert!(ClientOffer::read(b"EHLO me\r\n").is_err());
+        let chosen = Answer::Hello {
+            version: Version::TLS_1_0,
+            suite: 0x002f,
+        };
+        assert_eq!(
+            Answer::read(&hello_record(Version::TLS_1_0, 0x002f)).unwrap(),
+            Some(chosen)
+        );
+        let alert = Answer::read(&alert_record(40)).unwrap();
+        assert_eq!(alert, Some(Answer::Alert { description: 40 }));
+    }
+
     proptest! {
         #[test]
         fn no_answer_makes_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
@@ -270,6 +351,8 @@ mod tests {
             let mut record = vec![22, 3, 3, 0, 70];
             record.extend(bytes);
             drop(Answer::read(&record));
+            record[5..].rotate_right(1);
+            drop(ClientOffer::read(&record));
         }
     }
 }

@@ -274,7 +274,7 @@ fn config(key: Option<Arc<CertifiedKey>>, versions: TlsVersions) -> Result<Arc<C
 }
 
 impl TlsVersions {
-    fn supported(self) -> &'static [&'static SupportedProtocolVersion] {
+    pub(super) fn supported(self) -> &'static [&'static SupportedProtocolVersion] {
         match self {
             Self::All => rustls::ALL_VERSIONS,
             Self::Tls12 => &TLS12_ONLY,

@@ -1,17 +1,21 @@
 //! The accept loop: one task per connection, within a bound, until told to stop.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use jiff::{SignedDuration, Timestamp};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::places::Places;
-use super::{Parts, imap, smtp};
+use super::{Parts, SessionId, imap, smtp};
 use crate::identity::Domain;
+use crate::journal::{Event, Excerpt, Refused};
+use crate::policy::{Reason, Refusal};
 
 /// What is spoken on a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +53,29 @@ pub struct Door {
     pub host: Domain,
     /// The accepting socket.
     pub listener: TcpListener,
-    /// Certificate and how clients are asked for theirs.
-    pub tls: Arc<rustls::ServerConfig>,
+    /// Certificate and how clients are asked for theirs; a renewed one is shown from the next handshake on.
+    pub tls: Arc<ArcSwap<rustls::ServerConfig>>,
+    /// Connections it had no place for.
+    pub turned_away: TurnedAway,
+}
+
+/// Connections turned away share a session while they come thick and fast: a flood must not become one of journal records.
+#[derive(Debug, Default)]
+pub struct TurnedAway(Mutex<Option<(Timestamp, SessionId)>>);
+
+impl TurnedAway {
+    /// The session to name, and whether it is a new one.
+    fn session(&self, now: Timestamp) -> (SessionId, bool) {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some((at, session)) if now.duration_since(*at) < TURNED_AWAY_TOGETHER => (session.clone(), false),
+            _ => {
+                let session = SessionId::new();
+                *last = Some((now, session.clone()));
+                (session, true)
+            }
+        }
+    }
 }
 
 impl Door {
@@ -91,7 +116,7 @@ impl Door {
         let (door, parts, stop) = (Arc::clone(self), Arc::clone(parts), stop.clone());
         let Some(place) = places.take(peer.ip()) else {
             tracing::warn!(operator = parts.operator, %peer, face = door.face.name(), "too many connections, turned away");
-            tracker.spawn(async move { door.turn_away(stream).await });
+            tracker.spawn(async move { door.turn_away(stream, peer, &parts).await });
             return;
         };
         tracker.spawn(async move {
@@ -101,16 +126,24 @@ impl Door {
     }
 
     /// Says why, where that can be said in clear; a TLS face just closes.
-    async fn turn_away(&self, mut stream: TcpStream) {
-        let farewell: &[u8] = match self.face {
-            Face::Peer | Face::Submission => {
-                b"421 4.7.0 too many connections, try again later (too-many-connections)\r\n"
-            }
-            Face::Imap => b"* BYE [LIMIT] too many connections, try again later\r\n",
-            Face::Submissions | Face::Imaps => b"",
+    async fn turn_away(&self, mut stream: TcpStream, peer: SocketAddr, parts: &Parts) {
+        let (session, is_new) = self.turned_away.session(parts.clock.now());
+        if is_new {
+            let refusal = Refusal::new(Reason::TooManyConnections, "too many connections, try again later");
+            let event = Refused {
+                peer_ip: Excerpt::new(peer.ip().to_canonical().to_string()),
+                ..Refused::new(self.face.name(), "connection", &refusal)
+            };
+            parts.record(&session, Event::Refused(event)).await;
+        }
+        let ids = format!("({}, session {session})", Reason::TooManyConnections);
+        let farewell = match self.face {
+            Face::Peer | Face::Submission => format!("421 4.7.0 too many connections, try again later {ids}\r\n"),
+            Face::Imap => format!("* BYE [LIMIT] too many connections, try again later {ids}\r\n"),
+            Face::Submissions | Face::Imaps => String::new(),
         };
         let said = async {
-            stream.write_all(farewell).await?;
+            stream.write_all(farewell.as_bytes()).await?;
             stream.shutdown().await
         };
         if let Ok(Err(error)) = tokio::time::timeout(TURN_AWAY_MAX, said).await {
@@ -136,5 +169,7 @@ pub(super) async fn pause(how_long: Duration, stop: &CancellationToken) {
 
 /// Pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Turned away within this time of each other: one record.
+const TURNED_AWAY_TOGETHER: SignedDuration = SignedDuration::from_secs(1);
 /// How long turning a connection away may take.
 const TURN_AWAY_MAX: Duration = Duration::from_secs(1);

@@ -11,7 +11,7 @@ use crate::identity::Address;
 use crate::indicator;
 use crate::journal::Record;
 use crate::mailbox::deliver;
-use crate::policy::Refusal;
+use crate::policy::{Refusal, inbound};
 use crate::store::{Acceptance, Content, Delivery, FolderKey, NewMessage, Once, Outgoing, StoreError};
 
 /// A box of this operator that gets the message.
@@ -66,11 +66,18 @@ impl Commit<'_> {
         acceptance.deliveries = copies.collect();
         indicator::enter(&mut acceptance, &records(size_bytes));
         let queued = !acceptance.outgoing.is_empty();
+        // Held until the delivery is durable: after a domain has been named there, its boxes get nothing more.
+        let departed = parts.departed.read().await;
+        let mut domains = self.local.iter().map(|recipient| recipient.mailbox.address.domain());
+        if let Some(domain) = domains.find(|domain| departed.contains(*domain)) {
+            return Err(inbound::leaving(domain));
+        }
         parts
             .store
             .accept(acceptance)
             .await
             .map_err(|error| storage_failed(&error))?;
+        drop(departed);
         for folder in folders {
             parts.mailboxes.notify().changed(folder);
         }

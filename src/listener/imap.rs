@@ -11,12 +11,15 @@ use super::accept::Door;
 use super::link::Handshake;
 use super::login::{self, Attempt, Opened, Place};
 use super::wire::{Waits, Wire};
-use super::{Face, Parts, SessionId, Snapshot};
+use super::{Face, Judged, Parts, SessionId, Snapshot};
 use crate::identity::Address;
-use crate::imap::{Answer, Certificate, Credentials, Ending, Options, Refused, Request, Security, Session, Step};
-use crate::journal::{Event, Excerpt, Opened as OpenedEvent};
+use crate::imap::{
+    Answer, Certificate, Credentials, Ending, Noted, Options, Refused, Request, Security, Session, Step,
+};
+use crate::journal::{Event, Excerpt, Opened as OpenedEvent, Refused as RefusedEvent};
 use crate::mailbox::BoxSession;
-use crate::policy::Reason;
+use crate::pki::Usage;
+use crate::policy::{Reason, Refusal};
 
 /// Serves one connection to its end.
 pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, stop: CancellationToken) {
@@ -107,6 +110,7 @@ impl Drive<'_> {
                     let certificate = self.handshake().await?;
                     session.tls_started(certificate);
                 }
+                Step::Refused(noted) => self.noted(noted).await,
                 Step::Close => return Ok(()),
             }
         }
@@ -118,6 +122,7 @@ impl Drive<'_> {
             command_bytes_max: limits.imap_line_bytes_max,
             append_bytes_max: usize::try_from(limits.message_bytes_max).unwrap_or(usize::MAX),
             errors_max: u32::try_from(limits.errors_max).unwrap_or(u32::MAX),
+            session_id: self.id.to_string(),
             ..Options::new(Security::Clear)
         }
     }
@@ -147,11 +152,21 @@ impl Drive<'_> {
     }
 
     async fn handshake(&mut self) -> io::Result<Certificate> {
-        self.handshake = self
+        let handshake = self
             .wire
-            .start_tls(Arc::clone(&self.door.tls), self.parts.limits.handshake)
-            .await
-            .map_err(|unfinished| unfinished.error)?;
+            .start_tls(self.door.tls.load_full(), self.parts.limits.handshake)
+            .await;
+        self.handshake = match handshake {
+            Ok(handshake) => handshake,
+            Err(unfinished) => {
+                let place = (self.door.face, self.wire.peer.ip().to_canonical());
+                self.parts.handshake_failed(&self.id, place, &unfinished).await;
+                return Err(unfinished.error);
+            }
+        };
+        if !self.handshake.chain.is_empty() {
+            self.examine(None).await;
+        }
         // Offered whenever one was shown: a bad one is judged, and journalled, when EXTERNAL is used.
         Ok(if self.handshake.chain.is_empty() {
             Certificate::None
@@ -171,6 +186,12 @@ impl Drive<'_> {
             ip: self.wire.peer.ip(),
         };
         login::journal(&place, &attempt, &result).await;
+        if let Err(refusal) = &result
+            && attempt.password.is_none()
+            && !self.handshake.chain.is_empty()
+        {
+            self.examine(Some(refusal)).await;
+        }
         match result {
             Ok(opened) => {
                 let others = opened.boxes.iter().filter(|address| **address != opened.own);
@@ -187,9 +208,37 @@ impl Drive<'_> {
                     Reason::BoxAmbiguous | Reason::CertificateNotBound => Refused::NotYourBox,
                     _ => Refused::Credentials,
                 },
-                text: format!("{} ({}, session {})", refusal.text, refusal.reason, self.id),
+                // The session adds its id.
+                text: format!("{} ({})", refusal.text, refusal.reason),
             },
         }
+    }
+
+    /// Leaves the evidence of the client's certificate in the journal.
+    async fn examine(&self, refusal: Option<&Refusal>) {
+        let judged = Judged {
+            face: self.door.face.name(),
+            peer_ip: Some(self.wire.peer.ip().to_canonical()),
+            host: "",
+            handshake: &self.handshake,
+            usage: Usage::Client,
+            domain: None,
+            refusal,
+        };
+        self.parts.examine(&self.id, &judged, &self.snapshot).await;
+    }
+
+    /// What the session refused on its own.
+    async fn noted(&self, noted: Noted) {
+        let (reason, text) = match noted {
+            Noted::TlsRequired => (Reason::TlsRequired, "STARTTLS first"),
+            Noted::TooManyErrors => (Reason::TooManyConnections, "too many errors in this session"),
+        };
+        let event = RefusedEvent {
+            peer_ip: Excerpt::new(self.wire.peer.ip().to_canonical().to_string()),
+            ..RefusedEvent::new(self.door.face.name(), "session", &Refusal::new(reason, text))
+        };
+        self.parts.record(&self.id, Event::Refused(event)).await;
     }
 
     async fn perform(&mut self, request: Request) -> Answer {
@@ -219,11 +268,12 @@ fn attempt(credentials: &Credentials) -> Attempt<'_> {
             password: None,
         },
         Credentials::Password {
+            mechanism,
             authorize,
             user,
             password,
         } => Attempt {
-            mechanism: "PLAIN",
+            mechanism,
             authorisation: named(authorize),
             password: Some((user, password.reveal())),
         },

@@ -133,6 +133,7 @@ pub(super) async fn journal(place: &Place<'_>, attempt: &Attempt<'_>, result: &R
                 .as_ref()
                 .map(Into::into),
             mechanism: Excerpt::new(attempt.mechanism),
+            text: Excerpt::new(&refusal.text),
             peer_ip,
         }),
     };
@@ -186,6 +187,7 @@ mod tests {
         let certificate = |issuer| vec![authority.certificate(issuer).clone()];
         Snapshot {
             directory: Arc::new(directory),
+            inboxes: Arc::default(),
             allow_list: Arc::new(AllowList::new(AllowListDocument {
                 generated: now(),
                 entries: Vec::new(),

@@ -6,6 +6,7 @@
 mod accept;
 mod commit;
 mod envelope;
+mod evidence;
 mod imap;
 mod link;
 mod login;
@@ -19,16 +20,16 @@ mod submission;
 mod visitor;
 mod wire;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, RwLock};
 
 use crate::clock::Clock;
 use crate::directory::Directory;
-use crate::identity::Address;
+use crate::identity::{Address, Domain};
 use crate::journal::{Event, Record};
 use crate::mailbox::Mailboxes;
 use crate::pki::TrustStore;
@@ -36,7 +37,8 @@ use crate::queue::RetryPlan;
 use crate::store::{FolderKey, Store};
 use crate::trust::AllowList;
 
-pub use accept::{Door, Face};
+pub use accept::{Door, Face, TurnedAway};
+pub use evidence::{Handshakes, Judged, examined, failure};
 pub use link::{Handshake, Link, Offer, Unfinished};
 pub use places::Places;
 pub use session_id::SessionId;
@@ -51,14 +53,17 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// Its boxes, with change notification.
     pub mailboxes: Mailboxes,
-    /// Where mail for each box is delivered.
-    pub inboxes: HashMap<Address, FolderKey>,
     /// What sessions are judged by; a session keeps the one it started with (invariant 4).
     pub snapshot: ArcSwap<Snapshot>,
+    /// Domains whose boxes take no delivery any more, whatever a session's snapshot says: their mail goes to another operator, where
+    /// all of theirs is being copied.
+    pub departed: RwLock<HashSet<Domain>>,
     /// Woken when something was queued for another operator.
     pub queued: Arc<Notify>,
     /// When mail to other operators is tried again, and given up.
     pub retry: RetryPlan,
+    /// Which handshakes leave their evidence in the journal.
+    pub handshakes: Handshakes,
     /// Limits of its faces.
     pub limits: Limits,
 }
@@ -79,6 +84,8 @@ impl Parts {
 pub struct Snapshot {
     /// Who is who at this operator.
     pub directory: Arc<Directory>,
+    /// Where mail for each of its boxes is delivered.
+    pub inboxes: Arc<HashMap<Address, FolderKey>>,
     /// Which certificates may speak for which domain.
     pub allow_list: Arc<AllowList>,
     /// The authority's certificates and revocation lists.

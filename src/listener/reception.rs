@@ -11,7 +11,7 @@ use super::repeat::Identified;
 use super::smtp::{Desk, Transmission, storage_failed};
 use super::spool::Spool;
 use super::visitor::Visitor;
-use crate::identity::Address;
+use crate::identity::{Address, Domain};
 use crate::indicator;
 use crate::journal::{Event, Excerpt, Received, Record, Refused, Repeated};
 use crate::message::received::{TlsTrace, received_count};
@@ -25,7 +25,9 @@ use crate::trust::TrustedSender;
 /// Receives from one peer.
 pub(super) struct Reception {
     visitor: Visitor,
-    tls: String,
+    handshake: Handshake,
+    /// The sender's domain whose refusal has its evidence in the journal already.
+    examined: Option<Domain>,
     peer: Option<PeerCertificate>,
     transaction: Option<Transaction>,
 }
@@ -45,7 +47,8 @@ impl Reception {
     pub(super) fn new(visitor: Visitor) -> Self {
         Self {
             visitor,
-            tls: String::new(),
+            handshake: Handshake::default(),
+            examined: None,
             peer: None,
             transaction: None,
         }
@@ -119,7 +122,7 @@ impl Reception {
             .map(|r| r.mailbox.address.clone())
             .collect();
         let tls = TlsTrace {
-            version: &self.tls,
+            version: &self.handshake.protocol,
             peer_name,
         };
         let front = self.visitor.trace(&transmission, tls, &recipients, now).received();
@@ -212,6 +215,19 @@ impl Reception {
         })
     }
 
+    /// What the list said of the peer's certificate, once for each domain in a row: a peer may repeat itself.
+    async fn examine_sender(&mut self, sender: Option<&Address>, refusal: &Refusal) {
+        let domain = sender.map(Address::domain);
+        let is_of_list = matches!(
+            refusal.reason,
+            Reason::SenderDomainUnlisted | Reason::CertificateNotForDomain | Reason::PeerUnlisted
+        );
+        if is_of_list && (self.examined.is_none() || self.examined.as_ref() != domain) {
+            self.examined = domain.cloned();
+            self.visitor.examine(&self.handshake, domain, Some(refusal)).await;
+        }
+    }
+
     fn peer_subject(&self) -> String {
         self.peer
             .as_ref()
@@ -223,8 +239,12 @@ impl Reception {
 #[async_trait]
 impl Desk for Reception {
     async fn handshake(&mut self, handshake: Handshake) -> Result<(), Refusal> {
-        self.peer = Some(self.judge(&handshake)?);
-        self.tls = handshake.protocol;
+        let judged = self.judge(&handshake);
+        self.handshake = handshake;
+        if !self.handshake.chain.is_empty() {
+            self.visitor.examine(&self.handshake, None, judged.as_ref().err()).await;
+        }
+        self.peer = Some(judged?);
         Ok(())
     }
 
@@ -257,6 +277,9 @@ impl Desk for Reception {
                 event.sender = sender.as_ref().map(Into::into);
                 event.recipient = recipient.as_ref().map(Into::into);
                 self.visitor.refused(event, &self.peer_subject()).await;
+                if stage == "mail" {
+                    self.examine_sender(sender.as_ref(), &refusal).await;
+                }
                 Answer::Refused(refusal)
             }
         }

@@ -74,7 +74,7 @@ pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, sto
         parts,
     };
     let options = options(door, &visitor);
-    let (parts, session) = (Arc::clone(&visitor.parts), visitor.session.clone());
+    let (parts, id) = (Arc::clone(&visitor.parts), visitor.session.clone());
     let session_max = parts.limits.smtp_session;
     let desk: Box<dyn Desk> = match door.face {
         Face::Peer => Box::new(Reception::new(visitor)),
@@ -83,6 +83,7 @@ pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, sto
     let mut drive = Drive {
         door,
         parts,
+        id,
         wire,
         session: Session::new(options),
         desk,
@@ -90,7 +91,7 @@ pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, sto
         end: Instant::now() + session_max,
     };
     let ended = drive.run(stop).await;
-    let operator = &drive.parts.operator;
+    let (operator, session) = (&drive.parts.operator, &drive.id);
     match ended {
         Ok(()) => tracing::debug!(operator, %session, face = door.face.name(), "session ended"),
         Err(error) => tracing::debug!(operator, %session, face = door.face.name(), %error, "session broke off"),
@@ -126,6 +127,7 @@ fn options(door: &Door, visitor: &Visitor) -> Options {
 struct Drive<'a> {
     door: &'a Door,
     parts: Arc<Parts>,
+    id: SessionId,
     wire: Wire,
     session: Session,
     desk: Box<dyn Desk>,
@@ -173,16 +175,22 @@ impl Drive<'_> {
                     return Ok(false);
                 }
                 if Instant::now() >= self.end && self.session.mail_from().is_none() {
-                    self.wire.write(TOO_LONG).await?;
+                    let text = "this session has lasted long enough, connect again";
+                    self.wire.write(self.closing(text).as_bytes()).await?;
                     return Ok(false);
                 }
                 Ok(true)
             }
             () = stop.cancelled() => {
-                self.wire.write(CLOSING).await?;
+                self.wire.write(self.closing("shutting down, try again later").as_bytes()).await?;
                 Ok(false)
             }
         }
+    }
+
+    /// RFC 5321 §3.8: the server may close at any time after a 421.
+    fn closing(&self, text: &str) -> String {
+        format!("421 4.3.2 {text} (session {})\r\n", self.id)
     }
 
     async fn ask(&mut self, question: Question) {
@@ -233,9 +241,16 @@ impl Drive<'_> {
     async fn start_tls(&mut self) -> io::Result<()> {
         let handshake = self
             .wire
-            .start_tls(Arc::clone(&self.door.tls), self.parts.limits.handshake)
-            .await
-            .map_err(|unfinished| unfinished.error)?;
+            .start_tls(self.door.tls.load_full(), self.parts.limits.handshake)
+            .await;
+        let handshake = match handshake {
+            Ok(handshake) => handshake,
+            Err(unfinished) => {
+                let place = (self.door.face, self.wire.peer.ip().to_canonical());
+                self.parts.handshake_failed(&self.id, place, &unfinished).await;
+                return Err(unfinished.error);
+            }
+        };
         if self.door.face != Face::Submissions {
             self.session.tls_started();
         }
@@ -256,8 +271,3 @@ pub(super) fn storage_failed(error: &StoreError) -> Refusal {
         "the message could not be stored, try again later",
     )
 }
-
-/// RFC 5321 §3.8: the server may close at any time after a 421.
-const CLOSING: &[u8] = b"421 4.3.2 shutting down, try again later\r\n";
-/// The same, for a session that outlived what it was judged by.
-const TOO_LONG: &[u8] = b"421 4.3.2 this session has lasted long enough, connect again\r\n";

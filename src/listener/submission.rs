@@ -222,7 +222,13 @@ impl Submission {
 
     async fn authenticate(&mut self, credentials: Credentials) -> Result<(), Refusal> {
         let now = self.visitor.parts.clock.now();
-        let attempt = attempt(&credentials)?;
+        let attempt = match attempt(&credentials) {
+            Ok(attempt) => attempt,
+            Err(refusal) => {
+                self.journal_refusal("auth", &refusal).await;
+                return Err(refusal);
+            }
+        };
         let opened = login::open(&self.visitor.snapshot, &self.handshake, &attempt, now);
         let visitor = &self.visitor;
         let place = Place {
@@ -232,6 +238,12 @@ impl Submission {
             ip: visitor.ip,
         };
         login::journal(&place, &attempt, &opened).await;
+        if let Err(refusal) = &opened
+            && attempt.password.is_none()
+            && !self.handshake.chain.is_empty()
+        {
+            self.visitor.examine(&self.handshake, None, Some(refusal)).await;
+        }
         self.login = Some(opened?);
         Ok(())
     }
@@ -294,6 +306,9 @@ impl Desk for Submission {
     async fn handshake(&mut self, handshake: Handshake) -> Result<(), Refusal> {
         // A foreign certificate never ends a session here: people log in without one. It is judged when it is used (EXTERNAL).
         self.handshake = handshake;
+        if !self.handshake.chain.is_empty() {
+            self.visitor.examine(&self.handshake, None, None).await;
+        }
         Ok(())
     }
 

@@ -8,12 +8,13 @@ use jiff::Timestamp;
 use super::commit::LocalRecipient;
 use super::smtp::Transmission;
 use super::spool::Spool;
-use super::{Face, Parts, SessionId, Snapshot};
+use super::{Face, Handshake, Judged, Parts, SessionId, Snapshot};
 use crate::directory::BoxState;
 use crate::identity::{Address, Domain};
 use crate::journal::{Event, Excerpt, Refused};
 use crate::message::received::{TlsTrace, Trace, received_count};
 use crate::message::{Charset, Header, HeaderLimits};
+use crate::pki::Usage;
 use crate::policy::inbound::{self, BoxStanding, DomainStanding, MessageFacts, RecipientFacts};
 use crate::policy::{Reason, Refusal};
 use crate::smtp::{ForwardPath, RcptTo};
@@ -53,6 +54,8 @@ impl Visitor {
         });
         let domain = if self.snapshot.directory.serves(address.domain()) {
             DomainStanding::Ours
+        } else if self.snapshot.directory.leaving().contains(address.domain()) {
+            DomainStanding::Leaving
         } else {
             DomainStanding::Elsewhere
         };
@@ -61,7 +64,7 @@ impl Visitor {
             domain,
             standing,
         })?;
-        match (mailbox, self.parts.inboxes.get(&address)) {
+        match (mailbox, self.snapshot.inboxes.get(&address)) {
             (Some(mailbox), Some(inbox)) => Ok(LocalRecipient {
                 mailbox: Arc::clone(mailbox),
                 inbox: *inbox,
@@ -122,6 +125,20 @@ impl Visitor {
     /// The text of a 250: the session id is what a support desk will be asked for.
     pub(super) fn receipt(&self) -> String {
         format!("message accepted, session {}", self.session)
+    }
+
+    /// Leaves the evidence of a certificate in the journal.
+    pub(super) async fn examine(&self, handshake: &Handshake, domain: Option<&Domain>, refusal: Option<&Refusal>) {
+        let judged = Judged {
+            face: self.face.name(),
+            peer_ip: Some(self.ip),
+            host: "",
+            handshake,
+            usage: Usage::Client,
+            domain,
+            refusal,
+        };
+        self.parts.examine(&self.session, &judged, &self.snapshot).await;
     }
 
     /// Writes a refusal of this session into the journal.

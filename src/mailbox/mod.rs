@@ -7,6 +7,7 @@ mod convert;
 pub mod deliver;
 mod executor;
 pub mod notify;
+mod transfer;
 
 #[cfg(test)]
 pub(crate) mod memory;
@@ -14,3 +15,4 @@ pub(crate) mod memory;
 pub use deliver::{STANDARD_FOLDERS, new_message};
 pub use executor::{BoxSession, Mailboxes};
 pub use notify::{Notify, Watch};
+pub use transfer::Transfer;

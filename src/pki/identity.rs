@@ -121,7 +121,8 @@ impl Identity {
         &self.certified.cert
     }
 
-    pub(super) fn certified(&self) -> Arc<CertifiedKey> {
+    /// The same for a rustls configuration.
+    pub fn certified(&self) -> Arc<CertifiedKey> {
         Arc::clone(&self.certified)
     }
 }

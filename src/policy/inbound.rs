@@ -3,7 +3,7 @@
 //! Who the peer is, and whether its certificate is listed for the sender's domain, is decided in `trust` before any of this.
 
 use super::{Reason, Refusal, shown};
-use crate::identity::Address;
+use crate::identity::{Address, Domain};
 use crate::message::fields::HeaderDefect;
 use crate::message::received::RECEIVED_FIELDS_MAX;
 
@@ -12,6 +12,8 @@ use crate::message::received::RECEIVED_FIELDS_MAX;
 pub enum DomainStanding {
     /// This operator holds its boxes.
     Ours,
+    /// It has just moved to another operator, and peers may still have the old route.
+    Leaving,
     /// It belongs to another operator, or to nobody.
     Elsewhere,
 }
@@ -76,6 +78,7 @@ impl Default for Limits {
 pub fn recipient(facts: &RecipientFacts<'_>) -> Result<(), Refusal> {
     match facts.domain {
         DomainStanding::Ours => takes_mail(facts.address, facts.standing),
+        DomainStanding::Leaving => Err(leaving(facts.address.domain())),
         DomainStanding::Elsewhere => Err(Refusal::new(
             Reason::RelayDenied,
             format!(
@@ -84,6 +87,12 @@ pub fn recipient(facts: &RecipientFacts<'_>) -> Result<(), Refusal> {
             ),
         )),
     }
+}
+
+/// The answer for a domain that has just moved away: whoever tries again finds its new operator.
+pub fn leaving(domain: &Domain) -> Refusal {
+    let text = format!("{domain} has just moved to another operator; look up its MX again and try there");
+    Refusal::new(Reason::DomainLeaving, text)
 }
 
 /// Decides whether a box of ours takes mail.
@@ -204,7 +213,7 @@ mod tests {
     #[test]
     fn only_an_active_box_of_ours_takes_mail() {
         use BoxStanding::{Active, Closed, Full, Suspended};
-        use DomainStanding::{Elsewhere, Ours};
+        use DomainStanding::{Elsewhere, Leaving, Ours};
         let foyer = "foyer@ehpad-lilas.mssante.fr";
         assert_eq!(verdict(foyer, Ours, Some(Active)), Ok(()));
         for (domain, standing, reason) in [
@@ -212,6 +221,8 @@ mod tests {
             (Ours, Some(Closed), Reason::BoxClosed),
             (Ours, Some(Full), Reason::OverQuota),
             (Ours, None, Reason::BoxUnknown),
+            (Leaving, None, Reason::DomainLeaving),
+            (Leaving, Some(Active), Reason::DomainLeaving),
             (Elsewhere, None, Reason::RelayDenied),
             (Elsewhere, Some(Active), Reason::RelayDenied),
         ] {

@@ -31,6 +31,8 @@ pub enum Reason {
     PeerUnlisted,
     /// The recipient's domain is not one of ours.
     RelayDenied,
+    /// The recipient's domain has just moved to another operator.
+    DomainLeaving,
     /// No such box.
     BoxUnknown,
     /// The box is closed.
@@ -69,7 +71,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, for documentation and tests.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::TlsRequired,
         Self::CertificateMissing,
         Self::CertificateUntrusted,
@@ -83,6 +85,7 @@ impl Reason {
         Self::CertificateNotForDomain,
         Self::PeerUnlisted,
         Self::RelayDenied,
+        Self::DomainLeaving,
         Self::BoxUnknown,
         Self::BoxClosed,
         Self::BoxSuspended,
@@ -129,6 +132,7 @@ impl Reason {
             Self::CertificateNotForDomain => ("certificate-not-for-domain", 550, "5.7.1"),
             Self::PeerUnlisted => ("peer-unlisted", 550, "5.7.1"),
             Self::RelayDenied => ("relay-denied", 550, "5.7.1"),
+            Self::DomainLeaving => ("domain-leaving", 450, "4.1.6"),
             Self::BoxUnknown => ("box-unknown", 550, "5.1.1"),
             Self::BoxClosed => ("box-closed", 550, "5.2.1"),
             Self::BoxSuspended => ("box-suspended", 450, "4.2.1"),

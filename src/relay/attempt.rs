@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::Relay;
-use super::connection::{Connection, ConnectionError, Driven, Target, Waits};
+use super::connection::{Connection, Driven, Target, Waits};
+use super::visit::{Visit, failed};
 use crate::dns::{MailHost, RouteError};
 use crate::identity::Domain;
 use crate::indicator;
@@ -100,15 +101,16 @@ impl Relay {
                 if pending.is_empty() || verdicts.bounds.stop.is_cancelled() {
                     return;
                 }
+                let visit = Visit::new(domain);
                 let target = Target {
                     name: host.name.clone(),
                     address: *address,
-                    tls: match self.tls(domain, &verdicts.snapshot) {
+                    tls: match self.tls(&visit, &verdicts.snapshot) {
                         Ok(tls) => tls,
                         Err(outcome) => return verdicts.fill(items, &outcome, None),
                     },
                 };
-                match self.try_host(target, pending, verdicts).await {
+                match self.try_host(target, (pending, &visit), verdicts).await {
                     // It has spoken for every item: its other addresses are the same server.
                     Ok(()) => break,
                     // A host that is merely down must not turn another's firm refusal into a bounce, nor the reverse.
@@ -130,14 +132,16 @@ impl Relay {
     }
 
     /// What we expect of the peer: a valid certificate whose full subject is listed for the recipients' domain (OP-4, OP-6).
-    fn tls(&self, domain: &Domain, snapshot: &Arc<Snapshot>) -> Result<Arc<rustls::ClientConfig>, Outcome> {
-        let (list, domain) = (Arc::clone(&snapshot.allow_list), domain.clone());
+    fn tls(&self, visit: &Visit, snapshot: &Arc<Snapshot>) -> Result<Arc<rustls::ClientConfig>, Outcome> {
+        let (list, domain) = (Arc::clone(&snapshot.allow_list), visit.domain.clone());
         let rule = Arc::new(move |peer: &crate::pki::PeerCertificate| {
             list.vouch_recipient(&domain, &peer.subject).map(|_proof| ())
         });
-        let expectation = Expectation::new(Arc::clone(&snapshot.authority)).with_rule(rule);
+        let expectation = Expectation::new(Arc::clone(&snapshot.authority))
+            .with_rule(rule)
+            .with_witness(visit.witness.clone());
         client_config(
-            Some(&self.identity),
+            Some(&self.identity.load()),
             expectation,
             self.options.tls_minimum,
             &self.parts.clock,
@@ -155,8 +159,13 @@ impl Relay {
     }
 
     /// Sends every group over one connection. An error is about the host, and says what it means for items without verdict.
-    async fn try_host(&self, target: Target, pending: Vec<QueueItem>, verdicts: &mut Verdicts) -> Result<(), Outcome> {
-        let host = target.name.clone();
+    async fn try_host(
+        &self,
+        target: Target,
+        (pending, visit): (Vec<QueueItem>, &Visit),
+        verdicts: &mut Verdicts,
+    ) -> Result<(), Outcome> {
+        let (host, address) = (target.name.clone(), target.address);
         let mut groups = groups(pending);
         let Some((mut group, mut content)) = self.next_group(&mut groups, verdicts).await else {
             return Ok(());
@@ -173,16 +182,19 @@ impl Relay {
             transfer: Transfer::BdatWhenOffered,
         };
         let first = transaction(&group, &content);
-        let mut connection = Connection::open(target, options, first, waits)
-            .await
-            .map_err(|error| outcome_of(&error))?;
+        let mut connection = match Connection::open(target, options, first, waits).await {
+            Ok(connection) => connection,
+            Err(error) => return Err(self.turned_back(&error, visit, address, &verdicts.snapshot).await),
+        };
         loop {
             let driven = connection.transact(&content).await;
             let peer = connection.peer().map(ToString::to_string).unwrap_or_default();
             match driven {
-                Driven::Unproved(error) => return Err(outcome_of(&error)),
+                Driven::Unproved(error) => {
+                    return Err(self.turned_back(&error, visit, address, &verdicts.snapshot).await);
+                }
                 Driven::Outcome(client::Outcome::Failed(failure)) => {
-                    let outcome = failed(&failure);
+                    let outcome = failed(&failure, &visit.session);
                     if failure.stage == client::Stage::Verdict {
                         // The peer may have it: another host of the same operator must not get it at once.
                         verdicts.fill(&group.items, &outcome, Some(&host));
@@ -202,7 +214,10 @@ impl Relay {
             };
             (group, content) = next;
             if !connection.next_transaction(transaction(&group, &content)) {
-                let text = format!("451 4.4.2 {host} takes no further message on this connection");
+                let text = format!(
+                    "451 4.4.2 {host} takes no further message on this connection (session {})",
+                    visit.session
+                );
                 return Err(Outcome::Deferred(Answer::here(text)));
             }
         }
@@ -272,8 +287,9 @@ impl Relay {
         let mut records = settling.records;
         if let Some(report) = report {
             also.message = Some(report.message);
-            also.deliveries = vec![report.delivery];
-            records.push(report.record);
+            also.deliveries = report.deliveries;
+            also.outgoing = report.outgoing;
+            records.extend(report.records);
         }
         indicator::enter(&mut also, &records);
         let folders: Vec<_> = also.deliveries.iter().map(|delivery| delivery.folder).collect();
@@ -432,39 +448,6 @@ fn transaction(group: &Group, content: &[u8]) -> Transaction {
     Transaction {
         mail,
         recipients: recipients.collect(),
-    }
-}
-
-/// What a host that could not be used means for the items. A certificate that the list does not name is final, everything else may
-/// pass: an expired certificate is renewed, a connection comes back.
-fn outcome_of(error: &ConnectionError) -> Outcome {
-    match error {
-        ConnectionError::Unproved { refusal, .. } => {
-            let is_final = matches!(
-                refusal.reason,
-                Reason::CertificateNotForDomain | Reason::RecipientDomainUnlisted
-            );
-            if is_final {
-                Outcome::Refused(Answer::here(format!("550 5.7.1 {error}")))
-            } else {
-                Outcome::Deferred(Answer::here(format!("454 4.7.0 {error}")))
-            }
-        }
-        ConnectionError::Tls { .. } => Outcome::Deferred(Answer::here(format!("454 4.7.0 {error}"))),
-        ConnectionError::Unreachable { .. } => Outcome::Deferred(Answer::here(format!("451 4.4.1 {error}"))),
-    }
-}
-
-fn failed(failure: &client::Failure) -> Outcome {
-    let answer = match failure.cause {
-        client::Cause::Refused => Answer::peer(failure.text.clone()),
-        _ => Answer::here(format!("451 4.4.2 {failure}")),
-    };
-    // A peer without STARTTLS may be repaired: it is asked again until the message expires (never in clear, OP-5).
-    if failure.temporary {
-        Outcome::Deferred(answer)
-    } else {
-        Outcome::Refused(answer)
     }
 }
 

@@ -7,12 +7,14 @@ mod attempt;
 mod connection;
 mod lanes;
 mod report;
+mod visit;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::dns::Routes;
 use crate::identity::Domain;
 use crate::listener::Parts;
-use crate::pki::TlsMinimum;
+use crate::pki::{Identity, TlsMinimum};
 use crate::store::{QueueItem, StoreError};
 use attempt::Bounds;
 use lanes::Lanes;
@@ -68,7 +70,7 @@ impl Default for Options {
 pub struct Relay {
     parts: Arc<Parts>,
     routes: Arc<dyn Routes>,
-    identity: Arc<crate::pki::Identity>,
+    identity: Arc<ArcSwap<Identity>>,
     host: Domain,
     options: Options,
     /// Counts attempts: which of two hosts of the same preference is asked first.
@@ -76,11 +78,11 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Sends in the name of `host`, with its certificate `identity`.
+    /// Sends in the name of `host`, with its certificate `identity` as it is at each connection.
     pub fn new(
         parts: Arc<Parts>,
         routes: Arc<dyn Routes>,
-        (host, identity): (Domain, Arc<crate::pki::Identity>),
+        (host, identity): (Domain, Arc<ArcSwap<Identity>>),
         options: Options,
     ) -> Self {
         Self {

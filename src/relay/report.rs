@@ -5,20 +5,31 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::Relay;
+use crate::directory::MailBox;
+use crate::identity::Address;
 use crate::indicator;
 use crate::journal::{Event, Received, Record};
 use crate::listener::{SessionId, Snapshot};
 use crate::mailbox::deliver;
 use crate::message::Class;
 use crate::message::dsn::{self, Action, Original, RecipientReport, Report};
-use crate::queue::{self, Notice, Ret};
-use crate::store::{Delivery, NewMessage};
+use crate::queue::{self, Notice, Parameters, Ret};
+use crate::store::{Content, Delivery, FolderKey, NewMessage, Outgoing};
 
 /// A report ready to be stored with the settlement it tells of.
 pub(super) struct Delivered {
     pub(super) message: NewMessage,
-    pub(super) delivery: Delivery,
-    pub(super) record: Record,
+    pub(super) deliveries: Vec<Delivery>,
+    pub(super) outgoing: Vec<Outgoing>,
+    pub(super) records: Vec<Record>,
+}
+
+/// Where a report goes.
+enum Destination {
+    /// Into a box of this operator.
+    Here(Arc<MailBox>, FolderKey),
+    /// Into the queue.
+    Elsewhere(Vec<Outgoing>, Vec<Record>),
 }
 
 impl Relay {
@@ -26,10 +37,7 @@ impl Relay {
     pub(super) async fn report(&self, notices: &[Notice], snapshot: &Snapshot, now: Timestamp) -> Option<Delivered> {
         let first = notices.first()?;
         let sender = first.item.sender.as_ref()?;
-        let (Some(mailbox), Some(inbox)) = (snapshot.directory.find(sender), self.parts.inboxes.get(sender)) else {
-            tracing::warn!(operator = self.parts.operator, sender = %sender.masked(), "a report has no box to go to");
-            return None;
-        };
+        let destination = self.destination(sender, snapshot, (&first.item.session, now))?;
         // Even a message that cannot be read any more is reported: its sender must know.
         let original = self
             .parts
@@ -62,17 +70,66 @@ impl Relay {
         };
         let bytes = dsn::build(&report);
         let size_bytes = bytes.len() as u64;
-        let event = Received {
-            boxes: vec![indicator::received_box(mailbox, &snapshot.directory)],
-            class: Class::Dsn,
-            size_bytes,
-            ..Received::default()
+        let lead = deliver::return_path(None);
+        match destination {
+            Destination::Here(mailbox, inbox) => {
+                let event = Received {
+                    boxes: vec![indicator::received_box(&mailbox, &snapshot.directory)],
+                    class: Class::Dsn,
+                    size_bytes,
+                    ..Received::default()
+                };
+                Some(Delivered {
+                    message: deliver::new_message(bytes.into(), lead),
+                    deliveries: vec![deliver::unread(inbox, now)],
+                    outgoing: Vec::new(),
+                    records: vec![Record::new(now, &first.item.session, Event::Received(event))],
+                })
+            }
+            Destination::Elsewhere(outgoing, records) => Some(Delivered {
+                message: NewMessage {
+                    content: Content::Memory(bytes.into()),
+                    lead,
+                    summary: None,
+                },
+                deliveries: Vec::new(),
+                outgoing,
+                records,
+            }),
+        }
+    }
+
+    /// Where the report goes: into the sender's box, or after it when its domain has moved to another operator since.
+    fn destination(
+        &self,
+        sender: &Address,
+        snapshot: &Snapshot,
+        (session, now): (&str, Timestamp),
+    ) -> Option<Destination> {
+        if let (Some(mailbox), Some(inbox)) = (snapshot.directory.find(sender), snapshot.inboxes.get(sender)) {
+            return Some(Destination::Here(Arc::clone(mailbox), *inbox));
+        }
+        if !snapshot.directory.leaving().contains(sender.domain()) {
+            tracing::warn!(operator = self.parts.operator, sender = %sender.masked(), "a report has no box to go to");
+            return None;
+        }
+        let submission = queue::Submission {
+            sender: None,
+            recipients: &[(sender.clone(), Parameters::default())],
+            session,
         };
-        Some(Delivered {
-            message: deliver::new_message(bytes.into(), deliver::return_path(None)),
-            delivery: deliver::unread(*inbox, now),
-            record: Record::new(now, &first.item.session, Event::Received(event)),
-        })
+        match queue::enqueue(&submission, &self.parts.retry, now) {
+            Ok((outgoing, records)) => Some(Destination::Elsewhere(outgoing, records)),
+            Err(error) => {
+                let operator = &self.parts.operator;
+                tracing::error!(
+                    operator,
+                    error = &error as &dyn std::error::Error,
+                    "a report cannot be queued"
+                );
+                None
+            }
+        }
     }
 }
 

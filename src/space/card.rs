@@ -151,7 +151,7 @@ impl Card {
 }
 
 /// A table that survives being copied into a ticket: no colours, light borders.
-fn plain_table(header: &[&str]) -> Table {
+pub(super) fn plain_table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table
         .load_style(UTF8_FULL_CONDENSED)

@@ -152,6 +152,24 @@ impl Layout {
         self.root.join("operators").join(key)
     }
 
+    /// The section of an operator that was removed from the space, for whoever reads its data.
+    pub fn removed(&self, key: &str) -> PathBuf {
+        self.operator(key).join("removed.toml")
+    }
+
+    /// Keys of the operators that were removed from the space and left something, in order.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn removed_operators(&self) -> Result<Vec<String>, FolderError> {
+        let folder = self.root.join("operators");
+        let entries = fs::read_dir(&folder).map_err(|source| FolderError::Io { path: folder, source })?;
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let mut keys: Vec<String> = names.filter(|key| self.removed(key).exists()).collect();
+        keys.sort_unstable();
+        Ok(keys)
+    }
+
     /// Rows and bodies of an operator.
     pub fn store(&self, key: &str) -> PathBuf {
         self.operator(key).join("store")

@@ -6,19 +6,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::card::Card;
 use super::doors::Place;
 use super::folder::{DataFolder, FolderError, Layout};
 use super::made::Made;
 use super::order::{Answer, Order, OrderError};
+use super::ports::Ports;
 use super::raise::RaiseError;
 use super::services::Services;
+use super::{change_domain, change_operator, order_audit};
 use crate::app::{Operator, Running};
 use crate::clock::Clock;
-use crate::config::Space;
+use crate::config::{Space, Standing};
 use crate::dns::RouteTable;
+use crate::lab::audit_server::AuditServers;
 use crate::pki::Authority;
 use crate::web::Published;
 
@@ -42,6 +45,8 @@ pub(super) struct InForce {
     pub(super) made: Option<Made>,
     /// The sandbox's own operators that run, by key; none while nothing runs.
     pub(super) operators: BTreeMap<String, LocalOperator>,
+    /// What its user was told of it last; none before it was ever raised.
+    pub(super) card: Option<Card>,
 }
 
 /// An operator of the sandbox that runs.
@@ -61,6 +66,9 @@ pub(super) struct Live {
     pub(super) running: Running,
     /// Where the web face is, without trailing slash.
     pub(super) web_url: String,
+    pub(super) ports: Ports,
+    /// The audit peers' servers, when they are raised.
+    pub(super) audit: std::sync::Mutex<Option<AuditServers>>,
 }
 
 impl Keeper {
@@ -74,12 +82,16 @@ impl Keeper {
             return Err(FolderError::Empty(layout.root().to_owned()).into());
         }
         let (space, _) = Space::load(&layout.space())?;
-        let web_url = card(&layout.card()).map_or_else(|| format!("http://{}", space.web), |card| card.web);
+        let card = card(&layout.card());
+        let web_url = card
+            .as_ref()
+            .map_or_else(|| format!("http://{}", space.web), |card| card.web.clone());
         let authority = Made::authority(&layout, &space, web_url, clock.now())?;
         let in_force = InForce {
             space: Arc::new(space),
             made: None,
             operators: BTreeMap::new(),
+            card,
         };
         Ok(Self {
             authority,
@@ -114,16 +126,38 @@ impl Keeper {
     /// See [`OrderError`]. Nothing has changed then, unless the text says so.
     pub async fn execute(&self, order: Order) -> Result<Answer, OrderError> {
         let mut in_force = self.in_force.lock().await;
-        match order {
-            Order::Apply => self.apply(&mut in_force).await,
-        }
+        self.change(&mut in_force, order).await
     }
 
-    async fn apply(&self, in_force: &mut InForce) -> Result<Answer, OrderError> {
-        let (space, _) = Space::load(&self.layout.space())?;
-        self.renew(in_force)?;
-        let text = format!("the space {} is in force\n", space.name);
-        Ok(Answer::new(text, serde_json::Value::Null))
+    /// Orders about operators and domains.
+    async fn change(&self, in_force: &mut InForce, order: Order) -> Result<Answer, OrderError> {
+        match order {
+            Order::Apply => self.apply(in_force).await,
+            Order::OperatorList => Ok(change_operator::list(in_force)),
+            Order::OperatorAdd(new) => change_operator::add(self, in_force, &new).await,
+            Order::OperatorSuspend { operator } => {
+                change_operator::set_standing(self, in_force, &operator, Standing::Suspended).await
+            }
+            Order::OperatorResume { operator } => {
+                change_operator::set_standing(self, in_force, &operator, Standing::Active).await
+            }
+            Order::OperatorRemove { operator } => change_operator::remove(self, in_force, &operator).await,
+            Order::OperatorMerge {
+                operator,
+                into,
+                overlap_seconds,
+            } => change_domain::merge(self, in_force, (&operator, &into), overlap_seconds).await,
+            Order::DomainList => Ok(change_domain::list(in_force)),
+            Order::DomainAdd { domain, to } => change_domain::add(self, in_force, &domain, &to).await,
+            Order::DomainMove {
+                domain,
+                to,
+                overlap_seconds,
+            } => change_domain::move_to(self, in_force, (&domain, &to), overlap_seconds).await,
+            Order::DomainRemove { domain } => change_domain::remove(self, in_force, &domain).await,
+            Order::AuditRaise => order_audit::raise(self, in_force).await,
+            Order::AuditStop => order_audit::stop(self, in_force).await,
+        }
     }
 
     /// Signs what is due, publishes it, and has every running operator judge by it. Call it after a change of what the authority says.
@@ -149,7 +183,30 @@ impl Keeper {
 
     /// How often [`Self::refresh`] is due.
     pub(super) async fn refresh_period(&self) -> Duration {
-        self.in_force.lock().await.space.refresh
+        self.with(|in_force| in_force.space.refresh).await
+    }
+
+    /// Starts the servers of the audit peers that the space names. One that cannot start is an alarm, no reason to raise nothing.
+    pub(super) async fn serve_audit(&self) {
+        let space = self.with(|in_force| Arc::clone(&in_force.space)).await;
+        if let Err(error) = order_audit::serve(self, &space).await {
+            tracing::error!("{}: the audit peers do not answer", error.with_causes());
+        }
+    }
+
+    /// What is in force, between orders.
+    pub(super) async fn lock(&self) -> MutexGuard<'_, InForce> {
+        self.in_force.lock().await
+    }
+
+    /// Asks something of what is in force, between orders.
+    pub(super) async fn with<T>(&self, ask: impl FnOnce(&InForce) -> T) -> T {
+        ask(&*self.in_force.lock().await)
+    }
+
+    /// The one clock.
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// Names of things in the folder.

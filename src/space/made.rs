@@ -8,18 +8,23 @@ use jiff::Timestamp;
 use super::card::{Card, Endpoint, LoginCard};
 use super::doors::{BoundDoor, Place};
 use super::folder::Layout;
+use super::list::signed_list;
 use super::material::{self, Files, Wanted, subject_of};
 use super::raise::RaiseError;
 use crate::app::{BoundPort, Plan, limits_of};
 use crate::clock::Clock;
-use crate::config::{self, HostCertificate, Login, LoginCertificate, LoginKind, Operator, Patient, Side, Space};
+use crate::config::{
+    self, HostCertificate, Login, LoginCertificate, LoginKind, Operator, Patient, Side, Space, Standing,
+};
+use crate::directory::{Directory, DirectoryError};
 use crate::dns::Routes;
 use crate::identity::{Domain, SubjectDn};
-use crate::listener::Face;
+use crate::listener::{Face, Handshakes};
 use crate::pki::{self, Authority, Identity, Issuer, Profile, Subject, TlsMinimum, TrustStore};
 use crate::queue::RetryPlan;
 use crate::relay;
-use crate::trust::{self, AllowList, AllowListDocument, ListedDomain};
+use crate::sync;
+use crate::trust::{AllowList, AllowListDocument, ListedDomain};
 use crate::web::Published;
 
 /// Everything made or found again.
@@ -58,7 +63,10 @@ impl Made {
         let mut entries = Vec::new();
         for operator in &space.operators {
             let subjects = make_hosts(&authority, layout, operator, &mut hosts, now)?;
-            for domain in &operator.domains {
+            // One that is suspended is in no entry; one that has just lost a domain still sends what it took for it.
+            let leaving = operator.leaving.iter().map(|leaving| &leaving.domain);
+            let listed_domains = operator.domains.iter().chain(leaving);
+            for domain in listed_domains.filter(|_| operator.standing == Standing::Active) {
                 entries.extend(subjects.iter().map(|subject| listed(operator, domain, subject, now)));
             }
             for login in &operator.directory.logins {
@@ -71,10 +79,9 @@ impl Made {
             generated: now,
             entries,
         };
-        let allow_list_xml = trust::write(&document);
-        pki::write_public(&layout.allow_list(), allow_list_xml.as_bytes())?;
         let trust = Arc::new(trust_store(&authority, now)?);
-        let allow_list = Arc::new(AllowList::new(document));
+        let (allow_list_xml, allow_list) = signed_list(&authority, layout, &document, (&trust, now))?;
+        pki::write_public(&layout.allow_list(), allow_list_xml.as_bytes())?;
         Ok(Self {
             authority,
             trust,
@@ -104,6 +111,8 @@ impl Made {
             "application/xml",
             self.allow_list_xml.as_bytes(),
         );
+        let checksum = sync::sha256(self.allow_list_xml.as_bytes());
+        published.set("/checksum", "text/plain", format!("{checksum}\n").as_bytes());
         Ok(())
     }
 
@@ -112,9 +121,22 @@ impl Made {
         Ok(Arc::new(trust_store(&self.authority, now)?))
     }
 
+    /// The certificate of a host that the sandbox runs.
+    pub(super) fn host(&self, name: &Domain) -> Option<Arc<Identity>> {
+        self.hosts.get(name).cloned()
+    }
+
     /// The allow list in force.
     pub(super) fn allow_list(&self) -> &Arc<AllowList> {
         &self.allow_list
+    }
+
+    /// The directory of one operator, with the subjects of the certificates of its logins.
+    pub(super) fn directory(&self, operator: &Operator) -> Result<Directory, DirectoryError> {
+        operator.directory(|login: &Login| {
+            let key = (operator.key.clone(), login.name.clone());
+            self.logins.get(&key).map(|(subject, _)| subject.clone())
+        })
     }
 
     /// The plan of one local operator.
@@ -125,11 +147,7 @@ impl Made {
         doors: Vec<BoundDoor>,
         (routes, clock): (Arc<dyn Routes>, &Clock),
     ) -> Result<Plan, RaiseError> {
-        let subject = |login: &Login| {
-            let key = (operator.key.clone(), login.name.clone());
-            self.logins.get(&key).map(|(subject, _)| subject.clone())
-        };
-        let directory = operator.directory(subject)?;
+        let directory = self.directory(operator)?;
         let mut ports = Vec::new();
         let mut sender = None;
         for door in doors {
@@ -161,6 +179,7 @@ impl Made {
             retry: RetryPlan::default(),
             relay: relay::Options::default(),
             limits: limits_of(&config::Limits::default(), operator.size_bytes_max),
+            handshakes: Handshakes::default(),
             tls_minimum: TlsMinimum::Tls12,
             ports,
         })

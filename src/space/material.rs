@@ -77,7 +77,8 @@ pub(super) fn certificate(
     Ok((issued.identity()?, files))
 }
 
-/// A certificate whose files are damaged, about to end, revoked or of another name is simply issued anew: it is the sandbox's own.
+/// A certificate whose files are damaged, about to end or of another name is simply issued anew: it is the sandbox's own. A revoked one
+/// stays revoked until somebody renews it.
 fn on_disk(authority: &Authority, files: &Files, wanted: &Wanted<'_>, now: Timestamp) -> Option<Identity> {
     if !files.pkcs12.exists() {
         return None;
@@ -85,7 +86,7 @@ fn on_disk(authority: &Authority, files: &Files, wanted: &Wanted<'_>, now: Times
     let identity = Identity::from_files(&files.certificate, &files.key).ok()?;
     let held = identity.certificate();
     let subject = &wanted.subject;
-    let record = authority
+    authority
         .issued()
         .into_iter()
         .find(|record| record.serial == held.serial)?;
@@ -95,7 +96,7 @@ fn on_disk(authority: &Authority, files: &Files, wanted: &Wanted<'_>, now: Times
         && held.subject.to_string().contains(&subject.organisation);
     let same_boxes = wanted.boxes.iter().all(|address| held.rfc822_names.contains(address));
     let same_names = wanted.names.iter().all(|name| held.dns_names.contains(name));
-    (record.revocation.is_none() && lasts && same_name && same_boxes && same_names).then_some(identity)
+    (lasts && same_name && same_boxes && same_names).then_some(identity)
 }
 
 fn request(wanted: &Wanted<'_>) -> Request {

@@ -5,21 +5,31 @@
 //! and then what runs. A command that finds the folder free keeps the space itself for a moment; otherwise it speaks to the process that
 //! runs it ([`control`]).
 
+mod apply;
 pub mod card;
+mod change_domain;
+mod change_operator;
 pub mod control;
 mod doors;
+mod edit;
 pub mod folder;
 mod keeper;
+mod list;
 mod made;
 mod material;
+mod moving;
 mod order;
+mod order_audit;
+mod people;
 mod ports;
 mod raise;
 mod services;
 mod visit;
 mod zone;
 
+pub use change_operator::NewOperator;
 pub use keeper::Keeper;
+pub use list::{SIGNER_COMMON_NAME, SIGNER_STRUCTURE, expected_signer, signer_files};
 pub use order::{Answer, Order, OrderError, Reply};
-pub use ports::free_ports;
+pub use ports::Ports;
 pub use raise::{RaiseError, Raised, raise};

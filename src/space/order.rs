@@ -6,9 +6,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::change_operator::NewOperator;
 use super::material::MaterialError;
 use super::raise::RaiseError;
 use crate::config::ConfigErrors;
+use crate::directory::DirectoryError;
 use crate::pki::{AuthorityError, FileError};
 use crate::store::StoreError;
 
@@ -18,6 +20,61 @@ use crate::store::StoreError;
 pub enum Order {
     /// Read the space file again and make the space what it says.
     Apply,
+    /// Show every operator.
+    OperatorList,
+    /// Add an operator.
+    OperatorAdd(NewOperator),
+    /// Take an operator off the allow list.
+    OperatorSuspend {
+        /// Which one.
+        operator: String,
+    },
+    /// Put a suspended operator back on the allow list.
+    OperatorResume {
+        /// Which one.
+        operator: String,
+    },
+    /// Remove an operator.
+    OperatorRemove {
+        /// Which one.
+        operator: String,
+    },
+    /// Move all domains of an operator to another one, and end it.
+    OperatorMerge {
+        /// The one that ends.
+        operator: String,
+        /// The one that takes over.
+        into: String,
+        /// How long both are listed at least; the usual time when not given.
+        overlap_seconds: Option<u32>,
+    },
+    /// Show every domain.
+    DomainList,
+    /// Give an operator one more domain.
+    DomainAdd {
+        /// The new domain.
+        domain: String,
+        /// Whose it is.
+        to: String,
+    },
+    /// Move a domain to another operator.
+    DomainMove {
+        /// The domain.
+        domain: String,
+        /// Its new operator.
+        to: String,
+        /// How long both are listed at least; the usual time when not given.
+        overlap_seconds: Option<u32>,
+    },
+    /// Take a domain out of the space.
+    DomainRemove {
+        /// The domain.
+        domain: String,
+    },
+    /// Raise the audit peers.
+    AuditRaise,
+    /// Take the audit peers out of the space.
+    AuditStop,
 }
 
 /// What was done: for a person, and for a script.
@@ -45,6 +102,12 @@ pub enum OrderError {
     /// It cannot be done: what is in the way, and what to do.
     #[error("{0}")]
     Refused(String),
+    /// It was carried out but for this; applying the space again goes on from there.
+    #[error("{0}")]
+    Incomplete(String),
+    /// The directory of an operator.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
     /// The space file would not be valid.
     #[error("{0}")]
     Space(#[from] ConfigErrors),

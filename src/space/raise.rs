@@ -14,6 +14,8 @@ use super::folder::{DataFolder, FolderError};
 use super::keeper::{InForce, Live, LocalOperator};
 use super::made::Made;
 use super::material::MaterialError;
+use super::moving;
+use super::ports::Ports;
 use super::services::{Basis, ServiceSockets, Services};
 use super::visit;
 use crate::app::{Operator, PortError, Running, StartError};
@@ -22,6 +24,8 @@ use crate::config::{ConfigErrors, Space};
 use crate::directory::DirectoryError;
 use crate::dns::{MailPort, MxResolver, Reach, RouteTable};
 use crate::pki::{self, AuthorityError, CrlError, TlsError, TrustStoreError};
+use crate::store::StoreError;
+use crate::trust::{AdmissionError, SigningError};
 use crate::web::{self, Published, Serving};
 
 /// A running space.
@@ -56,6 +60,12 @@ pub enum RaiseError {
     /// The authority's own revocation list.
     #[error(transparent)]
     Crl(#[from] CrlError),
+    /// The allow list could not be signed.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
+    /// The allow list, signed, is not one that an operator would use.
+    #[error(transparent)]
+    Admission(#[from] AdmissionError),
     /// The TLS of the HTTPS face.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -79,6 +89,9 @@ pub enum RaiseError {
     /// The space file.
     #[error(transparent)]
     Space(#[from] ConfigErrors),
+    /// The stores of a domain that is moving.
+    #[error("what a moving domain's old operator delivered cannot be told to the new one")]
+    Moving(#[source] StoreError),
     /// The control socket.
     #[error(transparent)]
     Control(#[from] ControlError),
@@ -91,10 +104,19 @@ pub enum RaiseError {
 ///
 /// # Errors
 /// See [`RaiseError`]. Nothing runs then.
-pub async fn raise(folder: DataFolder, space: Space, clock: &Clock, running: &Running) -> Result<Raised, RaiseError> {
+pub async fn raise(
+    folder: DataFolder,
+    (mut space, ports): (Space, Ports),
+    clock: &Clock,
+    running: &Running,
+) -> Result<Raised, RaiseError> {
     let layout = folder.layout();
-    let Sockets { services: ports, doors } = Sockets::bind(&space).await?;
-    let web_url = ports.web_url();
+    ports.choose(&mut space);
+    let Sockets {
+        services: sockets,
+        doors,
+    } = Sockets::bind(&space).await?;
+    let web_url = sockets.web_url();
     let now = clock.now();
     let authority = Made::authority(&layout, &space, web_url.clone(), now)?;
     let made = Made::make(Arc::clone(&authority), &layout, &space, now)?;
@@ -124,19 +146,21 @@ pub async fn raise(folder: DataFolder, space: Space, clock: &Clock, running: &Ru
     let services = Services::new(&space, &basis)?;
     services.install(&space, &places, &routes, &basis)?;
     let mut card = made.card(&layout, &space, &web_url, &places);
-    card.web_tls = ports.web_tls_url();
-    card.dns = ports.dns.address().to_string();
+    card.web_tls = sockets.web_tls_url();
+    card.dns = sockets.dns.address().to_string();
     card.commands = visit::of(&space, &card, &layout);
     let published = Arc::new(Published::new(serde_json::to_string_pretty(&card)?, clock));
     made.publish(&published, now)?;
     let ocsp = web::ocsp::router(Arc::clone(&authority), clock.clone());
-    let web = services.start(ports, &published, ocsp, running);
+    let web = services.start(sockets, &published, ocsp, running);
     let live = Live {
         published: Arc::clone(&published),
         routes,
         services,
         running: running.clone(),
         web_url,
+        ports,
+        audit: std::sync::Mutex::default(),
     };
     let mut operators = BTreeMap::new();
     for (key, doors) in doors {
@@ -144,18 +168,26 @@ pub async fn raise(folder: DataFolder, space: Space, clock: &Clock, running: &Ru
         let local = start(&made, operator, doors, (&layout, clock, &live)).await?;
         operators.insert(key, local);
     }
+    moving::carry_keys(&space, &operators, now)
+        .await
+        .map_err(RaiseError::Moving)?;
     pki::write_private(&layout.first_mail(), visit::first_mail(&space, now).as_bytes())?;
     pki::write_private(&layout.card(), serde_json::to_string_pretty(&card)?.as_bytes())?;
     let in_force = InForce {
         space: Arc::new(space),
         made: Some(made),
         operators,
+        card: Some(card.clone()),
     };
     let keeper = Arc::new(Keeper::of_running(folder, (authority, clock.clone()), in_force, live));
+    keeper.serve_audit().await;
     control::listen(&keeper, running)?;
     running
         .tracker
         .spawn(refresh(Arc::clone(&keeper), running.stop.clone()));
+    running
+        .tracker
+        .spawn(moving::run(Arc::clone(&keeper), running.stop.clone()));
     published.set_ready(true);
     Ok(Raised { card, keeper, web })
 }

@@ -43,7 +43,8 @@ pub(super) fn of(space: &Space, card: &Card, layout: &Layout) -> Vec<CommandLine
             ));
         }
         if let Some(reader) = find(&visit.reader_login) {
-            lines.extend(read_lines(card, reader));
+            let what = "Read it at the hospital, with curl (the last message of INBOX)";
+            lines.extend(read_lines(card, reader, what));
         }
         let (from, to) = (&visit.sender, &visit.recipient);
         let send = format!("{program} send --data {data} --from {from} --to {to} --count 20");
@@ -59,6 +60,48 @@ pub(super) fn of(space: &Space, card: &Card, layout: &Layout) -> Vec<CommandLine
         "Every decision taken",
         format!("{program} journal --data {data} --since 1h"),
     ));
+    lines
+}
+
+/// Lines to exchange mail with one operator, once it is in the space: a mail to it from a software of another one, and how it is read.
+pub(super) fn with(space: &Space, card: Option<&Card>, layout: &Layout, operator: &Operator) -> Vec<CommandLine> {
+    let data = quote(&layout.root().display().to_string());
+    let program = program();
+    let mut lines = Vec::new();
+    let sender = space
+        .operators
+        .iter()
+        .filter(|other| other.key != operator.key)
+        .find_map(|other| {
+            let mut logins = other.directory.logins.iter();
+            logins.find_map(|login| match &login.kind {
+                LoginKind::Certificate { boxes, .. } => boxes.first(),
+                LoginKind::Password(_) => None,
+            })
+        });
+    let reader = operator.directory.logins.iter().find_map(|login| match &login.kind {
+        LoginKind::Password(password) => Some((login, password.boxes.first()?)),
+        LoginKind::Certificate { .. } => None,
+    });
+    let recipient = match (reader, operator.domains.first()) {
+        (Some((_, address)), _) => address.to_string(),
+        (None, Some(domain)) => format!("somebody@{domain}"),
+        (None, None) => return lines,
+    };
+    if let Some(sender) = sender {
+        lines.push(line(
+            "send",
+            "A mail to it",
+            format!("{program} send --data {data} --from {sender} --to {recipient}"),
+        ));
+    }
+    let card_of = |card: &Card| {
+        let (login, _) = reader?;
+        let mut logins = card.logins.iter();
+        let login = logins.find(|one| one.operator == operator.key && one.name == login.name)?;
+        Some(read_lines(card, login, "Read it with curl (the last message of INBOX)"))
+    };
+    lines.extend(card.and_then(card_of).unwrap_or_default());
     lines
 }
 
@@ -165,7 +208,7 @@ fn send_lines(card: &Card, visit: &Visit, sender: &LoginCard, mail: &str) -> Vec
     lines
 }
 
-fn read_lines(card: &Card, reader: &LoginCard) -> Vec<CommandLine> {
+fn read_lines(card: &Card, reader: &LoginCard, what: &str) -> Vec<CommandLine> {
     let (Some(user), Some(password)) = (&reader.user, &reader.password) else {
         return Vec::new();
     };
@@ -174,7 +217,7 @@ fn read_lines(card: &Card, reader: &LoginCard) -> Vec<CommandLine> {
     if let Some(address) = card.address(&reader.operator, "imaps") {
         lines.push(line(
             "read-curl",
-            "Read it at the hospital, with curl (the last message of INBOX)",
+            what,
             format!("curl --silent --show-error --cacert {ca} --user {user}:{password} 'imaps://{address}/INBOX;MAILINDEX=*'"),
         ));
     }

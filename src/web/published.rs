@@ -74,14 +74,14 @@ impl Published {
 
     /// From now on the path answers 503, or its file again: how an authority's service is played that cannot be reached.
     pub fn set_closed(&self, path: &str, closed: bool) {
-        self.shelf.rcu(|shelf| {
-            let mut shelf = Shelf::clone(shelf);
+        self.shelf.rcu(|before| {
+            let mut after = Shelf::clone(before);
             if closed {
-                shelf.closed.insert(path.to_owned());
+                after.closed.insert(path.to_owned());
             } else {
-                shelf.closed.remove(path);
+                after.closed.remove(path);
             }
-            shelf
+            after
         });
     }
 
@@ -107,13 +107,13 @@ impl Published {
 
     fn set_all(&self, files: &[(&str, &'static str, &[u8])]) {
         let now = self.clock.now();
-        self.shelf.rcu(|shelf| {
-            let mut shelf = Shelf::clone(shelf);
+        self.shelf.rcu(|before| {
+            let mut after = Shelf::clone(before);
             for (path, media_type, bytes) in files {
-                let next = File::new(media_type, bytes, shelf.files.get(*path), now);
-                shelf.files.insert((*path).to_owned(), next);
+                let next = File::new(media_type, bytes, before.files.get(*path), now);
+                after.files.insert((*path).to_owned(), next);
             }
-            shelf
+            after
         });
     }
 }

@@ -48,6 +48,7 @@ fn login(user: &[u8], password: &[u8]) -> Box<dyn Work> {
         mechanism: Mechanism::Plain,
         response: None,
         stage: Stage::Prove(Credentials::Password {
+            mechanism: "LOGIN",
             authorize: String::new(),
             user: user.to_owned(),
             password: Password::new(password.to_owned()),
@@ -80,6 +81,7 @@ impl Mechanism {
                 let mut fields = text.split('\0');
                 let (authorize, user, password) = (fields.next()?, fields.next()?, fields.next()?);
                 (fields.next().is_none() && !user.is_empty()).then(|| Credentials::Password {
+                    mechanism: "PLAIN",
                     authorize: authorize.to_owned(),
                     user: user.to_owned(),
                     password: Password::new(password.to_owned()),

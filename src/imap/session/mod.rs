@@ -1,6 +1,7 @@
 //! The state machine of one connection.
 
 mod core;
+mod options;
 
 use imap_codec::CommandCodec;
 use imap_codec::decode::Decoder;
@@ -10,52 +11,7 @@ use super::frame::{Bounds, Frame, Framer, TooMuch, tag_of};
 use super::request::{Answer, Refused, Request};
 use super::view::Telling;
 pub(crate) use core::{Core, Login, State};
-
-/// What a session is allowed, and how its connection is protected.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Protection of the connection when the session starts.
-    pub security: Security,
-    /// A command with its literals, APPEND's message apart, in bytes.
-    pub command_bytes_max: usize,
-    /// The same before login.
-    pub command_before_login_bytes_max: usize,
-    /// A message for APPEND, in bytes.
-    pub append_bytes_max: usize,
-    /// BAD commands and failed logins before the session is ended.
-    pub errors_max: u32,
-}
-
-impl Options {
-    /// Defaults: 64 KiB commands (8 KiB before login), messages of 35 MiB (25 MiB of attachments after base64), 20 errors.
-    pub fn new(security: Security) -> Self {
-        Self {
-            security,
-            command_bytes_max: 64 * 1024,
-            command_before_login_bytes_max: 8 * 1024,
-            append_bytes_max: 35 * 1024 * 1024,
-            errors_max: 20,
-        }
-    }
-}
-
-/// How the connection is protected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Security {
-    /// In clear; STARTTLS is offered and login is not (ECO.1.1.1).
-    Clear,
-    /// TLS.
-    Tls(Certificate),
-}
-
-/// Whether the client showed a certificate that the driver verified.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Certificate {
-    /// Yes: SASL EXTERNAL is offered.
-    Shown,
-    /// No.
-    None,
-}
+pub use options::{Certificate, Options, Security};
 
 /// What the driver must do next.
 #[derive(Debug)]
@@ -68,10 +24,21 @@ pub enum Step {
     Write(Vec<u8>),
     /// Find the answer, then [`Session::answer`].
     Ask(Request),
+    /// Journal what the session refused on its own.
+    Refused(Noted),
     /// Begin TLS, then [`Session::tls_started`].
     StartTls,
     /// Close the connection.
     Close,
+}
+
+/// A refusal of the session itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Noted {
+    /// A login was tried in clear; noted once.
+    TlsRequired,
+    /// The session is ended for its errors.
+    TooManyErrors,
 }
 
 /// Why the driver ends a session.
@@ -96,6 +63,9 @@ pub struct Session {
     core: Core,
     activity: Activity,
     errors: u32,
+    /// To be told at the next step.
+    noted: Option<Noted>,
+    tls_noted: bool,
 }
 
 #[derive(Debug)]
@@ -145,6 +115,8 @@ impl Session {
             core,
             activity: Activity::Ready,
             errors: 0,
+            noted: None,
+            tls_noted: false,
         }
     }
 
@@ -186,6 +158,9 @@ impl Session {
     /// What to do next.
     pub fn step(&mut self) -> Step {
         loop {
+            if let Some(noted) = self.noted.take() {
+                return Step::Refused(noted);
+            }
             if self.core.out.len() >= WRITE_BYTES {
                 return self.write();
             }
@@ -437,6 +412,9 @@ impl Session {
     }
 
     fn finish(&mut self, tag: String, outcome: Outcome) {
+        if outcome.code.as_deref() == Some(b"PRIVACYREQUIRED") && !self.tls_noted {
+            (self.noted, self.tls_noted) = (Some(Noted::TlsRequired), true);
+        }
         self.write_tagged(&tag, &outcome);
         self.activity = Activity::Ready;
         if outcome.is_error() {
@@ -447,6 +425,7 @@ impl Session {
     fn count_error(&mut self) {
         self.errors += 1;
         if self.errors >= self.core.options.errors_max {
+            self.noted = Some(Noted::TooManyErrors);
             self.bye("too many errors");
         }
     }
@@ -463,14 +442,27 @@ impl Session {
         }
         out.push(b' ');
         out.extend_from_slice(outcome.text.as_bytes());
+        if outcome.status != "OK" {
+            write_session(&self.core.options.session_id, out);
+        }
         out.extend_from_slice(b"\r\n");
     }
 
     fn bye(&mut self, text: &str) {
         self.core.out.extend_from_slice(b"* BYE ");
         self.core.out.extend_from_slice(text.as_bytes());
+        write_session(&self.core.options.session_id, &mut self.core.out);
         self.core.out.extend_from_slice(b"\r\n");
         self.activity = Activity::Closing;
+    }
+}
+
+/// The name by which `explain` and the journal find this session.
+fn write_session(session_id: &str, out: &mut Vec<u8>) {
+    if !session_id.is_empty() {
+        out.extend_from_slice(b" (session ");
+        out.extend_from_slice(session_id.as_bytes());
+        out.push(b')');
     }
 }
 

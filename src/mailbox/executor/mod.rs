@@ -47,6 +47,11 @@ impl Mailboxes {
         &self.notify
     }
 
+    /// The store they are in.
+    pub(super) fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
     async fn find(&self, owner: BoxKey, name: &str) -> Result<FolderRow, StoreError> {
         let folders = self.store.folders(owner).await?;
         folders

@@ -11,6 +11,8 @@
 //! and no self-contained tickets, which would keep a client's chain alive outside. As a client we never resume, because rustls does
 //! not call the verifier on a resumed handshake and a peer revoked since would pass.
 
+mod witness;
+
 use std::io;
 use std::sync::Arc;
 
@@ -30,6 +32,8 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::clock::Clock;
 use crate::policy::{Reason, Refusal};
+
+pub use witness::Witness;
 
 use super::{Identity, PeerCertificate, TrustStore, Usage};
 
@@ -76,6 +80,7 @@ pub struct Expectation {
     trust: Arc<TrustStore>,
     host_name: HostNameCheck,
     rule: Option<SubjectRule>,
+    witness: Option<Witness>,
 }
 
 /// A configuration that cannot be made.
@@ -90,6 +95,7 @@ impl Expectation {
             trust,
             host_name: HostNameCheck::Off,
             rule: None,
+            witness: None,
         }
     }
 
@@ -97,6 +103,13 @@ impl Expectation {
     #[must_use]
     pub fn with_host_name(mut self, check: HostNameCheck) -> Self {
         self.host_name = check;
+        self
+    }
+
+    /// The same, with somebody who remembers what a refused server showed.
+    #[must_use]
+    pub fn with_witness(mut self, witness: Witness) -> Self {
+        self.witness = Some(witness);
         self
     }
 
@@ -282,7 +295,12 @@ impl ServerCertVerifier for ProvedServer {
         chain.extend_from_slice(intermediates);
         match self.judge(&chain, server_name, now) {
             Ok(()) => Ok(ServerCertVerified::assertion()),
-            Err(refusal) => Err(CertificateError::Other(OtherError(Arc::new(refusal))).into()),
+            Err(refusal) => {
+                if let Some(witness) = &self.expectation.witness {
+                    witness.saw(&chain);
+                }
+                Err(CertificateError::Other(OtherError(Arc::new(refusal))).into())
+            }
         }
     }
 

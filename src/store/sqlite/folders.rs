@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::accept::end_reference;
 use super::rows::{raise, special_use, special_use_text, unsigned};
 use super::writer::Effects;
-use crate::identity::Address;
+use crate::identity::{Address, Domain};
 use crate::store::{BoxKey, FolderKey, FolderRow, FolderStatus, MessageKey, SpecialUse, StoreError};
 
 /// Makes sure the box exists with its INBOX and these folders.
@@ -33,6 +33,14 @@ pub(super) fn find_box(db: &Connection, address: &Address) -> Result<BoxKey, Sto
         .query_row([address.key()], |row| row.get(0).map(BoxKey))
         .optional()?
         .ok_or(StoreError::NotFound { what: "box" })
+}
+
+/// Leaves the boxes of a domain where they are under addresses that nobody has: the next [`ensure_box`] makes new ones.
+pub(super) fn set_boxes_aside(tx: &Connection, domain: &Domain) -> Result<(), StoreError> {
+    let sql = "UPDATE box SET folded = folded || ' left ' || key WHERE folded LIKE ?1 ESCAPE '\\'";
+    let pattern = format!("%@{}", domain.as_str().to_lowercase().replace('_', "\\_"));
+    tx.prepare_cached(sql)?.execute([pattern])?;
+    Ok(())
 }
 
 /// All folders of a box.

@@ -41,14 +41,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use jiff::Timestamp;
 use rusqlite::Connection;
 
 use self::readers::Readers;
 use self::rows::{failed, raise};
 use self::upkeep::Upkeep;
 use self::writer::{Effects, Figures, Writer};
-use crate::store::StoreError;
+use crate::identity::Domain;
 use crate::store::blobs::{Blobs, sync_folder};
+use crate::store::{Once, StoreError};
 
 /// Everything one operator stores, in one folder of the local disk. Share it as `Arc<SqliteStore>`.
 pub struct SqliteStore {
@@ -167,6 +169,28 @@ impl SqliteStore {
         }
     }
 
+    /// Every delivery that would be recognised when it is asked for again.
+    pub async fn remembered(&self, now: Timestamp) -> Result<Vec<Once>, StoreError> {
+        self.readers
+            .run(move |db| once::remembered(db, now.as_millisecond()))
+            .await
+    }
+
+    /// Recognises these deliveries too, made elsewhere, when they are asked for here.
+    pub async fn remember(&self, keys: Vec<Once>) -> Result<(), StoreError> {
+        for part in keys.chunks(KEYS_AT_ONCE) {
+            let part = part.to_vec();
+            self.write(move |tx, _| once::remember(tx, &part)).await?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the boxes of a domain on disk, out of reach: whoever asks for their addresses next gets new ones.
+    pub async fn set_boxes_aside(&self, domain: &Domain) -> Result<(), StoreError> {
+        let domain = domain.clone();
+        self.write(move |tx, _| folders::set_boxes_aside(tx, &domain)).await
+    }
+
     /// What the store did since it was opened.
     pub fn statistics(&self) -> Statistics {
         let read = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
@@ -241,6 +265,8 @@ fn page_bytes(connection: &Connection) -> Result<u64, StoreError> {
     Ok(bytes.max(1).cast_unsigned())
 }
 
+/// Keys written in one transaction.
+const KEYS_AT_ONCE: usize = 2_000;
 const DATABASE: &str = "store.db";
 /// About what a change without a body adds to the log.
 const SMALL_WRITE_BYTES: usize = 1024;
@@ -253,7 +279,7 @@ mod tests {
     fn record(bytes: usize) -> JournalRow {
         JournalRow {
             sequence: 0,
-            at: jiff::Timestamp::UNIX_EPOCH,
+            at: Timestamp::UNIX_EPOCH,
             event: "test".into(),
             session: String::new(),
             reason: String::new(),

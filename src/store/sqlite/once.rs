@@ -1,5 +1,6 @@
 //! Deliveries that must not be made twice. Only a bounded number is remembered, each until its own end.
 
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::rows::integer;
@@ -12,6 +13,29 @@ pub(super) fn repeats(db: &Connection, keys: &[[u8; 32]], now_ms: i64) -> Result
         .iter()
         .map(|key| statement.query_row((key, now_ms), |_| Ok(())).optional());
     known.map(|row| Ok(row?.is_some())).collect()
+}
+
+/// Every key that is not forgotten at `now_ms`.
+pub(super) fn remembered(db: &Connection, now_ms: i64) -> Result<Vec<Once>, StoreError> {
+    let mut statement = db.prepare_cached("SELECT key, until FROM delivered_once WHERE until > ?1")?;
+    let rows = statement.query_map([now_ms], |row| {
+        let until = Timestamp::from_millisecond(row.get(1)?).unwrap_or(Timestamp::MAX);
+        Ok(Once {
+            key: row.get(0)?,
+            until,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Takes up keys that another store remembers; those it has stay as they are.
+pub(super) fn remember(tx: &Connection, keys: &[Once]) -> Result<(), StoreError> {
+    let sql = "INSERT INTO delivered_once (key, until) VALUES (?1, ?2) ON CONFLICT (key) DO NOTHING";
+    let mut statement = tx.prepare_cached(sql)?;
+    for once in keys {
+        statement.execute((&once.key, once.until.as_millisecond()))?;
+    }
+    Ok(())
 }
 
 /// Uses the keys of these deliveries; fails with [`StoreError::Repeated`] when one was used before.
@@ -48,8 +72,6 @@ const KEYS_MAX: usize = 1_000_000;
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
     use crate::store::sqlite::schema;
 
@@ -88,6 +110,33 @@ mod tests {
         }
         assert_eq!(kept(&db), 50, "only those that are still known");
         assert_eq!(repeats(&db, &[key(0), key(120)], 60).unwrap(), [false, true]);
+    }
+
+    #[test]
+    fn keys_go_from_one_store_to_another_and_stay_what_they_were() {
+        let folder = tempfile::tempdir().unwrap();
+        let [from, to] = ["a", "b"].map(|name| schema::open_writer(&folder.path().join(name), 1).unwrap());
+        let until = |ms| Timestamp::from_millisecond(ms).unwrap();
+        for (number, end) in [(1, 50), (2, 500), (3, 500)] {
+            let once = Once {
+                key: key(number),
+                until: until(end),
+            };
+            enter_one(&from, &once, 0).unwrap();
+        }
+        let own = Once {
+            key: key(3),
+            until: until(900),
+        };
+        enter_one(&to, &own, 0).unwrap();
+        for _ in 0..2 {
+            remember(&to, &remembered(&from, 60).unwrap()).unwrap();
+        }
+        assert_eq!(
+            repeats(&to, &[key(1), key(2), key(3)], 60).unwrap(),
+            [false, true, true]
+        );
+        assert_eq!(repeats(&to, &[key(2), key(3)], 600).unwrap(), [false, true]);
     }
 
     #[test]

@@ -65,7 +65,7 @@ pub(super) fn lease(
         tx.prepare_cached(sql)?
             .execute((key.0, number, until.as_millisecond()))?;
     }
-    chosen.into_iter().map(|key| item(tx, key)).collect()
+    readable(chosen.into_iter().map(|key| Ok((key, item(tx, key)))))
 }
 
 /// Settles items and applies `also`; changes nothing and returns `false` unless every lease is still held.
@@ -107,8 +107,8 @@ pub(super) fn next_due(db: &Connection) -> Result<Option<Timestamp>, StoreError>
 pub(super) fn queued(db: &Connection, limit: usize) -> Result<Vec<QueueItem>, StoreError> {
     let sql = format!("{ITEM} ORDER BY q.key LIMIT ?1");
     let mut statement = db.prepare_cached(&sql)?;
-    let rows = statement.query_and_then([integer(limit)], item_row)?;
-    rows.collect()
+    let rows = statement.query_map([integer(limit)], |row| Ok((QueueKey(row.get(0)?), item_row(row))))?;
+    readable(rows)
 }
 
 /// Ends every lease.
@@ -163,6 +163,39 @@ fn apply(tx: &Connection, settlement: &Settlement, effects: &mut Effects) -> Res
     }
 }
 
+/// Leaves out rows that cannot be read: one damaged row must not hold up everybody's mail. It keeps its lease, so that it is looked at,
+/// and complained about, once per lease; it is not deleted, since somebody may repair it.
+fn readable(
+    rows: impl Iterator<Item = rusqlite::Result<(QueueKey, Result<QueueItem, StoreError>)>>,
+) -> Result<Vec<QueueItem>, StoreError> {
+    let mut readable = Vec::new();
+    for row in rows {
+        let (key, item) = row?;
+        match item {
+            Ok(item) => readable.push(item),
+            Err(error) if database_failed(&error) => return Err(error),
+            Err(error) => {
+                tracing::error!(
+                    item = key.0,
+                    error = &error as &dyn std::error::Error,
+                    "a row of the queue cannot be read and is left alone: repair or remove it"
+                );
+            }
+        }
+    }
+    Ok(readable)
+}
+
+/// Whether it is about more than one row: SQLite itself could not go on.
+fn database_failed(error: &StoreError) -> bool {
+    match error {
+        StoreError::Backend { source, .. } => {
+            matches!(source.downcast_ref(), Some(rusqlite::Error::SqliteFailure(..)))
+        }
+        _ => false,
+    }
+}
+
 fn item(db: &Connection, key: QueueKey) -> Result<QueueItem, StoreError> {
     let sql = format!("{ITEM} WHERE q.key = ?1");
     let mut statement = db.prepare_cached(&sql)?;
@@ -196,4 +229,4 @@ fn address(text: &str) -> Result<Address, StoreError> {
 
 /// Columns of [`item_row`].
 const ITEM: &str = "SELECT q.key, q.message, m.size_bytes, q.sender, q.recipient, q.created, q.due, q.expires, q.attempts, \
-                    q.last_reply, q.parameters, q.session, q.lease FROM queue q JOIN message m ON m.key = q.message";
+                    q.last_reply, q.parameters, q.session, q.lease FROM queue q LEFT JOIN message m ON m.key = q.message";
