@@ -1,20 +1,21 @@
 //! One operator from its parts: opens what a [`Plan`] names, starts it, drains it. The only place that knows all of one operator;
 //! `up` and `serve` differ only in where their plans come from.
 
+mod descriptors;
 pub mod gateway;
 mod trust;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
-use tokio::sync::RwLock;
+use tokio::sync::{RwLock, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -35,6 +36,8 @@ use crate::store::{FolderKey, Store, StoreError};
 use crate::trust::AllowList;
 
 pub use trust::{TrustKeeper, Trusted, list_options};
+
+pub use descriptors::sessions_room;
 
 /// Everything needed to run one operator.
 pub struct Plan {
@@ -157,20 +160,32 @@ pub fn limits_of(limits: &config::Limits, message_bytes_max: u64) -> Limits {
 const MEMORY_BYTES_MAX: usize = 512 * 1024;
 
 /// What all tasks of a process share: who is still working, and when to stop.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Running {
     /// Every task.
     pub tracker: TaskTracker,
     /// Cancelled once: no new work.
     pub stop: CancellationToken,
+    /// Sessions that the process has room for, those of all operators together.
+    pub sessions: Arc<Semaphore>,
 }
 
 impl Running {
+    /// A process that takes so many sessions at once.
+    pub fn with_room(sessions: usize) -> Self {
+        Self {
+            tracker: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            sessions: Arc::new(Semaphore::new(sessions.min(Semaphore::MAX_PERMITS))),
+        }
+    }
+
     /// A part that can be stopped alone, and that stops with the whole; draining the whole waits for it.
     pub fn child(&self) -> Self {
         let child = Self {
             tracker: TaskTracker::new(),
             stop: self.stop.child_token(),
+            sessions: Arc::clone(&self.sessions),
         };
         let waited_for = child.clone();
         self.tracker.spawn(async move {
@@ -193,8 +208,6 @@ impl Running {
 pub struct Operator {
     parts: Arc<Parts>,
     store: Arc<SqliteStore>,
-    /// What sessions may still be judged by, though no new one is.
-    replaced: Mutex<Vec<Weak<Snapshot>>>,
     doors: Vec<OpenDoor>,
     /// The name and certificate it sends with.
     sender: (Domain, Arc<ArcSwap<Identity>>),
@@ -255,7 +268,6 @@ impl Operator {
         let mut running_operator = Self {
             parts,
             store,
-            replaced: Mutex::default(),
             doors: Vec::new(),
             sender: (host, Arc::new(ArcSwap::new(identity))),
             tls_minimum: plan.tls_minimum,
@@ -287,7 +299,7 @@ impl Operator {
 
     /// Judges sessions that begin from now on by another list and other revocation data; those under way keep theirs (invariant 4).
     pub fn install(&self, allow_list: Arc<AllowList>, authority: Arc<TrustStore>) {
-        self.replace(|before| Snapshot {
+        self.parts.snapshot.rcu(|before| Snapshot {
             directory: Arc::clone(&before.directory),
             inboxes: Arc::clone(&before.inboxes),
             allow_list: Arc::clone(&allow_list),
@@ -309,28 +321,15 @@ impl Operator {
         let inboxes = ensure_boxes(&self.parts.mailboxes, &directory).await?;
         let (directory, inboxes) = (Arc::new(directory), Arc::new(inboxes));
         let departed = directory.leaving().iter().cloned().collect();
-        self.replace(|_| Snapshot {
-            directory: Arc::clone(&directory),
-            inboxes: Arc::clone(&inboxes),
-            allow_list: Arc::clone(&allow_list),
-            authority: Arc::clone(&authority),
-        });
+        let snapshot = Snapshot {
+            directory,
+            inboxes,
+            allow_list,
+            authority,
+        };
+        self.parts.snapshot.store(Arc::new(snapshot));
         *self.parts.departed.write().await = departed;
         Ok(())
-    }
-
-    fn replace(&self, next: impl Fn(&Snapshot) -> Snapshot) {
-        let before = self.parts.snapshot.rcu(|before| next(before));
-        let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
-        replaced.retain(|one| one.strong_count() > 0);
-        replaced.push(Arc::downgrade(&before));
-    }
-
-    /// Whether a session still sees the domain as one of this operator's, though new ones do not.
-    pub fn has_session_serving(&self, domain: &Domain) -> bool {
-        let replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut held = replaced.iter().filter_map(Weak::upgrade);
-        held.any(|snapshot| snapshot.directory.serves(domain))
     }
 
     /// Its rows and bodies.
@@ -352,7 +351,12 @@ impl Operator {
 
     fn open_doors(&mut self, ports: Vec<BoundPort>, running: &Running) -> Result<(), StartError> {
         let limits = &self.parts.limits;
-        let places = Arc::new(Places::new(limits.connections_max, limits.connections_per_address_max));
+        let room = Arc::clone(&running.sessions);
+        let places = Arc::new(Places::new(
+            limits.connections_max,
+            limits.connections_per_address_max,
+            room,
+        ));
         for port in ports {
             let tls = Arc::new(ArcSwap::new(self.face_tls(port.face, &port.identity)?));
             self.doors.push(OpenDoor {

@@ -5,8 +5,10 @@
 
 mod apply;
 mod audit;
+mod certlab;
 mod check;
 mod domain;
+mod explain;
 pub mod indicator;
 pub mod journal;
 mod open;
@@ -19,6 +21,7 @@ mod send;
 mod serve;
 mod stores;
 mod up;
+mod words;
 
 use std::process::ExitCode;
 
@@ -57,6 +60,8 @@ enum Command {
     Domain(domain::DomainArgs),
     /// Raise the audit peers of the trust space, and play them against an operator in both directions
     Audit(audit::AuditArgs),
+    /// Play the catalogue of certificate defects against a server or a client under test
+    Certlab(certlab::CertlabArgs),
     /// Validate a configuration file and list every error in it
     Check(check::CheckArgs),
     /// Send mail as a DUI does, from its BAL applicative with its certificate
@@ -65,6 +70,8 @@ enum Command {
     Indicator(Reading<indicator::IndicatorArgs>),
     /// Show the decisions taken, one per line
     Journal(Reading<journal::JournalArgs>),
+    /// Tell the story of a session or message: what was shown, each check, what refused it and what to do
+    Explain(Reading<explain::ExplainArgs>),
     /// Recompute every counter from the journal and compare
     Recount(Reading<recount::RecountArgs>),
 }
@@ -88,6 +95,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Operator(args) => operator::run(&args),
         Command::Domain(args) => domain::run(&args),
         Command::Audit(args) => audit::run(&args),
+        Command::Certlab(args) => certlab::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Send(args) => send::run(&args),
         Command::Indicator(reading) => stores::read(&reading.data, async |operators, now, output| {
@@ -100,6 +108,12 @@ pub fn run(arguments: Arguments) -> ExitCode {
                 .await
                 .map(|()| 0)
         }),
+        Command::Explain(reading) => {
+            let places = reading.data.places();
+            stores::read(&reading.data, async |operators, _, output| {
+                explain::run_explain(&reading.args, operators, &places, output).await
+            })
+        }
         Command::Recount(reading) => stores::read(&reading.data, async |operators, _, output| {
             recount::run_recount(&reading.args, operators, output).await
         }),

@@ -29,7 +29,7 @@ impl OrderArgs {
 
     /// Whether answers are JSON.
     pub(super) fn is_json(&self) -> bool {
-        self.json.json
+        self.json
     }
 }
 

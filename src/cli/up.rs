@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::run::{StopSignal, drain, server_runtime};
 use super::{JsonFlag, output};
-use crate::app::Running;
+use crate::app::{Running, sessions_room};
 use crate::clock::Clock;
 use crate::config::{Space, Warning};
 use crate::pki;
@@ -56,7 +56,7 @@ pub(super) fn run(args: &UpArgs) -> anyhow::Result<ExitCode> {
     remove_ready_file(args)?;
     server_runtime()?.block_on(async {
         let mut stop = StopSignal::watch()?;
-        let running = Running::default();
+        let running = Running::with_room(sessions_room());
         // Before the first order can change it.
         let layout = folder.layout();
         described.keep(&layout)?;

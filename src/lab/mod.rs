@@ -12,10 +12,12 @@ pub mod audit_server;
 mod catalogue;
 mod forge;
 pub mod play;
+pub mod play_prepared;
 pub mod probe;
 pub mod probe_hello;
 mod probe_line;
 mod recipe;
+pub mod serve;
 mod serve_tls;
 pub mod serve_visit;
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What is spoken with the software under test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -83,7 +83,7 @@ pub struct Observation {
 }
 
 /// What it should do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Expected {
     /// Trust.

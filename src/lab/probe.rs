@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::sign::CertifiedKey;
+use serde::{Deserialize, Serialize};
 
 use super::play::{End, Expected, Observation, Reached, Row, Score, Service, Verdict};
 use super::probe_hello::Hello;
@@ -51,7 +52,8 @@ pub enum Show {
 }
 
 /// Which versions a handshake offers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum TlsVersions {
     /// Both that are allowed.
     #[default]

@@ -76,7 +76,9 @@ impl Keeper {
     async fn apply_space(&self, in_force: &mut InForce, mut space: Space) -> Result<Changes, OrderError> {
         let now = self.now();
         let Some(live) = self.live() else {
-            in_force.made = Some(self.make(&space)?);
+            let made = self.make(&space)?;
+            made.write(self.layout())?;
+            in_force.made = Some(made);
             in_force.space = Arc::new(space);
             return Ok(Changes::default());
         };
@@ -164,6 +166,7 @@ impl Keeper {
     fn show(&self, made: &Made, space: &Space, in_force: &mut InForce, live: &Live) -> Result<(), OrderError> {
         let places = in_force.places();
         made.publish(&live.published, self.now())?;
+        made.write(self.layout())?;
         let basis = Basis {
             authority: self.authority(),
             layout: self.layout(),

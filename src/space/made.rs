@@ -50,7 +50,7 @@ impl Made {
         Ok(Arc::new(authority))
     }
 
-    /// Has the authority issue what is missing, and writes the allow list.
+    /// Has the authority issue what is missing, and signs the allow list.
     pub(super) fn make(
         authority: Arc<Authority>,
         layout: &Layout,
@@ -81,7 +81,6 @@ impl Made {
         };
         let trust = Arc::new(trust_store(&authority, now)?);
         let (allow_list_xml, allow_list) = signed_list(&authority, layout, &document, (&trust, now))?;
-        pki::write_public(&layout.allow_list(), allow_list_xml.as_bytes())?;
         Ok(Self {
             authority,
             trust,
@@ -90,6 +89,11 @@ impl Made {
             hosts,
             logins,
         })
+    }
+
+    /// Writes the allow list down, for commands that run beside the space.
+    pub(super) fn write(&self, layout: &Layout) -> Result<(), RaiseError> {
+        Ok(pki::write_public(&layout.allow_list(), self.allow_list_xml.as_bytes())?)
     }
 
     /// Puts on the web face what the authority of the field publishes.

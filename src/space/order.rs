@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::change_operator::NewOperator;
 use super::material::MaterialError;
+use super::order_certlab::ForgeOrder;
 use super::raise::RaiseError;
 use crate::config::ConfigErrors;
 use crate::directory::DirectoryError;
@@ -71,6 +72,8 @@ pub enum Order {
         /// The domain.
         domain: String,
     },
+    /// Forge the certificate catalogue for a run of `certlab`.
+    CertlabForge(ForgeOrder),
     /// Raise the audit peers.
     AuditRaise,
     /// Take the audit peers out of the space.

@@ -151,6 +151,7 @@ pub async fn raise(
     card.commands = visit::of(&space, &card, &layout);
     let published = Arc::new(Published::new(serde_json::to_string_pretty(&card)?, clock));
     made.publish(&published, now)?;
+    made.write(&layout)?;
     let ocsp = web::ocsp::router(Arc::clone(&authority), clock.clone());
     let web = services.start(sockets, &published, ocsp, running);
     let live = Live {
@@ -162,15 +163,15 @@ pub async fn raise(
         ports,
         audit: std::sync::Mutex::default(),
     };
+    moving::carry_keys_on_disk(&space, &layout, now)
+        .await
+        .map_err(RaiseError::Moving)?;
     let mut operators = BTreeMap::new();
     for (key, doors) in doors {
         let Some(operator) = space.operator(&key) else { continue };
         let local = start(&made, operator, doors, (&layout, clock, &live)).await?;
         operators.insert(key, local);
     }
-    moving::carry_keys(&space, &operators, now)
-        .await
-        .map_err(RaiseError::Moving)?;
     pki::write_private(&layout.first_mail(), visit::first_mail(&space, now).as_bytes())?;
     pki::write_private(&layout.card(), serde_json::to_string_pretty(&card)?.as_bytes())?;
     let in_force = InForce {

@@ -218,6 +218,14 @@ impl Forged {
         (!self.chain.is_empty()).then(|| Arc::new(CertifiedKey::new(self.chain.clone(), self.key.signing_key())))
     }
 
+    /// The same from what was made elsewhere: certificates as they are shown, and a key as [`Forged::key_der`] gave it.
+    ///
+    /// # Errors
+    /// The key cannot be read.
+    pub fn certified_from(chain: Vec<CertificateDer<'static>>, key: &[u8]) -> Result<Arc<CertifiedKey>, ForgeError> {
+        Ok(Arc::new(CertifiedKey::new(chain, LabKey::read(key)?.signing_key())))
+    }
+
     /// The key that signs the handshake, PKCS#8 DER, for other tools.
     pub fn key_der(&self) -> &[u8] {
         self.key.pkcs8()

@@ -55,6 +55,7 @@ impl Client {
             }
             match self.session.step() {
                 Step::Write(bytes) => heard.extend(bytes),
+                Step::Refused(_) => {}
                 Step::Read | Step::Idle => break,
                 Step::StartTls => panic!("TLS twice"),
                 Step::Close => {

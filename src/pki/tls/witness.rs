@@ -19,6 +19,12 @@ impl Witness {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// The same without forgetting it; empty when nothing was seen.
+    pub fn chain(&self) -> Vec<CertificateDer<'static>> {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.clone().unwrap_or_default()
+    }
+
     pub(super) fn saw(&self, chain: &[CertificateDer<'_>]) {
         let chain = chain.iter().map(|der| der.clone().into_owned()).collect();
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(chain);
