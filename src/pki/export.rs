@@ -3,7 +3,8 @@
 use der::asn1::{Any, ObjectIdentifier, SetOfVec};
 use der::{Decode, Encode, Sequence};
 use p12_keystore::{
-    Certificate, EncryptionAlgorithm, KeyStore, KeyStoreEntry, MacAlgorithm, Pkcs12ImportPolicy, PrivateKey, PrivateKeyChain,
+    Certificate, EncryptionAlgorithm, KeyStore, KeyStoreEntry, MacAlgorithm, Pkcs12ImportPolicy, PrivateKey,
+    PrivateKeyChain,
 };
 use rustls_pki_types::CertificateDer;
 
@@ -45,7 +46,9 @@ pub struct KeyStoreFile {
 impl std::fmt::Debug for KeyStoreFile {
     /// Without the key.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KeyStoreFile").field("chain", &self.chain.len()).finish_non_exhaustive()
+        f.debug_struct("KeyStoreFile")
+            .field("chain", &self.chain.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -77,20 +80,30 @@ pub fn pkcs12_of(
     write(&store, password, form)
 }
 
-/// The authority's certificates as a PKCS#12 trust store: what Java and some `DUI` want instead of PEM.
-pub fn trust_store_pkcs12(authority: &Authority, password: &str, form: Pkcs12Form) -> Result<Vec<u8>, ExportError> {
+/// Authorities' certificates as a PKCS#12 trust store: what Java and some `DUI` want instead of PEM.
+pub fn trust_store_pkcs12(
+    certificates: &[CertificateDer<'_>],
+    password: &str,
+    form: Pkcs12Form,
+) -> Result<Vec<u8>, ExportError> {
     let mut store = KeyStore::new();
-    for (name, issuer) in [("root", Issuer::Root), ("intermediate", Issuer::Intermediate)] {
-        let certificate = Certificate::from_der(authority.certificate(issuer))?;
-        store.add_entry(name, KeyStoreEntry::Certificate(certificate));
+    for (rank, certificate) in (1_u32..).zip(certificates) {
+        let certificate = Certificate::from_der(certificate)?;
+        store.add_entry(&format!("authority-{rank}"), KeyStoreEntry::Certificate(certificate));
     }
     write(&store, password, form)
 }
 
 fn write(store: &KeyStore, password: &str, form: Pkcs12Form) -> Result<Vec<u8>, ExportError> {
     let (encryption, mac) = match form {
-        Pkcs12Form::Modern => (EncryptionAlgorithm::PbeWithHmacSha256AndAes256, MacAlgorithm::HmacSha256),
-        Pkcs12Form::Legacy => (EncryptionAlgorithm::PbeWithShaAnd3KeyTripleDesCbc, MacAlgorithm::HmacSha1),
+        Pkcs12Form::Modern => (
+            EncryptionAlgorithm::PbeWithHmacSha256AndAes256,
+            MacAlgorithm::HmacSha256,
+        ),
+        Pkcs12Form::Legacy => (
+            EncryptionAlgorithm::PbeWithShaAnd3KeyTripleDesCbc,
+            MacAlgorithm::HmacSha1,
+        ),
     };
     let writer = store
         .writer(password)

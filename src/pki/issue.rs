@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use rcgen::string::PrintableString;
-use rcgen::{CertificateParams, DistinguishedName, DnType, DnValue, IsCa, KeyPair, PublicKeyData, SanType, SerialNumber};
+use rcgen::{
+    CertificateParams, DistinguishedName, DnType, DnValue, IsCa, KeyPair, PublicKeyData, SanType, SerialNumber,
+};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
@@ -173,7 +175,9 @@ impl Authority {
     pub fn issued_certificate(&self, serial: &str) -> Option<CertificateDer<'static>> {
         let safe = serial.bytes().all(|byte| byte.is_ascii_hexdigit());
         let pem = files::read(&self.certificate_path(serial), PEM_BYTES_MAX);
-        pem.ok().filter(|_| safe).and_then(|pem| CertificateDer::from_pem_slice(&pem).ok())
+        pem.ok()
+            .filter(|_| safe)
+            .and_then(|pem| CertificateDer::from_pem_slice(&pem).ok())
     }
 
     fn certificate_path(&self, serial: &str) -> PathBuf {

@@ -25,14 +25,17 @@ mod registry;
 mod renew;
 mod revocation;
 mod sign;
-mod signing_request;
 mod signer;
+mod signing_request;
 mod tls;
 mod verify;
 
 pub use authority::{Authority, AuthorityError, AuthorityOptions, Chain, Issuer, OcspSigner, PublicationValidity};
 pub use certificate::{CertificateProblem, PeerCertificate, fingerprint, subject_of};
-pub use export::{ExportError, KeyStoreFile, Pkcs12Form, p7b, pem, pkcs12, pkcs12_of, read_pkcs12, trust_bundle, trust_p7b, trust_store_pkcs12};
+pub use export::{
+    ExportError, KeyStoreFile, Pkcs12Form, p7b, pem, pkcs12, pkcs12_of, read_pkcs12, trust_bundle, trust_p7b,
+    trust_store_pkcs12,
+};
 pub use fault::{Fault, Faults, Service, UnknownName};
 pub use files::{FileError, private_folder, write_private, write_public};
 pub use identity::{Identity, IdentityError};

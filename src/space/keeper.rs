@@ -16,7 +16,7 @@ use super::order::{Answer, Order, OrderError};
 use super::ports::Ports;
 use super::raise::RaiseError;
 use super::services::Services;
-use super::{change_domain, change_operator, order_audit, order_certlab};
+use super::{change_domain, change_operator, order_audit, order_cert, order_certlab};
 use crate::app::{Operator, Running};
 use crate::clock::Clock;
 use crate::config::{Space, Standing};
@@ -155,6 +155,14 @@ impl Keeper {
                 overlap_seconds,
             } => change_domain::move_to(self, in_force, (&domain, &to), overlap_seconds).await,
             Order::DomainRemove { domain } => change_domain::remove(self, in_force, &domain).await,
+            order @ (Order::CertIssue(_)
+            | Order::CertRenew(_)
+            | Order::CertRevoke { .. }
+            | Order::CertRelease { .. }
+            | Order::CertList(_)
+            | Order::CertStatus { .. }
+            | Order::AuthorityFault { .. }
+            | Order::AuthorityFaults) => order_cert::execute(self, in_force, order),
             Order::CertlabForge(wanted) => order_certlab::forge(self, in_force, &wanted),
             Order::AuditRaise => order_audit::raise(self, in_force).await,
             Order::AuditStop => order_audit::stop(self, in_force).await,

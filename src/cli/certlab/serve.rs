@@ -60,7 +60,7 @@ pub(super) fn run(order: &OrderArgs, wanted: &ServeArgs) -> anyhow::Result<ExitC
     };
     let score = server_runtime()?.block_on(async {
         let mut signal = StopSignal::watch()?;
-        let running = Running::default();
+        let running = Running::with_room(16);
         let fair = Fair::open(prepared, &options, (&running.tracker, &running.stop))
             .await
             .context("cannot open the ports; give another --port-base")?;

@@ -41,41 +41,41 @@ pub(super) struct Verdict {
 
 /// One attribute of two names.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Compared {
+pub(in crate::cli) struct Compared {
     /// `CN`, `OU`…
-    pub(super) kind: String,
+    pub(in crate::cli) kind: String,
     /// In the certificate.
-    pub(super) shown: Option<String>,
+    pub(in crate::cli) shown: Option<String>,
     /// On the list.
-    pub(super) listed: Option<String>,
+    pub(in crate::cli) listed: Option<String>,
     /// Whether they are the same to a comparison.
-    pub(super) same: bool,
+    pub(in crate::cli) same: bool,
 }
 
 /// What is known of a refusal.
-pub(super) struct Facts<'a> {
-    pub(super) reason: Reason,
-    pub(super) operator: &'a str,
+pub(in crate::cli) struct Facts<'a> {
+    pub(in crate::cli) reason: Reason,
+    pub(in crate::cli) operator: &'a str,
     /// `smtp`, `submission`, …, `relay`.
-    pub(super) face: &'a str,
-    pub(super) stage: &'a str,
-    pub(super) said: &'a str,
-    pub(super) recipient: Option<&'a str>,
+    pub(in crate::cli) face: &'a str,
+    pub(in crate::cli) stage: &'a str,
+    pub(in crate::cli) said: &'a str,
+    pub(in crate::cli) recipient: Option<&'a str>,
     /// The evidence beside it.
-    pub(super) examined: Option<&'a Examined>,
+    pub(in crate::cli) examined: Option<&'a Examined>,
 }
 
 /// Where to connect to.
-pub(super) struct Places {
+pub(in crate::cli) struct Places {
     /// Listening addresses of the operators whose journals are read.
-    pub(super) endpoints: Vec<Endpoint>,
+    pub(in crate::cli) endpoints: Vec<Endpoint>,
     /// PEM file of the authority; empty when not known.
-    pub(super) authority: String,
+    pub(in crate::cli) authority: String,
 }
 
 impl Verdict {
     /// Explains in the words of a language.
-    pub(super) fn of(facts: &Facts<'_>, places: &Places, words: &Words) -> Self {
+    pub(in crate::cli) fn of(facts: &Facts<'_>, places: &Places, words: &Words) -> Self {
         let said = words.reason(facts.reason);
         let (code, status) = facts.reason.code();
         let about_list = matches!(
