@@ -22,6 +22,7 @@ use vaguemestre::lab::probe::{Probe, Show, TlsVersions};
 use vaguemestre::lab::serve_visit::{self, Showing, Stand, Welcome};
 use vaguemestre::lab::{Catalogue, Defect, Face, Forge, Forged, Holder, Offer, Outcome, ServiceFault};
 use vaguemestre::pki::{self, Authority, AuthorityOptions, Identity, Issuer, Names, Profile, Request, Subject};
+use vaguemestre::policy::Reason;
 
 use common::{Peer, Running, Space, folder, free_port, holds, journal, wait_until};
 
@@ -73,7 +74,10 @@ fn holder(face: Face) -> Holder {
             "mail:soins@clinique.mssante.fr",
         ),
     };
-    Holder { subject: subject.parse().unwrap(), names: vec![name.to_owned()] }
+    Holder {
+        subject: subject.parse().unwrap(),
+        names: vec![name.to_owned()],
+    }
 }
 
 impl Lab {
@@ -81,7 +85,10 @@ impl Lab {
         let files = folder();
         let now = Timestamp::now();
         let birth = now - SignedDuration::from_hours(24 * 500);
-        let options = AuthorityOptions { base_url: "http://127.0.0.1:9".to_owned(), ..AuthorityOptions::default() };
+        let options = AuthorityOptions {
+            base_url: "http://127.0.0.1:9".to_owned(),
+            ..AuthorityOptions::default()
+        };
         let authority = Authority::create_or_open(&files.path().join("authority"), options, birth).unwrap();
         let authority = Arc::new(authority);
         Self {
@@ -100,7 +107,10 @@ impl Lab {
             let forged = self.forge.make(defect, &holder(face), face);
             let forged = forged.unwrap_or_else(|error| panic!("{}: {error}", defect.id));
             let mut setting = Setting {
-                trust: forged.trust.as_ref().map(|trust| trust.iter().map(|der| der.to_vec()).collect()),
+                trust: forged
+                    .trust
+                    .as_ref()
+                    .map(|trust| trust.iter().map(|der| der.to_vec()).collect()),
                 lists: forged.lists.clone(),
                 ..Setting::default()
             };
@@ -111,7 +121,11 @@ impl Lab {
                 // A list that its issuer did not sign is refused when it is read: src/lab/forge/tests.rs. OCSP: src/sync.
                 Some(_) => continue,
             }
-            by_setting.entry(setting).or_default().push(Case { defect, expected, forged });
+            by_setting.entry(setting).or_default().push(Case {
+                defect,
+                expected,
+                forged,
+            });
         }
         by_setting
     }
@@ -123,11 +137,18 @@ impl Lab {
         let own = [Issuer::Root, Issuer::Intermediate].map(|issuer| self.authority.certificate(issuer).to_vec());
         let trust = setting.trust.clone().unwrap_or_else(|| own.to_vec());
         put("ca.pem", pem(&trust).as_bytes());
-        let faults = if setting.late_lists { ServiceFault::CrlLate.faults() } else { pki::Faults::default() };
+        put("client-ca.pem", pem(&own[..1]).as_bytes());
+        let faults = if setting.late_lists {
+            ServiceFault::CrlLate.faults()
+        } else {
+            pki::Faults::default()
+        };
         let mut lists = Vec::new();
         for file in self.authority.publications(self.now, &faults).unwrap() {
             let is_list = file.media_type == "application/pkix-crl" && !file.path.contains("delta");
-            if let Some(bytes) = file.bytes.filter(|_| is_list && !setting.no_lists) {
+            // A list of an authority that is not configured is refused at start.
+            let is_own = trust.contains(&own[1]) || !file.path.contains("ACI");
+            if let Some(bytes) = file.bytes.filter(|_| is_list && is_own && !setting.no_lists) {
                 let name = format!("list{}.crl", lists.len());
                 put(&name, &bytes);
                 lists.push(format!("{name:?}"));
@@ -164,11 +185,20 @@ impl Lab {
             login.replace('\\', "\\\\"),
         );
         for (domain, port, _) in routes {
-            text.push_str(&format!("[[relay.route]]\ndomain = \"{domain}\"\nhosts = [\"127.0.0.1:{port}\"]\n"));
+            text.push_str(&format!(
+                "[[relay.route]]\ndomain = \"{domain}\"\nhosts = [\"127.0.0.1:{port}\"]\n"
+            ));
         }
         put("gateway.toml", text.as_bytes());
-        let running = Space::program().args(["serve", "--config"]).arg(files.path().join("gateway.toml")).start();
-        let mut gateway = Gateway { files, ports, running: Some(running) };
+        let running = Space::program()
+            .args(["serve", "--config"])
+            .arg(files.path().join("gateway.toml"))
+            .start();
+        let mut gateway = Gateway {
+            files,
+            ports,
+            running: Some(running),
+        };
         gateway.wait_until_it_serves();
         gateway
     }
@@ -183,13 +213,19 @@ impl Lab {
                 state: "Ain (01)".to_owned(),
                 country: "FR".to_owned(),
             },
-            names: Names::default(),
+            names: Names {
+                dns: vec!["localhost".to_owned()],
+                ..Names::default()
+            },
             key: None,
             validity_days: None,
         };
         let issued = self.authority.issue(&request, self.now).unwrap();
         let _ready: Identity = issued.identity().unwrap();
-        (issued.chain.iter().map(|der| der.to_vec()).collect(), issued.key_pem().to_owned())
+        (
+            issued.chain.iter().map(|der| der.to_vec()).collect(),
+            issued.key_pem().to_owned(),
+        )
     }
 }
 
@@ -246,6 +282,8 @@ fn is_right(expected: &Outcome, seen: &Observation) -> bool {
     match (expected, &seen.end) {
         (_, End::Unreachable(_) | End::Silent) => false,
         (Outcome::Either, _) | (Outcome::Accept, End::Allowed) => true,
+        // RFC 3501 §6.2.1 and RFC 5530 §3 have words of their own for it.
+        (Outcome::Refuse(Reason::TlsRequired), End::Reply { text, .. }) if text.contains("PRIVACYREQUIRED") => true,
         // A reply in the protocol, so the session is alive, with the reason's id in it.
         (Outcome::Refuse(reason), End::Reply { text, .. }) => text.contains(reason.id()),
         (Outcome::RefuseHandshake, End::Alert(_) | End::Closed | End::Broken(_)) => true,
@@ -259,7 +297,10 @@ async fn play(face: Face) {
     let mut played = 0;
     for (setting, cases) in lab.cases(face) {
         let subject = cases[0].forged.listed.to_string();
-        let mut gateway = lab.gateway(&setting, &[("voisin.mssante.fr".to_owned(), free_port(), subject)]);
+        let mut gateway = lab.gateway(
+            &setting,
+            &[("voisin.mssante.fr".to_owned(), free_port(), subject.clone())],
+        );
         for case in &cases {
             if case.forged.listed.to_string() != subject {
                 // It is listed under a name of its own: the outgoing test has one domain for each.
@@ -332,7 +373,9 @@ fn server_config(key: Arc<CertifiedKey>, versions: TlsVersions) -> Arc<ServerCon
         TlsVersions::Tls12 => &[&rustls::version::TLS12],
         TlsVersions::Tls13 => &[&rustls::version::TLS13],
     };
-    let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
+    let builder = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .unwrap();
     Arc::new(builder.with_no_client_auth().with_cert_resolver(Arc::new(Shown(key))))
 }
 
@@ -351,9 +394,14 @@ async fn a_server_that_shows_a_defect_is_given_no_mail() {
         for some in routes.chunks(50) {
             let to: Vec<String> = some.iter().map(|(domain, ..)| format!("medecin@{domain}")).collect();
             let to: Vec<&str> = to.iter().map(String::as_str).collect();
-            let authority = gateway.files.path().join("ca.pem");
-            let client = Peer { port: gateway.ports["submission"], authority, certificate: None };
-            let mail = format!("From: <{PERSON}>\r\nTo: <medecin@voisin.mssante.fr>\r\nSubject: essai\r\n\r\nBonjour\r\n");
+            let authority = gateway.files.path().join("client-ca.pem");
+            let client = Peer {
+                port: gateway.ports["submission"],
+                authority,
+                certificate: None,
+            };
+            let mail =
+                format!("From: <{PERSON}>\r\nTo: <medecin@voisin.mssante.fr>\r\nSubject: essai\r\n\r\nBonjour\r\n");
             let login = (PERSON, "essai");
             let replies = tokio::task::spawn_blocking({
                 let to: Vec<String> = to.iter().map(|one| (*one).to_owned()).collect();
@@ -366,9 +414,15 @@ async fn a_server_that_shows_a_defect_is_given_no_mail() {
                 let records = gateway.records();
                 let ends: Vec<&Value> = records
                     .iter()
-                    .filter(|record| ["relayed", "deferred", "bounced"].iter().any(|event| record["event"] == *event))
+                    .filter(|record| {
+                        ["relayed", "deferred", "bounced"]
+                            .iter()
+                            .any(|event| record["event"] == *event)
+                    })
                     .collect();
-                let all = routes.iter().all(|(domain, ..)| ends.iter().any(|end| holds(end, &[&format!("@{domain}")])));
+                let all = routes
+                    .iter()
+                    .all(|(domain, ..)| ends.iter().any(|end| holds(end, &[&format!("@{domain}")])));
                 all.then(|| ends.into_iter().cloned().collect::<Vec<_>>())
             })
         });
@@ -379,6 +433,8 @@ async fn a_server_that_shows_a_defect_is_given_no_mail() {
             let relayed = end["event"] == "relayed";
             let right = match case.expected {
                 Outcome::Accept => relayed,
+                // No certificate is at fault: the mail waits for a peer that speaks TLS, and says so.
+                Outcome::Refuse(Reason::TlsRequired) => !relayed && holds(end, &["does not offer STARTTLS"]),
                 Outcome::Refuse(reason) => !relayed && holds(end, &[reason.id()]),
                 Outcome::RefuseHandshake => !relayed,
                 Outcome::Either => true,
@@ -414,8 +470,15 @@ fn pem(certificates: &[Vec<u8>]) -> String {
     use base64::Engine;
     let block = |der: &Vec<u8>| {
         let text = base64::engine::general_purpose::STANDARD.encode(der);
-        let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
-        format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+        let lines: Vec<&str> = text
+            .as_bytes()
+            .chunks(64)
+            .map(|line| std::str::from_utf8(line).unwrap())
+            .collect();
+        format!(
+            "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
+            lines.join("\n")
+        )
     };
     certificates.iter().map(block).collect()
 }

@@ -24,7 +24,10 @@ impl Catalogue {
                 group = Some(defect.group);
                 let title = heading(defect.group.id());
                 line(&mut page, &format!("\n## {title}\n"));
-                line(&mut page, "| Defect | What is wrong | Peer in | Peer out | Software | What accepting it costs | What to look at |");
+                line(
+                    &mut page,
+                    "| Defect | What is wrong | Peer in | Peer out | Software | What accepting it costs | What to look at |",
+                );
                 line(&mut page, "|---|---|---|---|---|---|---|");
             }
             line(&mut page, &row(defect));
@@ -47,7 +50,11 @@ impl Catalogue {
 fn row(defect: &Defect) -> String {
     let face = |face| defect.expected(face).map_or_else(|| "–".to_owned(), shown);
     let (submission, imap) = (face(Face::Submission), face(Face::Imap));
-    let software = if submission == imap { submission } else { format!("{submission}; IMAP: {imap}") };
+    let software = if submission == imap {
+        submission
+    } else {
+        format!("{submission}; IMAP: {imap}")
+    };
     // For what must be accepted, the cost is that of refusing it: the table's own words say so.
     format!(
         "| `{}` | {} | {} | {} | {software} | {} | {} |",
@@ -96,6 +103,9 @@ mod tests {
             std::fs::write(path, &made).unwrap();
         }
         let kept = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(made == kept, "docs/catalogue.md is out of date: UPDATE_PAGES=1 cargo test --lib lab::page writes it");
+        assert!(
+            made == kept,
+            "docs/catalogue.md is out of date: UPDATE_PAGES=1 cargo test --lib lab::page writes it"
+        );
     }
 }

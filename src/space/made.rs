@@ -20,10 +20,10 @@ use crate::directory::{Directory, DirectoryError};
 use crate::dns::Routes;
 use crate::identity::{Domain, SubjectDn};
 use crate::listener::{Face, Handshakes};
-use crate::pki::{self, Authority, AuthorityOptions, Identity, Issuer, Profile, Subject, TlsMinimum, TrustStore};
+use crate::pki::{self, Authority, AuthorityOptions, Identity, Issuer, Profile, Subject, TlsPolicy, TrustStore};
 use crate::queue::RetryPlan;
 use crate::relay;
-use crate::sync;
+use crate::sync::{self, Responders};
 use crate::trust::{Admitted, AllowList, AllowListDocument, ListedDomain};
 use crate::web::Published;
 
@@ -197,7 +197,8 @@ impl Made {
             relay: relay::Options::default(),
             limits: limits_of(&config::Limits::default(), operator.size_bytes_max),
             handshakes: Handshakes::default(),
-            tls_minimum: TlsMinimum::Tls12,
+            tls: TlsPolicy::default(),
+            responders: Arc::new(Responders::none()),
             ports,
         })
     }

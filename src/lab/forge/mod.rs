@@ -171,7 +171,9 @@ impl Forge {
         let intermediate = authority.lab_signer(Issuer::Intermediate)?;
         let addresses = intermediate.addresses.iter();
         Ok(Self {
-            addresses: addresses.map(|(arcs, value)| certificate::extension(arcs, false, value)).collect(),
+            addresses: addresses
+                .map(|(arcs, value)| certificate::extension(arcs, false, value))
+                .collect(),
             root: Signer::of(&authority.lab_signer(Issuer::Root)?)?,
             intermediate: Signer::of(&intermediate)?,
             keys: Mutex::default(),
@@ -308,8 +310,14 @@ impl std::fmt::Debug for Forged {
 impl ServiceFault {
     /// The same as the authority plays it.
     pub fn faults(self) -> Faults {
-        let crl = |fault| Faults { crl: Some(fault), ocsp: None };
-        let ocsp = |fault| Faults { crl: None, ocsp: Some(fault) };
+        let crl = |fault| Faults {
+            crl: Some(fault),
+            ocsp: None,
+        };
+        let ocsp = |fault| Faults {
+            crl: None,
+            ocsp: Some(fault),
+        };
         match self {
             Self::CrlLate => crl(Fault::Late),
             Self::CrlUnsigned => crl(Fault::Unsigned),

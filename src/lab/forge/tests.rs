@@ -60,7 +60,9 @@ impl Lab {
     fn crls(&self, forged: &Forged) -> Vec<Vec<u8>> {
         let faults = forged.fault.map(ServiceFault::faults).unwrap_or_default();
         let publications = self.authority.publications(now(), &faults).unwrap();
-        let complete = publications.into_iter().filter(|file| file.media_type == "application/pkix-crl");
+        let complete = publications
+            .into_iter()
+            .filter(|file| file.media_type == "application/pkix-crl");
         let own = complete.filter_map(|file| file.bytes);
         own.chain(forged.lists.iter().cloned()).collect()
     }
@@ -122,7 +124,10 @@ fn judge_all(lab: &Lab) {
                     continue;
                 }
             };
-            if !matches!(forged.offer, Offer::Handshake(_)) || defect.recipe.handshake != HandshakeChange::Right || defect.group == Group::Ocsp {
+            if !matches!(forged.offer, Offer::Handshake(_))
+                || defect.recipe.handshake != HandshakeChange::Right
+                || defect.group == Group::Ocsp
+            {
                 continue;
             }
             let found = verdict_of_chain(lab, &forged, face);
@@ -156,9 +161,20 @@ fn openssl_finds_it_good(lab: &Lab, forged: &Forged, face: Face) -> (bool, Strin
     std::fs::write(&crls, pem("X509 CRL", published.iter().map(Vec::as_slice))).unwrap();
     let mut others = forged.chain[1..].to_vec();
     others.extend_from_slice(&trust[1..]);
-    let purpose = if face == Face::PeerOut { "sslserver" } else { "sslclient" };
+    let purpose = if face == Face::PeerOut {
+        "sslserver"
+    } else {
+        "sslclient"
+    };
     let output = std::process::Command::new("openssl")
-        .args(["verify", "-x509_strict", "-crl_check", "-purpose", purpose, "-attime"])
+        .args([
+            "verify",
+            "-x509_strict",
+            "-crl_check_all",
+            "-purpose",
+            purpose,
+            "-attime",
+        ])
         .arg(now().as_second().to_string())
         .arg("-CAfile")
         .arg(file("root.pem", &trust[..1]))
@@ -177,7 +193,11 @@ fn pem<'a>(label: &str, blocks: impl Iterator<Item = &'a [u8]>) -> String {
     use base64::Engine;
     let block = |der: &[u8]| {
         let text = base64::engine::general_purpose::STANDARD.encode(der);
-        let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+        let lines: Vec<&str> = text
+            .as_bytes()
+            .chunks(64)
+            .map(|line| std::str::from_utf8(line).unwrap())
+            .collect();
         format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
     };
     blocks.map(block).collect()
@@ -190,7 +210,9 @@ fn openssl_agrees_or_the_table_says_why_not() {
     let mut wrong = Vec::new();
     for face in [Face::PeerIn, Face::PeerOut] {
         for (defect, expected) in catalogue.on(face) {
-            let Ok(forged) = lab.forge.make(defect, &Lab::holder(face), face) else { continue };
+            let Ok(forged) = lab.forge.make(defect, &Lab::holder(face), face) else {
+                continue;
+            };
             let shows = matches!(forged.offer, Offer::Handshake(_)) && !forged.chain.is_empty();
             let want = match (defect.openssl, expected) {
                 (SecondJudge::Silent, _) => continue,
@@ -202,7 +224,10 @@ fn openssl_agrees_or_the_table_says_why_not() {
             let (good, said) = openssl_finds_it_good(&lab, &forged, face);
             if good != want {
                 let said = said.lines().find(|line| line.contains("error")).unwrap_or(&said);
-                wrong.push(format!("{} on {face}: good = {good}, the table says {want}: {said}", defect.id));
+                wrong.push(format!(
+                    "{} on {face}: good = {good}, the table says {want}: {said}",
+                    defect.id
+                ));
             }
         }
     }
