@@ -30,7 +30,12 @@ fn main() {
         None => made_up(1, now).into_bytes(),
     };
     let list = AllowList::parse(&xml, Mode::Salvage).unwrap().list;
-    println!("{} bytes, {} entries, {} domains", xml.len(), list.entries().len(), list.domain_count());
+    println!(
+        "{} bytes, {} entries, {} domains",
+        xml.len(),
+        list.entries().len(),
+        list.domain_count()
+    );
     report("read and index", || AllowList::parse(&xml, Mode::Salvage).unwrap());
 
     let folder = tempfile::tempdir().unwrap();
@@ -51,7 +56,9 @@ fn main() {
         verify(signed.as_bytes(), Mode::Salvage, now, |_| Ok(())).unwrap()
     });
 
-    let ten_times = AllowList::parse(made_up(10, now).as_bytes(), Mode::Strict).unwrap().list;
+    let ten_times = AllowList::parse(made_up(10, now).as_bytes(), Mode::Strict)
+        .unwrap()
+        .list;
     for (name, list) in [("look-up", &list), ("look-up, ten times as many", &ten_times)] {
         let asked: Vec<(Domain, SubjectDn)> = list
             .entries()
@@ -59,7 +66,12 @@ fn main() {
             .step_by(7)
             .map(|entry| (entry.domain.clone(), entry.certificate.clone()))
             .collect();
-        let median = median(|| asked.iter().filter(|(domain, peer)| list.vouch_sender(domain, peer).is_ok()).count());
+        let median = median(|| {
+            asked
+                .iter()
+                .filter(|(domain, peer)| list.vouch_sender(domain, peer).is_ok())
+                .count()
+        });
         println!("{name:<28} {:>9.0} ns", median.as_nanos() as f64 / asked.len() as f64);
     }
 }
@@ -84,7 +96,9 @@ fn median<T>(mut work: impl FnMut() -> T) -> Duration {
 
 fn made_up(times: usize, now: Timestamp) -> String {
     let entry = |place: usize| ListedDomain {
-        domain: format!("etablissement-{}.mssante.fr", place % (DOMAINS * times)).parse().unwrap(),
+        domain: format!("etablissement-{}.mssante.fr", place % (DOMAINS * times))
+            .parse()
+            .unwrap(),
         description: "Établissement d'hébergement pour personnes âgées dépendantes & soins".to_owned(),
         certificate: certificate(place % (CERTIFICATES * times)),
         responsible_contact: "01 00 00 00 00, responsable@example.org".to_owned(),
