@@ -56,37 +56,56 @@ pub async fn keep(
     }
 }
 
-async fn round(feed: &mut CrlFeed, operator: &Operator, (options, clock): (FetchOptions, &Clock)) {
-    let trust = operator.authority();
+/// `authority` with the lists that its URLs give now. Before an operator starts, the signer of its allow list is judged by something.
+pub async fn first(gateway: &Gateway, authority: &TrustStore, clock: &Clock) -> TrustStore {
+    let Some(mut feed) = feed(gateway) else {
+        return authority.clone();
+    };
+    let options = FetchOptions {
+        reach: reach(gateway),
+        ..FetchOptions::default()
+    };
+    let lists = fetched(&mut feed, authority, (options, clock)).await;
+    lists.iter().fold(authority.clone(), with)
+}
+
+async fn round(feed: &mut CrlFeed, operator: &Operator, asking: (FetchOptions, &Clock)) {
+    let lists = fetched(feed, &operator.authority(), asking).await;
+    if !lists.is_empty() {
+        tracing::info!(lists = lists.len(), "revocation lists renewed");
+        operator.amend_authority(|store| lists.iter().fold(store.clone(), with));
+    }
+}
+
+/// The lists that are new; what cannot be had is told.
+async fn fetched(feed: &mut CrlFeed, trust: &TrustStore, (options, clock): (FetchOptions, &Clock)) -> Vec<Vec<u8>> {
     // Made anew: it believes the certificates of now.
-    let fetcher = match Fetcher::new(Some(&trust), clock, options) {
+    let fetcher = match Fetcher::new(Some(trust), clock, options) {
         Ok(fetcher) => fetcher,
         Err(error) => {
-            return tracing::error!(error = &error as &dyn std::error::Error, "nothing can be fetched");
+            tracing::error!(error = &error as &dyn std::error::Error, "nothing can be fetched");
+            return Vec::new();
         }
     };
-    let round = feed.renew(&fetcher, &trust, clock.now()).await;
+    let round = feed.renew(&fetcher, trust, clock.now()).await;
     for error in &round.errors {
         tracing::error!(
             error = error as &dyn std::error::Error,
             "a revocation list is not renewed, the last good one stays"
         );
     }
-    if round.lists.is_empty() {
-        return;
+    round.lists
+}
+
+/// The store with one more list, unless it holds a newer one: meanwhile that came from a file.
+fn with(store: TrustStore, der: &Vec<u8>) -> TrustStore {
+    match store.with_crl(der) {
+        Ok(with) => with,
+        Err(error) => {
+            tracing::debug!(%error, "a fetched revocation list is not needed");
+            store
+        }
     }
-    tracing::info!(lists = round.lists.len(), "revocation lists renewed");
-    operator.amend_authority(|store| {
-        let with = |store: TrustStore, der: &Vec<u8>| match store.with_crl(der) {
-            Ok(with) => with,
-            Err(error) => {
-                // Meanwhile a newer one came from a file.
-                tracing::debug!(%error, "a fetched revocation list is not needed");
-                store
-            }
-        };
-        round.lists.iter().fold(store.clone(), with)
-    });
 }
 
 /// Below the data folder.

@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
-use super::{BoundPort, Plan, PortError, bind, limits_of};
+use super::{BoundPort, Plan, PortError, Trusted, bind, limits_of};
 use crate::clock::Clock;
 use crate::config::{Gateway, Host, KeyPair, Login, LoginCertificate, LoginKind, Trust};
 use crate::directory::{Directory, DirectoryError};
@@ -21,7 +21,6 @@ use crate::pki::{self, CrlError, Identity, IdentityError, TrustStore, TrustStore
 use crate::queue::{RetryPlan, RetryPlanError};
 use crate::relay;
 use crate::sync::{self, FetchOptions, Fetcher, FetcherError, ListError, ResponderOptions, Responders};
-use crate::trust::AllowList;
 
 /// What the files of a configuration hold, read and checked.
 pub struct Material {
@@ -164,21 +163,21 @@ pub fn authority(trust: &Trust) -> Result<TrustStore, MaterialError> {
 pub async fn plan(
     gateway: &Gateway,
     material: Material,
-    allow_list: Arc<AllowList>,
+    trusted: Trusted,
     clock: &Clock,
 ) -> Result<Plan, GatewayError> {
     let ports = bind_ports(gateway, &material).await.map_err(GatewayError::Ports)?;
     let relay = &gateway.relay;
     let seconds = |duration: &std::time::Duration| SignedDuration::try_from(*duration).unwrap_or(SignedDuration::MAX);
     let retry = RetryPlan::new(relay.retry.iter().map(seconds).collect(), seconds(&relay.expiry))?;
-    let responders = Arc::new(responders(gateway, &material.authority, clock)?);
+    let responders = Arc::new(responders(gateway, &trusted.authority, clock)?);
     Ok(Plan {
         operator: gateway.host.to_string(),
         clock: clock.clone(),
         store_folder: gateway.data_folder.clone(),
         directory: material.directory,
-        allow_list,
-        authority: material.authority,
+        allow_list: trusted.allow_list,
+        authority: trusted.authority,
         routes: Arc::new(routes(gateway)?),
         sender: (gateway.host.clone(), material.server),
         retry,

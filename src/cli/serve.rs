@@ -46,7 +46,7 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
             Some(address) => Some(Serving::start(bind(address, "[listen] web").await?, published.router())),
             None => None,
         };
-        let plan = gateway::plan(&gateway, material, trusted.allow_list, &clock).await?;
+        let plan = gateway::plan(&gateway, material, trusted, &clock).await?;
         let operator = Arc::new(Operator::start(plan, &running).await?);
         published.set_ready(true);
         output::error_line(&format!(

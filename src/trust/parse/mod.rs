@@ -15,7 +15,7 @@ use quick_xml::name::{Namespace, ResolveResult};
 use crate::identity::{Domain, SubjectDn};
 
 use super::AllowList;
-use super::document::{AllowListDocument, ListedDomain, NAMESPACE, ROOT};
+use super::document::{AllowListDocument, ListedDomain, NAMESPACE, ROOT, forbidden};
 
 pub use outcome::{AllowListError, Mode, Parsed, Skipped};
 
@@ -343,6 +343,10 @@ impl<'x> Reading<'x> {
                 }
             };
             self.count_lines();
+            // XML 1.0 §2.2: such a character is not text, however it is written.
+            if matches!(&item, Item::Text(text) if text.contains(forbidden)) {
+                return Err(self.not_xml("a control character"));
+            }
             if self.depth > DEPTH_MAX {
                 return Err(self.not_xml(format!("more than {DEPTH_MAX} levels of elements")));
             }
