@@ -202,6 +202,19 @@ fn an_order_that_would_make_the_space_invalid_changes_nothing_and_says_every_err
         (file("space.toml"), file("card.json"), list)
     };
     let before = state();
+    for (words, said) in invalid_orders() {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let refused = space.command(&words).assert_failure();
+        for word in said {
+            assert!(refused.stderr.contains(word), "{word:?} in {refused:?}");
+        }
+        assert!(state() == before, "{words:?} changed something");
+    }
+    exchange(&space, SOINS, URGENCES, "comme avant");
+}
+
+/// Orders that cannot be carried out, and what each is told.
+fn invalid_orders() -> Vec<(Vec<String>, &'static [&'static str])> {
     let add = |key: &str, structure: &str, domain: &str| {
         let words = [
             "operator",
@@ -222,7 +235,7 @@ fn an_order_that_would_make_the_space_invalid_changes_nothing_and_says_every_err
             .collect::<Vec<_>>()
     };
     let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
-    let cases: Vec<(Vec<String>, &[&str])> = vec![
+    vec![
         (
             add("lilas", "990000283", "neuf.mssante.fr"),
             &["operator lilas is declared twice"],
@@ -257,16 +270,7 @@ fn an_order_that_would_make_the_space_invalid_changes_nothing_and_says_every_err
             words("domain remove chu-demo.mssante.fr"),
             &["the only domain of operator chu"],
         ),
-    ];
-    for (words, said) in cases {
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let refused = space.command(&words).assert_failure();
-        for word in said {
-            assert!(refused.stderr.contains(word), "{word:?} in {refused:?}");
-        }
-        assert!(state() == before, "{words:?} changed something");
-    }
-    exchange(&space, SOINS, URGENCES, "comme avant");
+    ]
 }
 
 #[test]
