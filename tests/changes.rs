@@ -163,6 +163,27 @@ fn a_suspended_operator_is_refused_by_everybody_in_both_directions_until_it_resu
 }
 
 #[test]
+fn a_revoked_certificate_is_refused_in_both_directions_at_once_and_a_renewed_one_taken_up_without_a_restart() {
+    let data = folder();
+    let space = Space::up(data.path(), &["--free-ports"]);
+    space.order(SUD);
+    exchange(&space, SOINS, SUD_BOX, "avant");
+    let session = Held::open(&space, SUD_BOX);
+    space.order(&["cert", "revoke", "mx.sud.localhost"]);
+    let text = letter(SUD_BOX.1, URGENCES.1, "revoque");
+    peer(&space, ("sud", "mx.sud.localhost"), "chu")
+        .offer(SUD_BOX.1, &[URGENCES.1], &text)
+        .assert_refused("mail", &["554 ", "(certificate-revoked, session "]);
+    space.send(SOINS, SUD_BOX.1, &letter(SOINS.1, SUD_BOX.1, "vers le revoque"));
+    space.wait_for_mail(SOINS, &["certificate-revoked"]);
+    let files = data.path().join("operators/sud/mx.sud.localhost");
+    space.order(&["cert", "renew", "mx.sud.localhost", "--out", files.to_str().unwrap()]);
+    exchange(&space, SOINS, SUD_BOX, "renouvele");
+    exchange(&space, SUD_BOX, SOINS, "renouvele, retour");
+    assert_eq!(session.look_again(), "still open 2");
+}
+
+#[test]
 fn a_removed_operator_is_refused_and_closed_and_its_data_stays() {
     let data = folder();
     let space = Space::up(data.path(), &["--free-ports"]);
