@@ -173,7 +173,7 @@ fn a_revoked_certificate_is_refused_in_both_directions_at_once_and_a_renewed_one
     let text = letter(SUD_BOX.1, URGENCES.1, "revoque");
     peer(&space, ("sud", "mx.sud.localhost"), "chu")
         .offer(SUD_BOX.1, &[URGENCES.1], &text)
-        .assert_refused("mail", &["554 ", "(certificate-revoked, session "]);
+        .assert_refused("ehlo", &["554 ", "(certificate-revoked, session "]);
     space.send(SOINS, SUD_BOX.1, &letter(SOINS.1, SUD_BOX.1, "vers le revoque"));
     space.wait_for_mail(SOINS, &["certificate-revoked"]);
     let files = data.path().join("operators/sud/mx.sud.localhost");
