@@ -156,8 +156,13 @@ impl Keeper {
                 overlap_seconds,
             } => change_domain::move_to(self, in_force, (&domain, &to), overlap_seconds).await,
             Order::DomainRemove { domain } => change_domain::remove(self, in_force, &domain).await,
+            Order::CertRenew(renewal) => {
+                let answer = order_cert::execute(self, in_force, Order::CertRenew(renewal))?;
+                // One that was written into the folder of a host is shown from the next handshake on.
+                self.apply(in_force).await?;
+                Ok(answer)
+            }
             order @ (Order::CertIssue(_)
-            | Order::CertRenew(_)
             | Order::CertRevoke { .. }
             | Order::CertRelease { .. }
             | Order::CertList(_)
