@@ -9,10 +9,12 @@ mod authority;
 mod cert;
 mod certlab;
 mod check;
+mod doctor;
 mod domain;
 mod explain;
 pub mod indicator;
 pub mod journal;
+mod list;
 mod open;
 mod operator;
 mod order;
@@ -70,6 +72,8 @@ enum Command {
     Certlab(certlab::CertlabArgs),
     /// Validate a configuration file and list every error in it
     Check(check::CheckArgs),
+    /// Show, compare, verify, sign and publish allow lists
+    List(list::ListArgs),
     /// Send mail as a DUI does, from its BAL applicative with its certificate
     Send(send::SendArgs),
     /// Messages sent and received per establishment, and the usage rate
@@ -78,6 +82,8 @@ enum Command {
     Journal(Reading<journal::JournalArgs>),
     /// Tell the story of a session or message: what was shown, each check, what refused it and what to do
     Explain(Reading<explain::ExplainArgs>),
+    /// Connect as a client or server would and name the first failing step, or look at the sandbox itself
+    Doctor(doctor::DoctorArgs),
     /// Recompute every counter from the journal and compare
     Recount(Reading<recount::RecountArgs>),
 }
@@ -105,6 +111,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Audit(args) => audit::run(&args),
         Command::Certlab(args) => certlab::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::List(args) => list::run(&args),
         Command::Send(args) => send::run(&args),
         Command::Indicator(reading) => stores::read(&reading.data, async |operators, now, output| {
             indicator::run_indicator(&reading.args, operators, now, output)
@@ -116,6 +123,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
                 .await
                 .map(|()| 0)
         }),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Explain(reading) => {
             let places = reading.data.places();
             stores::read(&reading.data, async |operators, _, output| {

@@ -22,6 +22,7 @@ mod order;
 mod order_audit;
 mod order_cert;
 mod order_certlab;
+mod order_list;
 mod people;
 mod ports;
 mod raise;

@@ -152,7 +152,7 @@ pub(super) fn reply(record: &Record) -> Option<&str> {
 }
 
 /// Names of sessions in a reply: `… (box-unknown, session K3F7Q2ABCD)`.
-pub(super) fn sessions_named(reply: &str) -> Vec<String> {
+pub(in crate::cli) fn sessions_named(reply: &str) -> Vec<String> {
     let after = reply
         .match_indices("session ")
         .map(|(at, word)| &reply[at + word.len()..]);

@@ -13,12 +13,12 @@ use super::words::LanguageFlag;
 use find::Found;
 use story::Story;
 
-pub(super) use verdict::Places;
-pub(in crate::cli) use verdict::{Compared, differences};
+pub(in crate::cli) use find::sessions_named;
+pub(in crate::cli) use verdict::{Places, differences};
 
 /// Arguments of `vaguemestre explain`.
 #[derive(Args, Clone, Debug)]
-pub struct ExplainArgs {
+pub(super) struct ExplainArgs {
     /// A session id as it stands in a reply, or the beginning of one, or a Message-ID
     #[arg(value_name = "ID")]
     id: String,

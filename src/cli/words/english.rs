@@ -50,8 +50,6 @@ pub(super) static WORDS: Words = Words {
         ids_are: "Ids stand at the end of every refusal (\"session K3F7Q2ABCD\"), in the 250 of an accepted message, in Received fields (id …), in delivery reports and in `vaguemestre journal`. The beginning of one is enough; a Message-ID works too.",
         read: "Journals read",
         several: "several ids begin with",
-        message: "Message",
-        attempt_of: "is an attempt of these sessions",
         actor_operator: "you, the operator",
         actor_peer: "the peer: the other operator",
         actor_client: "the client: the software or its user",
@@ -457,4 +455,5 @@ pub(super) static WORDS: Words = Words {
             remedy: "read the problem above",
         },
     },
+    doctor: &super::doctor::ENGLISH,
 };

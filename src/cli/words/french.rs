@@ -50,8 +50,6 @@ pub(super) static WORDS: Words = Words {
         ids_are: "Les identifiants sont à la fin de chaque refus (« session K3F7Q2ABCD »), dans le 250 d'un message accepté, dans les champs Received (id …), dans les rapports de non-remise et dans `vaguemestre journal`. Le début suffit ; un Message-ID convient aussi.",
         read: "Journaux lus",
         several: "plusieurs identifiants commencent par",
-        message: "Message",
-        attempt_of: "est une tentative de ces sessions",
         actor_operator: "vous, l'opérateur",
         actor_peer: "le pair : l'autre opérateur",
         actor_client: "le client : le logiciel ou son utilisateur",
@@ -457,4 +455,5 @@ pub(super) static WORDS: Words = Words {
             remedy: "lisez le problème ci-dessus",
         },
     },
+    doctor: &super::doctor::FRENCH,
 };

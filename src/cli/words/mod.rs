@@ -1,16 +1,18 @@
 //! What `explain` and `doctor` say to people, in French and in English: one table for each language, of one shape, so that the compiler
 //! finds what a language lacks.
 
+mod doctor;
 mod english;
 mod french;
 
 use clap::ValueEnum;
+pub(super) use doctor::DoctorTexts;
 
 use crate::policy::Reason;
 
 /// A language people are spoken to in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Language {
+pub(super) enum Language {
     /// French
     Fr,
     /// English
@@ -19,7 +21,7 @@ pub enum Language {
 
 /// `--lang`.
 #[derive(Clone, Copy, Debug, clap::Args)]
-pub struct LanguageFlag {
+pub(super) struct LanguageFlag {
     /// Language of the explanation [default: that of LANG]
     #[arg(long, value_enum, value_name = "LANG")]
     lang: Option<Language>,
@@ -36,7 +38,9 @@ pub(super) struct Words {
     /// By the id of the check.
     checks: &'static [(&'static str, &'static str)],
     /// Handshakes that failed on our side.
-    pub(super) failures: FailureTable,
+    failures: FailureTable,
+    /// What the doctor says.
+    pub(super) doctor: &'static DoctorTexts,
 }
 
 /// What is said of a reason; `docs/reasons.md` says the same.
@@ -69,7 +73,6 @@ pub(super) struct FailureTable {
 }
 
 /// Words and sentences by themselves.
-#[expect(missing_docs, reason = "each is its own text")]
 pub(in crate::cli) struct Texts {
     pub(in crate::cli) session: &'static str,
     pub(in crate::cli) operator: &'static str,
@@ -116,8 +119,6 @@ pub(in crate::cli) struct Texts {
     pub(in crate::cli) ids_are: &'static str,
     pub(in crate::cli) read: &'static str,
     pub(in crate::cli) several: &'static str,
-    pub(in crate::cli) message: &'static str,
-    pub(in crate::cli) attempt_of: &'static str,
     pub(in crate::cli) actor_operator: &'static str,
     pub(in crate::cli) actor_peer: &'static str,
     pub(in crate::cli) actor_client: &'static str,
@@ -201,6 +202,8 @@ impl Words {
         if let Some((_, words)) = self.alerts.iter().find(|(known, _)| *known == alert) {
             *words
         } else if says(&[
+            // Clients of TLS 1.2 and later send this extension.
+            "SignatureAlgorithmsExtensionRequired",
             "Tls12NotOffered",
             "SupportedVersions",
             "Tls13Required",
