@@ -181,6 +181,7 @@ impl Running {
     }
 
     /// A part that can be stopped alone, and that stops with the whole; draining the whole waits for it.
+    #[must_use]
     pub fn child(&self) -> Self {
         let child = Self {
             tracker: TaskTracker::new(),
