@@ -11,6 +11,7 @@ pub mod audit_material;
 pub mod audit_server;
 mod catalogue;
 mod forge;
+mod page;
 pub mod play;
 pub mod play_prepared;
 pub mod probe;
@@ -22,5 +23,5 @@ mod serve_tls;
 pub mod serve_visit;
 
 pub use catalogue::{Catalogue, CatalogueError, Defect, Face, Group, Outcome, SecondJudge, Side};
-pub use forge::{Forge, ForgeError, Forged, Holder, Offer, ServiceFault};
+pub use forge::{Entry, Forge, ForgeError, Forged, Holder, Offer, ServiceFault, Standing};
 pub use recipe::Recipe;

@@ -1,14 +1,12 @@
 //! Forges the certificate catalogue where the authority's keys are, and publishes what it says of the forged ones. Whoever asked plays
 //! them.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
 use super::keeper::{InForce, Keeper};
 use super::order::{Answer, OrderError};
 use crate::lab::play_prepared::prepare;
-use crate::lab::{Catalogue, Face, Forge, Holder};
+use crate::lab::{Catalogue, Face, Holder};
 
 /// What to forge, as text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,8 +43,8 @@ pub(super) fn forge(keeper: &Keeper, in_force: &mut InForce, order: &ForgeOrder)
             "no defect and no group {word:?}; `vaguemestre certlab list` shows them"
         )));
     }
-    let forge = Forge::new(Arc::clone(keeper.authority()), keeper.now()).map_err(|error| refused(&error))?;
-    let prepared = prepare(&catalogue, &forge, (&holder, face), &order.only);
+    let signer = (keeper.authority(), keeper.now());
+    let prepared = prepare(&catalogue, signer, (&holder, face), &order.only).map_err(|error| refused(&error))?;
     keeper.renew(in_force)?;
     let data = serde_json::to_value(&prepared).map_err(|error| refused(&error))?;
     Ok(Answer::new(format!("{} defects are ready\n", prepared.len()), data))

@@ -46,6 +46,9 @@ struct ListArgs {
     /// Only these ids or groups, separated by commas
     #[arg(long, value_name = "ID|GROUP", value_delimiter = ',')]
     only: Vec<String>,
+    /// Print the whole catalogue as a page
+    #[arg(long)]
+    markdown: bool,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -56,7 +59,7 @@ pub(super) struct ProbeArgs {
     /// What it speaks [default: what the sandbox says of that port, else smtp]
     #[arg(long, value_enum)]
     face: Option<Service>,
-    /// Only these ids or groups, separated by commas; the controls are always played
+    /// Only these ids or groups, separated by commas; the first control is always played
     #[arg(long, value_name = "ID|GROUP", value_delimiter = ',')]
     only: Vec<String>,
     /// Mail domain to speak for: the server's allow list names it with the subject below [default: one of the sandbox]
@@ -93,6 +96,10 @@ pub(super) fn run(args: &CertlabArgs) -> anyhow::Result<ExitCode> {
 
 fn list(order: &OrderArgs, wanted: &ListArgs) -> anyhow::Result<ExitCode> {
     let catalogue = Catalogue::embedded()?;
+    if wanted.markdown {
+        output::print(&catalogue.to_markdown())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let chosen = catalogue.all().iter().filter(|defect| {
         let named = |word: &String| *word == defect.id || word == defect.group.id();
         wanted.only.is_empty() || wanted.only.iter().any(named)
