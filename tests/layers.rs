@@ -43,10 +43,10 @@ const MODULES: &[Module] = &[
     // 4: sockets, TLS, HTTP; no decisions
     module(4, "dns", &[]),
     // A certificate whose revocation nobody can tell yet is asked about before it is judged.
+    module(4, "sync", &[]),
     module(4, "listener", &["sync"]),
     // What one operator's sessions and its relay share is `listener::Parts`.
     module(4, "relay", &["dns", "listener", "sync"]),
-    module(4, "sync", &[]),
     // What clients are told to connect to is what DNS tells them.
     module(4, "web", &["dns"]),
     // 5: composition, and the outermost tools
