@@ -5,6 +5,8 @@
 
 mod apply;
 mod audit;
+mod authority;
+mod cert;
 mod certlab;
 mod check;
 mod doctor;
@@ -60,6 +62,10 @@ enum Command {
     Operator(operator::OperatorArgs),
     /// Add, move or remove domains of a space, while it runs or not
     Domain(domain::DomainArgs),
+    /// Issue, renew, revoke, show and convert certificates of a sandbox's authority
+    Cert(cert::CertArgs),
+    /// Have the services of a sandbox's authority play faults
+    Authority(authority::AuthorityArgs),
     /// Raise the audit peers of the trust space, and play them against an operator in both directions
     Audit(audit::AuditArgs),
     /// Play the catalogue of certificate defects against a server or a client under test
@@ -100,6 +106,8 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Apply(args) => apply::run(&args),
         Command::Operator(args) => operator::run(&args),
         Command::Domain(args) => domain::run(&args),
+        Command::Cert(args) => cert::run(&args),
+        Command::Authority(args) => authority::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Certlab(args) => certlab::run(&args),
         Command::Check(args) => check::run(&args),

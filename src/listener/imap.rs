@@ -212,8 +212,7 @@ impl Drive<'_> {
                     Reason::BoxAmbiguous | Reason::CertificateNotBound => Refused::NotYourBox,
                     _ => Refused::Credentials,
                 },
-                // The session adds its id.
-                text: format!("{} ({})", refusal.text, refusal.reason),
+                text: format!("{} ({}, session {})", refusal.text, refusal.reason, self.id),
             },
         }
     }

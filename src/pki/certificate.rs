@@ -128,7 +128,7 @@ pub(super) fn timestamp(time: x509_parser::time::ASN1Time) -> Result<Timestamp, 
 }
 
 /// The character strings of X.520's `DirectoryString`, and `IA5String`.
-fn text(value: &Any<'_>) -> Option<String> {
+pub(super) fn text(value: &Any<'_>) -> Option<String> {
     match value.tag() {
         Tag::Utf8String | Tag::PrintableString | Tag::Ia5String => String::from_utf8(value.data.to_vec()).ok(),
         // T.61 as everyone writes it: Latin-1.

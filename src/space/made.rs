@@ -20,7 +20,7 @@ use crate::directory::{Directory, DirectoryError};
 use crate::dns::Routes;
 use crate::identity::{Domain, SubjectDn};
 use crate::listener::{Face, Handshakes};
-use crate::pki::{self, Authority, AuthorityOptions, Identity, Issuer, Profile, Subject, TlsPolicy, TrustStore};
+use crate::pki::{self, Authority, Identity, Issuer, Profile, Subject, TlsPolicy, TrustStore};
 use crate::queue::RetryPlan;
 use crate::relay;
 use crate::sync::Responders;
@@ -39,11 +39,13 @@ pub(super) struct Made {
 
 impl Made {
     /// Opens or creates the authority of a space whose web face is at `web_url`.
-    pub(super) fn authority(layout: &Layout, web_url: String, now: Timestamp) -> Result<Arc<Authority>, RaiseError> {
-        let options = AuthorityOptions {
-            base_url: web_url,
-            ..AuthorityOptions::default()
-        };
+    pub(super) fn authority(
+        layout: &Layout,
+        space: &Space,
+        web_url: String,
+        now: Timestamp,
+    ) -> Result<Arc<Authority>, RaiseError> {
+        let options = space.authority.options(web_url);
         let authority = Authority::create_or_open(&layout.authority(), options, now)?;
         Ok(Arc::new(authority))
     }

@@ -118,7 +118,7 @@ pub async fn raise(
     } = Sockets::bind(&space).await?;
     let web_url = sockets.web_url();
     let now = clock.now();
-    let authority = Made::authority(&layout, web_url.clone(), now)?;
+    let authority = Made::authority(&layout, &space, web_url.clone(), now)?;
     let made = Made::make(Arc::clone(&authority), &layout, &space, now)?;
     let places = doors
         .iter()
