@@ -6,6 +6,7 @@
 mod attempt;
 mod connection;
 mod lanes;
+mod order;
 mod report;
 mod visit;
 

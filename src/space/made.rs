@@ -23,7 +23,7 @@ use crate::listener::{Face, Handshakes};
 use crate::pki::{self, Authority, Identity, Issuer, Profile, Subject, TlsPolicy, TrustStore};
 use crate::queue::RetryPlan;
 use crate::relay;
-use crate::sync::{self, Responders};
+use crate::sync::Responders;
 use crate::trust::{Admitted, AllowList, AllowListDocument, ListedDomain};
 use crate::web::Published;
 
@@ -115,8 +115,6 @@ impl Made {
             "application/xml",
             self.allow_list_xml.as_bytes(),
         );
-        let checksum = sync::sha256(self.allow_list_xml.as_bytes());
-        published.set("/checksum", "text/plain", format!("{checksum}\n").as_bytes());
         Ok(())
     }
 
