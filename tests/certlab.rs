@@ -268,7 +268,7 @@ fn openssl_server(pki: &Pki, authority: &Path, more: &[&str]) -> Server {
     let program = Program::new("openssl")
         .args([
             "s_server",
-            "-quiet",
+            "-www",
             "-Verify",
             "4",
             "-accept",

@@ -295,4 +295,4 @@ fn base64(text: &str) -> String {
 /// The probe's own name; servers do not judge it.
 const EHLO_NAME: &str = "certlab.localhost";
 /// How long an alert may take after the handshake.
-const VERDICT_WAIT: Duration = Duration::from_millis(1500);
+const VERDICT_WAIT: Duration = Duration::from_millis(800);

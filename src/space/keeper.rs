@@ -154,7 +154,7 @@ impl Keeper {
                 overlap_seconds,
             } => change_domain::move_to(self, in_force, (&domain, &to), overlap_seconds).await,
             Order::DomainRemove { domain } => change_domain::remove(self, in_force, &domain).await,
-            Order::CertlabForge(wanted) => order_certlab::forge(self, in_force, &wanted),
+            Order::CertlabForge(wanted) => order_certlab::forge(self, in_force, &wanted).await,
             Order::AuditRaise => order_audit::raise(self, in_force).await,
             Order::AuditStop => order_audit::stop(self, in_force).await,
         }
