@@ -210,7 +210,17 @@ fn clear_text_garbage_and_old_tls_are_explained() {
     let record = wait_until("the record", Duration::from_secs(20), || failed("region"));
     let id = record["session"].as_str().unwrap();
     let text = told(sandbox.data(), &id[..9], "en").assert_success().stdout;
-    holds(&text, &["offers no TLS version", "offered: "]);
+    holds(&text, &["offers no TLS version"]);
+    Program::new("openssl")
+        .args(["s_client", "-tls1_2", "-cipher", "AES128-SHA", "-connect"])
+        .arg(format!("127.0.0.1:{}", sandbox.port("patient", "imaps")))
+        .run()
+        .assert_failure();
+    let record = wait_until("the record", Duration::from_secs(20), || failed("patient"));
+    let text = told(sandbox.data(), record["session"].as_str().unwrap(), "en")
+        .assert_success()
+        .stdout;
+    holds(&text, &["no cipher suite", "offered: TLS_RSA_WITH_AES_128_CBC_SHA"]);
 }
 
 #[test]

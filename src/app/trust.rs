@@ -93,7 +93,8 @@ impl TrustKeeper {
     /// wait for the period of a URL.
     pub async fn renew(&mut self, operator: &Operator, asked: bool) {
         match authority(&self.config) {
-            Ok(store) => self.authority = Arc::new(store),
+            // With what was fetched meanwhile: a file never takes a newer list's place.
+            Ok(store) => self.authority = Arc::new(store.succeeding(&operator.authority())),
             Err(error) => tracing::error!(
                 error = &error as &dyn std::error::Error,
                 "the authority's files are not reloaded, the last good ones stay"

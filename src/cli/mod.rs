@@ -12,6 +12,7 @@ mod domain;
 mod explain;
 pub mod indicator;
 pub mod journal;
+mod list;
 mod open;
 mod operator;
 mod order;
@@ -65,6 +66,8 @@ enum Command {
     Certlab(certlab::CertlabArgs),
     /// Validate a configuration file and list every error in it
     Check(check::CheckArgs),
+    /// Show, compare, verify, sign and publish allow lists
+    List(list::ListArgs),
     /// Send mail as a DUI does, from its BAL applicative with its certificate
     Send(send::SendArgs),
     /// Messages sent and received per establishment, and the usage rate
@@ -100,6 +103,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Audit(args) => audit::run(&args),
         Command::Certlab(args) => certlab::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::List(args) => list::run(&args),
         Command::Send(args) => send::run(&args),
         Command::Indicator(reading) => stores::read(&reading.data, async |operators, now, output| {
             indicator::run_indicator(&reading.args, operators, now, output)

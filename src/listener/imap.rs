@@ -179,8 +179,9 @@ impl Drive<'_> {
     }
 
     async fn authenticate(&mut self, credentials: &Credentials) -> Answer {
-        let now = self.parts.clock.now();
         let attempt = attempt(credentials);
+        login::ask(&self.parts, &self.snapshot, &self.handshake, &attempt).await;
+        let now = self.parts.clock.now();
         let result = login::open(&self.snapshot, &self.handshake, &attempt, now);
         let place = Place {
             parts: &self.parts,

@@ -40,13 +40,13 @@ pub use presented::Presented;
 pub use profile::{KeyKind, Profile};
 pub use publish::Publication;
 pub use registry::{CertificateRecord, Revocation, RevocationReason, Revoked};
-pub use revocation::{CrlError, MissingRevocation, RevocationPolicy};
+pub use revocation::{CrlError, MissingRevocation, OcspError, RevocationMethod, RevocationPolicy, StatusQuestion};
 pub use signer::ExpectedSigner;
 pub use tls::{
-    ClientCertificates, Expectation, HostNameCheck, SubjectRule, TlsError, TlsMinimum, Witness, client_config,
-    refusal_of, server_config,
+    ClientCertificates, Expectation, HostNameCheck, SubjectRule, Suites, SuitesError, TlsError, TlsMinimum, TlsPolicy,
+    Witness, client_config, refusal_of, server_config,
 };
-pub use verify::{Check, CheckId, Examination, Outcome, TrustStore, TrustStoreError, Usage, UsageCheck};
+pub use verify::{Check, CheckId, Demand, Examination, Outcome, TrustStore, TrustStoreError, Usage, UsageCheck};
 
 #[cfg(test)]
 mod testing;

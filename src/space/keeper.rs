@@ -16,7 +16,7 @@ use super::order::{Answer, Order, OrderError};
 use super::ports::Ports;
 use super::raise::RaiseError;
 use super::services::Services;
-use super::{change_domain, change_operator, order_audit, order_certlab};
+use super::{change_domain, change_operator, order_audit, order_certlab, order_list};
 use crate::app::{Operator, Running};
 use crate::clock::Clock;
 use crate::config::{Space, Standing};
@@ -132,6 +132,7 @@ impl Keeper {
     async fn change(&self, in_force: &mut InForce, order: Order) -> Result<Answer, OrderError> {
         match order {
             Order::Apply => self.apply(in_force).await,
+            Order::ListPublish { list } => order_list::publish_list(self, in_force, &list),
             Order::OperatorList => Ok(change_operator::list(in_force)),
             Order::OperatorAdd(new) => change_operator::add(self, in_force, &new).await,
             Order::OperatorSuspend { operator } => {

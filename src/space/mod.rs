@@ -21,6 +21,7 @@ mod moving;
 mod order;
 mod order_audit;
 mod order_certlab;
+mod order_list;
 mod people;
 mod ports;
 mod raise;

@@ -21,6 +21,11 @@ use crate::store::StoreError;
 pub enum Order {
     /// Read the space file again and make the space what it says.
     Apply,
+    /// Publish a signed list instead of the one that follows from the space file.
+    ListPublish {
+        /// Its file, an absolute path.
+        list: String,
+    },
     /// Show every operator.
     OperatorList,
     /// Add an operator.

@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::Args;
 use jiff::Timestamp;
 
-use crate::app::Running;
+use crate::app::{Running, sessions_room};
 use crate::cli::audit::report;
 use crate::cli::order::{OrderArgs, carry_out};
 use crate::cli::output;
@@ -60,7 +60,7 @@ pub(super) fn run(order: &OrderArgs, wanted: &ServeArgs) -> anyhow::Result<ExitC
     };
     let score = server_runtime()?.block_on(async {
         let mut signal = StopSignal::watch()?;
-        let running = Running::with_room(SESSIONS_MAX);
+        let running = Running::with_room(sessions_room());
         let fair = Fair::open(prepared, &options, (&running.tracker, &running.stop))
             .await
             .context("cannot open the ports; give another --port-base")?;
@@ -169,5 +169,3 @@ const HOST: &str = "mx.certlab.localhost";
 /// Longest silence of a visitor.
 const WAIT: Duration = Duration::from_secs(30);
 const DRAIN_MAX: Duration = Duration::from_secs(2);
-/// Visitors at a time.
-const SESSIONS_MAX: usize = 256;

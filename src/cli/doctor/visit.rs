@@ -228,7 +228,9 @@ impl Visit<'_> {
         let asked = talk.tagged(&format!("AUTHENTICATE {name}")).await;
         let answer = match asked {
             // RFC 4959 writes an empty answer as `=`; on a line of its own it is an empty line.
-            Ok(answer) if answer.last().starts_with('+') => talk.continued(secret.trim_matches('=')).await,
+            Ok(answer) if answer.last().starts_with('+') => {
+                talk.continued(if secret == "=" { "" } else { &secret }).await
+            }
             other => other,
         };
         self.accepted(StepId::Login, answer, texts.fix_login)?;

@@ -226,12 +226,12 @@ fn the_host_name_counts_only_when_asked() {
 fn a_face_may_refuse_tls_1_2_and_speaks_it_otherwise() {
     let space = Space::new();
     let identity = space.issue(&server("smtp.receiver.fr")).identity().unwrap();
-    let old = ClientConfig::builder_with_details(provider(), Arc::new(OurTime(clock())))
+    let old = ClientConfig::builder_with_details(TlsPolicy::default().provider(), Arc::new(OurTime(clock())))
         .with_protocol_versions(&[&rustls::version::TLS12])
         .unwrap()
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(ProvedServer {
-            algorithms: provider().signature_verification_algorithms,
+            algorithms: TlsPolicy::default().provider().signature_verification_algorithms,
             expectation: Expectation::new(Arc::new(space.store())),
         }))
         .with_no_client_auth();
@@ -240,7 +240,7 @@ fn a_face_may_refuse_tls_1_2_and_speaks_it_otherwise() {
     let (client, _) = shake(&old, &face(TlsMinimum::Tls12)).unwrap();
     assert_eq!(client.protocol_version(), Some(ProtocolVersion::TLSv1_2));
     let suite = client.negotiated_cipher_suite().unwrap().suite();
-    assert!(SUITES.contains(&suite), "{suite:?}");
+    assert!(Suites::default().contains(suite), "{suite:?}");
     assert!(shake(&old, &face(TlsMinimum::Tls13)).is_err());
 }
 
@@ -251,15 +251,16 @@ fn a_resumed_session_still_shows_the_certificate_to_judge() {
     let sender = space.issue(&server("smtp.sender.fr"));
     for versions in [&[&rustls::version::TLS13], &[&rustls::version::TLS12]] {
         // Our own clients never resume; others do.
-        let mut client = ClientConfig::builder_with_details(provider(), Arc::new(OurTime(clock())))
-            .with_protocol_versions(versions)
-            .unwrap()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(ProvedServer {
-                algorithms: provider().signature_verification_algorithms,
-                expectation: Expectation::new(Arc::new(space.store())),
-            }))
-            .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(sender.identity().unwrap().certified())));
+        let mut client =
+            ClientConfig::builder_with_details(TlsPolicy::default().provider(), Arc::new(OurTime(clock())))
+                .with_protocol_versions(versions)
+                .unwrap()
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(ProvedServer {
+                    algorithms: TlsPolicy::default().provider().signature_verification_algorithms,
+                    expectation: Expectation::new(Arc::new(space.store())),
+                }))
+                .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(sender.identity().unwrap().certified())));
         client.resumption = Resumption::in_memory_sessions(4);
         let client = Arc::new(client);
         let (first, _) = shake(&client, &face).unwrap();

@@ -216,25 +216,23 @@ impl TrustStore {
         now: Timestamp,
     ) -> Result<String, String> {
         let unreadable = |error: webpki::Error| error.to_string();
-        let (certificate, issuer) = (&path.links[place], &path.links[place + 1]);
+        let (certificate, issuer_der) = (&path.links[place], &path.links[place + 1]);
         let entity = EndEntityCert::try_from(certificate).map_err(unreadable)?;
-        let issuer = webpki::anchor_from_trusted_cert(issuer).map_err(unreadable)?;
-        self.judge_revocation((&entity, place == 0), &issuer, peer, now)
-            .map(|()| self.revocation_passed((&entity, place == 0), &issuer, now))
+        let issuer = webpki::anchor_from_trusted_cert(issuer_der).map_err(unreadable)?;
+        let link = Link {
+            certificate: &entity,
+            is_leaf: place == 0,
+            issuer: &issuer,
+            issuer_der,
+        };
+        let question = Question {
+            now,
+            demand: Demand::Usable,
+            staple: &[],
+        };
+        self.judge_revocation(&link, peer, &question)
+            .map(str::to_owned)
             .map_err(|refusal| refusal.text)
-    }
-
-    fn revocation_passed(
-        &self,
-        (certificate, is_leaf): (&webpki::Cert<'_>, bool),
-        issuer: &TrustAnchor<'_>,
-        now: Timestamp,
-    ) -> String {
-        let crls = self.crls.iter().map(Arc::as_ref);
-        match status(crls, (certificate, is_leaf), issuer, (&self.revocation, now)) {
-            Status::Good => "not on the CRL".to_owned(),
-            _ => "nobody can tell, which the configuration accepts".to_owned(),
-        }
     }
 }
 

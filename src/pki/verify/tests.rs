@@ -288,6 +288,7 @@ fn an_expired_crl_counts_for_a_while_and_its_revocations_for_ever() {
     let lax = store.with_revocation(RevocationPolicy {
         missing: MissingRevocation::Accept,
         expired_crl_seconds_max: 0,
+        ..RevocationPolicy::default()
     });
     assert!(verdict(&lax, &good, Usage::Client, at(173)).is_ok());
     assert_eq!(
