@@ -142,11 +142,11 @@ impl Probe {
     /// One connection from its start to its end.
     pub async fn play(&self, show: &Show) -> Observation {
         let mut reached = Reached::Connection;
-        let link = match Link::open(self.address, self.wait).await {
-            Ok(link) => link,
+        let opened = Link::open(self.address, self.wait).await;
+        let mut line = match opened {
+            Ok(opened) => Line::new(opened, self.wait),
             Err(why) => return Observation::new(reached, End::Unreachable(why)),
         };
-        let mut line = Line::new(link, self.wait);
         let end = match self.face {
             Service::Smtp | Service::Submission | Service::Submissions => {
                 self.smtp(&mut line, show, &mut reached).await
