@@ -142,11 +142,11 @@ impl Probe {
     /// One connection from its start to its end.
     pub async fn play(&self, show: &Show) -> Observation {
         let mut reached = Reached::Connection;
-        let link = match Link::open(self.address, self.wait).await {
-            Ok(link) => link,
+        let opened = Link::open(self.address, self.wait).await;
+        let mut line = match opened {
+            Ok(opened) => Line::new(opened, self.wait),
             Err(why) => return Observation::new(reached, End::Unreachable(why)),
         };
-        let mut line = Line::new(link, self.wait);
         let end = match self.face {
             Service::Smtp | Service::Submission | Service::Submissions => {
                 self.smtp(&mut line, show, &mut reached).await
@@ -295,4 +295,4 @@ fn base64(text: &str) -> String {
 /// The probe's own name; servers do not judge it.
 const EHLO_NAME: &str = "certlab.localhost";
 /// How long an alert may take after the handshake.
-const VERDICT_WAIT: Duration = Duration::from_millis(1500);
+const VERDICT_WAIT: Duration = Duration::from_millis(800);

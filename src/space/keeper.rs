@@ -169,7 +169,7 @@ impl Keeper {
             | Order::CertStatus { .. }
             | Order::AuthorityFault { .. }
             | Order::AuthorityFaults) => order_cert::execute(self, in_force, order),
-            Order::CertlabForge(wanted) => order_certlab::forge(self, in_force, &wanted),
+            Order::CertlabForge(wanted) => order_certlab::forge(self, in_force, &wanted).await,
             Order::AuditRaise => order_audit::raise(self, in_force).await,
             Order::AuditStop => order_audit::stop(self, in_force).await,
         }

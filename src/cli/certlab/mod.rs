@@ -3,6 +3,7 @@
 mod serve;
 mod speaker;
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -80,7 +81,7 @@ pub(super) struct ProbeArgs {
     /// Longest wait for an answer, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
     wait: u64,
-    /// Write a JUnit report for continuous integration
+    /// Write a `JUnit` report for continuous integration
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 }
@@ -107,12 +108,7 @@ fn list(order: &OrderArgs, wanted: &ListArgs) -> anyhow::Result<ExitCode> {
     let (mut rows, mut text) = (Vec::new(), String::new());
     for defect in chosen {
         let expected = |face: Face| defect.expected(face).map(ToString::to_string);
-        text.push_str(&format!(
-            "{:<12} {:<28} {}\n",
-            defect.group.id(),
-            defect.id,
-            defect.title
-        ));
+        writeln!(text, "{:<12} {:<28} {}", defect.group.id(), defect.id, defect.title)?;
         let faces = Face::ALL.map(|face| (face.id(), expected(face)));
         rows.push(serde_json::json!({
             "id": defect.id, "group": defect.group.id(), "title": defect.title, "why": defect.why,
@@ -127,7 +123,7 @@ fn list(order: &OrderArgs, wanted: &ListArgs) -> anyhow::Result<ExitCode> {
     if order.is_json() {
         output::print(&format!("{}\n", serde_json::to_string_pretty(&rows)?))?;
     } else {
-        text.push_str(&format!("{} in all\n", rows.len()));
+        writeln!(text, "{} in all", rows.len())?;
         output::print(&text)?;
     }
     Ok(ExitCode::SUCCESS)
