@@ -92,6 +92,9 @@ impl Held {
     }
 
     fn apply(&mut self, delta: Arc<Crl>) -> Result<(), CrlError> {
+        if delta.adds_nothing_to(&self.complete) {
+            return Ok(());
+        }
         if !delta.updates(&self.complete) {
             return Err(CrlError::OtherBase(delta.issuer.clone()));
         }

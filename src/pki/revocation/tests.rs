@@ -44,6 +44,14 @@ fn a_delta_brings_its_complete_list_up_to_date() {
         .store()
         .with_crl(&space.authority.crl(Issuer::Root, now()).unwrap());
     assert!(matches!(root_only.unwrap().with_crl(&delta), Err(CrlError::NoBase(_))));
+    // Both lists published at once, under one number: nothing new, and no error.
+    let twin = self::delta(&space, hours_later(24 * 5));
+    let new = self::complete(&space, hours_later(24 * 5));
+    let both = store.with_crl(&new).unwrap().with_crl(&twin).unwrap();
+    assert_eq!(
+        reason(&both, &issued, hours_later(24 * 5)),
+        Some(Reason::CertificateRevoked)
+    );
     // The next complete list says it too, and takes both places.
     let next = after.with_crl(&complete(&space, hours_later(24 * 5))).unwrap();
     assert_eq!(

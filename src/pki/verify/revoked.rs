@@ -94,8 +94,8 @@ impl TrustStore {
         };
         match method {
             RevocationMethod::Crl => true,
-            RevocationMethod::CrlThenOcsp => by_crl() || by_ocsp(),
-            RevocationMethod::Ocsp | RevocationMethod::OcspThenCrl => by_ocsp(),
+            method if method.stops_at_crl(link.is_leaf) => by_crl() || by_ocsp(),
+            _ => by_ocsp(),
         }
     }
 
@@ -116,7 +116,7 @@ impl TrustStore {
             Status::Good(said) if method.trusts_crl(link.is_leaf) => Some(said),
             _ => None,
         };
-        if !method.asks_ocsp() || (method == RevocationMethod::CrlThenOcsp && by_crl.is_some()) {
+        if !method.asks_ocsp() || (by_crl.is_some() && method.stops_at_crl(link.is_leaf)) {
             return by_crl.map_or_else(|| self.unknown(link, peer, &crl), Ok);
         }
         let known = self.known(link, question);
