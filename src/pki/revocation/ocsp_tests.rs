@@ -188,7 +188,7 @@ fn an_answer_must_be_about_this_certificate_this_question_and_now() {
         Err(OcspError::NoAnswer(ResponseStatus::TryLater))
     );
     assert!(matches!(
-        store.learn(&first, &[0; 70_000], now()),
+        store.learn(&first, &vec![0; 70_000], now()),
         Err(OcspError::TooLarge(_))
     ));
     assert_eq!(
