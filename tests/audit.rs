@@ -67,8 +67,8 @@ fn every_audit_peer_meets_its_fate_in_both_directions_for_its_own_reason() {
         ("cert-expire", "certificate-expired"),
         ("cert-revoque", "certificate-revoked"),
         ("cert-non-igc", "certificate-untrusted"),
-        ("cert-no-match", "certificate-not-listed"),
-        ("cert-cn-diff-dn", "certificate-not-listed"),
+        ("cert-no-match", "certificate-not-for-domain"),
+        ("cert-cn-diff-dn", "certificate-not-for-domain"),
         ("sans-tls", "tls-required"),
     ] {
         let inbound = row(&score, &format!("from {peer}"))["observed"]

@@ -69,6 +69,17 @@ fn the_printed_openssl_dialogue_sends() {
     arrives(&sandbox, "chu", HOSPITAL, 1);
 }
 
+#[test]
+fn the_printed_lines_find_the_servers_of_the_hospital() {
+    let sandbox = Sandbox::up();
+    let found = typed(&sandbox, "find-dig").stdout;
+    let imap = sandbox.port("chu", "imap");
+    assert!(found.contains("10 mx1.chu.localhost."), "{found}");
+    assert!(found.contains(&format!(" {imap} mx1.chu.localhost.")), "{found}");
+    let told = typed(&sandbox, "find-curl").stdout;
+    assert!(told.contains(&format!("<port>{imap}</port>")), "{told}");
+}
+
 /// Messages sent, in the row of an establishment.
 fn sent_for(counted: &Value, finess: &str) -> u64 {
     let rows = counted["rows"].as_array().unwrap();

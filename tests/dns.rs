@@ -284,6 +284,49 @@ fn a_port_taken_for_either_transport_is_told() {
 }
 
 #[test]
+fn the_zones_follow_the_space_while_it_runs() {
+    let sandbox = Sandbox::up();
+    let space = sandbox.space();
+    let order = |words: &[&str]| {
+        let data = space.data();
+        let program = Space::program().arg("domain").args(words).arg("--data").arg(&data);
+        program.run().assert_success();
+    };
+    let autoconfig = || {
+        let web = space.printed()["web"].as_str().unwrap();
+        let url = format!("{web}/mail/config-v1.1.xml?emailaddress=a@neuf.mssante.fr");
+        Program::new("curl").args(["-s", &url]).run().stdout
+    };
+    let serial = || -> u64 {
+        short(space, &["SOA", "mssante.fr"])[0]
+            .split(' ')
+            .nth(2)
+            .unwrap()
+            .parse()
+            .unwrap()
+    };
+    let before = serial();
+    assert!(verdict(space, &["MX", "neuf.mssante.fr"]).starts_with("NXDOMAIN "));
+    assert!(!autoconfig().contains("clientConfig"));
+    order(&["add", "neuf.mssante.fr", "--to", "lilas"]);
+    assert_eq!(short(space, &["MX", "neuf.mssante.fr"]), ["10 mx.lilas.localhost."]);
+    assert!(autoconfig().contains("<hostname>mx.lilas.localhost</hostname>"));
+    assert!(serial() > before, "a new version of the zone has a greater serial");
+    order(&["move", "neuf.mssante.fr", "--to", "chu"]);
+    let moved = ["10 mx1.chu.localhost.", "20 mx2.chu.localhost."];
+    assert_eq!(short(space, &["MX", "neuf.mssante.fr"]), moved);
+    let imap = short(space, &["SRV", "_imap._tcp.neuf.mssante.fr"]);
+    assert_eq!(
+        imap,
+        [format!("0 0 {} mx1.chu.localhost.", sandbox.port("chu", "imap"))]
+    );
+    order(&["add", "bref.mssante.fr", "--to", "lilas"]);
+    assert!(verdict(space, &["MX", "bref.mssante.fr"]).starts_with("NOERROR "));
+    order(&["remove", "bref.mssante.fr"]);
+    assert!(verdict(space, &["MX", "bref.mssante.fr"]).starts_with("NXDOMAIN "));
+}
+
+#[test]
 fn the_name_server_ends_with_the_space() {
     let files = folder();
     let space = Space::up(&files.path().join("data"), &["--free-ports"]);

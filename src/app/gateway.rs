@@ -332,7 +332,7 @@ fn login_subjects(gateway: &Gateway) -> Result<HashMap<String, SubjectDn>, Mater
 }
 
 /// CRLs are published as DER and often kept as PEM.
-fn crl_der(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn crl_der(bytes: &[u8]) -> Vec<u8> {
     match rustls_pki_types::CertificateRevocationListDer::from_pem_slice(bytes) {
         Ok(der) => der.as_ref().to_vec(),
         Err(_) => bytes.to_vec(),

@@ -2,20 +2,21 @@
 //! `up` and `serve` differ only in where their plans come from.
 
 pub mod crl;
+mod descriptors;
 pub mod gateway;
 mod trust;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
-use tokio::sync::RwLock;
+use tokio::sync::{RwLock, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -37,6 +38,8 @@ use crate::sync::Responders;
 use crate::trust::AllowList;
 
 pub use trust::{TrustKeeper, Trusted, list_options};
+
+pub use descriptors::sessions_room;
 
 /// Everything needed to run one operator.
 pub struct Plan {
@@ -161,20 +164,33 @@ pub fn limits_of(limits: &config::Limits, message_bytes_max: u64) -> Limits {
 const MEMORY_BYTES_MAX: usize = 512 * 1024;
 
 /// What all tasks of a process share: who is still working, and when to stop.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Running {
     /// Every task.
     pub tracker: TaskTracker,
     /// Cancelled once: no new work.
     pub stop: CancellationToken,
+    /// Sessions that the process has room for, those of all operators together.
+    pub sessions: Arc<Semaphore>,
 }
 
 impl Running {
+    /// A process that takes so many sessions at once.
+    pub fn with_room(sessions: usize) -> Self {
+        Self {
+            tracker: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            sessions: Arc::new(Semaphore::new(sessions.min(Semaphore::MAX_PERMITS))),
+        }
+    }
+
     /// A part that can be stopped alone, and that stops with the whole; draining the whole waits for it.
+    #[must_use]
     pub fn child(&self) -> Self {
         let child = Self {
             tracker: TaskTracker::new(),
             stop: self.stop.child_token(),
+            sessions: Arc::clone(&self.sessions),
         };
         let waited_for = child.clone();
         self.tracker.spawn(async move {
@@ -197,8 +213,6 @@ impl Running {
 pub struct Operator {
     parts: Arc<Parts>,
     store: Arc<SqliteStore>,
-    /// What sessions may still be judged by, though no new one is.
-    replaced: Mutex<Vec<Weak<Snapshot>>>,
     doors: Vec<OpenDoor>,
     /// The name and certificate it sends with.
     sender: (Domain, Arc<ArcSwap<Identity>>),
@@ -260,7 +274,6 @@ impl Operator {
         let mut running_operator = Self {
             parts,
             store,
-            replaced: Mutex::default(),
             doors: Vec::new(),
             sender: (host, Arc::new(ArcSwap::new(identity))),
             tls: plan.tls,
@@ -327,24 +340,21 @@ impl Operator {
     ) -> Result<(), StoreError> {
         let inboxes = ensure_boxes(&self.parts.mailboxes, &directory).await?;
         let (directory, inboxes) = (Arc::new(directory), Arc::new(inboxes));
-        let departed = directory.leaving().iter().cloned().collect();
         self.replace(|before| Snapshot {
             directory: Arc::clone(&directory),
             inboxes: Arc::clone(&inboxes),
             allow_list: Arc::clone(&allow_list),
             authority: Arc::new(TrustStore::clone(&authority).succeeding(&before.authority)),
         });
-        *self.parts.departed.write().await = departed;
+        let mut departed = self.parts.departed.write().await;
+        departed.extend(directory.leaving().iter().cloned());
+        // Until it comes back: a session of before may outlast the whole move.
+        departed.retain(|domain| !directory.serves(domain));
         Ok(())
     }
 
     fn replace(&self, next: impl Fn(&Snapshot) -> Snapshot) {
         let before = self.parts.snapshot.rcu(|before| next(before));
-        {
-            let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
-            replaced.retain(|one| one.strong_count() > 0);
-            replaced.push(Arc::downgrade(&before));
-        }
         let (before, after) = (&before.authority, &self.parts.snapshot.load().authority);
         if !before.names_same_authorities(after) {
             self.name_authorities();
@@ -366,13 +376,6 @@ impl Operator {
         }
     }
 
-    /// Whether a session still sees the domain as one of this operator's, though new ones do not.
-    pub fn has_session_serving(&self, domain: &Domain) -> bool {
-        let replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut held = replaced.iter().filter_map(Weak::upgrade);
-        held.any(|snapshot| snapshot.directory.serves(domain))
-    }
-
     /// Its rows and bodies.
     pub fn store(&self) -> &Arc<SqliteStore> {
         &self.store
@@ -392,7 +395,12 @@ impl Operator {
 
     fn open_doors(&mut self, ports: Vec<BoundPort>, running: &Running) -> Result<(), StartError> {
         let limits = &self.parts.limits;
-        let places = Arc::new(Places::new(limits.connections_max, limits.connections_per_address_max));
+        let room = Arc::clone(&running.sessions);
+        let places = Arc::new(Places::new(
+            limits.connections_max,
+            limits.connections_per_address_max,
+            room,
+        ));
         for port in ports {
             let tls = Arc::new(ArcSwap::new(self.face_tls(port.face, &port.identity)?));
             self.doors.push(OpenDoor {

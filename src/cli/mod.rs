@@ -5,10 +5,16 @@
 
 mod apply;
 mod audit;
+mod authority;
+mod cert;
+mod certlab;
 mod check;
+mod doctor;
 mod domain;
+mod explain;
 pub mod indicator;
 pub mod journal;
+mod list;
 mod open;
 mod operator;
 mod order;
@@ -19,6 +25,7 @@ mod send;
 mod serve;
 mod stores;
 mod up;
+mod words;
 
 use std::process::ExitCode;
 
@@ -55,16 +62,28 @@ enum Command {
     Operator(operator::OperatorArgs),
     /// Add, move or remove domains of a space, while it runs or not
     Domain(domain::DomainArgs),
+    /// Issue, renew, revoke, show and convert certificates of a sandbox's authority
+    Cert(cert::CertArgs),
+    /// Have the services of a sandbox's authority play faults
+    Authority(authority::AuthorityArgs),
     /// Raise the audit peers of the trust space, and play them against an operator in both directions
     Audit(audit::AuditArgs),
+    /// Play the catalogue of certificate defects against a server or a client under test
+    Certlab(certlab::CertlabArgs),
     /// Validate a configuration file and list every error in it
     Check(check::CheckArgs),
+    /// Show, compare, verify, sign and publish allow lists
+    List(list::ListArgs),
     /// Send mail as a DUI does, from its BAL applicative with its certificate
     Send(send::SendArgs),
     /// Messages sent and received per establishment, and the usage rate
     Indicator(Reading<indicator::IndicatorArgs>),
     /// Show the decisions taken, one per line
     Journal(Reading<journal::JournalArgs>),
+    /// Tell the story of a session or message: what was shown, each check, what refused it and what to do
+    Explain(Reading<explain::ExplainArgs>),
+    /// Connect as a client or server would and name the first failing step, or look at the sandbox itself
+    Doctor(doctor::DoctorArgs),
     /// Recompute every counter from the journal and compare
     Recount(Reading<recount::RecountArgs>),
 }
@@ -87,8 +106,12 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Apply(args) => apply::run(&args),
         Command::Operator(args) => operator::run(&args),
         Command::Domain(args) => domain::run(&args),
+        Command::Cert(args) => cert::run(&args),
+        Command::Authority(args) => authority::run(&args),
         Command::Audit(args) => audit::run(&args),
+        Command::Certlab(args) => certlab::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::List(args) => list::run(&args),
         Command::Send(args) => send::run(&args),
         Command::Indicator(reading) => stores::read(&reading.data, async |operators, now, output| {
             indicator::run_indicator(&reading.args, operators, now, output)
@@ -100,6 +123,13 @@ pub fn run(arguments: Arguments) -> ExitCode {
                 .await
                 .map(|()| 0)
         }),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Explain(reading) => {
+            let places = reading.data.places();
+            stores::read(&reading.data, async |operators, _, output| {
+                explain::run_explain(&reading.args, operators, &places, output).await
+            })
+        }
         Command::Recount(reading) => stores::read(&reading.data, async |operators, _, output| {
             recount::run_recount(&reading.args, operators, output).await
         }),

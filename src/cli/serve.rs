@@ -15,7 +15,7 @@ use super::run::{StopSignal, drain, server_runtime, small_runtime};
 use super::{output, up};
 use crate::app::crl;
 use crate::app::gateway::{self, Material};
-use crate::app::{Operator, Running, TrustKeeper, Trusted, bind};
+use crate::app::{Operator, Running, TrustKeeper, Trusted, bind, sessions_room};
 use crate::clock::Clock;
 use crate::config::Gateway;
 use crate::web::{Published, Serving};
@@ -36,7 +36,7 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let material = Material::read(&gateway)?;
     server_runtime()?.block_on(async {
         let mut signal = StopSignal::watch()?;
-        let running = Running::default();
+        let running = Running::with_room(sessions_room());
         let clock = Clock::system();
         let mut trust = TrustKeeper::new(&gateway, Arc::clone(material.authority()), &clock);
         let trusted = trust.start().await?;

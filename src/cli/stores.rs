@@ -7,9 +7,12 @@ use std::sync::Arc;
 use anyhow::Context;
 use jiff::Timestamp;
 
+use super::explain::Places;
 use super::{OpenOperator, Output, run};
 use crate::clock::Clock;
 use crate::config::{Gateway, Operator, Space};
+use crate::listener::Face;
+use crate::space::card::{Card, Endpoint};
 use crate::space::folder::{Layout, default_root};
 use crate::store::sqlite::SqliteStore;
 
@@ -25,6 +28,66 @@ pub(super) struct DataArgs {
     /// The operators too that were removed from the space: their data stays
     #[arg(long, conflicts_with = "config")]
     all: bool,
+}
+
+impl DataArgs {
+    /// Where the faces of these operators listen, as far as files tell; nothing is known of a space that never ran.
+    pub(super) fn places(&self) -> Places {
+        let known = match &self.config {
+            Some(file) => Gateway::load(file).ok().map(|(gateway, _)| places_of_gateway(&gateway)),
+            None => self.card().ok().map(|card| Places {
+                endpoints: card.endpoints,
+                authority: card.ca,
+            }),
+        };
+        known.unwrap_or_else(|| Places {
+            endpoints: Vec::new(),
+            authority: String::new(),
+        })
+    }
+
+    /// The card of the sandbox as it was raised last.
+    pub(super) fn card(&self) -> anyhow::Result<Card> {
+        let root = self.data.clone().map_or_else(default_root, Ok)?;
+        let path = Layout::existing(&root)?.card();
+        let text = std::fs::read_to_string(&path).with_context(|| {
+            format!(
+                "cannot read {}: has `vaguemestre up` finished starting?",
+                path.display()
+            )
+        })?;
+        serde_json::from_str(&text)
+            .with_context(|| format!("{} is damaged: start `vaguemestre up` again", path.display()))
+    }
+}
+
+fn places_of_gateway(gateway: &Gateway) -> Places {
+    let listen = &gateway.listen;
+    let faces = [
+        (Face::Peer, listen.smtp),
+        (Face::Submission, listen.submission),
+        (Face::Submissions, listen.submissions),
+        (Face::Imap, listen.imap),
+        (Face::Imaps, listen.imaps),
+    ];
+    let endpoint = |(face, address): (Face, Option<std::net::SocketAddr>)| {
+        Some(Endpoint {
+            operator: gateway.host.to_string(),
+            face: face.name().to_owned(),
+            host: gateway.host.to_string(),
+            address: format!("{}:{}", gateway.host, address?.port()),
+            security: String::new(),
+        })
+    };
+    Places {
+        endpoints: faces.into_iter().filter_map(endpoint).collect(),
+        authority: gateway
+            .trust
+            .ca
+            .first()
+            .map(|path| path.display().to_string())
+            .unwrap_or_default(),
+    }
 }
 
 /// Opens the stores and runs a command on them.

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::run::{StopSignal, drain, server_runtime};
 use super::{JsonFlag, output};
-use crate::app::Running;
+use crate::app::{Running, sessions_room};
 use crate::clock::Clock;
 use crate::config::{Space, Warning};
 use crate::pki;
@@ -32,15 +32,22 @@ pub(super) struct UpArgs {
     /// Use any free ports instead of those of the space file
     #[arg(long)]
     free_ports: bool,
-    /// Raise the audit peers too (see `vaguemestre audit`)
-    #[arg(long)]
-    audit: bool,
+    #[command(flatten)]
+    audit: AuditFlag,
     /// Print endpoints, logins and commands as JSON
     #[command(flatten)]
     json: JsonFlag,
     /// Write this file (the JSON of --json) once everything answers
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
+}
+
+/// The `--audit` of `up`.
+#[derive(Args, Clone, Copy, Debug)]
+struct AuditFlag {
+    /// Raise the audit peers too (see `vaguemestre audit`)
+    #[arg(long)]
+    audit: bool,
 }
 
 /// Runs the sandbox until a signal.
@@ -56,7 +63,7 @@ pub(super) fn run(args: &UpArgs) -> anyhow::Result<ExitCode> {
     remove_ready_file(args)?;
     server_runtime()?.block_on(async {
         let mut stop = StopSignal::watch()?;
-        let running = Running::default();
+        let running = Running::with_room(sessions_room());
         // Before the first order can change it.
         let layout = folder.layout();
         described.keep(&layout)?;
@@ -71,7 +78,7 @@ pub(super) fn run(args: &UpArgs) -> anyhow::Result<ExitCode> {
         running
             .tracker
             .spawn(apply_on_hangup(Arc::clone(raised.keeper()), running.stop.clone()));
-        if args.audit {
+        if args.audit.audit {
             raised.keeper().execute(Order::AuditRaise).await?;
         }
         announce(args, &raised)?;

@@ -6,6 +6,7 @@
 //! looks at the files a configuration names, except [`Gateway::verify_files`].
 
 mod allow_list;
+mod authority;
 mod boxes;
 mod declared;
 mod directory;
@@ -29,6 +30,7 @@ mod trust;
 mod value;
 
 pub use allow_list::AllowListSource;
+pub use authority::SpaceAuthority;
 pub use boxes::DeclaredBox;
 pub use directory::DirectorySection;
 pub use error::{ConfigError, ConfigErrors, Place, Warning};

@@ -15,4 +15,4 @@ pub use finess::{Finess, FinessError};
 pub use ins::{Ins, InsError};
 pub use rpps::{Rpps, RppsError};
 pub use siret::{Siret, SiretError};
-pub use subject_dn::{SubjectDn, SubjectDnError};
+pub use subject_dn::{DnAttribute, SubjectDn, SubjectDnError};

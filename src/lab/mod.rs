@@ -11,14 +11,17 @@ pub mod audit_material;
 pub mod audit_server;
 mod catalogue;
 mod forge;
+mod page;
 pub mod play;
+pub mod play_prepared;
 pub mod probe;
 pub mod probe_hello;
 mod probe_line;
 mod recipe;
+pub mod serve;
 mod serve_tls;
 pub mod serve_visit;
 
 pub use catalogue::{Catalogue, CatalogueError, Defect, Face, Group, Outcome, SecondJudge, Side};
-pub use forge::{Forge, ForgeError, Forged, Holder, Offer, ServiceFault};
+pub use forge::{Entry, Forge, ForgeError, Forged, Holder, Offer, ServiceFault, Standing};
 pub use recipe::Recipe;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What is spoken with the software under test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -83,7 +83,7 @@ pub struct Observation {
 }
 
 /// What it should do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Expected {
     /// Trust.
@@ -312,11 +312,15 @@ impl Score {
     }
 }
 
+/// Both ends of a long line: what was answered stands at its start, the reason and the session at its end.
 fn shortened(text: &str) -> String {
-    match text.char_indices().nth(OBSERVED_CHARS_MAX) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text.to_owned(),
+    let count = text.chars().count();
+    if count <= OBSERVED_CHARS_MAX {
+        return text.to_owned();
     }
+    let head: String = text.chars().take(HEAD_CHARS).collect();
+    let tail: String = text.chars().skip(count - (OBSERVED_CHARS_MAX - HEAD_CHARS)).collect();
+    format!("{} … {}", head.trim_end(), tail.trim_start())
 }
 
 /// Attribute and element text of XML; what XML cannot hold becomes a space.
@@ -337,6 +341,7 @@ fn escaped(text: &str) -> String {
 
 /// Reply texts are long; JSON and JUnit hold them whole.
 const OBSERVED_CHARS_MAX: usize = 100;
+const HEAD_CHARS: usize = 45;
 
 #[cfg(test)]
 mod tests {
@@ -408,6 +413,20 @@ mod tests {
         let json = score.to_json();
         assert_eq!(json["rows"][1]["verdict"], "passed");
         assert_eq!(json["percent"], 66);
+    }
+
+    #[test]
+    fn a_long_answer_keeps_its_start_and_its_reason() {
+        let long = format!(
+            "refused: 554 5.7.0 {} (certificate-expired, session 0KQF)",
+            "x".repeat(200)
+        );
+        let shown = shortened(&long);
+        assert!(
+            shown.starts_with("refused: 554") && shown.ends_with("session 0KQF)"),
+            "{shown}"
+        );
+        assert_eq!(shortened("short"), "short");
     }
 
     #[test]

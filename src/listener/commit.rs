@@ -27,6 +27,8 @@ pub(super) struct LocalRecipient {
 pub(super) struct Commit<'a> {
     /// Reverse-path; `None` is `<>`.
     pub(super) sender: Option<&'a Address>,
+    /// The box of this operator that submits the message; none when another operator hands it over.
+    pub(super) writer: Option<&'a Address>,
     /// `Received:` and whatever else stands in front of the data.
     pub(super) front: String,
     pub(super) spool: Spool,
@@ -68,8 +70,9 @@ impl Commit<'_> {
         let queued = !acceptance.outgoing.is_empty();
         // Held until the delivery is durable: after a domain has been named there, its boxes get nothing more.
         let departed = parts.departed.read().await;
-        let mut domains = self.local.iter().map(|recipient| recipient.mailbox.address.domain());
-        if let Some(domain) = domains.find(|domain| departed.contains(*domain)) {
+        let recipients = self.local.iter().map(|recipient| recipient.mailbox.address.domain());
+        let writer = self.writer.iter().map(|own| own.domain());
+        if let Some(domain) = recipients.chain(writer).find(|domain| departed.contains(*domain)) {
             return Err(inbound::leaving(domain));
         }
         parts

@@ -43,6 +43,7 @@ pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, sto
         id: SessionId::new(),
         handshake: Handshake::default(),
         login: None,
+        opened: None,
         deadline: Instant::now() + parts.limits.login_idle,
         end: Instant::now() + parts.limits.imap_session,
         wire,
@@ -68,6 +69,8 @@ struct Drive<'a> {
     handshake: Handshake,
     boxes: BoxSession,
     login: Option<Opened>,
+    /// The box that is open.
+    opened: Option<Address>,
     /// When the session is ended for silence.
     deadline: Instant,
     /// When it is ended in any case: it is judged by the snapshot of its beginning.
@@ -102,10 +105,10 @@ impl Drive<'_> {
                     let answer = self.authenticate(&credentials).await;
                     session.answer(answer);
                 }
-                Step::Ask(request) => {
-                    let answer = self.perform(request).await;
-                    session.answer(answer);
-                }
+                Step::Ask(request) => match self.perform(request).await {
+                    Some(answer) => session.answer(answer),
+                    None => session.end(Ending::BoxMoved),
+                },
                 Step::StartTls => {
                     let certificate = self.handshake().await?;
                     session.tls_started(certificate);
@@ -242,12 +245,20 @@ impl Drive<'_> {
         self.parts.record(&self.id, Event::Refused(event)).await;
     }
 
-    async fn perform(&mut self, request: Request) -> Answer {
+    /// `None` when the box has moved to another operator, where a copy of it is: what was done here would be lost.
+    async fn perform(&mut self, request: Request) -> Option<Answer> {
         let now = self.parts.clock.now();
         let opening = match &request {
             Request::Open { address } => address.parse::<Address>().ok(),
             _ => None,
         };
+        // Held until it is done: after a domain has been named there, its boxes change no more.
+        let parts = Arc::clone(&self.parts);
+        let departed = parts.departed.read().await;
+        let concerned = opening.as_ref().or(self.opened.as_ref());
+        if concerned.is_some_and(|address| departed.contains(address.domain())) {
+            return None;
+        }
         let answer = self.boxes.perform(request, now).await;
         if let (Some(address), Answer::Done, Some(login)) = (opening, &answer, &self.login) {
             // Every access to a box names the person or software behind it.
@@ -256,8 +267,9 @@ impl Drive<'_> {
                 by: Excerpt::new(&login.name),
             });
             self.parts.record(&self.id, event).await;
+            self.opened = Some(address);
         }
-        answer
+        Some(answer)
     }
 }
 

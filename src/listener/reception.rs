@@ -149,6 +149,7 @@ impl Reception {
         let sender = transaction.sender.as_ref();
         let commit = Commit {
             sender,
+            writer: None,
             front,
             spool,
             local: &transaction.recipients,

@@ -140,6 +140,7 @@ impl Submission {
         };
         let commit = Commit {
             sender: transaction.mail.path.as_ref(),
+            writer: Some(&login.own),
             front,
             spool,
             local: &transaction.local,

@@ -120,11 +120,15 @@ pub(super) fn name(name: &X509Name<'_>, which: &'static str) -> Result<SubjectDn
 }
 
 pub(super) fn timestamp(time: x509_parser::time::ASN1Time) -> Result<Timestamp, CertificateProblem> {
+    // RFC 5280 §4.1.2.5: 99991231235959Z is how a certificate without end is written; our calendar ends a day before.
+    if time.timestamp() > Timestamp::MAX.as_second() {
+        return Ok(Timestamp::MAX);
+    }
     Timestamp::from_second(time.timestamp()).map_err(|_| CertificateProblem::Date)
 }
 
 /// The character strings of X.520's `DirectoryString`, and `IA5String`.
-fn text(value: &Any<'_>) -> Option<String> {
+pub(super) fn text(value: &Any<'_>) -> Option<String> {
     match value.tag() {
         Tag::Utf8String | Tag::PrintableString | Tag::Ia5String => String::from_utf8(value.data.to_vec()).ok(),
         // T.61 as everyone writes it: Latin-1.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use p12_keystore::{KeyStore, Pkcs12ImportPolicy};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -109,6 +110,17 @@ impl Identity {
             return Err(IdentityError::NoCertificate { path });
         }
         Self::new(certificates, read_key(key, key_path)?)
+    }
+
+    /// From a PKCS#12 file: the first key in it, with its chain.
+    pub fn from_pkcs12(bytes: &[u8], password: &str) -> Result<Self, IdentityError> {
+        let damaged = |problem: String| IdentityError::Damaged { path: None, problem };
+        let store = KeyStore::from_pkcs12(bytes, password, Pkcs12ImportPolicy::Strict);
+        let store = store.map_err(|error| damaged(format!("PKCS#12: {error}; check its password")))?;
+        let (_, chain) = store.private_key_chain().ok_or(IdentityError::NoKey { path: None })?;
+        let key = PrivateKeyDer::try_from(chain.key().as_der().to_vec()).map_err(|error| damaged(error.to_owned()))?;
+        let certificates = chain.certs().iter();
+        Self::new(certificates.map(|one| one.as_der().to_vec().into()).collect(), key)
     }
 
     /// What the leaf says.

@@ -1,17 +1,23 @@
 //! Issues a certificate from a profile.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use rcgen::string::PrintableString;
-use rcgen::{CertificateParams, DistinguishedName, DnType, DnValue, IsCa, KeyPair, SanType, SerialNumber};
+use rcgen::{
+    CertificateParams, DistinguishedName, DnType, DnValue, IsCa, KeyPair, PublicKeyData, SanType, SerialNumber,
+};
+use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::identity::SubjectDn;
 
 use super::authority::{AuthorityError, date, record_of, validity};
 use super::certificate;
+use super::create::{CERTIFICATE_FOLDER, PEM_BYTES_MAX};
 use super::extension::{self, Addresses};
+use super::files;
 use super::profile::{NamePart, ProfileSection};
 use super::{Authority, Identity, IdentityError, Issuer, KeyKind, Profile};
 
@@ -102,28 +108,85 @@ impl std::fmt::Debug for Issued {
     }
 }
 
+/// A certificate just issued for a key that its owner keeps.
+#[derive(Clone, Debug)]
+pub struct Certified {
+    /// Leaf, then intermediate.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The root, for files that carry the whole chain.
+    pub root: CertificateDer<'static>,
+    /// Full subject DN: what goes on the allow list.
+    pub subject: SubjectDn,
+    /// Serial number, lower-case hexadecimal.
+    pub serial: String,
+    /// End of validity.
+    pub not_after: Timestamp,
+}
+
+impl Certified {
+    /// Leaf and intermediate, PEM.
+    pub fn chain_pem(&self) -> String {
+        certificate::pem(&self.chain)
+    }
+}
+
 impl Authority {
     /// Issues a certificate with a new key. It is in the registry, durably, when this returns.
     pub fn issue(&self, request: &Request, now: Timestamp) -> Result<Issued, AuthorityError> {
-        let section = self.profiles.of(request.profile);
-        let section = section.ok_or_else(|| AuthorityError::Profiles(format!("no profile {:?}", request.profile)))?;
-        let key = request.key.unwrap_or(section.key).generate()?;
-        let params = self.leaf_params(request, section, now)?;
+        let key = request.key.unwrap_or(self.profile(request.profile)?.key).generate()?;
+        let certified = self.certify(request, &key, now)?;
+        Ok(Issued {
+            chain: certified.chain,
+            root: certified.root,
+            subject: certified.subject,
+            serial: certified.serial,
+            not_after: certified.not_after,
+            key: KeyPair::serialize_der(&key),
+            key_pem: key.serialize_pem(),
+        })
+    }
+
+    /// Issues a certificate for a public key whose private half somebody else has proved to hold.
+    pub(super) fn certify(
+        &self,
+        request: &Request,
+        key: &impl PublicKeyData,
+        now: Timestamp,
+    ) -> Result<Certified, AuthorityError> {
+        let params = self.leaf_params(request, self.profile(request.profile)?, now)?;
         let signer = self.signer(Issuer::Intermediate);
-        let leaf = params.signed_by(&key, &signer.issuer)?.der().clone();
+        let leaf = params.signed_by(key, &signer.issuer)?.der().clone();
         let record = record_of(&leaf, Issuer::Intermediate, Some(request.profile))?;
-        let subject = certificate::read(&leaf)?.subject;
-        let issued = Issued {
-            subject,
+        let certified = Certified {
+            subject: certificate::read(&leaf)?.subject,
             serial: record.serial.clone(),
             not_after: record.not_after,
             chain: vec![leaf, signer.certificate.clone()],
             root: self.certificate(Issuer::Root).clone(),
-            key: KeyPair::serialize_der(&key),
-            key_pem: key.serialize_pem(),
         };
+        let copy = certificate::pem(&certified.chain[..1]);
+        files::write_public(&self.certificate_path(&record.serial), copy.as_bytes())?;
         self.registry().add(record)?;
-        Ok(issued)
+        Ok(certified)
+    }
+
+    /// A certificate issued here, by its serial number as the registry writes it; none when no copy was kept, as for those of the first
+    /// versions.
+    pub fn issued_certificate(&self, serial: &str) -> Option<CertificateDer<'static>> {
+        let safe = serial.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let pem = files::read(&self.certificate_path(serial), PEM_BYTES_MAX);
+        pem.ok()
+            .filter(|_| safe)
+            .and_then(|pem| CertificateDer::from_pem_slice(&pem).ok())
+    }
+
+    fn certificate_path(&self, serial: &str) -> PathBuf {
+        self.folder.join(CERTIFICATE_FOLDER).join(format!("{serial}.pem"))
+    }
+
+    fn profile(&self, profile: Profile) -> Result<&ProfileSection, AuthorityError> {
+        let section = self.profiles.of(profile);
+        section.ok_or_else(|| AuthorityError::Profiles(format!("no profile {profile:?}")))
     }
 
     fn leaf_params(

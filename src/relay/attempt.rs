@@ -351,7 +351,9 @@ impl Relay {
         let now = self.parts.clock.now();
         let settling = queue::settle(attempts, &self.parts.retry, now)?;
         let mut also = Acceptance::default();
-        let report = self.report(&settling.notices, snapshot, now).await;
+        // Held until it is settled: after a domain has been named there, its boxes here get no report any more.
+        let departed = self.parts.departed.read().await;
+        let report = self.report(&settling.notices, (snapshot, &departed), now).await;
         let mut records = settling.records;
         if let Some(report) = report {
             also.message = Some(report.message);
@@ -368,6 +370,7 @@ impl Relay {
             );
             return Ok(());
         }
+        drop(departed);
         for folder in folders {
             self.parts.mailboxes.notify().changed(folder);
         }

@@ -1,12 +1,13 @@
 //! The delivery report to the sender of a message that could not be delivered (RFC 3464), into the sender's own box.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::Relay;
 use crate::directory::MailBox;
-use crate::identity::Address;
+use crate::identity::{Address, Domain};
 use crate::indicator;
 use crate::journal::{Event, Received, Record};
 use crate::listener::{SessionId, Snapshot};
@@ -34,10 +35,15 @@ enum Destination {
 
 impl Relay {
     /// The report about recipients of one message. `None` when nobody is to be told, or the sender's box is no more.
-    pub(super) async fn report(&self, notices: &[Notice], snapshot: &Snapshot, now: Timestamp) -> Option<Delivered> {
+    pub(super) async fn report(
+        &self,
+        notices: &[Notice],
+        (snapshot, departed): (&Snapshot, &HashSet<Domain>),
+        now: Timestamp,
+    ) -> Option<Delivered> {
         let first = notices.first()?;
         let sender = first.item.sender.as_ref()?;
-        let destination = self.destination(sender, snapshot, (&first.item.session, now))?;
+        let destination = self.destination(sender, (snapshot, departed), (&first.item.session, now))?;
         // Even a message that cannot be read any more is reported: its sender must know.
         let original = self
             .parts
@@ -103,13 +109,16 @@ impl Relay {
     fn destination(
         &self,
         sender: &Address,
-        snapshot: &Snapshot,
+        (snapshot, departed): (&Snapshot, &HashSet<Domain>),
         (session, now): (&str, Timestamp),
     ) -> Option<Destination> {
-        if let (Some(mailbox), Some(inbox)) = (snapshot.directory.find(sender), snapshot.inboxes.get(sender)) {
+        let has_left = departed.contains(sender.domain());
+        if let (Some(mailbox), Some(inbox)) = (snapshot.directory.find(sender), snapshot.inboxes.get(sender))
+            && !has_left
+        {
             return Some(Destination::Here(Arc::clone(mailbox), *inbox));
         }
-        if !snapshot.directory.leaving().contains(sender.domain()) {
+        if !has_left {
             tracing::warn!(operator = self.parts.operator, sender = %sender.masked(), "a report has no box to go to");
             return None;
         }

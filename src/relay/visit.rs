@@ -48,7 +48,7 @@ impl Relay {
                 let judged = Judged {
                     face: FACE,
                     peer_ip: Some(address.ip()),
-                    host: name,
+                    host: &format!("{name}:{}", address.port()),
                     handshake: &handshake,
                     usage: Usage::Server,
                     domain: Some(&visit.domain),
@@ -60,7 +60,7 @@ impl Relay {
                 let event = HandshakeFailed {
                     face: FACE.into(),
                     peer_ip: Excerpt::new(address.ip().to_string()),
-                    host: name.into(),
+                    host: Excerpt::new(format!("{name}:{}", address.port())),
                     ..listener::failure(source)
                 };
                 self.parts.record(&visit.session, Event::HandshakeFailed(event)).await;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::change_operator::say;
 use super::doors::{self, Place};
 use super::edit::SpaceText;
 use super::keeper::{InForce, Keeper, Live, LocalOperator};
@@ -39,10 +40,13 @@ impl Keeper {
         let changes = self.apply_space(in_force, space).await?;
         let mut text = String::new();
         for warning in &warnings {
-            text.push_str(&format!("{warning}\n"));
+            say(&mut text, format_args!("{warning}\n"));
         }
         text.push_str(&changes.text());
-        text.push_str(&format!("the space {} is in force\n", in_force.space.name));
+        say(
+            &mut text,
+            format_args!("the space {} is in force\n", in_force.space.name),
+        );
         Ok(Answer::new(text, changes.data()))
     }
 
@@ -76,7 +80,9 @@ impl Keeper {
     async fn apply_space(&self, in_force: &mut InForce, mut space: Space) -> Result<Changes, OrderError> {
         let now = self.now();
         let Some(live) = self.live() else {
-            in_force.made = Some(self.make(&space)?);
+            let made = self.make(&space)?;
+            made.write(self.layout())?;
+            in_force.made = Some(made);
             in_force.space = Arc::new(space);
             return Ok(Changes::default());
         };
@@ -164,6 +170,7 @@ impl Keeper {
     fn show(&self, made: &Made, space: &Space, in_force: &mut InForce, live: &Live) -> Result<(), OrderError> {
         let places = in_force.places();
         made.publish(&live.published, self.now())?;
+        made.write(self.layout())?;
         let basis = Basis {
             authority: self.authority(),
             layout: self.layout(),

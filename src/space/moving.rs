@@ -1,25 +1,27 @@
 //! Domains on their way from one operator to another: their boxes are copied, what their old operator still has to send goes out, and then
 //! the old operator is no longer listed for them.
 //!
-//! What makes it safe: the old operator takes no delivery for the domain from the moment the space changes, so what it holds is final, but
-//! for sessions of users that were open before; both operators know every delivery that a peer may repeat; and copies are remembered.
+//! What makes it safe: the old operator takes no delivery for the domain from the moment the space changes, and nothing from its boxes, in
+//! no session, so what it holds is final; both operators know every delivery that a peer may repeat; and copies are remembered.
 //! The space file says that a domain is leaving, so a process killed at any moment goes on at its next start.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::Keeper;
 use super::edit::{self, text_of};
+use super::folder::Layout;
 use super::keeper::{InForce, LocalOperator};
 use super::order::OrderError;
 use crate::app::Operator;
-use crate::config::{Leaving, Space};
-use crate::identity::Domain;
+use crate::config::{self, Leaving, Space};
+use crate::identity::{Address, Domain};
 use crate::mailbox::Transfer;
+use crate::store::sqlite::{Options as StoreOptions, SqliteStore};
 use crate::store::{QueueStore, StoreError};
 
 /// A domain that is leaving, with both its operators.
@@ -30,6 +32,8 @@ struct Journey {
     /// None when the sandbox does not run the new operator: there is nowhere to copy to.
     to: Option<Arc<Operator>>,
     leaving: Leaving,
+    /// Whether the old operator has no other domain.
+    ends_operator: bool,
 }
 
 /// How far each journey has come, by old operator and domain.
@@ -45,6 +49,25 @@ pub(super) async fn carry_keys(
         if let (Some(from), Some(to)) = (&journey.from, &journey.to) {
             let keys = from.store().remembered(now).await?;
             to.store().remember(keys).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The same before anybody starts: a peer may repeat a delivery as soon as the new operator listens.
+pub(super) async fn carry_keys_on_disk(space: &Space, layout: &Layout, now: Timestamp) -> Result<(), StoreError> {
+    for from in space.operators.iter().filter(|operator| operator.is_local()) {
+        for leaving in &from.leaving {
+            let is_local = space.operator(&leaving.to).is_some_and(config::Operator::is_local);
+            let stores = [&from.key, &leaving.to].map(|key| layout.store(key));
+            if !is_local || !stores.iter().all(|folder| folder.exists()) {
+                continue;
+            }
+            let [from, to] = stores.map(|folder| SqliteStore::open(&folder, StoreOptions::default()));
+            let (from, to) = (from?, to?);
+            to.remember(from.remembered(now).await?).await?;
+            from.close().await?;
+            to.close().await?;
         }
     }
     Ok(())
@@ -87,17 +110,15 @@ async fn advance(keeper: &Keeper, journey: &Journey, progress: &mut Progress) ->
     Ok(())
 }
 
-/// Copies what is there, and says whether all is copied and sent.
+/// Copies what is there, and says whether all is copied and sent. What the old operator holds is final, and what it has still to send
+/// only grows less: it takes nothing for the domain, and nothing from its boxes, since the domain left.
 async fn is_through(
     now: Timestamp,
     journey: &Journey,
     from: &Operator,
     progress: &mut Progress,
 ) -> Result<bool, OrderError> {
-    let Leaving { domain, until, .. } = &journey.leaving;
-    // Looked at first: what comes in by such a session later than this is found by the next look.
-    let over = until.saturating_add(SESSIONS_MAX).unwrap_or(Timestamp::MAX);
-    let has_old_sessions = from.has_session_serving(domain) && now < over;
+    let domain = &journey.leaving.domain;
     let transfer = progress
         .entry((journey.from_key.clone(), domain.clone()))
         .or_insert_with(|| Transfer::new(&journey.from_key));
@@ -105,7 +126,7 @@ async fn is_through(
         Some(to) => copy(from, to, (domain, transfer), now).await?,
         None => 0,
     };
-    Ok(copied == 0 && !has_old_sessions && !has_mail_to_send(from, domain).await?)
+    Ok(copied == 0 && !has_mail_to_send(from, journey).await?)
 }
 
 async fn copy(
@@ -122,12 +143,13 @@ async fn copy(
     Ok(copied)
 }
 
-/// Whether mail of the domain's senders waits at the old operator, or a report, which may be to one of them.
-async fn has_mail_to_send(from: &Operator, domain: &Domain) -> Result<bool, StoreError> {
+/// Whether mail of the domain's senders waits at the old operator; or anything at all, when it is about to end.
+async fn has_mail_to_send(from: &Operator, journey: &Journey) -> Result<bool, StoreError> {
     let queued = from.store().queued(QUEUE_LOOK_MAX).await?;
-    let full = queued.len() == QUEUE_LOOK_MAX;
-    let concerned = |sender: &crate::identity::Address| sender.domain() == domain;
-    Ok(full || queued.iter().any(|item| item.sender.as_ref().is_none_or(concerned)))
+    let of_domain = |sender: &Address| sender.domain() == &journey.leaving.domain;
+    let mut senders = queued.iter().map(|item| &item.sender);
+    Ok(queued.len() == QUEUE_LOOK_MAX
+        || senders.any(|sender| journey.ends_operator || sender.as_ref().is_some_and(of_domain)))
 }
 
 fn journeys(space: &Space, operators: &BTreeMap<String, LocalOperator>) -> Vec<Journey> {
@@ -143,6 +165,7 @@ fn journeys(space: &Space, operators: &BTreeMap<String, LocalOperator>) -> Vec<J
                 from: from.map(|from| Arc::clone(&from.operator)),
                 to: operators.get(&leaving.to).map(|to| Arc::clone(&to.operator)),
                 leaving: leaving.clone(),
+                ends_operator: operator.domains.is_empty(),
             });
         }
     }
@@ -192,7 +215,5 @@ fn is_leaving(in_force: &InForce, journey: &Journey) -> bool {
 
 /// How often what is under way is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// Sessions that were open when the domain left are waited for, at most this long: longer than the longest silence of any face.
-const SESSIONS_MAX: SignedDuration = SignedDuration::from_mins(35);
 /// A queue of more is looked at again later.
 const QUEUE_LOOK_MAX: usize = 20_000;

@@ -75,7 +75,9 @@ fn push_login(to: &mut Table, mut login: Table) {
         .collect();
     let name = text_of(&login, "name").to_owned();
     if taken.contains(&name) {
-        let free = (2..).map(|n| format!("{name}-{n}")).find(|name| !taken.contains(name));
+        // One more than there are always has a free one among them.
+        let mut names = (2..taken.len() + 3).map(|n| format!("{name}-{n}"));
+        let free = names.find(|name| !taken.contains(name));
         set(&mut login, "name", free.unwrap_or_default());
     }
     push_section(to, "login", login);

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use arc_swap::ArcSwap;
 use axum::Router;
@@ -38,6 +39,8 @@ pub(super) struct Services {
     host: Domain,
     /// Where the web face is.
     address: IpAddr,
+    /// Of the zones in force.
+    serial: AtomicU32,
 }
 
 /// What the services are made of.
@@ -85,6 +88,7 @@ impl Services {
             tls: Arc::new(ArcSwap::new(tls)),
             host,
             address: space.web.ip(),
+            serial: AtomicU32::new(0),
         })
     }
 
@@ -101,7 +105,9 @@ impl Services {
         self.tls.store(tls(&self.host, &providers, basis)?);
         let sites = || providers.iter().map(|provider| &provider.site);
         routes.replace(Arc::new(Zone::of(sites())));
-        let records = Records::new(sites(), (&self.host, self.address), serial(basis.clock.now()));
+        let serial = serial(basis.clock.now()).max(self.serial.load(Ordering::Relaxed).saturating_add(1));
+        self.serial.store(serial, Ordering::Relaxed);
+        let records = Records::new(sites(), (&self.host, self.address), serial);
         let (zones, records_count) = records.size();
         tracing::debug!(zones, records = records_count, "the name server has new zones");
         self.names.install(records);
@@ -157,7 +163,7 @@ fn tls(host: &Domain, providers: &[Provider], basis: &Basis<'_>) -> Result<Arc<r
     Ok(Arc::new(config))
 }
 
-/// A version for every second, as zones are often numbered; secondary servers, which nobody runs for a sandbox, would want it to grow.
+/// The second as version, as zones are often numbered.
 fn serial(now: Timestamp) -> u32 {
     u32::try_from(now.as_second()).unwrap_or(u32::MAX)
 }

@@ -49,6 +49,7 @@ pub(super) fn of(space: &Space, card: &Card, layout: &Layout) -> Vec<CommandLine
         let (from, to) = (&visit.sender, &visit.recipient);
         let send = format!("{program} send --data {data} --from {from} --to {to} --count 20");
         lines.push(line("send", "The same as a DUI does it, twenty times", send));
+        lines.extend(discovery_lines(card, to));
     }
     lines.push(line(
         "indicator",
@@ -231,6 +232,30 @@ fn read_lines(card: &Card, reader: &LoginCard, what: &str) -> Vec<CommandLine> {
                 card.ca
             ),
         ));
+    }
+    lines
+}
+
+/// How a server and a mail client find the operator of a box.
+fn discovery_lines(card: &Card, address: &Address) -> Vec<CommandLine> {
+    let domain = address.domain();
+    let mut lines = Vec::new();
+    if let Some((server, port)) = card.dns.rsplit_once(':') {
+        let server = server.trim_matches(['[', ']']);
+        let dig = format!(
+            "dig @{server} -p {port} +noall +answer {domain} MX _submission._tcp.{domain} SRV _imap._tcp.{domain} SRV"
+        );
+        lines.push(line(
+            "find-dig",
+            "Where its mail goes, and where its people connect",
+            dig,
+        ));
+    }
+    if !card.web_tls.is_empty() {
+        let (ca, web) = (quote(&card.ca), &card.web_tls);
+        let curl =
+            format!("curl --silent --show-error --cacert {ca} '{web}/mail/config-v1.1.xml?emailaddress={address}'");
+        lines.push(line("find-curl", "The same as a mail client asks for it", curl));
     }
     lines
 }

@@ -53,6 +53,26 @@ impl Sender {
         }
     }
 
+    /// The same software at another operator, which took its box over: its files are those it has.
+    #[track_caller]
+    pub(crate) fn dui_at(space: &Space, files: (&str, &str), operator: &str, from: &str) -> Self {
+        let folder = space.data().join("logins").join(files.0).join(files.1);
+        let options = ClientOptions {
+            hostname: "dui.example".to_owned(),
+            tls: ClientTls::Implicit,
+            login: Some(Credentials::External {
+                authzid: Some(from.to_owned()),
+            }),
+            transfer: Transfer::Data,
+        };
+        let identity = (&*folder.join("cert.pem"), &*folder.join("key.pem"));
+        Self {
+            target: target(space, identity, space.address(operator, "submissions")),
+            options,
+            from: from.to_owned(),
+        }
+    }
+
     /// The relay of an operator, with the certificate of its host, on port 25 of another one.
     #[track_caller]
     pub(crate) fn operator(space: &Space, (key, host): (&str, &str), from: &str, to: &str) -> Self {

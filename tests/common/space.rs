@@ -80,7 +80,8 @@ impl Space {
     /// Where a face of an operator listens; the first when it has several.
     #[track_caller]
     pub(crate) fn address(&self, operator: &str, face: &str) -> SocketAddr {
-        let endpoints = self.printed["endpoints"].as_array().expect("a list of endpoints");
+        let card = self.card();
+        let endpoints = card["endpoints"].as_array().expect("a list of endpoints");
         let found = endpoints
             .iter()
             .find(|one| one["operator"] == operator && one["face"] == face);
@@ -93,12 +94,46 @@ impl Space {
 
     /// A login as printed.
     #[track_caller]
-    pub(crate) fn login(&self, operator: &str, name: &str) -> &Value {
-        let logins = self.printed["logins"].as_array().expect("a list of logins");
+    pub(crate) fn login(&self, operator: &str, name: &str) -> Value {
+        let card = self.card();
+        let logins = card["logins"].as_array().expect("a list of logins");
         let mut found = logins.iter().filter(|one| one["operator"] == operator);
         found
             .find(|one| one["name"] == name)
             .unwrap_or_else(|| panic!("no login {name} of {operator}"))
+            .clone()
+    }
+
+    /// What the space says of itself now: commands may have changed it since it was raised.
+    pub(crate) fn card(&self) -> Value {
+        let text = fs::read_to_string(self.data().join("card.json")).expect("a card in the data folder");
+        serde_json::from_str(&text).expect("a card in JSON")
+    }
+
+    /// Runs a command on this space, such as `operator list`; it may fail.
+    #[track_caller]
+    pub(crate) fn command(&self, words: &[&str]) -> Finished {
+        Self::command_on(&self.data(), words)
+    }
+
+    /// Runs a command on a data folder, whether its space runs or not.
+    #[track_caller]
+    pub(crate) fn command_on(data: &Path, words: &[&str]) -> Finished {
+        Self::program().args(words).arg("--data").arg(data).run()
+    }
+
+    /// Runs a command that must succeed, and reads its answer.
+    #[track_caller]
+    pub(crate) fn order(&self, words: &[&str]) -> Value {
+        let words = [words, &["--json"]].concat();
+        let printed = self.command(&words).assert_success().stdout;
+        serde_json::from_str(&printed).expect("--json prints JSON")
+    }
+
+    /// Sends it a signal by name.
+    #[track_caller]
+    pub(crate) fn signal(&self, name: &str) {
+        self.program.signal(name);
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -31,6 +31,11 @@ impl Peer {
         self.ask(json!({ "user": user, "password": password, "from": user, "to": [to], "message": message }))
     }
 
+    /// The same to several recipients.
+    pub(crate) fn submit_to_all(&self, (user, password): (&str, &str), to: &[String], message: &str) -> Replies {
+        self.ask(json!({ "user": user, "password": password, "from": user, "to": to, "message": message }))
+    }
+
     fn ask(&self, mut what: Value) -> Replies {
         what["port"] = json!(self.port);
         what["authority"] = json!(self.authority);

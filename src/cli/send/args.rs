@@ -103,11 +103,11 @@ pub(super) struct PaceArgs {
 
 /// A host and a port as typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ServerName {
+pub(in crate::cli) struct ServerName {
     /// Name or address, an IPv6 address without its brackets.
-    pub(super) host: String,
+    pub(in crate::cli) host: String,
     /// Port.
-    pub(super) port: u16,
+    pub(in crate::cli) port: u16,
 }
 
 /// A header field as typed.

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-pub(super) use args::SendArgs;
+pub(super) use args::{SendArgs, ServerName};
 use recipe::Recipe;
 use route::Route;
 use run::Job;

@@ -46,6 +46,8 @@ pub enum Noted {
 pub enum Ending {
     /// Nothing came from the client for too long (RFC 3501 §5.4).
     Idle,
+    /// The box has just moved to another operator.
+    BoxMoved,
     /// The session outlived what it was judged by.
     TooLong,
     /// The server stops.
@@ -149,6 +151,7 @@ impl Session {
         self.bye(match why {
             Ending::Idle => "idle for too long",
             Ending::TooLong => "[UNAVAILABLE] this session has lasted long enough, connect again",
+            Ending::BoxMoved => "[UNAVAILABLE] this box has moved to another operator, connect there",
             Ending::Shutdown => "[UNAVAILABLE] the server stops, come back soon",
             Ending::TooManyConnections => "[LIMIT] too many connections",
             Ending::BoxClosed => "[UNAVAILABLE] the box was closed",

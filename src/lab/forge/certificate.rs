@@ -221,13 +221,6 @@ pub(super) fn alternative_names(names: &[String]) -> Result<Vec<u8>, ForgeError>
     Ok(extension(ALTERNATIVE_NAME, false, &der::tlv(der::SEQUENCE, &value)))
 }
 
-/// RFC 5280 §4.2.1.13: one point with one URL.
-pub(super) fn distribution_point(url: &str) -> Vec<u8> {
-    let full_name = der::context(0, &der::context_primitive(6, url.as_bytes()));
-    let point = der::sequence(&[&der::context(0, &full_name)]);
-    extension(&[2, 5, 29, 31], false, &der::sequence(&[&point]))
-}
-
 /// RFC 5280 §4.2.1.2.
 pub(super) fn subject_key(identifier: &[u8]) -> Vec<u8> {
     extension(&[2, 5, 29, 14], false, &der::octets(identifier))

@@ -9,6 +9,8 @@ use crate::lab::recipe::{FieldChange, IssuerChange, KeyUsageBit, SignatureChange
 use crate::pki::LabSigner;
 
 use super::certificate::{self, Draft};
+use super::der;
+use super::digest::Digest;
 use super::key::LabKey;
 use super::name::Name;
 use super::{Forge, ForgeError};
@@ -249,6 +251,23 @@ impl Forge {
             ],
             public,
         })
+    }
+
+    /// A CRL of a false authority that lists nobody (RFC 5280 §5.1).
+    pub(super) fn empty_list(&self, signer: &Signer) -> Result<Vec<u8>, ForgeError> {
+        let algorithm = signer.key.signature_algorithm(Digest::Sha256);
+        let number = certificate::extension(&[2, 5, 29, 20], false, &der::unsigned(&[1]));
+        let extensions = [certificate::authority_key(&signer.key_id), number].concat();
+        let tbs = der::sequence(&[
+            &der::unsigned(&[1]),
+            &algorithm,
+            &signer.name,
+            &certificate::time(self.days(-1)),
+            &certificate::time(self.days(6)),
+            &der::context(0, &der::tlv(der::SEQUENCE, &extensions)),
+        ]);
+        let signature = signer.key.sign(Digest::Sha256, &tbs)?;
+        Ok(der::sequence(&[&tbs, &algorithm, &der::bits(&signature)]))
     }
 
     /// A root of the authority's name and key that has ended.

@@ -166,7 +166,10 @@ impl LabKey {
                 Some(signature) => Ok(signature),
                 None => key.sign(digest, message),
             },
-            Kind::Curve(key) => key.sign(digest, message),
+            Kind::Curve(key) => match self.sign_by_curve_library(digest, message) {
+                Some(signature) => Ok(signature),
+                None => key.sign(digest, message),
+            },
             Kind::Ed25519 => Ok(self.ed25519()?.sign(message).as_ref().to_vec()),
         }
     }
@@ -184,6 +187,17 @@ impl LabKey {
         pair.sign(encoding, &SystemRandom::new(), message, &mut signature)
             .ok()?;
         Some(signature)
+    }
+
+    /// The same for the pairs of curve and digest that it has.
+    fn sign_by_curve_library(&self, digest: Digest, message: &[u8]) -> Option<Vec<u8>> {
+        let algorithm = match digest {
+            Digest::Sha256 => &signature::ECDSA_P256_SHA256_ASN1_SIGNING,
+            Digest::Sha384 => &signature::ECDSA_P384_SHA384_ASN1_SIGNING,
+            _ => return None,
+        };
+        let pair = signature::EcdsaKeyPair::from_pkcs8(algorithm, &self.pkcs8).ok()?;
+        Some(pair.sign(&SystemRandom::new(), message).ok()?.as_ref().to_vec())
     }
 
     fn ed25519(&self) -> Result<Ed25519KeyPair, ForgeError> {

@@ -8,13 +8,13 @@ use crate::lab::recipe::{
     ChainChange, ExtensionChange, HandshakeChange, IssuerChange, KeyUsageBit, PurposeName, Recipe, RevocationChange,
     SubjectChange, TrustChange,
 };
-use crate::pki::{self, Issuer, Profile};
+use crate::pki::{self, Issuer, Profile, RevocationReason};
 
 use super::certificate::{self, Draft};
 use super::issuer::{Line, Signer};
 use super::key::LabKey;
 use super::name::Name;
-use super::{Forge, ForgeError, Forged, Holder, Offer};
+use super::{Entry, Forge, ForgeError, Forged, Holder, Offer, Standing};
 
 impl Forge {
     pub(super) fn make_leaf(&self, recipe: &Recipe, holder: &Holder, face: Face) -> Result<Forged, ForgeError> {
@@ -24,7 +24,7 @@ impl Forge {
         if recipe.issuer == IssuerChange::Itself {
             line.above = Vec::new();
         }
-        self.register(recipe, &leaf, &line)?;
+        let entries = entries(recipe, &leaf, &line);
         let chain = match recipe.handshake {
             HandshakeChange::NoCertificate | HandshakeChange::NoTls => Vec::new(),
             _ => self.shown(recipe.chain, leaf, &line)?,
@@ -38,6 +38,8 @@ impl Forge {
             offer: Offer::of(recipe.handshake, recipe.key),
             listed,
             trust: self.trust(recipe.trust, &line)?,
+            lists: self.lists(recipe.trust, &line)?,
+            entries,
             fault: recipe.fault,
             key: shown_key,
         })
@@ -122,9 +124,7 @@ impl Forge {
         }
         extensions.push(certificate::subject_key(&Self::key_id(public)));
         extensions.push(certificate::authority_key(&identifier));
-        extensions.push(certificate::distribution_point(
-            &self.authority.crl_url(Issuer::Intermediate),
-        ));
+        extensions.extend(self.addresses.iter().cloned());
         extensions.push(certificate::product_category());
         match recipe.extension {
             ExtensionChange::UnknownCritical => extensions.push(certificate::unknown(true)),
@@ -133,32 +133,6 @@ impl Forge {
             _ => {}
         }
         Ok(extensions)
-    }
-
-    /// What the authority's registry, its CRLs and its OCSP responder must say from now on.
-    fn register(&self, recipe: &Recipe, leaf: &CertificateDer<'static>, line: &Line) -> Result<(), ForgeError> {
-        use pki::RevocationReason;
-        match recipe.revocation {
-            RevocationChange::Good | RevocationChange::Released => {}
-            RevocationChange::Revoked => {
-                self.authority
-                    .lab_revoke(leaf, Issuer::Intermediate, RevocationReason::KeyCompromise, self.now)?;
-            }
-            RevocationChange::OnHold => {
-                self.authority.lab_revoke(
-                    leaf,
-                    Issuer::Intermediate,
-                    RevocationReason::CessationOfOperation,
-                    self.now,
-                )?;
-            }
-        }
-        if recipe.issuer == IssuerChange::Revoked {
-            let certificate = &line.signer.certificate;
-            self.authority
-                .lab_revoke(certificate, Issuer::Root, RevocationReason::CaCompromise, self.now)?;
-        }
-        Ok(())
     }
 
     fn shown(
@@ -201,6 +175,13 @@ impl Forge {
         Ok(chain)
     }
 
+    fn lists(&self, change: TrustChange, line: &Line) -> Result<Vec<Vec<u8>>, ForgeError> {
+        match change {
+            TrustChange::DefectIssuer => Ok(vec![self.empty_list(&line.signer)?]),
+            _ => Ok(Vec::new()),
+        }
+    }
+
     fn trust(&self, change: TrustChange, line: &Line) -> Result<Option<Vec<CertificateDer<'static>>>, ForgeError> {
         let root = self.root.certificate.clone();
         let intermediate = self.intermediate.certificate.clone();
@@ -210,6 +191,29 @@ impl Forge {
             TrustChange::DefectIssuer => vec![root, line.signer.certificate.clone()],
             TrustChange::ExpiredRoot => vec![self.expired_root()?, intermediate],
         }))
+    }
+}
+
+/// What the registry must hold, and so the CRLs and the OCSP responder say.
+fn entries(recipe: &Recipe, leaf: &CertificateDer<'static>, line: &Line) -> Vec<Entry> {
+    let standing = match recipe.revocation {
+        RevocationChange::Good => Standing::Good,
+        RevocationChange::Revoked => Standing::Revoked(RevocationReason::KeyCompromise),
+        RevocationChange::OnHold => Standing::Revoked(RevocationReason::CertificateHold),
+        RevocationChange::Released => Standing::Released,
+    };
+    let entry = |certificate: &CertificateDer<'static>, issuer, standing| Entry {
+        certificate: certificate.clone(),
+        issuer,
+        standing,
+    };
+    match recipe.issuer {
+        IssuerChange::Intermediate => vec![entry(leaf, Issuer::Intermediate, standing)],
+        IssuerChange::Revoked => {
+            let revoked = Standing::Revoked(RevocationReason::CaCompromise);
+            vec![entry(&line.signer.certificate, Issuer::Root, revoked)]
+        }
+        _ => Vec::new(),
     }
 }
 

@@ -22,7 +22,7 @@ use rustls_pki_types::CertificateDer;
 use serde::Deserialize;
 
 use crate::identity::SubjectDn;
-use crate::pki::{Authority, AuthorityError, Issuer};
+use crate::pki::{Authority, AuthorityError, CertificateProblem, Fault, Faults, Issuer, RevocationReason};
 
 use super::catalogue::{Defect, Face};
 use super::probe::TlsVersions;
@@ -39,6 +39,8 @@ pub struct Forge {
     now: Timestamp,
     root: Signer,
     intermediate: Signer,
+    /// Extensions that say where to ask about a certificate.
+    addresses: Vec<Vec<u8>>,
     keys: Mutex<BTreeMap<(KeyChange, u8), LabKey>>,
     lines: Mutex<BTreeMap<IssuerChange, Line>>,
 }
@@ -64,9 +66,36 @@ pub struct Forged {
     pub listed: SubjectDn,
     /// What the software under test must trust for the defect to show; none for the authority's usual root and intermediate.
     pub trust: Option<Vec<CertificateDer<'static>>>,
+    /// CRLs of false authorities that the software under test must hold beside the authority's own, so that nothing else is missing.
+    pub lists: Vec<Vec<u8>>,
+    /// What the authority's registry holds for its CRLs and its OCSP responder to say it. [`Forge::make`] has entered what must be
+    /// revoked; software that asks OCSP only wants the good ones entered too ([`Entry::enter`]).
+    pub entries: Vec<Entry>,
     /// What must be wrong with the authority's services meanwhile.
     pub fault: Option<ServiceFault>,
     key: LabKey,
+}
+
+/// A line of the authority's registry.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The certificate.
+    pub certificate: CertificateDer<'static>,
+    /// Who signed it.
+    pub issuer: Issuer,
+    /// What the authority says of it.
+    pub standing: Standing,
+}
+
+/// What the authority says of a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is good: an OCSP responder says so only of what is in the registry, a CRL of everything it does not list.
+    Good,
+    /// It is revoked, or on hold.
+    Revoked(RevocationReason),
+    /// It was on hold, and is no longer.
+    Released,
 }
 
 /// How a defect is shown.
@@ -80,7 +109,7 @@ pub enum Offer {
     Hello(Hello),
 }
 
-/// A fault of the authority's revocation services.
+/// A fault of the authority's revocation services, as the table names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ServiceFault {
@@ -130,7 +159,7 @@ pub enum ForgeError {
     Registry(#[from] AuthorityError),
     /// A subject that cannot be read back.
     #[error("the subject to be listed cannot be read: {0}")]
-    Subject(#[from] crate::pki::CertificateProblem),
+    Subject(#[from] CertificateProblem),
 }
 
 impl Forge {
@@ -139,9 +168,14 @@ impl Forge {
     /// # Errors
     /// The authority's keys are of a kind this program does not issue with.
     pub fn new(authority: Arc<Authority>, now: Timestamp) -> Result<Self, ForgeError> {
+        let intermediate = authority.lab_signer(Issuer::Intermediate)?;
+        let addresses = intermediate.addresses.iter();
         Ok(Self {
-            root: Signer::of(&authority.lab_signer(Issuer::Root))?,
-            intermediate: Signer::of(&authority.lab_signer(Issuer::Intermediate))?,
+            addresses: addresses
+                .map(|(arcs, value)| certificate::extension(arcs, false, value))
+                .collect(),
+            root: Signer::of(&authority.lab_signer(Issuer::Root)?)?,
+            intermediate: Signer::of(&intermediate)?,
             keys: Mutex::default(),
             lines: Mutex::default(),
             authority,
@@ -149,7 +183,8 @@ impl Forge {
         })
     }
 
-    /// Makes a defect of this holder's certificate for a face. A certificate that must be revoked enters the authority's registry as revoked, durably.
+    /// Makes a defect of this holder's certificate for a face.
+    /// What must be revoked enters the authority's registry, durably; what it publishes must be renewed afterwards.
     ///
     /// # Errors
     /// See [`ForgeError`].
@@ -157,7 +192,13 @@ impl Forge {
         if defect.expected(face).is_none() {
             return Err(ForgeError::NotHere(defect.id.clone(), face));
         }
-        self.make_leaf(&defect.recipe, holder, face)
+        let forged = self.make_leaf(&defect.recipe, holder, face)?;
+        if forged.needs_registry() {
+            for entry in &forged.entries {
+                entry.enter(&self.authority, self.now)?;
+            }
+        }
+        Ok(forged)
     }
 
     /// Days from now; saturates at the calendar's ends.
@@ -211,11 +252,42 @@ impl Forge {
     }
 }
 
+impl Entry {
+    /// Enters it into the registry of a running authority, durably. What it publishes must be renewed afterwards.
+    ///
+    /// # Errors
+    /// The registry cannot be written; or the certificate cannot be read, which is no loss unless it must be revoked.
+    pub fn enter(&self, authority: &Authority, now: Timestamp) -> Result<(), AuthorityError> {
+        let serial = authority.lab_enter(&self.certificate, self.issuer)?;
+        match self.standing {
+            Standing::Good => Ok(()),
+            Standing::Revoked(reason) => authority.revoke(&serial, reason, now),
+            Standing::Released => {
+                authority.revoke(&serial, RevocationReason::CertificateHold, now)?;
+                authority.release(&serial, now)
+            }
+        }
+    }
+}
+
 impl Forged {
+    /// Whether the authority must say something of it for the defect to show.
+    pub fn needs_registry(&self) -> bool {
+        self.entries.iter().any(|entry| entry.standing != Standing::Good)
+    }
+
     /// The certificates with the key that signs the handshake, for a rustls resolver; none when no certificate is shown. Whether they
     /// belong together is not checked: that they do not may be the defect.
     pub fn certified(&self) -> Option<Arc<CertifiedKey>> {
         (!self.chain.is_empty()).then(|| Arc::new(CertifiedKey::new(self.chain.clone(), self.key.signing_key())))
+    }
+
+    /// The same from what was made elsewhere: certificates as they are shown, and a key as [`Forged::key_der`] gave it.
+    ///
+    /// # Errors
+    /// The key cannot be read.
+    pub fn certified_from(chain: Vec<CertificateDer<'static>>, key: &[u8]) -> Result<Arc<CertifiedKey>, ForgeError> {
+        Ok(Arc::new(CertifiedKey::new(chain, LabKey::read(key)?.signing_key())))
     }
 
     /// The key that signs the handshake, PKCS#8 DER, for other tools.
@@ -232,6 +304,31 @@ impl std::fmt::Debug for Forged {
             .field("offer", &self.offer)
             .field("listed", &self.listed)
             .finish_non_exhaustive()
+    }
+}
+
+impl ServiceFault {
+    /// The same as the authority plays it.
+    pub fn faults(self) -> Faults {
+        let crl = |fault| Faults {
+            crl: Some(fault),
+            ocsp: None,
+        };
+        let ocsp = |fault| Faults {
+            crl: None,
+            ocsp: Some(fault),
+        };
+        match self {
+            Self::CrlLate => crl(Fault::Late),
+            Self::CrlUnsigned => crl(Fault::Unsigned),
+            Self::CrlWrongSigner => crl(Fault::WrongSigner),
+            Self::CrlUnreachable => crl(Fault::Unreachable),
+            Self::OcspLate => ocsp(Fault::Late),
+            Self::OcspUnsigned => ocsp(Fault::Unsigned),
+            Self::OcspWrongSigner => ocsp(Fault::WrongSigner),
+            Self::OcspUnknown => ocsp(Fault::Unknown),
+            Self::OcspUnreachable => ocsp(Fault::Unreachable),
+        }
     }
 }
 

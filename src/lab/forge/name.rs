@@ -163,6 +163,10 @@ fn lookalike(text: &str) -> String {
         ('p', '\u{440}'),
         ('x', '\u{445}'),
         ('i', '\u{456}'),
+        ('A', '\u{410}'),
+        ('E', '\u{415}'),
+        ('I', '\u{406}'),
+        ('O', '\u{41e}'),
     ];
     let twin = twins.into_iter().find(|(latin, _)| text.contains(*latin));
     twin.map_or_else(

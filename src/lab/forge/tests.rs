@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 
 use super::*;
-use crate::lab::catalogue::{Catalogue, Outcome};
+use crate::lab::catalogue::{Catalogue, Group, Outcome, SecondJudge};
 use crate::pki::{AuthorityOptions, KeyKind, TrustStore, Usage};
 
 struct Lab {
-    folder: TempDir,
+    _folder: TempDir,
     authority: Arc<Authority>,
     forge: Forge,
 }
@@ -33,7 +33,7 @@ impl Lab {
         let authority = Arc::new(Authority::create_or_open(&folder.path().join("authority"), options, birth).unwrap());
         let forge = Forge::new(authority.clone(), now()).unwrap();
         Self {
-            folder,
+            _folder: folder,
             authority,
             forge,
         }
@@ -56,8 +56,15 @@ impl Lab {
         }
     }
 
-    fn crls(&self) -> [Vec<u8>; 2] {
-        [Issuer::Root, Issuer::Intermediate].map(|issuer| self.authority.crl(issuer, now()).unwrap())
+    /// What the authority serves under the defect's fault.
+    fn crls(&self, forged: &Forged) -> Vec<Vec<u8>> {
+        let faults = forged.fault.map(ServiceFault::faults).unwrap_or_default();
+        let publications = self.authority.publications(now(), &faults).unwrap();
+        let complete = publications
+            .into_iter()
+            .filter(|file| file.media_type == "application/pkix-crl");
+        let own = complete.filter_map(|file| file.bytes);
+        own.chain(forged.lists.iter().cloned()).collect()
     }
 
     fn store(&self, forged: &Forged) -> TrustStore {
@@ -69,7 +76,7 @@ impl Lab {
             ),
         };
         let mut store = TrustStore::new(roots, intermediates).unwrap();
-        for crl in self.crls() {
+        for crl in self.crls(forged) {
             // A CRL of an authority that this store does not know is no use to it.
             store = store.with_crl(&crl).unwrap_or(store);
         }
@@ -99,22 +106,31 @@ fn verdict_of_chain(lab: &Lab, forged: &Forged, face: Face) -> Result<(), crate:
 
 #[test]
 fn every_chain_is_refused_for_the_reason_of_the_table() {
-    let lab = Lab::new(KeyKind::EcdsaP256);
+    for key in [KeyKind::Rsa2048, KeyKind::EcdsaP256] {
+        judge_all(&Lab::new(key));
+    }
+}
+
+fn judge_all(lab: &Lab) {
     let catalogue = Catalogue::embedded().unwrap();
     let mut wrong = Vec::new();
     for face in Face::ALL {
         for (defect, expected) in catalogue.on(face) {
             let forged = match lab.forge.make(defect, &Lab::holder(face), face) {
                 Ok(forged) => forged,
+                Err(ForgeError::Impossible(_)) => continue,
                 Err(error) => {
                     wrong.push(format!("{} on {face}: {error}", defect.id));
                     continue;
                 }
             };
-            if !matches!(forged.offer, Offer::Handshake(_)) || defect.recipe.handshake != HandshakeChange::Right {
+            if !matches!(forged.offer, Offer::Handshake(_))
+                || defect.recipe.handshake != HandshakeChange::Right
+                || defect.group == Group::Ocsp
+            {
                 continue;
             }
-            let found = verdict_of_chain(&lab, &forged, face);
+            let found = verdict_of_chain(lab, &forged, face);
             let fits = match expected {
                 Outcome::Accept => found.is_ok(),
                 Outcome::Refuse(reason) => found == Err(*reason),
@@ -122,6 +138,96 @@ fn every_chain_is_refused_for_the_reason_of_the_table() {
             };
             if !fits {
                 wrong.push(format!("{} on {face}: {found:?}, expected {expected}", defect.id));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// `openssl verify` with the same authorities and CRLs: whether it finds the chain good.
+fn openssl_finds_it_good(lab: &Lab, forged: &Forged, face: Face) -> (bool, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, certificates: &[CertificateDer<'_>]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, pem("CERTIFICATE", certificates.iter().map(AsRef::as_ref))).unwrap();
+        path
+    };
+    let trust = forged.trust.clone().unwrap_or_else(|| {
+        let certificate = |issuer| lab.authority.certificate(issuer).clone();
+        vec![certificate(Issuer::Root), certificate(Issuer::Intermediate)]
+    });
+    let crls = folder.path().join("crls.pem");
+    let published = lab.crls(forged);
+    std::fs::write(&crls, pem("X509 CRL", published.iter().map(Vec::as_slice))).unwrap();
+    let mut others = forged.chain[1..].to_vec();
+    others.extend_from_slice(&trust[1..]);
+    let purpose = if face == Face::PeerOut {
+        "sslserver"
+    } else {
+        "sslclient"
+    };
+    let output = std::process::Command::new("openssl")
+        .args([
+            "verify",
+            "-x509_strict",
+            "-crl_check_all",
+            "-purpose",
+            purpose,
+            "-attime",
+        ])
+        .arg(now().as_second().to_string())
+        .arg("-CAfile")
+        .arg(file("root.pem", &trust[..1]))
+        .arg("-untrusted")
+        .arg(file("others.pem", &others))
+        .arg("-CRLfile")
+        .arg(&crls)
+        .arg(file("leaf.pem", &forged.chain[..1]))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    (output.status.success(), said)
+}
+
+fn pem<'a>(label: &str, blocks: impl Iterator<Item = &'a [u8]>) -> String {
+    use base64::Engine;
+    let block = |der: &[u8]| {
+        let text = base64::engine::general_purpose::STANDARD.encode(der);
+        let lines: Vec<&str> = text
+            .as_bytes()
+            .chunks(64)
+            .map(|line| std::str::from_utf8(line).unwrap())
+            .collect();
+        format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+    };
+    blocks.map(block).collect()
+}
+
+#[test]
+fn openssl_agrees_or_the_table_says_why_not() {
+    let lab = Lab::new(KeyKind::Rsa2048);
+    let catalogue = Catalogue::embedded().unwrap();
+    let mut wrong = Vec::new();
+    for face in [Face::PeerIn, Face::PeerOut] {
+        for (defect, expected) in catalogue.on(face) {
+            let Ok(forged) = lab.forge.make(defect, &Lab::holder(face), face) else {
+                continue;
+            };
+            let shows = matches!(forged.offer, Offer::Handshake(_)) && !forged.chain.is_empty();
+            let want = match (defect.openssl, expected) {
+                (SecondJudge::Silent, _) => continue,
+                (SecondJudge::Good, _) | (SecondJudge::Agrees, Outcome::Accept) => true,
+                (SecondJudge::Bad, _) | (SecondJudge::Agrees, Outcome::Refuse(_) | Outcome::RefuseHandshake) => false,
+                (SecondJudge::Agrees, Outcome::Either) => true,
+            };
+            assert!(shows, "{} shows no certificate: openssl = \"silent\"", defect.id);
+            let (good, said) = openssl_finds_it_good(&lab, &forged, face);
+            if good != want {
+                let said = said.lines().find(|line| line.contains("error")).unwrap_or(&said);
+                wrong.push(format!(
+                    "{} on {face}: good = {good}, the table says {want}: {said}",
+                    defect.id
+                ));
             }
         }
     }

@@ -19,7 +19,7 @@ impl Witness {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// The same, and it stays.
+    /// The same without forgetting it; empty when nothing was seen.
     pub fn chain(&self) -> Vec<CertificateDer<'static>> {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         seen.clone().unwrap_or_default()

@@ -1,6 +1,7 @@
 //! Judges a peer's certificate chain: authority, dates, usage, revocation (OP-6). Every refusal has its reason and says what to look at.
 
 mod examine;
+mod issuers;
 mod revoked;
 mod usage;
 
@@ -312,6 +313,7 @@ impl TrustStore {
             return Err(self.untrusted(peer, "issued by the root itself"));
         }
         let root = self.judge_root(path.anchor(), peer, now)?;
+        self.judge_issuers(path, peer)?;
         let leaf: &webpki::Cert<'_> = path.end_entity();
         certificates.insert(0, leaf);
         for (place, certificate) in certificates.iter().enumerate() {

@@ -362,6 +362,3 @@ fn later(at: Timestamp, by: Duration) -> Timestamp {
 pub const CHECKSUM_FILE: &str = "checksum";
 /// After a failure.
 const RETRY: Duration = Duration::from_mins(1);
-
-#[cfg(test)]
-mod tests;

@@ -4,6 +4,8 @@
 //! trailing space, capitals). Text is therefore never compared: both sides become (type, value) pairs and equality is that of the
 //! normalised pairs, all of them, in order (OP-4). Same CN with another OU is another name.
 
+mod attributes;
+
 use std::cmp::Ordering;
 use std::fmt;
 use std::fmt::Write;
@@ -13,6 +15,8 @@ use std::sync::Arc;
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
+
+pub use attributes::DnAttribute;
 
 /// A subject (or issuer) DN, leaf first: `CN=smtp.exemple.fr,OU=1750000001,O=CH EXEMPLE,ST=Paris (75),C=FR`. Cloning is cheap.
 #[derive(Clone)]
