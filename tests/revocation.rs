@@ -402,7 +402,7 @@ fn the_relay_asks_about_a_server_before_it_gives_it_mail() {
         receiver.smtp
     );
     sender.configure(&listed, (by_ocsp, ""), &route);
-    let (_one, _other) = (sender.serve(), receiver.serve());
+    let (sending, _receiving) = (sender.serve(), receiver.serve());
     let client = Peer {
         port: sender.submission,
         authority: house.ca(),
@@ -422,9 +422,9 @@ fn the_relay_asks_about_a_server_before_it_gives_it_mail() {
     );
 
     // A restart forgets the answers; then the server's certificate is revoked.
-    drop(_one);
+    drop(sending);
     house.revoke(&receiver.issued);
-    let _one = sender.serve();
+    let _sending = sender.serve();
     client
         .submit((CLINIC_BOX, "essai"), to, &mail(CLINIC_BOX, to))
         .assert_accepted();

@@ -152,6 +152,14 @@ impl Crl {
         self.replaces(complete) && held >= base && held < own
     }
 
+    /// Whether the complete list already says what this delta does: authorities publish both at once under one number.
+    pub(super) fn adds_nothing_to(&self, complete: &Self) -> bool {
+        match (&self.number, &complete.number) {
+            (Some(own), Some(held)) => own <= held,
+            _ => false,
+        }
+    }
+
     /// What it says of a serial number.
     pub(super) fn entry(&self, serial: &[u8]) -> Option<Entry> {
         self.entries.get(serial).copied()

@@ -40,14 +40,7 @@ impl Crls {
         for other in others.held.iter().filter(|other| is_ours(&other.complete)) {
             for crl in std::iter::once(&other.complete).chain(&other.delta) {
                 let held = self.held.iter().find(|held| crl.replaces(&held.complete));
-                let is_newer = held.is_none_or(|held| {
-                    let last = if crl.is_delta() {
-                        held.delta.as_ref()
-                    } else {
-                        Some(&held.complete)
-                    };
-                    last.is_none_or(|last| last.this_update < crl.this_update)
-                });
+                let is_newer = held.is_none_or(|held| held.lacks(crl));
                 // A list that does not fit is one that is not needed: what is held stays.
                 if is_newer && let Err(error) = self.take(Arc::clone(crl)) {
                     tracing::debug!(%error, "a revocation list held before is not needed any more");
@@ -81,6 +74,16 @@ impl Crls {
 }
 
 impl Held {
+    /// Whether a list of the same scope is newer than what is held of its kind.
+    fn lacks(&self, crl: &Crl) -> bool {
+        let last = if crl.is_delta() {
+            self.delta.as_ref()
+        } else {
+            Some(&self.complete)
+        };
+        last.is_none_or(|last| last.this_update < crl.this_update)
+    }
+
     fn replace(&mut self, crl: Arc<Crl>) -> Result<(), CrlError> {
         if self.complete.this_update > crl.this_update {
             return Err(older(&crl, &self.complete));
@@ -92,6 +95,9 @@ impl Held {
     }
 
     fn apply(&mut self, delta: Arc<Crl>) -> Result<(), CrlError> {
+        if delta.adds_nothing_to(&self.complete) {
+            return Ok(());
+        }
         if !delta.updates(&self.complete) {
             return Err(CrlError::OtherBase(delta.issuer.clone()));
         }

@@ -76,6 +76,12 @@ impl RevocationMethod {
         self != Self::Crl
     }
 
+    /// Whether nobody else is asked once a CRL has said that a certificate is good. Of an authority it is enough: its list changes once in
+    /// years, and few have a responder for it.
+    pub(super) fn stops_at_crl(self, is_leaf: bool) -> bool {
+        self == Self::CrlThenOcsp || (self.asks_ocsp() && !is_leaf)
+    }
+
     /// Whether a CRL can say that a certificate is good.
     pub(super) fn trusts_crl(self, is_leaf: bool) -> bool {
         self != Self::Ocsp || !is_leaf

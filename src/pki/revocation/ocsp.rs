@@ -187,9 +187,9 @@ fn may_answer(responder: &CertificateDer<'_>, issuer: &CertificateDer<'_>, now: 
 
 /// An answer made in advance has no nonce, which its dates make up for; another nonce than ours is a replay.
 fn check_nonce(data: &ResponseData, asked: &Asked<'_>) -> Result<(), OcspError> {
-    let unknown = data.response_extensions.iter().flatten();
-    for extension in unknown.filter(|extension| extension.critical && extension.extn_id != OCSP_NONCE) {
-        let text = format!("critical extension {} is not understood", extension.extn_id);
+    let mut extensions = data.response_extensions.iter().flatten();
+    if let Some(unknown) = extensions.find(|extension| extension.critical && extension.extn_id != OCSP_NONCE) {
+        let text = format!("critical extension {} is not understood", unknown.extn_id);
         return Err(OcspError::Unreadable(text));
     }
     match (asked.nonce, data.nonce()) {

@@ -21,7 +21,7 @@ fn complete(space: &Space, at: Timestamp) -> Vec<u8> {
     space.authority.crl(Issuer::Intermediate, at).unwrap()
 }
 
-fn delta(space: &Space, at: Timestamp) -> Vec<u8> {
+fn delta_at(space: &Space, at: Timestamp) -> Vec<u8> {
     space.authority.delta_crl(Issuer::Intermediate, at).unwrap()
 }
 
@@ -32,7 +32,7 @@ fn a_delta_brings_its_complete_list_up_to_date() {
     let store = space.store_with_crls(now());
     let why = RevocationReason::KeyCompromise;
     space.authority.revoke(&issued.serial, why, hours_later(1)).unwrap();
-    let delta = delta(&space, hours_later(1));
+    let delta = delta_at(&space, hours_later(1));
     let after = store.with_crl(&delta).unwrap();
     assert_eq!(reason(&store, &issued, hours_later(1)), None);
     assert_eq!(
@@ -44,6 +44,14 @@ fn a_delta_brings_its_complete_list_up_to_date() {
         .store()
         .with_crl(&space.authority.crl(Issuer::Root, now()).unwrap());
     assert!(matches!(root_only.unwrap().with_crl(&delta), Err(CrlError::NoBase(_))));
+    // Both lists published at once, under one number: nothing new, and no error.
+    let twin = delta_at(&space, hours_later(24 * 5));
+    let new = complete(&space, hours_later(24 * 5));
+    let both = store.with_crl(&new).unwrap().with_crl(&twin).unwrap();
+    assert_eq!(
+        reason(&both, &issued, hours_later(24 * 5)),
+        Some(Reason::CertificateRevoked)
+    );
     // The next complete list says it too, and takes both places.
     let next = after.with_crl(&complete(&space, hours_later(24 * 5))).unwrap();
     assert_eq!(
@@ -58,10 +66,10 @@ fn a_delta_takes_a_certificate_off_hold() {
     let issued = space.issue(&server("a.chu.fr"));
     let hold = RevocationReason::CertificateHold;
     space.authority.revoke(&issued.serial, hold, now()).unwrap();
-    let held = space.store_with_crls(now());
-    assert_eq!(reason(&held, &issued, now()), Some(Reason::CertificateRevoked));
+    let before = space.store_with_crls(now());
+    assert_eq!(reason(&before, &issued, now()), Some(Reason::CertificateRevoked));
     space.authority.release(&issued.serial, hours_later(1)).unwrap();
-    let released = held.with_crl(&delta(&space, hours_later(1))).unwrap();
+    let released = before.with_crl(&delta_at(&space, hours_later(1))).unwrap();
     assert_eq!(reason(&released, &issued, hours_later(1)), None);
 }
 
@@ -77,7 +85,7 @@ fn a_delta_of_another_complete_list_is_refused() {
         .authority
         .revoke(&issued.serial, why, hours_later(24 * 5 + 1))
         .unwrap();
-    let delta = delta(&space, hours_later(24 * 5 + 1));
+    let delta = delta_at(&space, hours_later(24 * 5 + 1));
     assert!(matches!(old.with_crl(&delta), Err(CrlError::OtherBase(_))));
     assert!(old.with_crl(&newer).unwrap().with_crl(&delta).is_ok());
 }
@@ -88,10 +96,10 @@ fn a_damaged_or_foreign_delta_is_refused() {
     let store = space.store_with_crls(now());
     stranger.store_with_crls(now());
     assert!(matches!(
-        store.with_crl(&delta(&stranger, hours_later(1))),
+        store.with_crl(&delta_at(&stranger, hours_later(1))),
         Err(CrlError::BadSignature(_))
     ));
-    let mut damaged = delta(&space, hours_later(1));
+    let mut damaged = delta_at(&space, hours_later(1));
     let last = damaged.len() - 1;
     damaged[last] ^= 1;
     assert!(matches!(store.with_crl(&damaged), Err(CrlError::BadSignature(_))));
@@ -209,6 +217,6 @@ fn lists() -> (TrustStore, [Vec<u8>; 2]) {
     space.authority.revoke(&issued.serial, why, hours_later(1)).unwrap();
     (
         store,
-        [complete(&space, hours_later(24 * 5)), delta(&space, hours_later(1))],
+        [complete(&space, hours_later(24 * 5)), delta_at(&space, hours_later(1))],
     )
 }

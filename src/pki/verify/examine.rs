@@ -3,8 +3,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::*;
-use crate::pki::Presented;
+use jiff::Timestamp;
+use rustls_pki_types::CertificateDer;
+use webpki::EndEntityCert;
+
+use super::revoked::{Demand, Question};
+use super::{Authorities, SENT_CERTIFICATES_MAX, TrustStore, Usage, UsageCheck, certificate, day, shown};
+use crate::pki::revocation::Link;
+use crate::pki::{PeerCertificate, Presented};
+use crate::policy::{Reason, Refusal};
 
 /// What was shown, what was looked at, and the verdict.
 #[derive(Clone, Debug)]
@@ -197,7 +204,7 @@ impl TrustStore {
         let path = Path::find(&self.authorities, leaf, others);
         say(CheckId::Chain, path.said());
         say(CheckId::Dates, path.dates(now));
-        say(CheckId::KeyUsage, key_usage(leaf, &peer, usage));
+        say(CheckId::KeyUsage, key_usage(leaf, &peer));
         say(CheckId::ExtendedKeyUsage, path.purposes(usage, self.usage));
         if path.broken.is_none() {
             let revocation = |place| self.revocation_said(&path, place, &peer, now);
@@ -399,7 +406,7 @@ impl Path {
     }
 }
 
-fn key_usage(leaf: &CertificateDer<'_>, peer: &PeerCertificate, _usage: Usage) -> Result<String, String> {
+fn key_usage(leaf: &CertificateDer<'_>, peer: &PeerCertificate) -> Result<String, String> {
     let presented = Presented::of(leaf);
     let stated = match presented.key_usage.as_slice() {
         [] => "none stated, so any".to_owned(),

@@ -2,11 +2,16 @@
 
 use std::cell::RefCell;
 
-use super::*;
-use crate::pki::presented;
+use jiff::Timestamp;
+use rustls_pki_types::CertificateDer;
+use webpki::EndEntityCert;
+
+use super::{TrustStore, Usage, certificate, day, refusal, shown};
 use crate::pki::revocation::{
-    Asked, IssuerId, Known, Link, OcspError, RevocationMethod, Status, StatusQuestion, read_answer,
+    Asked, IssuerId, Known, Link, MissingRevocation, OcspError, RevocationMethod, Status, StatusQuestion, read_answer,
 };
+use crate::pki::{PeerCertificate, presented};
+use crate::policy::{Reason, Refusal};
 
 /// How recent an OCSP answer has to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,8 +99,8 @@ impl TrustStore {
         };
         match method {
             RevocationMethod::Crl => true,
-            RevocationMethod::CrlThenOcsp => by_crl() || by_ocsp(),
-            RevocationMethod::Ocsp | RevocationMethod::OcspThenCrl => by_ocsp(),
+            method if method.stops_at_crl(link.is_leaf) => by_crl() || by_ocsp(),
+            _ => by_ocsp(),
         }
     }
 
@@ -116,7 +121,7 @@ impl TrustStore {
             Status::Good(said) if method.trusts_crl(link.is_leaf) => Some(said),
             _ => None,
         };
-        if !method.asks_ocsp() || (method == RevocationMethod::CrlThenOcsp && by_crl.is_some()) {
+        if !method.asks_ocsp() || (by_crl.is_some() && method.stops_at_crl(link.is_leaf)) {
             return by_crl.map_or_else(|| self.unknown(link, peer, &crl), Ok);
         }
         let known = self.known(link, question);
@@ -132,14 +137,9 @@ impl TrustStore {
         };
         match known {
             Some(known) if now <= good_until(known) => Ok("good, says the OCSP responder"),
-            _ if question.demand == Demand::Fresh && self.could_ask(link) => self.refuse_unknown(link, peer, &crl),
+            _ if question.demand == Demand::Fresh && could_ask(link) => self.refuse_unknown(link, peer, &crl),
             _ => by_crl.map_or_else(|| self.unknown(link, peer, &crl), Ok),
         }
-    }
-
-    /// Authorities seldom have a responder for their own certificate: without one, and with a CRL, there is nobody to ask.
-    fn could_ask(&self, link: &Link<'_>) -> bool {
-        link.is_leaf || !presented::ocsp_urls(&link.certificate.der()).is_empty()
     }
 
     /// What OCSP said of a certificate, or says now with the handshake.
@@ -204,25 +204,29 @@ impl TrustStore {
         } else {
             ""
         };
-        let text = match crl {
-            Status::Unknown(Some(crl)) => format!(
+        let text = if let Status::Unknown(Some(crl)) = crl {
+            format!(
                 "last CRL of {} expired on {}{}, cannot say whether {whose} is revoked",
                 shown(&crl.issuer),
                 day(crl.next_update),
                 ocsp.replace(" no", " there is no")
-            ),
-            _ => {
-                let serial = certificate::hex(link.certificate.serial());
-                let crl = if self.revocation.method.trusts_crl(link.is_leaf) {
-                    format!("no CRL{ocsp} at hand says")
-                } else {
-                    "no OCSP answer at hand says".to_owned()
-                };
-                format!("{crl} whether {whose} (serial {serial}) is revoked")
-            }
+            )
+        } else {
+            let serial = certificate::hex(link.certificate.serial());
+            let crl = if self.revocation.method.trusts_crl(link.is_leaf) {
+                format!("no CRL{ocsp} at hand says")
+            } else {
+                "no OCSP answer at hand says".to_owned()
+            };
+            format!("{crl} whether {whose} (serial {serial}) is revoked")
         };
         Err(refusal(Reason::RevocationUnknown, text))
     }
+}
+
+/// Authorities seldom have a responder for their own certificate: without one, and with a CRL, there is nobody to ask.
+fn could_ask(link: &Link<'_>) -> bool {
+    link.is_leaf || !presented::ocsp_urls(&link.certificate.der()).is_empty()
 }
 
 fn revoked(link: &Link<'_>, peer: &PeerCertificate, since: Timestamp, by: &str) -> Refusal {

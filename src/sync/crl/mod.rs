@@ -124,11 +124,11 @@ impl CrlFeed {
         let mut round = CrlRound::default();
         let mut offered = Vec::new();
         for source in self.sources.iter_mut().filter(|source| source.due <= now) {
-            let fetched = fetcher.get(&source.url, &source.validators).await;
+            let outcome = fetcher.get(&source.url, &source.validators).await;
             // What failed is tried again sooner than what is good for hours.
-            let wait = if fetched.is_ok() { period } else { period.min(RETRY) };
+            let wait = if outcome.is_ok() { period } else { period.min(RETRY) };
             source.due = now.saturating_add(wait).unwrap_or(Timestamp::MAX);
-            match fetched {
+            match outcome {
                 Ok(Fetched::NotModified) => {}
                 Ok(Fetched::Document(document)) => {
                     source.validators = document.validators;
@@ -216,8 +216,9 @@ fn der_of(bytes: Vec<u8>) -> Vec<u8> {
 /// One file per URL, whatever characters it holds.
 fn file_name(url: &str) -> PathBuf {
     let digest = digest::digest(&digest::SHA256, url.as_bytes());
-    let name: String = digest.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-    Path::new(&name).with_extension("crl")
+    let mut name = [0; 16];
+    name.copy_from_slice(&digest.as_ref()[..16]);
+    Path::new(&format!("{:032x}", u128::from_be_bytes(name))).with_extension("crl")
 }
 
 /// After a failure, unless the period is shorter.
