@@ -26,7 +26,7 @@ use vaguemestre::policy::Reason;
 
 use common::{Peer, Running, Space, folder, free_port, holds, journal, wait_until};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const BOX: &str = "soins@clinique.mssante.fr";
 const PERSON: &str = "accueil@clinique.mssante.fr";
 

@@ -57,7 +57,7 @@ fn holds(text: &str, words: &[&str]) {
     }
 }
 
-/// What the peer face of the hospital answers to a server that shows this certificate, over openssl s_client.
+/// What the peer face of the hospital answers to a server that shows this certificate, over openssl `s_client`.
 fn peer(sandbox: &Sandbox, shown: Option<&Certificate>, says: &str) -> String {
     let port = sandbox.port("chu", "smtp");
     let mut client = Program::new("openssl")
@@ -68,9 +68,9 @@ fn peer(sandbox: &Sandbox, shown: Option<&Certificate>, says: &str) -> String {
         client = client.arg("-cert_chain").arg(&files.certificate);
     }
     let finished = client.input(format!("{says}\nQUIT\n")).run();
-    let refusals = finished.stdout.lines().filter(|line| line.starts_with(['4', '5']));
+    let mut refusals = finished.stdout.lines().filter(|line| line.starts_with(['4', '5']));
     refusals
-        .last()
+        .next_back()
         .unwrap_or_else(|| panic!("a refusal in {finished:?}"))
         .to_owned()
 }
@@ -444,7 +444,7 @@ fn the_doctor_names_the_first_failing_step() {
         &["– TLS handshake"],
     );
     let own = sandbox.space().certificate("lilas", "mx.lilas.localhost");
-    let (certificate, key) = (own.certificate.to_str().unwrap(), own.key.to_str().unwrap());
+    let (certificate, _key) = (own.certificate.to_str().unwrap(), own.key.to_str().unwrap());
     let at = format!("127.0.0.1:{}", sandbox.port("chu", "smtp"));
     let other_key = sandbox.login("dui-ehpad", "key").to_owned();
     let smtp = |more: &[&str]| doctor(&sandbox, &[&["--host", &at, "--face", "smtp"], more].concat());

@@ -262,7 +262,7 @@ impl FromToml for Timestamp {
         let text = text_of(value, "a moment, such as \"2026-11-21T10:00:00Z\",")?;
         text.parse().map_err(|_| {
             Wrong::new(
-                format!("{:?} is not a moment", text),
+                format!("{text:?} is not a moment"),
                 "write date, time and Z for UTC: \"2026-11-21T10:00:00Z\"",
             )
         })

@@ -425,8 +425,7 @@ mod tests {
         assert_eq!(numbers(&space, now()), (1, 1, 1));
         let half_day = now() + SignedDuration::from_hours(13);
         assert_eq!(numbers(&space, half_day), (1, 2, 1));
-        let again =
-            super::super::Authority::create_or_open(&space.folder.path().join("authority"), options(), half_day);
+        let again = Authority::create_or_open(&space.folder.path().join("authority"), options(), half_day);
         let again = Space {
             authority: again.unwrap(),
             folder: tempfile::tempdir().unwrap(),
@@ -449,8 +448,7 @@ mod tests {
         registry.as_object_mut().unwrap().remove("responders");
         registry.as_object_mut().unwrap().remove("changes");
         std::fs::write(&path, registry.to_string()).unwrap();
-        let authority =
-            super::super::Authority::create_or_open(&space.folder.path().join("authority"), options(), now());
+        let authority = Authority::create_or_open(&space.folder.path().join("authority"), options(), now());
         let again = Space {
             authority: authority.unwrap(),
             folder: tempfile::tempdir().unwrap(),

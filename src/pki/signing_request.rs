@@ -218,7 +218,7 @@ fn names(request: &CertReq) -> Result<Names, AuthorityError> {
         .iter()
         .filter(|attribute| attribute.oid == EXTENSION_REQUEST);
     for value in wanted.flat_map(|attribute| attribute.values.iter()) {
-        let extensions: ExtensionReq = value.decode_as().map_err(der::Error::from)?;
+        let extensions: ExtensionReq = value.decode_as()?;
         for extension in extensions
             .0
             .iter()

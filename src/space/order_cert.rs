@@ -114,17 +114,14 @@ fn issue(keeper: &Keeper, new: &NewCertificate) -> Result<Answer, OrderError> {
     let signing_request = new.signing_request.as_deref().map(SigningRequest::read).transpose()?;
     let request = request_of(new, signing_request.as_ref())?;
     let folder = Path::new(&new.folder);
-    let (chain, root, key) = match &signing_request {
-        Some(signing_request) => {
-            let certified = authority.sign_request(&request, signing_request, now)?;
-            (certified.chain, certified.root, None)
-        }
-        None => {
-            let issued = authority.issue(&request, now)?;
-            let file = pki::pkcs12(&issued, &request.subject.common_name, &new.password).map_err(refused)?;
-            let key = issued.key_pem().to_owned();
-            (issued.chain, issued.root, Some((key, file)))
-        }
+    let (chain, root, key) = if let Some(signing_request) = &signing_request {
+        let certified = authority.sign_request(&request, signing_request, now)?;
+        (certified.chain, certified.root, None)
+    } else {
+        let issued = authority.issue(&request, now)?;
+        let file = pki::pkcs12(&issued, &request.subject.common_name, &new.password).map_err(refused)?;
+        let key = issued.key_pem().to_owned();
+        (issued.chain, issued.root, Some((key, file)))
     };
     write(folder, &chain, &root, key)?;
     Ok(issued_answer("issued", authority.chain(), &chain, folder))

@@ -72,17 +72,16 @@ pub(super) fn sign(args: &SignArgs) -> anyhow::Result<u8> {
 }
 
 pub(super) fn publish(args: &PublishArgs) -> anyhow::Result<u8> {
-    match &args.to {
-        Some(folder) => in_folder(&args.list, folder)?,
-        None => {
-            let list = std::path::absolute(&args.list)?;
-            run_order(
-                &args.order,
-                &Order::ListPublish {
-                    list: list.display().to_string(),
-                },
-            )?;
-        }
+    if let Some(folder) = &args.to {
+        in_folder(&args.list, folder)?
+    } else {
+        let list = std::path::absolute(&args.list)?;
+        run_order(
+            &args.order,
+            &Order::ListPublish {
+                list: list.display().to_string(),
+            },
+        )?;
     }
     Ok(0)
 }

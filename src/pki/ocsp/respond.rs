@@ -197,14 +197,13 @@ impl Authority {
         }
         let path = |ending: &str| self.folder.join(format!("{}.{ending}", file_of(issuer)));
         let found = open(&path("pem"), &path("key")).filter(|found| lasts(found) && self.issued_by(issuer, found));
-        let responder = match found {
-            Some(found) => found,
-            None => {
-                let made = self.make_responder(issuer, now)?;
-                files::write_private(&path("key"), made.key.serialize_pem().as_bytes())?;
-                files::write_public(&path("pem"), certificate::pem(&[made.certificate.clone()]).as_bytes())?;
-                made
-            }
+        let responder = if let Some(found) = found {
+            found
+        } else {
+            let made = self.make_responder(issuer, now)?;
+            files::write_private(&path("key"), made.key.serialize_pem().as_bytes())?;
+            files::write_public(&path("pem"), certificate::pem(&[made.certificate.clone()]).as_bytes())?;
+            made
         };
         let responder = Arc::new(responder);
         responders.insert(issuer, Arc::clone(&responder));
