@@ -44,7 +44,6 @@ const MODULES: &[Module] = &[
     module(4, "dns", &[]),
     module(4, "sync", &[]),
     // A certificate whose revocation nobody can tell yet is asked about before it is judged.
-    module(4, "sync", &[]),
     module(4, "listener", &["sync"]),
     // What one operator's sessions and its relay share is `listener::Parts`.
     module(4, "relay", &["dns", "listener", "sync"]),

@@ -66,14 +66,14 @@ pub async fn first(gateway: &Gateway, authority: &TrustStore, clock: &Clock) -> 
         ..FetchOptions::default()
     };
     let lists = fetched(&mut feed, authority, (options, clock)).await;
-    lists.iter().fold(authority.clone(), with)
+    lists.iter().map(Vec::as_slice).fold(authority.clone(), with)
 }
 
 async fn round(feed: &mut CrlFeed, operator: &Operator, asking: (FetchOptions, &Clock)) {
     let lists = fetched(feed, &operator.authority(), asking).await;
     if !lists.is_empty() {
         tracing::info!(lists = lists.len(), "revocation lists renewed");
-        operator.amend_authority(|store| lists.iter().fold(store.clone(), with));
+        operator.amend_authority(|store| lists.iter().map(Vec::as_slice).fold(store.clone(), with));
     }
 }
 
@@ -98,7 +98,7 @@ async fn fetched(feed: &mut CrlFeed, trust: &TrustStore, (options, clock): (Fetc
 }
 
 /// The store with one more list, unless it holds a newer one: meanwhile that came from a file.
-fn with(store: TrustStore, der: &Vec<u8>) -> TrustStore {
+fn with(store: TrustStore, der: &[u8]) -> TrustStore {
     match store.with_crl(der) {
         Ok(with) => with,
         Err(error) => {

@@ -105,13 +105,13 @@ change! {
         LongSerial,
         /// Serial number with a needless leading zero octet.
         PaddedSerial,
-        /// UTCTime without seconds.
+        /// `UTCTime` without seconds.
         ShortUtcTime,
-        /// UTCTime of a thirteenth month.
+        /// `UTCTime` of a thirteenth month.
         WrongMonth,
-        /// GeneralizedTime for a year before 2050.
+        /// `GeneralizedTime` for a year before 2050.
         EarlyGeneralizedTime,
-        /// GeneralizedTime with fractions of a second.
+        /// `GeneralizedTime` with fractions of a second.
         FractionalTime,
         /// A start after the end.
         InvertedDates,

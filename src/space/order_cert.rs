@@ -94,7 +94,7 @@ pub(super) fn execute(keeper: &Keeper, in_force: &InForce, order: Order) -> Resu
         Order::CertList(filter) => list(keeper, &filter),
         Order::CertStatus { which, subject } => Ok(status(keeper, in_force, &which, subject.as_deref())),
         Order::AuthorityFault { service, fault } => set_fault(keeper, service.as_deref(), fault.as_deref()),
-        Order::AuthorityFaults => Ok(show_faults(&keeper.authority().faults().load())),
+        Order::AuthorityFaults => Ok(show_faults(**keeper.authority().faults().load())),
         _ => Err(OrderError::Refused("not an order to the authority".to_owned())),
     }?;
     // Revocations and faults are published, and judged by, at once.
@@ -446,10 +446,10 @@ fn set_fault(keeper: &Keeper, service: Option<&str>, fault: Option<&str>) -> Res
         .into_iter()
         .fold(before, |faults, service| faults.with(service, fault));
     keeper.authority().set_faults(after)?;
-    Ok(show_faults(&after))
+    Ok(show_faults(after))
 }
 
-fn show_faults(faults: &Faults) -> Answer {
+fn show_faults(faults: Faults) -> Answer {
     let mut text = String::new();
     for service in Service::ALL {
         let said = match faults.of(service) {

@@ -73,7 +73,7 @@ pub(super) fn sign(args: &SignArgs) -> anyhow::Result<u8> {
 
 pub(super) fn publish(args: &PublishArgs) -> anyhow::Result<u8> {
     if let Some(folder) = &args.to {
-        in_folder(&args.list, folder)?
+        in_folder(&args.list, folder)?;
     } else {
         let list = std::path::absolute(&args.list)?;
         run_order(

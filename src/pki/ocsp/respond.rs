@@ -202,7 +202,10 @@ impl Authority {
         } else {
             let made = self.make_responder(issuer, now)?;
             files::write_private(&path("key"), made.key.serialize_pem().as_bytes())?;
-            files::write_public(&path("pem"), certificate::pem(&[made.certificate.clone()]).as_bytes())?;
+            files::write_public(
+                &path("pem"),
+                certificate::pem(std::slice::from_ref(&made.certificate)).as_bytes(),
+            )?;
             made
         };
         let responder = Arc::new(responder);

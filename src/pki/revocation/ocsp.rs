@@ -8,7 +8,7 @@ use rustls_pki_types::CertificateDer;
 use x509_parser::extensions::ParsedExtension;
 
 use super::{IssuerId, Known, RevocationPolicy, later, signed_by_authority};
-use crate::pki::certificate;
+use crate::pki::certificate::{self, MaySign};
 use crate::pki::ocsp::{
     BasicResponse, CertId, CertStatus, IdHash, OCSP_NO_CHECK, OCSP_NONCE, OcspRequest, OcspResponse, ResponseData,
     ResponseStatus, SingleResponse, moment,
@@ -175,7 +175,7 @@ fn may_answer(responder: &CertificateDer<'_>, issuer: &CertificateDer<'_>, now: 
     });
     states_purpose
         && understood
-        && read.may_sign_handshakes
+        && read.may_sign == MaySign::Handshakes
         && (read.not_before..=read.not_after).contains(&now)
         && certificate.issuer().as_raw() == authority.subject().as_raw()
         && signed_by_authority(

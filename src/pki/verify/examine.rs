@@ -9,6 +9,7 @@ use webpki::EndEntityCert;
 
 use super::revoked::{Demand, Question};
 use super::{Authorities, SENT_CERTIFICATES_MAX, TrustStore, Usage, UsageCheck, certificate, day, shown};
+use crate::pki::certificate::MaySign;
 use crate::pki::revocation::Link;
 use crate::pki::{PeerCertificate, Presented};
 use crate::policy::{Reason, Refusal};
@@ -415,7 +416,7 @@ fn key_usage(leaf: &CertificateDer<'_>, peer: &PeerCertificate) -> Result<String
     if presented.is_authority {
         return Err("it is the certificate of an authority".to_owned());
     }
-    if !peer.may_sign_handshakes {
+    if peer.may_sign < MaySign::Handshakes {
         return Err(format!("{stated}: digitalSignature is needed"));
     }
     Ok(stated)

@@ -17,7 +17,7 @@ use webpki::{EndEntityCert, VerifiedPath};
 use crate::identity::SubjectDn;
 use crate::policy::{Reason, Refusal};
 
-use super::certificate::{self, PeerCertificate};
+use super::certificate::{self, MaySign, PeerCertificate};
 use super::revocation::{Crl, CrlError, Crls, Link, MissingRevocation, RevocationPolicy, Statuses};
 
 pub use examine::{Check, CheckId, Examination, Outcome};
@@ -287,8 +287,8 @@ impl TrustStore {
             Some(&judge_path),
         );
         match verified.map(|_| ()) {
-            Ok(()) if peer.may_sign_handshakes && usage != Usage::ListSigner => Ok(peer),
-            Ok(()) if peer.may_sign_documents && usage == Usage::ListSigner => Ok(peer),
+            Ok(()) if peer.may_sign == MaySign::Handshakes && usage != Usage::ListSigner => Ok(peer),
+            Ok(()) if peer.may_sign >= MaySign::Documents && usage == Usage::ListSigner => Ok(peer),
             Ok(()) => Err(Refusal::new(
                 Reason::CertificateUsage,
                 format!(
