@@ -434,7 +434,7 @@ fn the_doctor_finds_nothing_wrong_with_a_good_visit_and_a_good_sandbox() {
 }
 
 #[test]
-fn the_doctor_names_the_first_failing_step() {
+fn the_doctor_names_the_first_failing_step_of_an_operator() {
     let sandbox = Sandbox::shared();
     let files = folder();
     let nobody = format!("127.0.0.1:{}", free_port());
@@ -444,12 +444,11 @@ fn the_doctor_names_the_first_failing_step() {
         &["– TLS handshake"],
     );
     let own = sandbox.space().certificate("lilas", "mx.lilas.localhost");
-    let (certificate, _key) = (own.certificate.to_str().unwrap(), own.key.to_str().unwrap());
     let at = format!("127.0.0.1:{}", sandbox.port("chu", "smtp"));
-    let other_key = sandbox.login("dui-ehpad", "key").to_owned();
     let smtp = |more: &[&str]| doctor(&sandbox, &[&["--host", &at, "--face", "smtp"], more].concat());
+    let other_key = Path::new(sandbox.login("dui-ehpad", "key")).to_owned();
     fails_at(
-        smtp(&["--cert", certificate, "--key", &other_key]),
+        smtp(&shown(&own.certificate, &other_key)),
         "your certificate",
         &["not the one of certificate"],
     );
@@ -461,12 +460,7 @@ fn the_doctor_names_the_first_failing_step() {
     let authority = Pki::of_sandbox(sandbox.data(), files.path());
     let expired = authority.issue_expired("expired", LILAS);
     fails_at(
-        smtp(&[
-            "--cert",
-            expired.certificate.to_str().unwrap(),
-            "--key",
-            expired.key.to_str().unwrap(),
-        ]),
+        smtp(&shown(&expired.certificate, &expired.key)),
         "your certificate",
         &["✗ dates", "certificate-expired"],
     );
@@ -477,14 +471,8 @@ fn the_doctor_names_the_first_failing_step() {
             ..LILAS
         },
     );
-    let other = [
-        "--cert",
-        other.certificate.to_str().unwrap(),
-        "--key",
-        other.key.to_str().unwrap(),
-        "--domain",
-        "ehpad-lilas.mssante.fr",
-    ];
+    let domain = ["--domain", "ehpad-lilas.mssante.fr"];
+    let other = [&shown(&other.certificate, &other.key)[..], &domain].concat();
     let list = sandbox.data().join("listeblanchemssante.xml");
     fails_at(
         smtp(&[&other[..], &["--list", list.to_str().unwrap()]].concat()),
@@ -494,20 +482,20 @@ fn the_doctor_names_the_first_failing_step() {
     fails_at(smtp(&other), "sender", &["certificate-not-for-domain"]);
     let unknown = Authority::new(files.path());
     fails_at(
-        doctor(
-            &sandbox,
-            &[
-                "--host",
-                &at,
-                "--face",
-                "smtp",
-                "--ca",
-                unknown.path().to_str().unwrap(),
-            ],
-        ),
+        smtp(&["--ca", unknown.path().to_str().unwrap()]),
         "certificate of the server",
         &["✗ chain"],
     );
+}
+
+/// The options that show a certificate.
+fn shown<'a>(certificate: &'a Path, key: &'a Path) -> [&'a str; 4] {
+    ["--cert", certificate.to_str().unwrap(), "--key", key.to_str().unwrap()]
+}
+
+#[test]
+fn the_doctor_names_the_first_failing_step_of_a_client() {
+    let sandbox = Sandbox::shared();
     fails_at(
         doctor(&sandbox, &["--login", "soins-ehpad", "--password", "wrong"]),
         "login",

@@ -501,7 +501,7 @@ mod tests {
         let publications = space.authority.publications(at, &faults).unwrap();
         let mut lists = String::new();
         for Publication { path, bytes, .. } in publications {
-            let Some(der) = bytes.filter(|_| path.ends_with(".crl")) else {
+            let Some(der) = bytes.filter(|_| path.starts_with("/crl/")) else {
                 continue;
             };
             let delta = path.ends_with("-delta.crl");

@@ -240,7 +240,9 @@ mod tests {
         let two = text.operator("two").unwrap();
         push(two, "domains", "a.fr");
         set(two, "state", "suspended");
-        boxes.into_iter().for_each(|section| push_section(two, "box", section));
+        for section in boxes {
+            push_section(two, "box", section);
+        }
         let now = text.text();
         let (first, second) = now.split_once("# Second.").unwrap();
         assert!(
