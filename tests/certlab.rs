@@ -88,7 +88,7 @@ fn a_server_that_does_not_trust_the_authority_is_told_so_and_gets_no_score() {
     let sandbox = Sandbox::shared();
     let other = folder();
     let pki = Pki::root(other.path(), "elsewhere");
-    let server = openssl_server(&pki, &pki.authority.certificate, &[]);
+    let server = openssl_server(&pki, &pki.authority.certificate, &["-verify_return_error"]);
     let target = format!("127.0.0.1:{}", server.port);
     let ran = certlab(sandbox.data(), &["probe", &target, "--face", "tls"]);
     assert_eq!(ran.code, Some(2), "{ran:?}");
@@ -268,7 +268,7 @@ fn openssl_server(pki: &Pki, authority: &Path, more: &[&str]) -> Server {
     let program = Program::new("openssl")
         .args([
             "s_server",
-            "-quiet",
+            "-www",
             "-Verify",
             "4",
             "-accept",

@@ -163,6 +163,27 @@ fn a_suspended_operator_is_refused_by_everybody_in_both_directions_until_it_resu
 }
 
 #[test]
+fn a_revoked_certificate_is_refused_in_both_directions_at_once_and_a_renewed_one_taken_up_without_a_restart() {
+    let data = folder();
+    let space = Space::up(data.path(), &["--free-ports"]);
+    space.order(SUD);
+    exchange(&space, SOINS, SUD_BOX, "avant");
+    let session = Held::open(&space, SUD_BOX);
+    space.order(&["cert", "revoke", "mx.sud.localhost"]);
+    let text = letter(SUD_BOX.1, URGENCES.1, "revoque");
+    peer(&space, ("sud", "mx.sud.localhost"), "chu")
+        .offer(SUD_BOX.1, &[URGENCES.1], &text)
+        .assert_refused("ehlo", &["554 ", "(certificate-revoked, session "]);
+    space.send(SOINS, SUD_BOX.1, &letter(SOINS.1, SUD_BOX.1, "vers le revoque"));
+    space.wait_for_record("deferred", &["certificate-revoked", "contact@sud.mssante.fr"]);
+    let files = data.path().join("operators/sud/mx.sud.localhost");
+    space.order(&["cert", "renew", "mx.sud.localhost", "--out", files.to_str().unwrap()]);
+    exchange(&space, SOINS, SUD_BOX, "renouvele");
+    exchange(&space, SUD_BOX, SOINS, "renouvele, retour");
+    assert!(session.look_again().starts_with("still open"));
+}
+
+#[test]
 fn a_removed_operator_is_refused_and_closed_and_its_data_stays() {
     let data = folder();
     let space = Space::up(data.path(), &["--free-ports"]);
@@ -202,6 +223,19 @@ fn an_order_that_would_make_the_space_invalid_changes_nothing_and_says_every_err
         (file("space.toml"), file("card.json"), list)
     };
     let before = state();
+    for (words, said) in invalid_orders() {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let refused = space.command(&words).assert_failure();
+        for word in said {
+            assert!(refused.stderr.contains(word), "{word:?} in {refused:?}");
+        }
+        assert!(state() == before, "{words:?} changed something");
+    }
+    exchange(&space, SOINS, URGENCES, "comme avant");
+}
+
+/// Orders that cannot be carried out, and what each is told.
+fn invalid_orders() -> Vec<(Vec<String>, &'static [&'static str])> {
     let add = |key: &str, structure: &str, domain: &str| {
         let words = [
             "operator",
@@ -222,7 +256,7 @@ fn an_order_that_would_make_the_space_invalid_changes_nothing_and_says_every_err
             .collect::<Vec<_>>()
     };
     let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
-    let cases: Vec<(Vec<String>, &[&str])> = vec![
+    vec![
         (
             add("lilas", "990000283", "neuf.mssante.fr"),
             &["operator lilas is declared twice"],
@@ -257,16 +291,7 @@ fn an_order_that_would_make_the_space_invalid_changes_nothing_and_says_every_err
             words("domain remove chu-demo.mssante.fr"),
             &["the only domain of operator chu"],
         ),
-    ];
-    for (words, said) in cases {
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let refused = space.command(&words).assert_failure();
-        for word in said {
-            assert!(refused.stderr.contains(word), "{word:?} in {refused:?}");
-        }
-        assert!(state() == before, "{words:?} changed something");
-    }
-    exchange(&space, SOINS, URGENCES, "comme avant");
+    ]
 }
 
 #[test]

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use common::{Program, Space, folder, wait_until};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// So many leave room for a hundred sessions.
 const OPEN_FILES: &str = "400";
 

@@ -42,10 +42,11 @@ const MODULES: &[Module] = &[
     module(3, "queue", &["journal", "directory", "indicator", "mailbox"]),
     // 4: sockets, TLS, HTTP; no decisions
     module(4, "dns", &[]),
-    module(4, "listener", &[]),
-    // What one operator's sessions and its relay share is `listener::Parts`.
-    module(4, "relay", &["dns", "listener"]),
     module(4, "sync", &[]),
+    // A certificate whose revocation nobody can tell yet is asked about before it is judged.
+    module(4, "listener", &["sync"]),
+    // What one operator's sessions and its relay share is `listener::Parts`.
+    module(4, "relay", &["dns", "listener", "sync"]),
     // What clients are told to connect to is what DNS tells them.
     module(4, "web", &["dns"]),
     // 5: composition, and the outermost tools

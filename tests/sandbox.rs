@@ -200,7 +200,8 @@ fn check_pkcs12(login: &Value) {
 
 /// Where the certificates say that the revocation lists are.
 fn crl_urls(space: &Space) -> Vec<String> {
-    let certificate = space.login(DUI.0, DUI.1)["certificate"].as_str().unwrap();
+    let login = space.login(DUI.0, DUI.1);
+    let certificate = login["certificate"].as_str().unwrap();
     let ca = space.printed()["ca"].as_str().unwrap();
     let mut urls = Vec::new();
     for pem in [certificate, ca] {

@@ -10,18 +10,17 @@ use jiff::SignedDuration;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
-use super::{BoundPort, Plan, PortError, bind, limits_of};
+use super::{BoundPort, Plan, PortError, Trusted, bind, limits_of};
 use crate::clock::Clock;
 use crate::config::{Gateway, Host, KeyPair, Login, LoginCertificate, LoginKind, Trust};
 use crate::directory::{Directory, DirectoryError};
 use crate::dns::{MailHost, MxResolver, Reach, RouteTable, Zone};
 use crate::identity::SubjectDn;
 use crate::listener::Face;
-use crate::pki::{self, CrlError, Identity, IdentityError, RevocationPolicy, TrustStore, TrustStoreError};
+use crate::pki::{self, CrlError, Identity, IdentityError, TrustStore, TrustStoreError};
 use crate::queue::{RetryPlan, RetryPlanError};
 use crate::relay;
-use crate::sync::ListError;
-use crate::trust::AllowList;
+use crate::sync::{self, FetchOptions, Fetcher, FetcherError, ListError, ResponderOptions, Responders};
 
 /// What the files of a configuration hold, read and checked.
 pub struct Material {
@@ -87,6 +86,9 @@ pub enum GatewayError {
     /// Its ports, all that are taken.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Ports(Vec<PortError>),
+    /// Its HTTP client.
+    #[error(transparent)]
+    Http(#[from] FetcherError),
     /// Its retry schedule.
     #[error("[relay] retry: {0}")]
     Retry(#[from] RetryPlanError),
@@ -114,7 +116,7 @@ impl Material {
             server,
             clients,
             directory,
-            authority: Arc::new(authority(&gateway.trust)?),
+            authority: Arc::new(super::crl::restored(gateway, authority(&gateway.trust)?)),
         })
     }
 
@@ -129,17 +131,21 @@ impl Material {
 /// # Errors
 /// One of them cannot be used.
 pub fn authority(trust: &Trust) -> Result<TrustStore, MaterialError> {
-    let mut bundle = Vec::new();
+    let (mut bundle, mut last) = (Vec::new(), PathBuf::new());
     for path in &trust.ca {
-        bundle.extend(read(path)?);
+        let file = read(path)?;
+        // File by file, so that an error names the right one.
+        TrustStore::check_pem(&file).map_err(|source| MaterialError::Authority {
+            path: path.clone(),
+            source,
+        })?;
+        bundle.extend(file);
         bundle.push(b'\n');
+        last.clone_from(path);
     }
-    let path = trust.ca.first().cloned().unwrap_or_default();
-    let store = TrustStore::from_pem(&bundle).map_err(|source| MaterialError::Authority { path, source })?;
-    let mut store = store.with_revocation(RevocationPolicy {
-        missing: trust.missing_revocation,
-        ..RevocationPolicy::default()
-    });
+    let store = TrustStore::from_pem(&bundle).map_err(|source| MaterialError::Authority { path: last, source })?;
+    let judging = &trust.revocation;
+    let mut store = store.with_revocation(judging.policy).with_usage_check(judging.usage);
     for path in &trust.crl {
         let der = crl_der(&read(path)?);
         store = store.with_crl(&der).map_err(|source| MaterialError::Crl {
@@ -157,27 +163,29 @@ pub fn authority(trust: &Trust) -> Result<TrustStore, MaterialError> {
 pub async fn plan(
     gateway: &Gateway,
     material: Material,
-    allow_list: Arc<AllowList>,
+    trusted: Trusted,
     clock: &Clock,
 ) -> Result<Plan, GatewayError> {
     let ports = bind_ports(gateway, &material).await.map_err(GatewayError::Ports)?;
     let relay = &gateway.relay;
     let seconds = |duration: &std::time::Duration| SignedDuration::try_from(*duration).unwrap_or(SignedDuration::MAX);
     let retry = RetryPlan::new(relay.retry.iter().map(seconds).collect(), seconds(&relay.expiry))?;
+    let responders = Arc::new(responders(gateway, &trusted.authority, clock)?);
     Ok(Plan {
         operator: gateway.host.to_string(),
         clock: clock.clone(),
         store_folder: gateway.data_folder.clone(),
         directory: material.directory,
-        allow_list,
-        authority: material.authority,
+        allow_list: trusted.allow_list,
+        authority: trusted.authority,
         routes: Arc::new(routes(gateway)?),
         sender: (gateway.host.clone(), material.server),
         retry,
         relay: relay_options(gateway),
         limits: limits_of(&gateway.limits, gateway.size_bytes_max),
+        tls: gateway.tls.policy,
+        responders,
         handshakes: gateway.journal.handshakes,
-        tls_minimum: gateway.tls.version_min,
         ports,
     })
 }
@@ -247,13 +255,46 @@ fn routes(gateway: &Gateway) -> Result<RouteTable, GatewayError> {
     Ok(RouteTable::new(Arc::new(zone), resolver, reach))
 }
 
+/// Who is asked by OCSP. Answers prove themselves; https, which some responders speak, believes the authority alone.
+fn responders(gateway: &Gateway, authority: &TrustStore, clock: &Clock) -> Result<Responders, GatewayError> {
+    let judging = &gateway.trust.revocation;
+    let options = FetchOptions {
+        connect: judging.ocsp_wait,
+        total: judging.ocsp_wait,
+        bytes_max: OCSP_BYTES_MAX,
+        reach: reach(gateway),
+    };
+    let fetcher = Fetcher::new(Some(authority), clock, options)?;
+    Ok(Responders::new(
+        fetcher,
+        ResponderOptions {
+            urls: judging.ocsp_urls.clone(),
+            hosts: judging.ocsp_hosts.clone(),
+            wait: judging.ocsp_wait,
+            ..ResponderOptions::default()
+        },
+    ))
+}
+
+/// How far HTTP may go: what holds for mail holds for it too.
+pub(super) fn reach(gateway: &Gateway) -> sync::Reach {
+    if gateway.relay.allow_remote {
+        sync::Reach::Anywhere
+    } else {
+        sync::Reach::Loopback
+    }
+}
+
+/// An answer about one certificate takes some 4 kB.
+const OCSP_BYTES_MAX: usize = 64 * 1024;
+
 fn relay_options(gateway: &Gateway) -> relay::Options {
     let relay = &gateway.relay;
     // Connection and handshake, a reply for each step, the verdict: what one message can take at the most, twice.
     let one_message = relay.connect_timeout * 2 + relay.reply_timeout * REPLIES_PER_MESSAGE + relay.delivery_timeout;
     let usual = relay::Options::default();
     relay::Options {
-        tls_minimum: gateway.tls.version_min,
+        tls: gateway.tls.policy,
         lease: usual.lease.max(one_message * 2),
         connections_max: relay.connections_max as usize,
         connections_per_domain_max: relay.connections_per_domain_max as usize,
@@ -290,7 +331,7 @@ fn login_subjects(gateway: &Gateway) -> Result<HashMap<String, SubjectDn>, Mater
 }
 
 /// CRLs are published as DER and often kept as PEM.
-fn crl_der(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn crl_der(bytes: &[u8]) -> Vec<u8> {
     match rustls_pki_types::CertificateRevocationListDer::from_pem_slice(bytes) {
         Ok(der) => der.as_ref().to_vec(),
         Err(_) => bytes.to_vec(),

@@ -1,6 +1,7 @@
 //! One operator from its parts: opens what a [`Plan`] names, starts it, drains it. The only place that knows all of one operator;
 //! `up` and `serve` differ only in where their plans come from.
 
+pub mod crl;
 mod descriptors;
 pub mod gateway;
 mod trust;
@@ -28,11 +29,12 @@ use crate::identity::{Address, Domain};
 use crate::journal::{Event, Excerpt, Started, Stopped};
 use crate::listener::{Door, Face, Handshakes, Limits, Parts, Places, SessionId, Snapshot, TurnedAway};
 use crate::mailbox::{Mailboxes, Notify};
-use crate::pki::{ClientCertificates, Identity, TlsError, TlsMinimum, TrustStore, server_config};
+use crate::pki::{ClientCertificates, Identity, TlsError, TlsPolicy, TrustStore, server_config};
 use crate::queue::RetryPlan;
 use crate::relay::{self, Relay};
 use crate::store::sqlite::{Options as StoreOptions, SqliteStore};
 use crate::store::{FolderKey, Store, StoreError};
+use crate::sync::Responders;
 use crate::trust::AllowList;
 
 pub use trust::{TrustKeeper, Trusted, list_options};
@@ -65,8 +67,10 @@ pub struct Plan {
     pub limits: Limits,
     /// Which handshakes leave their evidence in the journal.
     pub handshakes: Handshakes,
-    /// Lowest TLS version of its faces.
-    pub tls_minimum: TlsMinimum,
+    /// Lowest TLS version and suites of its faces.
+    pub tls: TlsPolicy,
+    /// Who is asked about revocation by OCSP.
+    pub responders: Arc<Responders>,
     /// Its bound ports.
     pub ports: Vec<BoundPort>,
 }
@@ -181,6 +185,7 @@ impl Running {
     }
 
     /// A part that can be stopped alone, and that stops with the whole; draining the whole waits for it.
+    #[must_use]
     pub fn child(&self) -> Self {
         let child = Self {
             tracker: TaskTracker::new(),
@@ -211,7 +216,7 @@ pub struct Operator {
     doors: Vec<OpenDoor>,
     /// The name and certificate it sends with.
     sender: (Domain, Arc<ArcSwap<Identity>>),
-    tls_minimum: TlsMinimum,
+    tls: TlsPolicy,
 }
 
 /// A face that is open, and the certificate it shows.
@@ -260,6 +265,7 @@ impl Operator {
             snapshot: ArcSwap::from_pointee(snapshot),
             departed: RwLock::new(departed),
             queued: Arc::default(),
+            responders: plan.responders,
             retry: plan.retry,
             limits: plan.limits,
             handshakes: plan.handshakes,
@@ -270,7 +276,7 @@ impl Operator {
             store,
             doors: Vec::new(),
             sender: (host, Arc::new(ArcSwap::new(identity))),
-            tls_minimum: plan.tls_minimum,
+            tls: plan.tls,
         };
         let started = Started {
             version: Excerpt::new(env!("CARGO_PKG_VERSION")),
@@ -297,14 +303,28 @@ impl Operator {
         self.parts.snapshot.load().allow_list.generated()
     }
 
-    /// Judges sessions that begin from now on by another list and other revocation data; those under way keep theirs (invariant 4).
+    /// Judges sessions that begin from now on by another list and other revocation data; those under way keep theirs (invariant 4). A CRL
+    /// or an OCSP answer that is newer than what comes stays.
     pub fn install(&self, allow_list: Arc<AllowList>, authority: Arc<TrustStore>) {
-        self.parts.snapshot.rcu(|before| Snapshot {
+        self.replace(|before| Snapshot {
             directory: Arc::clone(&before.directory),
             inboxes: Arc::clone(&before.inboxes),
             allow_list: Arc::clone(&allow_list),
-            authority: Arc::clone(&authority),
+            authority: Arc::new(TrustStore::clone(&authority).succeeding(&before.authority)),
         });
+    }
+
+    /// The same with revocation data only, made from that in force.
+    pub fn amend_authority(&self, change: impl Fn(&TrustStore) -> TrustStore) {
+        self.replace(|before| Snapshot {
+            authority: Arc::new(change(&before.authority)),
+            ..before.clone()
+        });
+    }
+
+    /// The authority's certificates and revocation data in force.
+    pub fn authority(&self) -> Arc<TrustStore> {
+        Arc::clone(&self.parts.snapshot.load().authority)
     }
 
     /// The same with another directory: its boxes are there before it is used, and domains that left get no delivery from then on,
@@ -320,16 +340,40 @@ impl Operator {
     ) -> Result<(), StoreError> {
         let inboxes = ensure_boxes(&self.parts.mailboxes, &directory).await?;
         let (directory, inboxes) = (Arc::new(directory), Arc::new(inboxes));
-        let departed = directory.leaving().iter().cloned().collect();
-        let snapshot = Snapshot {
-            directory,
-            inboxes,
-            allow_list,
-            authority,
-        };
-        self.parts.snapshot.store(Arc::new(snapshot));
-        *self.parts.departed.write().await = departed;
+        self.replace(|before| Snapshot {
+            directory: Arc::clone(&directory),
+            inboxes: Arc::clone(&inboxes),
+            allow_list: Arc::clone(&allow_list),
+            authority: Arc::new(TrustStore::clone(&authority).succeeding(&before.authority)),
+        });
+        let mut departed = self.parts.departed.write().await;
+        departed.extend(directory.leaving().iter().cloned());
+        // Until it comes back: a session of before may outlast the whole move.
+        departed.retain(|domain| !directory.serves(domain));
         Ok(())
+    }
+
+    fn replace(&self, next: impl Fn(&Snapshot) -> Snapshot) {
+        let before = self.parts.snapshot.rcu(|before| next(before));
+        let (before, after) = (&before.authority, &self.parts.snapshot.load().authority);
+        if !before.names_same_authorities(after) {
+            self.name_authorities();
+        }
+    }
+
+    /// Has the faces of clients name the authorities of the snapshot from the next handshake on.
+    fn name_authorities(&self) {
+        for door in self.doors.iter().filter(|door| door.face != Face::Peer) {
+            let shown = door.shown.lock().unwrap_or_else(PoisonError::into_inner);
+            match self.face_tls(door.face, &shown) {
+                Ok(tls) => door.tls.store(tls),
+                Err(error) => tracing::error!(
+                    operator = self.parts.operator,
+                    error = &error as &dyn std::error::Error,
+                    "a face goes on naming the authorities it named before"
+                ),
+            }
+        }
     }
 
     /// Its rows and bodies.
@@ -391,7 +435,7 @@ impl Operator {
                 hints: self.parts.snapshot.load().authority.issuer_hints(),
             },
         };
-        server_config(identity, clients, self.tls_minimum, &self.parts.clock).map_err(|source| StartError::Tls {
+        server_config(identity, clients, self.tls, &self.parts.clock).map_err(|source| StartError::Tls {
             operator: self.parts.operator.clone(),
             source,
         })

@@ -3,10 +3,9 @@
 
 use std::sync::Arc;
 
-use super::Operator;
-use super::gateway::{MaterialError, authority};
+use super::gateway::{MaterialError, authority, reach};
+use super::{Operator, crl};
 use crate::clock::Clock;
-use crate::config;
 use crate::config::Gateway;
 use crate::pki::TrustStore;
 use crate::sync::{FetchOptions, Fetcher, ListError, ListFeed, ListOptions, Renewed, Staleness};
@@ -14,7 +13,7 @@ use crate::trust::{Admitted, AllowList, Skipped};
 
 /// What a gateway believes, and how it is renewed.
 pub struct TrustKeeper {
-    config: config::Trust,
+    gateway: Gateway,
     clock: Clock,
     authority: Arc<TrustStore>,
     feed: ListFeed,
@@ -51,7 +50,7 @@ impl TrustKeeper {
     /// Nothing is read or fetched yet.
     pub fn new(gateway: &Gateway, authority: Arc<TrustStore>, clock: &Clock) -> Self {
         Self {
-            config: gateway.trust.clone(),
+            gateway: gateway.clone(),
             clock: clock.clone(),
             authority,
             feed: ListFeed::new(list_options(gateway)),
@@ -73,6 +72,7 @@ impl TrustKeeper {
     /// # Errors
     /// There is no list, or it cannot be used.
     pub async fn start(&mut self) -> Result<Trusted, MaterialError> {
+        self.authority = Arc::new(crl::first(&self.gateway, &self.authority, &self.clock).await);
         let at_hand = self.at_hand().await?;
         match (self.renew_list().await, at_hand) {
             (Ok(Renewed::List(admitted)), _) => Ok(self.trusted(admitted.list, admitted.skipped)),
@@ -92,8 +92,9 @@ impl TrustKeeper {
     /// Looks at everything again and has `operator` judge the sessions that begin from now on by what is in force then. `asked` does not
     /// wait for the period of a URL.
     pub async fn renew(&mut self, operator: &Operator, asked: bool) {
-        match authority(&self.config) {
-            Ok(store) => self.authority = Arc::new(store),
+        match authority(&self.gateway.trust) {
+            // With what was fetched meanwhile: a file never takes a newer list's place.
+            Ok(store) => self.authority = Arc::new(store.succeeding(&operator.authority())),
             Err(error) => tracing::error!(
                 error = &error as &dyn std::error::Error,
                 "the authority's files are not reloaded, the last good ones stay"
@@ -118,9 +119,13 @@ impl TrustKeeper {
 
     async fn renew_list(&mut self) -> Result<Renewed, ListError> {
         let now = self.clock.now();
-        let fetcher = match &self.config.allow_list.url {
+        let options = FetchOptions {
+            reach: reach(&self.gateway),
+            ..FetchOptions::default()
+        };
+        let fetcher = match &self.gateway.trust.allow_list.url {
             // Made anew: it believes the certificates and the revocation lists of now.
-            Some(_) => match Fetcher::new(Some(&self.authority), &self.clock, FetchOptions::default()) {
+            Some(_) => match Fetcher::new(Some(&self.authority), &self.clock, options) {
                 Ok(fetcher) => Some(fetcher),
                 Err(error) => {
                     tracing::error!(error = &error as &dyn std::error::Error, "nothing can be fetched");

@@ -1,5 +1,6 @@
 //! `vaguemestre audit`: the audit peers of the trust space, raised in a sandbox and played against one operator, in both directions.
 
+use std::fmt::Write as _;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -58,7 +59,7 @@ struct RunArgs {
     /// How long to wait for mail from the operator under test, in seconds
     #[arg(long = "for", value_name = "SECONDS", default_value_t = 60)]
     seconds: u64,
-    /// Write a JUnit report for continuous integration
+    /// Write a `JUnit` report for continuous integration
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 }
@@ -95,7 +96,7 @@ fn list(args: &OrderArgs) -> anyhow::Result<()> {
     let mut text = String::new();
     for peer in AuditPeer::ALL {
         let place = address(peer).map_or_else(|| "not raised".to_owned(), ToString::to_string);
-        text.push_str(&format!("{:<52} {place:<21} {}\n", peer.domain(), peer.what()));
+        writeln!(text, "{:<52} {place:<21} {}", peer.domain(), peer.what())?;
     }
     output::print(&text)
 }
@@ -133,7 +134,7 @@ fn play(order: &OrderArgs, wanted: &RunArgs) -> anyhow::Result<ExitCode> {
     report(&score, quiet, wanted.junit.as_deref())
 }
 
-/// Prints a score, writes its JUnit file, and turns it into an exit code.
+/// Prints a score, writes its `JUnit` file, and turns it into an exit code.
 pub(super) fn report(score: &Score, json: bool, junit: Option<&std::path::Path>) -> anyhow::Result<ExitCode> {
     if json {
         output::print(&format!("{}\n", serde_json::to_string_pretty(&score.to_json())?))?;

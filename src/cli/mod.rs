@@ -5,6 +5,8 @@
 
 mod apply;
 mod audit;
+mod authority;
+mod cert;
 mod certlab;
 mod check;
 mod doctor;
@@ -12,6 +14,7 @@ mod domain;
 mod explain;
 pub mod indicator;
 pub mod journal;
+mod list;
 mod open;
 mod operator;
 mod order;
@@ -59,12 +62,18 @@ enum Command {
     Operator(operator::OperatorArgs),
     /// Add, move or remove domains of a space, while it runs or not
     Domain(domain::DomainArgs),
+    /// Issue, renew, revoke, show and convert certificates of a sandbox's authority
+    Cert(cert::CertArgs),
+    /// Have the services of a sandbox's authority play faults
+    Authority(authority::AuthorityArgs),
     /// Raise the audit peers of the trust space, and play them against an operator in both directions
     Audit(audit::AuditArgs),
     /// Play the catalogue of certificate defects against a server or a client under test
     Certlab(certlab::CertlabArgs),
     /// Validate a configuration file and list every error in it
     Check(check::CheckArgs),
+    /// Show, compare, verify, sign and publish allow lists
+    List(list::ListArgs),
     /// Send mail as a DUI does, from its BAL applicative with its certificate
     Send(send::SendArgs),
     /// Messages sent and received per establishment, and the usage rate
@@ -97,9 +106,12 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Apply(args) => apply::run(&args),
         Command::Operator(args) => operator::run(&args),
         Command::Domain(args) => domain::run(&args),
+        Command::Cert(args) => cert::run(&args),
+        Command::Authority(args) => authority::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Certlab(args) => certlab::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::List(args) => list::run(&args),
         Command::Send(args) => send::run(&args),
         Command::Indicator(reading) => stores::read(&reading.data, async |operators, now, output| {
             indicator::run_indicator(&reading.args, operators, now, output)

@@ -47,26 +47,25 @@ pub(super) fn run_order(args: &OrderArgs, order: &Order) -> anyhow::Result<()> {
 pub(super) fn carry_out(root: Option<PathBuf>, order: &Order) -> anyhow::Result<Answer> {
     let root = std::path::absolute(root.map_or_else(default_root, Ok)?)?;
     let layout = Layout::existing(&root)?;
-    let mut waited = Duration::ZERO;
-    loop {
-        let folder = match DataFolder::open(&root) {
-            Ok(folder) => folder,
-            Err(FolderError::InUse(_)) => match control::ask(&layout, order) {
-                Err(ControlError::Unreachable { .. }) if waited < TURN_WAIT_MAX => {
-                    std::thread::sleep(TURN_PAUSE);
-                    waited += TURN_PAUSE;
-                    continue;
+    run::small_runtime()?.block_on(async {
+        let mut waited = Duration::ZERO;
+        loop {
+            match DataFolder::open(&root) {
+                Ok(folder) => {
+                    let keeper = Keeper::open(folder, Clock::system())?;
+                    return Ok(keeper.execute(order.clone()).await?);
                 }
-                answered => return Ok(answered?),
-            },
-            Err(error) => return Err(error.into()),
-        };
-        let answer = run::small_runtime()?.block_on(async {
-            let keeper = Keeper::open(folder, Clock::system())?;
-            anyhow::Ok(keeper.execute(order.clone()).await?)
-        })?;
-        return Ok(answer);
-    }
+                Err(FolderError::InUse(_)) => match control::ask(&layout, order) {
+                    Err(ControlError::Unreachable { .. }) if waited < TURN_WAIT_MAX => {
+                        tokio::time::sleep(TURN_PAUSE).await;
+                        waited += TURN_PAUSE;
+                    }
+                    answered => return Ok(answered?),
+                },
+                Err(error) => return Err(error.into()),
+            }
+        }
+    })
 }
 
 /// A space that starts takes orders once everything runs.

@@ -8,10 +8,12 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::run::{StopSignal, drain, server_runtime, small_runtime};
 use super::{output, up};
+use crate::app::crl;
 use crate::app::gateway::{self, Material};
 use crate::app::{Operator, Running, TrustKeeper, Trusted, bind, sessions_room};
 use crate::clock::Clock;
@@ -44,7 +46,7 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
             Some(address) => Some(Serving::start(bind(address, "[listen] web").await?, published.router())),
             None => None,
         };
-        let plan = gateway::plan(&gateway, material, trusted.allow_list, &clock).await?;
+        let plan = gateway::plan(&gateway, material, trusted, &clock).await?;
         let operator = Arc::new(Operator::start(plan, &running).await?);
         published.set_ready(true);
         output::error_line(&format!(
@@ -55,7 +57,15 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         let (reloading, stop) = (Arc::clone(&operator), running.stop.clone());
         let drain_max = gateway.limits.timeouts.drain;
         let period = gateway.trust.reload;
-        running.tracker.spawn(reload(trust, period, reloading, stop));
+        let asked = Arc::new(Notify::new());
+        running.tracker.spawn(crl::keep(
+            gateway,
+            Arc::clone(&operator),
+            clock,
+            (Arc::clone(&asked), stop.clone()),
+        ));
+        let reloading = reload(trust, period, reloading, (asked, stop));
+        running.tracker.spawn(reloading);
         signal.received().await;
         published.set_ready(false);
         let code = drain(&running, drain_max).await;
@@ -90,7 +100,12 @@ fn tell_skipped(gateway: &Gateway, trusted: &Trusted) {
 }
 
 /// Looks at the authority's files and at the allow list again at each period and on SIGHUP; what cannot be used leaves everything as it was.
-async fn reload(mut trust: TrustKeeper, period: Duration, operator: Arc<Operator>, stop: CancellationToken) {
+async fn reload(
+    mut trust: TrustKeeper,
+    period: Duration,
+    operator: Arc<Operator>,
+    (asked_now, stop): (Arc<Notify>, CancellationToken),
+) {
     let hangup = signal(SignalKind::hangup()).context("cannot watch for SIGHUP");
     let mut hangup = match hangup {
         Ok(hangup) => hangup,
@@ -102,6 +117,9 @@ async fn reload(mut trust: TrustKeeper, period: Duration, operator: Arc<Operator
             _ = hangup.recv() => true,
             () = tokio::time::sleep(period) => false,
         };
+        if asked {
+            asked_now.notify_one();
+        }
         trust.renew(&operator, asked).await;
     }
 }

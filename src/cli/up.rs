@@ -32,15 +32,22 @@ pub(super) struct UpArgs {
     /// Use any free ports instead of those of the space file
     #[arg(long)]
     free_ports: bool,
-    /// Raise the audit peers too (see `vaguemestre audit`)
-    #[arg(long)]
-    audit: bool,
+    #[command(flatten)]
+    audit: AuditFlag,
     /// Print endpoints, logins and commands as JSON
     #[command(flatten)]
     json: JsonFlag,
     /// Write this file (the JSON of --json) once everything answers
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
+}
+
+/// The `--audit` of `up`.
+#[derive(Args, Clone, Copy, Debug)]
+struct AuditFlag {
+    /// Raise the audit peers too (see `vaguemestre audit`)
+    #[arg(long)]
+    audit: bool,
 }
 
 /// Runs the sandbox until a signal.
@@ -71,7 +78,7 @@ pub(super) fn run(args: &UpArgs) -> anyhow::Result<ExitCode> {
         running
             .tracker
             .spawn(apply_on_hangup(Arc::clone(raised.keeper()), running.stop.clone()));
-        if args.audit {
+        if args.audit.audit {
             raised.keeper().execute(Order::AuditRaise).await?;
         }
         announce(args, &raised)?;

@@ -6,6 +6,7 @@
 //! looks at the files a configuration names, except [`Gateway::verify_files`].
 
 mod allow_list;
+mod authority;
 mod boxes;
 mod declared;
 mod directory;
@@ -20,6 +21,7 @@ mod operator;
 mod patient;
 mod reader;
 mod relay;
+mod revocation;
 mod space;
 mod structure;
 mod suggest;
@@ -28,6 +30,7 @@ mod trust;
 mod value;
 
 pub use allow_list::AllowListSource;
+pub use authority::SpaceAuthority;
 pub use boxes::DeclaredBox;
 pub use directory::DirectorySection;
 pub use error::{ConfigError, ConfigErrors, Place, Warning};
@@ -38,6 +41,7 @@ pub use login::{Login, LoginCertificate, LoginKind};
 pub use operator::{ClientPorts, ExternalHost, HostCertificate, Leaving, LocalHost, Operator, Side, Standing};
 pub use patient::Patient;
 pub use relay::{Relay, Route};
+pub use revocation::Revocation;
 pub use space::Space;
 pub use structure::Person;
 pub use tls::{KeyPair, Tls};

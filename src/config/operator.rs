@@ -9,7 +9,7 @@ use super::directory::DirectorySection;
 use super::login::{Issuer, Login};
 use super::patient::{Patient, read_patients};
 use super::reader::{At, FromToml, Section, Wrong};
-use super::value::{HostPort, Size, Slug, Structure, choose};
+use super::value::{HostPort, Size, Slug, Structure, choose, text_of};
 use crate::directory::{Directory, DirectoryError};
 use crate::identity::{Domain, SubjectDn};
 
@@ -253,6 +253,19 @@ impl FromToml for Kind {
 impl FromToml for Standing {
     fn from_toml(value: &toml::de::DeValue<'_>) -> Result<Self, Wrong> {
         choose(value, &[("active", Self::Active), ("suspended", Self::Suspended)])
+    }
+}
+
+impl FromToml for Timestamp {
+    /// `"2026-11-21T10:00:00Z"`.
+    fn from_toml(value: &toml::de::DeValue<'_>) -> Result<Self, Wrong> {
+        let text = text_of(value, "a moment, such as \"2026-11-21T10:00:00Z\",")?;
+        text.parse().map_err(|_| {
+            Wrong::new(
+                format!("{text:?} is not a moment"),
+                "write date, time and Z for UTC: \"2026-11-21T10:00:00Z\"",
+            )
+        })
     }
 }
 

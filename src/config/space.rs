@@ -4,12 +4,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
+use super::authority::SpaceAuthority;
 use super::declared::Declared;
 use super::error::{ConfigErrors, Warning};
 use super::file;
 use super::operator::{Operator, PortRange};
 use super::reader::{self, At, Section};
 use super::value::Slug;
+use crate::pki::Chain;
 
 /// A trust space as described.
 #[derive(Clone, Debug)]
@@ -26,6 +28,8 @@ pub struct Space {
     pub allow_remote: bool,
     /// How often revocation lists are renewed and every operator takes up what the authority publishes.
     pub refresh: Duration,
+    /// Its authority.
+    pub authority: SpaceAuthority,
     /// Its operators, in the order of the file; never empty.
     pub operators: Vec<Operator>,
 }
@@ -77,8 +81,10 @@ impl Space {
         if root.sections("operator").is_empty() {
             root.wrong_here("the space has no operator".into(), "add at least one [[operator]]");
         }
+        let authority = root.section("authority");
         let header = header?;
         Some(Self {
+            authority: SpaceAuthority::read(authority, header.chain),
             name: header.name?,
             web: header.web,
             web_tls: header.web_tls,
@@ -99,6 +105,7 @@ struct Header {
     dns: SocketAddr,
     allow_remote: bool,
     refresh: Duration,
+    chain: Chain,
 }
 
 impl Header {
@@ -115,8 +122,10 @@ impl Header {
         let dns = ports.listen(&section, "dns", DNS, declared);
         let allow_remote = section.or("allow_remote", false);
         let refresh = section.within("refresh", REFRESH_DEFAULT, REFRESH_SHORTEST..=REFRESH_LONGEST);
+        let chain = section.or("chain", Chain::default());
         section.close();
         Self {
+            chain,
             name: name.map(|name| name.value.0),
             ports,
             web,

@@ -694,7 +694,7 @@ fn a_gateway_that_says_only_what_is_required_gets_the_documented_defaults() {
     assert_eq!(gateway.limits, documented.limits);
     assert_eq!(gateway.size_bytes_max, documented.size_bytes_max);
     assert_eq!(gateway.tls, documented.tls);
-    assert_eq!(gateway.trust.missing_revocation, documented.trust.missing_revocation);
+    assert_eq!(gateway.trust.revocation, documented.trust.revocation);
     assert_eq!(gateway.trust.reload, Duration::from_mins(1));
     assert_eq!(gateway.listen.web, None);
 }

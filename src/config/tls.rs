@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use toml::de::DeValue;
 
 use super::reader::{FromToml, Section, Wrong};
+use super::suggest::nearest;
 use super::value::choose;
-use crate::pki::TlsMinimum;
+use crate::pki::{Suites, TlsMinimum, TlsPolicy};
 
 /// The certificates of a gateway and the oldest TLS it speaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +16,8 @@ pub struct Tls {
     pub server: KeyPair,
     /// Shown to the users' clients; [`Self::server`] when absent.
     pub client_face: Option<KeyPair>,
-    /// ECO.1.1.1: 1.2 at least.
-    pub version_min: TlsMinimum,
+    /// ECO.1.1.1: 1.2 at least; and the suites (ECO.1.1.3).
+    pub policy: TlsPolicy,
 }
 
 /// A certificate chain and its key, both PEM files.
@@ -51,6 +52,7 @@ impl Tls {
                 None
             }
         };
+        let suites = read_suites(&section, version_min);
         section.close();
         Some(Self {
             server: KeyPair {
@@ -58,7 +60,39 @@ impl Tls {
                 key: key?,
             },
             client_face,
-            version_min,
+            policy: TlsPolicy {
+                minimum: version_min,
+                suites: suites.unwrap_or_default(),
+            },
         })
     }
+}
+
+fn read_suites(section: &Section<'_>, minimum: TlsMinimum) -> Option<Suites> {
+    let names = section.list::<String>("suites");
+    let first = names.first()?;
+    for name in &names {
+        if Suites::from_names([name.value.as_str()]).is_err() {
+            let known = Suites::known();
+            let near = nearest(&name.value, known.iter().copied());
+            let remedy = match near {
+                Some(near) => format!("did you mean {near:?}? Known: {}", known.join(", ")),
+                None => format!("IANA names, of these: {}", known.join(", ")),
+            };
+            section.wrong(
+                name,
+                format!("`tls.suites`: {:?} is not spoken here", name.value),
+                remedy,
+            );
+        }
+    }
+    let suites = Suites::from_names(names.iter().map(|name| name.value.as_str())).ok()?;
+    if !suites.serve(minimum) {
+        section.wrong(
+            first,
+            "`tls.suites` has none for TLS 1.3, which `tls.version_min` asks for".into(),
+            "add one, such as \"TLS_AES_256_GCM_SHA384\"",
+        );
+    }
+    Some(suites)
 }

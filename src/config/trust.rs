@@ -7,6 +7,7 @@ use toml::de::DeValue;
 
 use super::allow_list::AllowListSource;
 use super::reader::{FromToml, Section, Wrong};
+use super::revocation::Revocation;
 use super::value::choose;
 use crate::pki::MissingRevocation;
 
@@ -19,8 +20,8 @@ pub struct Trust {
     pub crl: Vec<PathBuf>,
     /// The allow list.
     pub allow_list: AllowListSource,
-    /// What to do when no revocation list speaks for a certificate.
-    pub missing_revocation: MissingRevocation,
+    /// How revocation and usage are judged.
+    pub revocation: Revocation,
     /// How often the files are looked at again.
     pub reload: Duration,
 }
@@ -46,12 +47,14 @@ impl Trust {
                 "a revoked certificate passes whenever its revocation list is missing or too old".into(),
             );
         }
+        let missing = missing.map_or(MissingRevocation::Refuse, |at| at.value);
+        let revocation = Revocation::read(&section, missing);
         section.close();
         Some(Self {
             ca,
             crl,
             allow_list: allow_list?,
-            missing_revocation: missing.map_or(MissingRevocation::Refuse, |at| at.value),
+            revocation,
             reload,
         })
     }

@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use toml::de::DeValue;
 
 use super::reader::{Bounded, FromToml, Wrong, kind};
@@ -222,19 +221,6 @@ impl FromToml for Duration {
             Wrong::new(
                 format!("{:?} is not a duration", shorten(text)),
                 "write numbers with a unit (ms, s, m, h, d): \"30s\", \"5m\", \"1h30m\", \"2d\"",
-            )
-        })
-    }
-}
-
-impl FromToml for Timestamp {
-    /// `"2026-11-21T10:00:00Z"`.
-    fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
-        let text = text_of(value, "a moment, such as \"2026-11-21T10:00:00Z\",")?;
-        text.parse().map_err(|_| {
-            Wrong::new(
-                format!("{:?} is not a moment", shorten(text)),
-                "write date, time and Z for UTC: \"2026-11-21T10:00:00Z\"",
             )
         })
     }

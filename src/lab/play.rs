@@ -149,10 +149,9 @@ impl Observation {
     pub fn judge(&self, expected: Expected) -> Verdict {
         let right = match (&self.end, expected) {
             (End::Unreachable(_) | End::Silent, _) => false,
-            (End::Allowed, Expected::Accepted) | (_, Expected::Either) => true,
-            (End::Allowed, Expected::Refused) => false,
-            (_, Expected::Refused) => true,
-            (_, Expected::Accepted) => false,
+            (_, Expected::Either) => true,
+            (end, Expected::Accepted) => *end == End::Allowed,
+            (end, Expected::Refused) => *end != End::Allowed,
         };
         if right { Verdict::Passed } else { Verdict::Failed }
     }
@@ -274,7 +273,7 @@ impl Score {
         })
     }
 
-    /// The same for continuous integration, in the form that JUnit made common.
+    /// The same for continuous integration, in the form that `JUnit` made common.
     pub fn to_junit(&self) -> String {
         let mut text = format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" skipped=\"{}\">\n",
@@ -339,7 +338,7 @@ fn escaped(text: &str) -> String {
     safe
 }
 
-/// Reply texts are long; JSON and JUnit hold them whole.
+/// Reply texts are long; JSON and `JUnit` hold them whole.
 const OBSERVED_CHARS_MAX: usize = 100;
 const HEAD_CHARS: usize = 45;
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::play::Expected;
 use super::probe::{Case, Show, TlsVersions};
 use super::probe_hello::{Hello, Version};
-use super::{Catalogue, Defect, Face, Forge, Forged, Holder, Offer, Outcome};
+use super::{Catalogue, Defect, Face, Forge, ForgeError, Forged, Holder, Offer, Outcome};
+use crate::pki::Authority;
 
 /// One defect, ready.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,17 +58,23 @@ pub enum Shown {
     },
 }
 
-/// Every defect of a face that the words choose, ids or groups; all without a word.
+/// Every defect of a face that the words choose, ids or groups; all without a word. What the authority must say of them from now on enters
+/// its registry; publish it afterwards.
 pub fn prepare(
     catalogue: &Catalogue,
-    forge: &Forge,
+    (authority, now): (&Arc<Authority>, Timestamp),
     (holder, face): (&Holder, Face),
     only: &[String],
-) -> Vec<Prepared> {
+) -> Result<Vec<Prepared>, ForgeError> {
+    let forge = Forge::new(Arc::clone(authority), now)?;
+    // The plainest control is always there: without it the rest means nothing.
+    let first = catalogue
+        .on(face)
+        .map(|(defect, _)| defect)
+        .find(|defect| defect.is_control());
     let chosen = |defect: &Defect| {
-        only.is_empty()
-            || defect.is_control()
-            || only.iter().any(|word| *word == defect.id || word == defect.group.id())
+        let named = only.iter().any(|word| *word == defect.id || word == defect.group.id());
+        only.is_empty() || named || first.is_some_and(|first| first.id == defect.id)
     };
     let on_face = catalogue.on(face).filter(|(defect, _)| chosen(defect));
     let ready = on_face.map(|(defect, outcome)| Prepared {
@@ -80,13 +88,15 @@ pub fn prepare(
             Outcome::Either => Expected::Either,
         },
         control: defect.is_control(),
-        shown: shown(defect, forge, holder, face),
+        shown: forge
+            .make(defect, holder, face)
+            .map_err(|error| error.to_string())
+            .and_then(|forged| shown(&forged, holder, (authority, now))),
     });
-    ready.collect()
+    Ok(ready.collect())
 }
 
-fn shown(defect: &Defect, forge: &Forge, holder: &Holder, face: Face) -> Result<Shown, String> {
-    let forged = forge.make(defect, holder, face).map_err(|error| error.to_string())?;
+fn shown(forged: &Forged, holder: &Holder, (authority, now): (&Authority, Timestamp)) -> Result<Shown, String> {
     if forged.fault.is_some() {
         return Err("needs a fault of the authority's services meanwhile".to_owned());
     }
@@ -95,6 +105,13 @@ fn shown(defect: &Defect, forge: &Forge, holder: &Holder, face: Face) -> Result<
     }
     if forged.listed != holder.subject {
         return Err("needs another subject on the allow list".to_owned());
+    }
+    for entry in &forged.entries {
+        match entry.enter(authority, now) {
+            Err(error) if forged.needs_registry() => return Err(error.to_string()),
+            // One that cannot be read cannot be entered either, and is refused for that.
+            _ => {}
+        }
     }
     Ok(match &forged.offer {
         Offer::Clear => Shown::Clear,

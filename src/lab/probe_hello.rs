@@ -351,7 +351,7 @@ mod tests {
             let mut record = vec![22, 3, 3, 0, 70];
             record.extend(bytes);
             drop(Answer::read(&record));
-            record[5..].rotate_right(1);
+            record.insert(5, CLIENT_HELLO);
             drop(ClientOffer::read(&record));
         }
     }

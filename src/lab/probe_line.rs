@@ -163,9 +163,8 @@ impl Line {
     /// Waits for the server to say no; that it says nothing, or something else, is no refusal.
     pub(super) async fn listen(&mut self, wait: Duration) -> Result<(), End> {
         match timeout(wait, self.link.read(&mut self.buffer)).await {
-            Err(_) => Ok(()),
+            Err(_) | Ok(Ok(1..)) => Ok(()),
             Ok(Ok(0)) => Err(End::Closed),
-            Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(end_of(&error)),
         }
     }

@@ -117,9 +117,9 @@ impl Stall {
     /// What its visitors did: the worst of it, trust where there was any.
     pub fn told(&self) -> Option<Observation> {
         let visits = self.visits.lock().unwrap_or_else(PoisonError::into_inner);
-        let attempts = visits.iter().filter(|visit| visit.is_attempt());
+        let mut attempts = visits.iter().filter(|visit| visit.is_attempt());
         let trusting = attempts.clone().find(|visit| visit.observation.is_trust());
-        trusting.or(attempts.last()).map(|visit| visit.observation.clone())
+        trusting.or(attempts.next_back()).map(|visit| visit.observation.clone())
     }
 
     /// Its line of the score.

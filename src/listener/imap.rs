@@ -179,8 +179,9 @@ impl Drive<'_> {
     }
 
     async fn authenticate(&mut self, credentials: &Credentials) -> Answer {
-        let now = self.parts.clock.now();
         let attempt = attempt(credentials);
+        login::ask(&self.parts, &self.snapshot, &self.handshake, &attempt).await;
+        let now = self.parts.clock.now();
         let result = login::open(&self.snapshot, &self.handshake, &attempt, now);
         let place = Place {
             parts: &self.parts,
@@ -211,8 +212,7 @@ impl Drive<'_> {
                     Reason::BoxAmbiguous | Reason::CertificateNotBound => Refused::NotYourBox,
                     _ => Refused::Credentials,
                 },
-                // The session adds its id.
-                text: format!("{} ({})", refusal.text, refusal.reason),
+                text: format!("{} ({}, session {})", refusal.text, refusal.reason, self.id),
             },
         }
     }

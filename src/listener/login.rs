@@ -33,6 +33,17 @@ pub(super) struct Opened {
     pub(super) boxes: Vec<Address>,
 }
 
+/// Has a certificate that is about to be used asked about, if nobody can tell yet whether it is revoked.
+pub(super) async fn ask(parts: &Parts, snapshot: &Snapshot, handshake: &Handshake, attempt: &Attempt<'_>) {
+    if attempt.password.is_none() && !handshake.chain.is_empty() && snapshot.authority.asks_ocsp() {
+        let chain = &handshake.chain;
+        let responders = &parts.responders;
+        responders
+            .ask(&snapshot.authority, chain, Usage::Client, &parts.clock)
+            .await;
+    }
+}
+
 /// Checks an attempt against the session's snapshot.
 pub(super) fn open(
     snapshot: &Snapshot,

@@ -35,6 +35,7 @@ use crate::mailbox::Mailboxes;
 use crate::pki::TrustStore;
 use crate::queue::RetryPlan;
 use crate::store::{FolderKey, Store};
+use crate::sync::Responders;
 use crate::trust::AllowList;
 
 pub use accept::{Door, Face, TurnedAway};
@@ -60,6 +61,8 @@ pub struct Parts {
     pub departed: RwLock<HashSet<Domain>>,
     /// Woken when something was queued for another operator.
     pub queued: Arc<Notify>,
+    /// Who is asked about the revocation of a certificate that nobody can tell yet.
+    pub responders: Arc<Responders>,
     /// When mail to other operators is tried again, and given up.
     pub retry: RetryPlan,
     /// Which handshakes leave their evidence in the journal.

@@ -54,16 +54,17 @@ impl Reception {
         }
     }
 
-    fn judge(&self, handshake: &Handshake) -> Result<PeerCertificate, Refusal> {
+    async fn judge(&self, handshake: &Handshake) -> Result<PeerCertificate, Refusal> {
         if handshake.chain.is_empty() {
             let text = "no client certificate was shown: a peer must present its SERV SSL certificate";
             return Err(Refusal::new(Reason::CertificateMissing, text));
         }
-        let now = self.visitor.parts.clock.now();
-        self.visitor
-            .snapshot
-            .authority
-            .verify(&handshake.chain, Usage::Client, now)
+        let Visitor { parts, snapshot, .. } = &self.visitor;
+        let chain = &handshake.chain;
+        let responders = &parts.responders;
+        responders
+            .judge(&snapshot.authority, chain, Usage::Client, &parts.clock)
+            .await
     }
 
     fn sender(&mut self, mail: MailFrom) -> Result<(), Refusal> {
@@ -240,7 +241,7 @@ impl Reception {
 #[async_trait]
 impl Desk for Reception {
     async fn handshake(&mut self, handshake: Handshake) -> Result<(), Refusal> {
-        let judged = self.judge(&handshake);
+        let judged = self.judge(&handshake).await;
         self.handshake = handshake;
         if !self.handshake.chain.is_empty() {
             self.visitor.examine(&self.handshake, None, judged.as_ref().err()).await;

@@ -222,7 +222,6 @@ impl Submission {
     }
 
     async fn authenticate(&mut self, credentials: Credentials) -> Result<(), Refusal> {
-        let now = self.visitor.parts.clock.now();
         let attempt = match attempt(&credentials) {
             Ok(attempt) => attempt,
             Err(refusal) => {
@@ -230,6 +229,9 @@ impl Submission {
                 return Err(refusal);
             }
         };
+        let Visitor { parts, snapshot, .. } = &self.visitor;
+        login::ask(parts, snapshot, &self.handshake, &attempt).await;
+        let now = parts.clock.now();
         let opened = login::open(&self.visitor.snapshot, &self.handshake, &attempt, now);
         let visitor = &self.visitor;
         let place = Place {

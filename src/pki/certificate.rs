@@ -3,11 +3,12 @@
 use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::der_parser::asn1_rs::{Any, Tag};
-use x509_parser::extensions::GeneralName;
+use x509_parser::extensions::{GeneralName, KeyUsage};
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::X509Name;
 
@@ -32,10 +33,29 @@ pub struct PeerCertificate {
     pub dns_names: Vec<String>,
     /// Mail addresses of the alternative names.
     pub rfc822_names: Vec<String>,
-    /// Whether its key usage, if it has one, includes digital signature.
-    pub(super) may_sign_handshakes: bool,
-    /// Whether its key usage, if it has one, includes digital signature or content commitment: the signer of a list.
-    pub(super) may_sign_documents: bool,
+    pub(super) may_sign: MaySign,
+}
+
+/// What the key usage lets its key sign; a certificate without that extension may sign anything (RFC 5280 §4.2.1.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum MaySign {
+    /// Nothing that we look at.
+    Nothing,
+    /// Content commitment: documents, such as the list.
+    Documents,
+    /// Digital signature: handshakes, and documents too.
+    Handshakes,
+}
+
+impl MaySign {
+    fn of(usage: Option<&KeyUsage>) -> Self {
+        match usage {
+            None => Self::Handshakes,
+            Some(usage) if usage.digital_signature() => Self::Handshakes,
+            Some(usage) if usage.non_repudiation() => Self::Documents,
+            Some(_) => Self::Nothing,
+        }
+    }
 }
 
 /// A certificate that cannot be read.
@@ -93,8 +113,7 @@ pub(super) fn read(der: &CertificateDer<'_>) -> Result<PeerCertificate, Certific
         fingerprint: fingerprint(der),
         dns_names,
         rfc822_names,
-        may_sign_handshakes: usage.as_ref().is_none_or(|usage| usage.value.digital_signature()),
-        may_sign_documents: usage.is_none_or(|usage| usage.value.digital_signature() || usage.value.non_repudiation()),
+        may_sign: MaySign::of(usage.map(|usage| usage.value)),
     })
 }
 
@@ -128,7 +147,7 @@ pub(super) fn timestamp(time: x509_parser::time::ASN1Time) -> Result<Timestamp, 
 }
 
 /// The character strings of X.520's `DirectoryString`, and `IA5String`.
-fn text(value: &Any<'_>) -> Option<String> {
+pub(super) fn text(value: &Any<'_>) -> Option<String> {
     match value.tag() {
         Tag::Utf8String | Tag::PrintableString | Tag::Ia5String => String::from_utf8(value.data.to_vec()).ok(),
         // T.61 as everyone writes it: Latin-1.
@@ -163,14 +182,7 @@ pub(super) fn has_key(certificate: &CertificateDer<'_>, key: &rcgen::KeyPair) ->
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes
-        .iter()
-        .fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-            let written = write!(text, "{byte:02x}");
-            debug_assert!(written.is_ok(), "writing to a String cannot fail");
-            text
-        })
+    HEXLOWER.encode(bytes)
 }
 
 /// RFC 7468 §5: lines of 64 characters.

@@ -76,7 +76,7 @@ impl Authority {
         let last = registry.crl_state(issuer).cloned();
         if let Some(last) = &last {
             let path = self.list_path(issuer, kind);
-            let complete_is_due = !last.complete.is_fresh(changes, now);
+            let complete_is_due = !last.complete.is_fresh(changes, now) || last.base.is_none();
             let fresh = !complete_is_due && (kind == ListKind::Complete || last.of(kind).is_fresh(changes, now));
             let made = kind == ListKind::Complete || last.delta.is_some();
             if fresh && made && path.exists() {
@@ -125,7 +125,7 @@ impl Authority {
         };
         let delta = Some(list(validity.delta_crl)?);
         match last {
-            Some(last) if kind == ListKind::Delta && last.complete.is_fresh(changes, now) => {
+            Some(last) if kind == ListKind::Delta && last.complete.is_fresh(changes, now) && last.base.is_some() => {
                 Ok(CrlState { delta, ..last.clone() })
             }
             _ => Ok(CrlState {
@@ -338,3 +338,264 @@ const DELTA_CRL_INDICATOR: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.
 const ISSUING_DISTRIBUTION_POINT: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.28");
 const FRESHEST_CRL: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.46");
 const REASON_CODE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.21");
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Space, days_later, now, number_after, openssl, options, put, server, try_openssl};
+    use super::super::{Faults, Issued, Publication, Revocation, Revoked, Service};
+    use super::*;
+
+    fn text(space: &Space, der: &[u8]) -> String {
+        put(space.folder.path(), "list.crl", der);
+        openssl(
+            space.folder.path(),
+            &["crl", "-inform", "DER", "-in", "list.crl", "-noout", "-text"],
+        )
+    }
+
+    fn numbers(space: &Space, at: Timestamp) -> (u64, u64, u64) {
+        let complete = text(space, &space.authority.crl(Issuer::Intermediate, at).unwrap());
+        let delta = text(space, &space.authority.delta_crl(Issuer::Intermediate, at).unwrap());
+        assert!(!complete.contains("Delta CRL Indicator"), "{complete}");
+        assert!(delta.contains("Delta CRL Indicator: critical"), "{delta}");
+        (
+            number_after(&complete, "X509v3 CRL Number:"),
+            number_after(&delta, "X509v3 CRL Number:"),
+            number_after(&delta, "Delta CRL Indicator: critical"),
+        )
+    }
+
+    fn revoke(space: &Space, issued: &Issued, reason: RevocationReason, at: Timestamp) -> Revoked {
+        let revocation = Revocation { at, reason };
+        space.authority.revoke_since(&issued.serial, revocation, at).unwrap()
+    }
+
+    #[test]
+    fn a_delta_list_says_what_changed_since_its_base() {
+        let space = Space::new();
+        let (one, two, three) = (
+            space.issue(&server("one.chu.fr")),
+            space.issue(&server("two.chu.fr")),
+            space.issue(&server("three.chu.fr")),
+        );
+        revoke(&space, &one, RevocationReason::KeyCompromise, now());
+        revoke(&space, &two, RevocationReason::CertificateHold, now());
+        assert_eq!(numbers(&space, now()), (1, 1, 1));
+        let delta = |at| text(&space, &space.authority.delta_crl(Issuer::Intermediate, at).unwrap());
+        assert!(delta(now()).contains("No Revoked Certificates"), "{}", delta(now()));
+
+        revoke(&space, &three, RevocationReason::CertificateHold, days_later(1));
+        space.authority.release(&two.serial, days_later(1)).unwrap();
+        assert_eq!(numbers(&space, days_later(1)), (2, 2, 1));
+        let said = delta(days_later(1));
+        let serial = |issued: &Issued| issued.serial.to_uppercase();
+        assert!(!said.contains(&serial(&one)), "the base has it: {said}");
+        assert!(
+            said.contains(&serial(&two)) && said.contains("Remove From CRL"),
+            "{said}"
+        );
+        assert!(
+            said.contains(&serial(&three)) && said.contains("Certificate Hold"),
+            "{said}"
+        );
+
+        // Held and released since the base: whoever saw the hold must learn of its end.
+        space.authority.release(&three.serial, days_later(2)).unwrap();
+        let said = delta(days_later(2));
+        assert_eq!(said.matches("Remove From CRL").count(), 2, "{said}");
+        let complete = text(
+            &space,
+            &space.authority.crl(Issuer::Intermediate, days_later(2)).unwrap(),
+        );
+        assert!(
+            complete.contains(&serial(&one)) && !complete.contains(&serial(&two)),
+            "{complete}"
+        );
+        assert!(complete.contains("X509v3 Freshest CRL"), "{complete}");
+
+        // Half of the period has passed: the next complete list is the next base, and nothing has changed since.
+        let (complete, number, base) = numbers(&space, days_later(6));
+        assert_eq!((complete, base), (number, number));
+        assert!(delta(days_later(6)).contains("No Revoked Certificates"));
+    }
+
+    #[test]
+    fn numbers_only_grow_across_restarts_and_a_delta_alone_has_its_own() {
+        let space = Space::new();
+        assert_eq!(numbers(&space, now()), (1, 1, 1));
+        let half_day = now() + SignedDuration::from_hours(13);
+        assert_eq!(numbers(&space, half_day), (1, 2, 1));
+        let again = Authority::create_or_open(&space.folder.path().join("authority"), options(), half_day);
+        let again = Space {
+            authority: again.unwrap(),
+            folder: tempfile::tempdir().unwrap(),
+        };
+        assert_eq!(numbers(&again, half_day), (1, 2, 1));
+        assert_eq!(numbers(&again, half_day + SignedDuration::from_hours(13)), (1, 3, 1));
+        // A clock that went back signs anew, and never with a number of the past.
+        assert_eq!(numbers(&again, now() - SignedDuration::from_hours(24)), (4, 4, 4));
+    }
+
+    #[test]
+    fn a_registry_of_the_first_version_is_read_on() {
+        let space = Space::new();
+        space.authority.crl(Issuer::Intermediate, now()).unwrap();
+        let path = space.folder.path().join("authority/issued.json");
+        let mut registry: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        registry["crls"]["intermediate"] = serde_json::json!({
+            "number": 7, "this_update": "2026-11-20T10:00:00Z", "next_update": "2026-11-27T10:00:00Z", "revoked": 0
+        });
+        registry.as_object_mut().unwrap().remove("responders");
+        registry.as_object_mut().unwrap().remove("changes");
+        std::fs::write(&path, registry.to_string()).unwrap();
+        let authority = Authority::create_or_open(&space.folder.path().join("authority"), options(), now());
+        let again = Space {
+            authority: authority.unwrap(),
+            folder: tempfile::tempdir().unwrap(),
+        };
+        assert_eq!(
+            numbers(&again, days_later(1)).0,
+            8,
+            "its delta list is due, and so is a base"
+        );
+    }
+
+    #[test]
+    fn a_second_revocation_changes_nothing_unless_the_first_was_a_hold() {
+        let space = Space::new();
+        let issued = space.issue(&server("one.chu.fr"));
+        let held = Revocation {
+            at: now(),
+            reason: RevocationReason::CertificateHold,
+        };
+        assert_eq!(revoke(&space, &issued, held.reason, now()), Revoked::Now);
+        assert_eq!(
+            revoke(&space, &issued, held.reason, days_later(1)),
+            Revoked::Before(held)
+        );
+        let compromised = RevocationReason::KeyCompromise;
+        assert_eq!(
+            revoke(&space, &issued, compromised, days_later(2)),
+            Revoked::AfterHold(held)
+        );
+        assert!(matches!(
+            revoke(&space, &issued, RevocationReason::Superseded, days_later(3)),
+            Revoked::Before(first) if first.reason == compromised
+        ));
+        let error = space.authority.release(&issued.serial, now()).unwrap_err().to_string();
+        assert!(error.contains("is not on hold but key-compromise"), "{error}");
+        let tomorrow = Revocation {
+            at: days_later(1),
+            reason: compromised,
+        };
+        let error = space
+            .authority
+            .revoke_since(&issued.serial, tomorrow, now())
+            .unwrap_err();
+        assert!(error.to_string().contains("in the future"), "{error}");
+    }
+
+    /// The publications of a moment, as openssl takes them: both lists in one PEM file, and the chain.
+    fn verified(space: &Space, faults: Faults, at: Timestamp) -> (bool, String) {
+        let folder = space.folder.path();
+        let publications = space.authority.publications(at, &faults).unwrap();
+        let mut lists = String::new();
+        for Publication { path, bytes, .. } in publications {
+            let Some(der) = bytes.filter(|_| path.starts_with("/crl/")) else {
+                continue;
+            };
+            let delta = path.ends_with("-delta.crl");
+            put(folder, "one.crl", &der);
+            let pem = openssl(folder, &["crl", "-inform", "DER", "-in", "one.crl"]);
+            if !delta {
+                lists.push_str(&pem);
+            }
+        }
+        put(folder, "lists.pem", lists.as_bytes());
+        put(
+            folder,
+            "ca.pem",
+            super::super::trust_bundle(&space.authority).as_bytes(),
+        );
+        let epoch = at.as_second().to_string();
+        let mut arguments = vec!["verify", "-attime", &epoch, "-crl_check_all", "-CAfile", "ca.pem"];
+        if !lists.is_empty() {
+            arguments.extend(["-CRLfile", "lists.pem"]);
+        }
+        arguments.extend(["-untrusted", "leaf.pem", "leaf.pem"]);
+        try_openssl(folder, &arguments)
+    }
+
+    #[test]
+    fn openssl_sees_each_fault_of_the_lists_as_what_it_is() {
+        let space = Space::new();
+        let issued = space.issue(&server("one.chu.fr"));
+        put(space.folder.path(), "leaf.pem", issued.chain_pem().as_bytes());
+        let (good, text) = verified(&space, Faults::default(), now());
+        assert!(good, "{text}");
+        for (fault, said) in [
+            (Fault::Late, "CRL has expired"),
+            (Fault::Unsigned, "CRL signature failure"),
+            (Fault::WrongSigner, "CRL signature failure"),
+            (Fault::Unknown, "Different CRL scope"),
+            (Fault::Unreachable, "unable to get certificate CRL"),
+        ] {
+            let faults = Faults::default().with(Service::Crl, Some(fault));
+            let (good, text) = verified(&space, faults, now());
+            let text = text.to_lowercase();
+            assert!(!good && text.contains(&said.to_lowercase()), "{fault}: {text}");
+        }
+        // Cleared, everything is as before; and a revoked certificate is seen to be.
+        assert!(verified(&space, Faults::default(), now()).0);
+        revoke(&space, &issued, RevocationReason::KeyCompromise, now());
+        let (good, text) = verified(&space, Faults::default(), now());
+        assert!(!good && text.contains("certificate revoked"), "{text}");
+    }
+
+    #[test]
+    fn a_delta_list_revokes_before_the_next_complete_one_is_fetched() {
+        let space = Space::new();
+        let folder = space.folder.path();
+        let issued = space.issue(&server("one.chu.fr"));
+        let old = [Issuer::Root, Issuer::Intermediate].map(|issuer| space.authority.crl(issuer, now()).unwrap());
+        revoke(&space, &issued, RevocationReason::KeyCompromise, days_later(1));
+        let delta = [Issuer::Root, Issuer::Intermediate]
+            .map(|issuer| space.authority.delta_crl(issuer, days_later(1)).unwrap());
+        let pem = |ders: &[Vec<u8>]| {
+            let each = ders.iter().map(|der| {
+                put(folder, "one.crl", der);
+                openssl(folder, &["crl", "-inform", "DER", "-in", "one.crl"])
+            });
+            each.collect::<String>()
+        };
+        put(folder, "leaf.pem", issued.chain_pem().as_bytes());
+        put(
+            folder,
+            "ca.pem",
+            super::super::trust_bundle(&space.authority).as_bytes(),
+        );
+        put(folder, "old.pem", pem(&old).as_bytes());
+        put(folder, "both.pem", pem(&[old, delta].concat()).as_bytes());
+        let epoch = days_later(1).as_second().to_string();
+        let verify = |lists| {
+            let arguments = [
+                "verify",
+                "-attime",
+                &epoch,
+                "-crl_check_all",
+                "-extended_crl",
+                "-use_deltas",
+                "-CAfile",
+                "ca.pem",
+                "-CRLfile",
+                lists,
+                "leaf.pem",
+            ];
+            try_openssl(folder, &arguments)
+        };
+        let (good, text) = verify("old.pem");
+        assert!(good, "{text}");
+        let (good, text) = verify("both.pem");
+        assert!(!good && text.contains("certificate revoked"), "{text}");
+    }
+}

@@ -128,7 +128,6 @@ impl Presented {
 }
 
 /// OCSP responders that a certificate names (RFC 5280 §4.2.2.1). Only for a certificate whose chain is verified.
-#[expect(dead_code, reason = "asked by the OCSP client, which comes next")]
 pub(super) fn ocsp_urls(der: &CertificateDer<'_>) -> Vec<String> {
     let Ok(parsed) = certificate::parse(der) else {
         return Vec::new();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rcgen::{ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, RsaKeySize};
 use serde::{Deserialize, Serialize};
 
-use super::{Chain, Issuer};
+use super::Chain;
 
 /// What a certificate is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -127,15 +127,6 @@ pub(super) struct IssuerSection {
     pub(super) file: String,
 }
 
-impl ChainSection {
-    pub(super) fn of(&self, issuer: Issuer) -> &IssuerSection {
-        match issuer {
-            Issuer::Root => &self.root,
-            Issuer::Intermediate => &self.intermediate,
-        }
-    }
-}
-
 impl IssuerSection {
     /// Where the complete CRL is served.
     pub(super) fn crl_path(&self) -> String {
@@ -244,8 +235,7 @@ mod tests {
         }
         for (chain, is_test) in [(Chain::Test, true), (Chain::ProductionShaped, false)] {
             let section = profiles.chain(chain).unwrap();
-            for issuer in [Issuer::Root, Issuer::Intermediate] {
-                let issuer = section.of(issuer);
+            for issuer in [&section.root, &section.intermediate] {
                 assert_eq!(issuer.common_name.starts_with("TEST AC "), is_test, "{chain:?}");
                 assert_eq!(issuer.file.ends_with("-TEST"), is_test, "{chain:?}");
             }

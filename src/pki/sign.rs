@@ -69,7 +69,7 @@ pub(super) fn extension(id: ObjectIdentifier, critical: bool, content: &impl Enc
     })
 }
 
-/// RFC 5280 §5.1.2.4: UTCTime through the year 2049.
+/// RFC 5280 §5.1.2.4: `UTCTime` through the year 2049.
 pub(super) fn time(at: Timestamp) -> der::Result<Time> {
     let since = since_1970(at)?;
     match UtcTime::from_unix_duration(since) {

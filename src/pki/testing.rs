@@ -110,3 +110,24 @@ pub(super) fn put(folder: &Path, name: &str, bytes: &[u8]) {
         .write_all(bytes)
         .unwrap();
 }
+
+/// The same as [`openssl`], for runs that may fail: whether it succeeded, and its whole output.
+pub(super) fn try_openssl(folder: &Path, arguments: &[&str]) -> (bool, String) {
+    let output = Command::new("openssl")
+        .current_dir(folder)
+        .args(arguments)
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+}
+
+/// The first number after a label in a text of openssl, decimal or hexadecimal.
+pub(super) fn number_after(text: &str, label: &str) -> u64 {
+    let at = text.find(label).unwrap_or_else(|| panic!("no {label} in {text}"));
+    let word = text[at + label.len()..].split_whitespace().next().unwrap();
+    match word.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16).unwrap(),
+        None => word.parse().unwrap(),
+    }
+}

@@ -1,6 +1,7 @@
 //! One attempt for a batch of items of one domain: hosts by preference until one takes the mail, then the settlement of each item.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -8,13 +9,14 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::Relay;
-use super::connection::{Connection, Driven, Target, Waits};
+use super::connection::{Connection, ConnectionError, Driven, Target, Waits};
+use super::order::{Group, groups, in_turn};
 use super::visit::{Visit, failed};
 use crate::dns::{MailHost, RouteError};
 use crate::identity::Domain;
 use crate::indicator;
-use crate::listener::Snapshot;
-use crate::pki::{Expectation, client_config};
+use crate::listener::{Parts, Snapshot};
+use crate::pki::{Demand, Expectation, Usage, client_config};
 use crate::policy::Reason;
 use crate::queue::{self, Answer, Attempt, Outcome, Parameters, ParametersError};
 use crate::smtp::client::{self, ClientOptions, ClientTls, RecipientOutcome, Transaction, Transfer};
@@ -57,10 +59,12 @@ pub(super) enum SettleError {
     Parameters(#[from] ParametersError),
 }
 
-/// Items that travel in one transaction: same message, same sender, same parameters.
-struct Group {
-    message: MessageKey,
-    items: Vec<QueueItem>,
+/// Why a host was not used for everything.
+enum Unsent {
+    /// Nothing was sent, because nothing recent says whether its certificate is revoked.
+    RevocationUnknown,
+    /// What it means for the items without verdict.
+    Other(Outcome),
 }
 
 impl Relay {
@@ -102,15 +106,10 @@ impl Relay {
                     return;
                 }
                 let visit = Visit::new(domain);
-                let target = Target {
-                    name: host.name.clone(),
-                    address: *address,
-                    tls: match self.tls(&visit, &verdicts.snapshot) {
-                        Ok(tls) => tls,
-                        Err(outcome) => return verdicts.fill(items, &outcome, None),
-                    },
-                };
-                match self.try_host(target, (pending, &visit), verdicts).await {
+                match self
+                    .try_address((&host.name, *address), (pending, &visit), verdicts)
+                    .await
+                {
                     // It has spoken for every item: its other addresses are the same server.
                     Ok(()) => break,
                     // A host that is merely down must not turn another's firm refusal into a bounce, nor the reverse.
@@ -131,19 +130,65 @@ impl Relay {
         verdicts.fill(items, &outcome, (!host.is_empty()).then_some(host.as_str()));
     }
 
+    /// Tries one address; once more when only the revocation of its certificate was unknown and a responder could tell meanwhile. No mail
+    /// has been given before that.
+    async fn try_address(
+        &self,
+        (name, address): (&str, SocketAddr),
+        (pending, visit): (Vec<QueueItem>, &Visit),
+        verdicts: &mut Verdicts,
+    ) -> Result<(), Outcome> {
+        let target = |tls| Target {
+            name: name.to_owned(),
+            address,
+            tls,
+        };
+        let snapshot = Arc::clone(&verdicts.snapshot);
+        if snapshot.authority.asks_ocsp() {
+            let tls = self.tls(visit, &snapshot, Demand::Fresh)?;
+            let first = (pending.clone(), visit, Demand::Fresh);
+            match self.try_host(target(tls), first, verdicts).await {
+                Err(Unsent::RevocationUnknown) => {}
+                Err(Unsent::Other(outcome)) => return Err(outcome),
+                Ok(()) => return Ok(()),
+            }
+            let Parts { responders, clock, .. } = &*self.parts;
+            let chain = visit.witness.chain();
+            responders.ask(&snapshot.authority, &chain, Usage::Server, clock).await;
+        }
+        let tls = self.tls(visit, &snapshot, Demand::Usable)?;
+        match self
+            .try_host(target(tls), (pending, visit, Demand::Usable), verdicts)
+            .await
+        {
+            Ok(()) => Ok(()),
+            Err(Unsent::Other(outcome)) => Err(outcome),
+            // Only a first try ends so.
+            Err(Unsent::RevocationUnknown) => Err(Outcome::Deferred(Answer::here(format!(
+                "454 4.7.0 nobody can tell whether the certificate of {name} is revoked"
+            )))),
+        }
+    }
+
     /// What we expect of the peer: a valid certificate whose full subject is listed for the recipients' domain (OP-4, OP-6).
-    fn tls(&self, visit: &Visit, snapshot: &Arc<Snapshot>) -> Result<Arc<rustls::ClientConfig>, Outcome> {
+    fn tls(
+        &self,
+        visit: &Visit,
+        snapshot: &Arc<Snapshot>,
+        demand: Demand,
+    ) -> Result<Arc<rustls::ClientConfig>, Outcome> {
         let (list, domain) = (Arc::clone(&snapshot.allow_list), visit.domain.clone());
         let rule = Arc::new(move |peer: &crate::pki::PeerCertificate| {
             list.vouch_recipient(&domain, &peer.subject).map(|_proof| ())
         });
         let expectation = Expectation::new(Arc::clone(&snapshot.authority))
             .with_rule(rule)
+            .with_demand(demand)
             .with_witness(visit.witness.clone());
         client_config(
             Some(&self.identity.load()),
             expectation,
-            self.options.tls_minimum,
+            self.options.tls,
             &self.parts.clock,
         )
         .map_err(|error| {
@@ -162,9 +207,9 @@ impl Relay {
     async fn try_host(
         &self,
         target: Target,
-        (pending, visit): (Vec<QueueItem>, &Visit),
+        (pending, visit, demand): (Vec<QueueItem>, &Visit, Demand),
         verdicts: &mut Verdicts,
-    ) -> Result<(), Outcome> {
+    ) -> Result<(), Unsent> {
         let (host, address) = (target.name.clone(), target.address);
         let mut groups = groups(pending);
         let Some((mut group, mut content)) = self.next_group(&mut groups, verdicts).await else {
@@ -184,14 +229,14 @@ impl Relay {
         let first = transaction(&group, &content);
         let mut connection = match Connection::open(target, options, first, waits).await {
             Ok(connection) => connection,
-            Err(error) => return Err(self.turned_back(&error, visit, address, &verdicts.snapshot).await),
+            Err(error) => return Err(self.unsent(&error, (visit, demand), address, &verdicts.snapshot).await),
         };
         loop {
             let driven = connection.transact(&content).await;
             let peer = connection.peer().map(ToString::to_string).unwrap_or_default();
             match driven {
                 Driven::Unproved(error) => {
-                    return Err(self.turned_back(&error, visit, address, &verdicts.snapshot).await);
+                    return Err(self.unsent(&error, (visit, demand), address, &verdicts.snapshot).await);
                 }
                 Driven::Outcome(client::Outcome::Failed(failure)) => {
                     let outcome = failed(&failure, &visit.session);
@@ -199,7 +244,7 @@ impl Relay {
                         // The peer may have it: another host of the same operator must not get it at once.
                         verdicts.fill(&group.items, &outcome, Some(&host));
                     }
-                    return Err(outcome);
+                    return Err(Unsent::Other(outcome));
                 }
                 Driven::Outcome(client::Outcome::Finished(outcomes)) => {
                     for (item, outcome) in group.items.iter().zip(outcomes) {
@@ -218,11 +263,29 @@ impl Relay {
                     "451 4.4.2 {host} takes no further message on this connection (session {})",
                     visit.session
                 );
-                return Err(Outcome::Deferred(Answer::here(text)));
+                return Err(Unsent::Other(Outcome::Deferred(Answer::here(text))));
             }
         }
         connection.close().await;
         Ok(())
+    }
+
+    /// What a server that could not be used means. Before a responder was asked, "unknown" is not yet a verdict, nor evidence.
+    async fn unsent(
+        &self,
+        error: &ConnectionError,
+        (visit, demand): (&Visit, Demand),
+        address: SocketAddr,
+        snapshot: &Snapshot,
+    ) -> Unsent {
+        match error {
+            ConnectionError::Unproved { refusal, .. }
+                if demand == Demand::Fresh && refusal.reason == Reason::RevocationUnknown =>
+            {
+                Unsent::RevocationUnknown
+            }
+            _ => Unsent::Other(self.turned_back(error, visit, address, snapshot).await),
+        }
     }
 
     /// The next group whose message can be read; items of an unreadable one are deferred.
@@ -392,40 +455,6 @@ impl Verdict {
     }
 }
 
-/// By preference; hosts of the same preference take turns at being first, so that each gets its share (RFC 5321 §5.1).
-fn in_turn(mut hosts: Vec<MailHost>, turn: usize) -> Vec<MailHost> {
-    hosts.sort_by_key(|host| host.preference);
-    for equal in hosts.chunk_by_mut(|one, other| one.preference == other.preference) {
-        equal.rotate_left(turn % equal.len());
-    }
-    hosts
-}
-
-/// Items of one message, sender and set of parameters share a transaction. The last group is sent first; order among messages of one
-/// attempt carries no meaning.
-fn groups(items: Vec<QueueItem>) -> Vec<Group> {
-    let mut groups: Vec<Group> = Vec::new();
-    for item in items {
-        let same = |group: &&mut Group| {
-            group.message == item.message
-                && group.items.len() < RECIPIENTS_MAX
-                && group
-                    .items
-                    .first()
-                    .is_some_and(|first| first.sender == item.sender && first.parameters == item.parameters)
-        };
-        match groups.iter_mut().find(same) {
-            Some(group) => group.items.push(item),
-            None => groups.push(Group {
-                message: item.message,
-                items: vec![item],
-            }),
-        }
-    }
-    groups.reverse();
-    groups
-}
-
 fn transaction(group: &Group, content: &[u8]) -> Transaction {
     let first = group.items.first();
     let parameters = first
@@ -459,35 +488,5 @@ fn milder(before: Option<(Outcome, String)>, now: (Outcome, String)) -> (Outcome
     match before {
         Some(before) if matches!(before.0, Outcome::Deferred(_)) => before,
         _ => now,
-    }
-}
-
-/// RFC 5321 §4.5.3.1.8: what every server must take in one transaction.
-const RECIPIENTS_MAX: usize = 100;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn names(preferences: &[(u16, &str)], turn: usize) -> Vec<String> {
-        let hosts = preferences.iter().map(|(preference, name)| MailHost {
-            preference: *preference,
-            name: (*name).to_owned(),
-            addresses: Vec::new(),
-        });
-        in_turn(hosts.collect(), turn)
-            .into_iter()
-            .map(|host| host.name)
-            .collect()
-    }
-
-    #[test]
-    fn hosts_of_one_preference_take_turns_and_never_pass_a_better_one() {
-        let hosts = [(20, "c"), (10, "a"), (10, "b"), (20, "d"), (20, "e")];
-        assert_eq!(names(&hosts, 0), ["a", "b", "c", "d", "e"]);
-        assert_eq!(names(&hosts, 1), ["b", "a", "d", "e", "c"]);
-        assert_eq!(names(&hosts, 2), ["a", "b", "e", "c", "d"]);
-        assert_eq!(names(&[(10, "a")], 7), ["a"]);
-        assert!(names(&[], 1).is_empty());
     }
 }

@@ -6,6 +6,7 @@
 mod attempt;
 mod connection;
 mod lanes;
+mod order;
 mod report;
 mod visit;
 
@@ -23,7 +24,7 @@ use tokio_util::task::TaskTracker;
 use crate::dns::Routes;
 use crate::identity::Domain;
 use crate::listener::Parts;
-use crate::pki::{Identity, TlsMinimum};
+use crate::pki::{Identity, TlsPolicy};
 use crate::store::{QueueItem, StoreError};
 use attempt::Bounds;
 use lanes::Lanes;
@@ -41,8 +42,8 @@ pub struct Options {
     pub batch_max: usize,
     /// How long a lease holds. In its first half messages may be begun, and the second is longer than one message can take.
     pub lease: Duration,
-    /// Lowest TLS version spoken to other operators.
-    pub tls_minimum: TlsMinimum,
+    /// Lowest TLS version and suites spoken to other operators.
+    pub tls: TlsPolicy,
     /// Longest wait for a TCP connection and for a TLS handshake, each.
     pub connect: Duration,
     /// Longest wait for a reply. RFC 5321 §4.5.3.2 asks for 5 minutes.
@@ -57,7 +58,7 @@ impl Default for Options {
             connections_max: 16,
             connections_per_domain_max: 4,
             batch_max: 100,
-            tls_minimum: TlsMinimum::Tls12,
+            tls: TlsPolicy::default(),
             lease: Duration::from_mins(30),
             connect: Duration::from_secs(30),
             reply: Duration::from_mins(5),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::change_operator::say;
 use super::doors::{self, Place};
 use super::edit::SpaceText;
 use super::keeper::{InForce, Keeper, Live, LocalOperator};
@@ -39,10 +40,13 @@ impl Keeper {
         let changes = self.apply_space(in_force, space).await?;
         let mut text = String::new();
         for warning in &warnings {
-            text.push_str(&format!("{warning}\n"));
+            say(&mut text, format_args!("{warning}\n"));
         }
         text.push_str(&changes.text());
-        text.push_str(&format!("the space {} is in force\n", in_force.space.name));
+        say(
+            &mut text,
+            format_args!("the space {} is in force\n", in_force.space.name),
+        );
         Ok(Answer::new(text, changes.data()))
     }
 

@@ -120,7 +120,9 @@ pub(super) async fn move_to(
     refuse_under_way(&in_force.space, |_, leaving| leaving.domain == domain)?;
     let until = until(keeper.now(), overlap_seconds);
     let changes = keeper
-        .edit(in_force, |text| take_over(text, &[domain.clone()], (&from, to), until))
+        .edit(in_force, |text| {
+            take_over(text, std::slice::from_ref(&domain), (&from, to), until)
+        })
         .await?;
     let mut text = changes.text();
     say(&mut text, format_args!("{domain} now belongs to operator {to}\n"));

@@ -320,7 +320,6 @@ impl Keeper {
         let mut section = String::new();
         let changes = self
             .edit(in_force, |text| {
-                text.pin_ports();
                 section = text.remove_operator(key)?;
                 Ok(())
             })

@@ -42,13 +42,15 @@ impl SpaceText {
             .ok_or_else(|| unknown_operator(key))
     }
 
-    /// Takes the section of an operator out, and returns its text.
+    /// Takes the section of an operator out, and returns its text. Those behind it keep the ports that they take by their rank.
     pub(super) fn remove_operator(&mut self, key: &str) -> Result<String, OrderError> {
         let operators = self.operators().ok_or_else(|| unknown_operator(key))?;
         let index = operators
             .iter()
             .position(|table| key_of(table) == key)
             .ok_or_else(|| unknown_operator(key))?;
+        self.pin_ports_behind(index);
+        let operators = self.operators().ok_or_else(|| unknown_operator(key))?;
         let mut alone = DocumentMut::new();
         let mut only = ArrayOfTables::new();
         only.extend(operators.get(index).cloned());
@@ -57,10 +59,10 @@ impl SpaceText {
         Ok(alone.to_string())
     }
 
-    /// Writes down the ports of operators that take them by their rank in the file, so that another rank does not change them.
-    pub(super) fn pin_ports(&mut self) {
+    /// Writes down the ports of operators that take them by their rank in the file, since their rank is about to change.
+    fn pin_ports_behind(&mut self, index: usize) {
         let first = self.port_base();
-        for (rank, operator) in (1_i64..).zip(self.each_operator()) {
+        for (rank, operator) in (1_i64..).zip(self.each_operator()).skip(index + 1) {
             if operator.get("port_base").is_none() {
                 set(operator, "port_base", first + rank * PORTS_PER_OPERATOR);
             }
@@ -78,9 +80,10 @@ impl SpaceText {
             })
             .collect();
         let free = |base: &i64| taken.iter().all(|other| (other - base).abs() >= PORTS_PER_OPERATOR);
-        (1..)
+        let ranks = 1..=PORT_BASE_LARGEST / PORTS_PER_OPERATOR;
+        ranks
             .map(|rank| first + rank * PORTS_PER_OPERATOR)
-            .take_while(|base| *base <= PORT_BASE_LARGEST)
+            .filter(|base| *base <= PORT_BASE_LARGEST)
             .find(free)
     }
 
@@ -237,7 +240,9 @@ mod tests {
         let two = text.operator("two").unwrap();
         push(two, "domains", "a.fr");
         set(two, "state", "suspended");
-        boxes.into_iter().for_each(|section| push_section(two, "box", section));
+        for section in boxes {
+            push_section(two, "box", section);
+        }
         let now = text.text();
         let (first, second) = now.split_once("# Second.").unwrap();
         assert!(
@@ -265,6 +270,11 @@ mod tests {
             "{gone}"
         );
         assert!(!text.text().contains("x@a.fr"));
+        assert!(
+            text.text().contains("port_base = 12000"),
+            "the second stays where it is: {}",
+            text.text()
+        );
         assert!(text.remove_operator("one").is_err());
         text.append("[[operator]]\nkey = \"three\"\n", "space.toml").unwrap();
         let keys: Vec<_> = text.each_operator().map(|table| key_of(table).to_owned()).collect();

@@ -16,7 +16,7 @@ use super::order::{Answer, Order, OrderError};
 use super::ports::Ports;
 use super::raise::RaiseError;
 use super::services::Services;
-use super::{change_domain, change_operator, order_audit, order_certlab};
+use super::{change_domain, change_operator, order_audit, order_cert, order_certlab, order_list};
 use crate::app::{Operator, Running};
 use crate::clock::Clock;
 use crate::config::{Space, Standing};
@@ -86,6 +86,7 @@ impl Keeper {
         let web_url = card
             .as_ref()
             .map_or_else(|| format!("http://{}", space.web), |card| card.web.clone());
+        let authority = Made::authority(&layout, &space, web_url, clock.now())?;
         let in_force = InForce {
             space: Arc::new(space),
             made: None,
@@ -93,7 +94,7 @@ impl Keeper {
             card,
         };
         Ok(Self {
-            authority: Made::authority(&layout, web_url, clock.now())?,
+            authority,
             layout,
             clock,
             in_force: Mutex::new(in_force),
@@ -132,6 +133,7 @@ impl Keeper {
     async fn change(&self, in_force: &mut InForce, order: Order) -> Result<Answer, OrderError> {
         match order {
             Order::Apply => self.apply(in_force).await,
+            Order::ListPublish { list } => order_list::publish_list(self, in_force, &list),
             Order::OperatorList => Ok(change_operator::list(in_force)),
             Order::OperatorAdd(new) => change_operator::add(self, in_force, &new).await,
             Order::OperatorSuspend { operator } => {
@@ -154,7 +156,20 @@ impl Keeper {
                 overlap_seconds,
             } => change_domain::move_to(self, in_force, (&domain, &to), overlap_seconds).await,
             Order::DomainRemove { domain } => change_domain::remove(self, in_force, &domain).await,
-            Order::CertlabForge(wanted) => order_certlab::forge(self, in_force, &wanted),
+            Order::CertRenew(renewal) => {
+                let answer = order_cert::execute(self, in_force, Order::CertRenew(renewal))?;
+                // One that was written into the folder of a host is shown from the next handshake on.
+                self.apply(in_force).await?;
+                Ok(answer)
+            }
+            order @ (Order::CertIssue(_)
+            | Order::CertRevoke { .. }
+            | Order::CertRelease { .. }
+            | Order::CertList(_)
+            | Order::CertStatus { .. }
+            | Order::AuthorityFault { .. }
+            | Order::AuthorityFaults) => order_cert::execute(self, in_force, order),
+            Order::CertlabForge(wanted) => order_certlab::forge(self, in_force, &wanted).await,
             Order::AuditRaise => order_audit::raise(self, in_force).await,
             Order::AuditStop => order_audit::stop(self, in_force).await,
         }

@@ -9,7 +9,9 @@ use super::folder::Layout;
 use super::material::{self, MaterialError, Wanted};
 use super::raise::RaiseError;
 use crate::pki::{Authority, ExpectedSigner, Identity, Profile, Subject, TrustStore};
-use crate::trust::{self, AllowList, AllowListDocument, HeldList, SignaturePolicy, Transform};
+use crate::trust::{
+    self, AdmissionError, Admitted, AllowList, AllowListDocument, HeldList, SignaturePolicy, Transform,
+};
 
 /// CN of the certificate that signs a sandbox's list.
 pub const SIGNER_COMMON_NAME: &str = "Liste Blanche MSSante TEST";
@@ -45,10 +47,19 @@ pub(super) fn signed_list(
     (store, now): (&TrustStore, Timestamp),
 ) -> Result<(String, Arc<AllowList>), RaiseError> {
     let xml = sign_list(authority, layout, &trust::write(document), now)?;
-    let mut held = HeldList::new(SignaturePolicy::Require);
-    let judge = |signer: &_| store.verify_signer(signer, &expected_signer(), now).map(|_| ());
-    let admitted = held.offer(xml.as_bytes(), now, judge)?;
+    let admitted = admit(xml.as_bytes(), None, (store, now))?;
     Ok((xml, admitted.list))
+}
+
+/// Reads a list as an operator of the space does that holds `held`.
+pub(super) fn admit(
+    xml: &[u8],
+    held: Option<Arc<AllowList>>,
+    (store, now): (&TrustStore, Timestamp),
+) -> Result<Admitted, AdmissionError> {
+    let mut held = HeldList::holding(SignaturePolicy::Require, held);
+    let judge = |signer: &_| store.verify_signer(signer, &expected_signer(), now).map(|_| ());
+    held.offer(xml, now, judge)
 }
 
 /// The certificate that signs lists, with its key.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::card::{Card, Endpoint, LoginCard};
 use super::doors::{BoundDoor, Place};
 use super::folder::Layout;
-use super::list::signed_list;
+use super::list::{admit, signed_list};
 use super::material::{self, Files, Wanted, subject_of};
 use super::raise::RaiseError;
 use crate::app::{BoundPort, Plan, limits_of};
@@ -20,11 +20,11 @@ use crate::directory::{Directory, DirectoryError};
 use crate::dns::Routes;
 use crate::identity::{Domain, SubjectDn};
 use crate::listener::{Face, Handshakes};
-use crate::pki::{self, Authority, AuthorityOptions, Identity, Issuer, Profile, Subject, TlsMinimum, TrustStore};
+use crate::pki::{self, Authority, Identity, Issuer, Profile, Subject, TlsPolicy, TrustStore};
 use crate::queue::RetryPlan;
 use crate::relay;
-use crate::sync;
-use crate::trust::{AllowList, AllowListDocument, ListedDomain};
+use crate::sync::Responders;
+use crate::trust::{Admitted, AllowList, AllowListDocument, ListedDomain};
 use crate::web::Published;
 
 /// Everything made or found again.
@@ -39,11 +39,13 @@ pub(super) struct Made {
 
 impl Made {
     /// Opens or creates the authority of a space whose web face is at `web_url`.
-    pub(super) fn authority(layout: &Layout, web_url: String, now: Timestamp) -> Result<Arc<Authority>, RaiseError> {
-        let options = AuthorityOptions {
-            base_url: web_url,
-            ..AuthorityOptions::default()
-        };
+    pub(super) fn authority(
+        layout: &Layout,
+        space: &Space,
+        web_url: String,
+        now: Timestamp,
+    ) -> Result<Arc<Authority>, RaiseError> {
+        let options = space.authority.options(web_url);
         let authority = Authority::create_or_open(&layout.authority(), options, now)?;
         Ok(Arc::new(authority))
     }
@@ -113,14 +115,27 @@ impl Made {
             "application/xml",
             self.allow_list_xml.as_bytes(),
         );
-        let checksum = sync::sha256(self.allow_list_xml.as_bytes());
-        published.set("/checksum", "text/plain", format!("{checksum}\n").as_bytes());
         Ok(())
     }
 
     /// The authority's certificates with the revocation lists of now: what every operator judges by from then on.
     pub(super) fn trust_of_now(&self, now: Timestamp) -> Result<Arc<TrustStore>, RaiseError> {
         Ok(Arc::new(trust_store(&self.authority, now)?))
+    }
+
+    /// Puts another list in place of the authority's, if an operator would take it: signed by the authority, and not older.
+    pub(super) fn replace_list(
+        &mut self,
+        layout: &Layout,
+        xml: Vec<u8>,
+        now: Timestamp,
+    ) -> Result<Admitted, RaiseError> {
+        let trust = self.trust_of_now(now)?;
+        let admitted = admit(&xml, Some(Arc::clone(&self.allow_list)), (&trust, now))?;
+        self.allow_list_xml = String::from_utf8_lossy(&xml).into_owned();
+        pki::write_public(&layout.allow_list(), &xml)?;
+        self.allow_list = Arc::clone(&admitted.list);
+        Ok(admitted)
     }
 
     /// The certificate of a host that the sandbox runs.
@@ -182,7 +197,8 @@ impl Made {
             relay: relay::Options::default(),
             limits: limits_of(&config::Limits::default(), operator.size_bytes_max),
             handshakes: Handshakes::default(),
-            tls_minimum: TlsMinimum::Tls12,
+            tls: TlsPolicy::default(),
+            responders: Arc::new(Responders::none()),
             ports,
         })
     }

@@ -18,7 +18,7 @@ use super::folder::Layout;
 use super::keeper::{InForce, LocalOperator};
 use super::order::OrderError;
 use crate::app::Operator;
-use crate::config::{Leaving, Space};
+use crate::config::{self, Leaving, Space};
 use crate::identity::{Address, Domain};
 use crate::mailbox::Transfer;
 use crate::store::sqlite::{Options as StoreOptions, SqliteStore};
@@ -58,7 +58,7 @@ pub(super) async fn carry_keys(
 pub(super) async fn carry_keys_on_disk(space: &Space, layout: &Layout, now: Timestamp) -> Result<(), StoreError> {
     for from in space.operators.iter().filter(|operator| operator.is_local()) {
         for leaving in &from.leaving {
-            let is_local = space.operator(&leaving.to).is_some_and(|to| to.is_local());
+            let is_local = space.operator(&leaving.to).is_some_and(config::Operator::is_local);
             let stores = [&from.key, &leaving.to].map(|key| layout.store(key));
             if !is_local || !stores.iter().all(|folder| folder.exists()) {
                 continue;

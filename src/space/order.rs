@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::change_operator::NewOperator;
 use super::material::MaterialError;
+use super::order_cert::{CertFilter, NewCertificate, Renewal};
 use super::order_certlab::ForgeOrder;
 use super::raise::RaiseError;
 use crate::config::ConfigErrors;
@@ -21,6 +22,11 @@ use crate::store::StoreError;
 pub enum Order {
     /// Read the space file again and make the space what it says.
     Apply,
+    /// Publish a signed list instead of the one that follows from the space file.
+    ListPublish {
+        /// Its file, an absolute path.
+        list: String,
+    },
     /// Show every operator.
     OperatorList,
     /// Add an operator.
@@ -72,6 +78,42 @@ pub enum Order {
         /// The domain.
         domain: String,
     },
+    /// Issue a certificate.
+    CertIssue(NewCertificate),
+    /// Issue a certificate again, under the same names.
+    CertRenew(Renewal),
+    /// Revoke a certificate, or put it on hold.
+    CertRevoke {
+        /// Serial number, subject DN or CN.
+        which: String,
+        /// Why, in the words of RFC 5280 §5.3.1 with hyphens.
+        reason: String,
+        /// As of when, RFC 3339; now when not given.
+        at: Option<String>,
+    },
+    /// Take a certificate off hold.
+    CertRelease {
+        /// Serial number, subject DN or CN.
+        which: String,
+    },
+    /// Show what the authority issued.
+    CertList(CertFilter),
+    /// What the authority and the allow list say of a certificate.
+    CertStatus {
+        /// Serial number, subject DN or CN.
+        which: String,
+        /// Full subject DN to look up on the allow list when the authority does not know the certificate.
+        subject: Option<String>,
+    },
+    /// Play a fault of a service of the authority, or none.
+    AuthorityFault {
+        /// `crl` or `ocsp`; all when not given.
+        service: Option<String>,
+        /// Which fault; none to clear it.
+        fault: Option<String>,
+    },
+    /// Show the faults being played.
+    AuthorityFaults,
     /// Forge the certificate catalogue for a run of `certlab`.
     CertlabForge(ForgeOrder),
     /// Raise the audit peers.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::keeper::{InForce, Keeper};
 use super::order::{Answer, OrderError};
 use crate::lab::play_prepared::prepare;
-use crate::lab::{Catalogue, Face, Forge, Holder};
+use crate::lab::{Catalogue, Face, Holder};
 
 /// What to forge, as text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +24,7 @@ pub struct ForgeOrder {
 }
 
 /// Carries it out: `data` of the answer is a list of [`crate::lab::play_prepared::Prepared`].
-pub(super) fn forge(keeper: &Keeper, in_force: &mut InForce, order: &ForgeOrder) -> Result<Answer, OrderError> {
+pub(super) async fn forge(keeper: &Keeper, in_force: &mut InForce, order: &ForgeOrder) -> Result<Answer, OrderError> {
     let refused = |error: &dyn std::fmt::Display| OrderError::Refused(error.to_string());
     let face = Face::ALL.into_iter().find(|face| face.id() == order.face);
     let face = face.ok_or_else(|| OrderError::Refused(format!("no face {:?}", order.face)))?;
@@ -45,8 +45,13 @@ pub(super) fn forge(keeper: &Keeper, in_force: &mut InForce, order: &ForgeOrder)
             "no defect and no group {word:?}; `vaguemestre certlab list` shows them"
         )));
     }
-    let forge = Forge::new(Arc::clone(keeper.authority()), keeper.now()).map_err(|error| refused(&error))?;
-    let prepared = prepare(&catalogue, &forge, (&holder, face), &order.only);
+    let (authority, now, only) = (Arc::clone(keeper.authority()), keeper.now(), order.only.clone());
+    // Some hundred key pairs and signatures: not where mail waits.
+    let forging =
+        tokio::task::spawn_blocking(move || prepare(&catalogue, (&authority, now), (&holder, face), &only)).await;
+    let prepared = forging
+        .map_err(|error| refused(&error))?
+        .map_err(|error| refused(&error))?;
     keeper.renew(in_force)?;
     let data = serde_json::to_value(&prepared).map_err(|error| refused(&error))?;
     Ok(Answer::new(format!("{} defects are ready\n", prepared.len()), data))

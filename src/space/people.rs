@@ -75,7 +75,9 @@ fn push_login(to: &mut Table, mut login: Table) {
         .collect();
     let name = text_of(&login, "name").to_owned();
     if taken.contains(&name) {
-        let free = (2..).map(|n| format!("{name}-{n}")).find(|name| !taken.contains(name));
+        // One more than there are always has a free one among them.
+        let mut names = (2..taken.len() + 3).map(|n| format!("{name}-{n}"));
+        let free = names.find(|name| !taken.contains(name));
         set(&mut login, "name", free.unwrap_or_default());
     }
     push_section(to, "login", login);
@@ -155,24 +157,26 @@ mod tests {
                 for domain in &from.domains {
                     let text = moved(domain.as_str(), &from.key, &to.key);
                     let (now, _) = Space::parse(&text, "moved").unwrap_or_else(|errors| panic!("{errors}\n{text}"));
-                    let boxes = |space: &Space, key: &str| -> BTreeSet<String> {
-                        let directory = space.operator(key).unwrap().directory(|_| None).unwrap();
-                        let found = directory.boxes().filter(|one| one.address.domain() == domain);
-                        found.map(|one| one.address.to_string()).collect()
-                    };
-                    assert_eq!(boxes(&now, &to.key), boxes(&space, &from.key));
-                    assert!(boxes(&now, &from.key).is_empty());
-                    let users = |space: &Space| -> BTreeSet<String> {
-                        let logins = space.operators.iter().flat_map(|one| &one.directory.logins);
-                        logins
-                            .map(|login| format!("{:?}", login.kind))
-                            .filter(|kind| kind.starts_with("Pass"))
-                            .collect()
-                    };
+                    assert_eq!(boxes(&now, &to.key, domain), boxes(&space, &from.key, domain));
+                    assert!(boxes(&now, &from.key, domain).is_empty());
                     assert!(users(&now).len() >= users(&space).len());
                 }
             }
         }
+    }
+
+    fn boxes(space: &Space, key: &str, domain: &crate::identity::Domain) -> BTreeSet<String> {
+        let directory = space.operator(key).unwrap().directory(|_| None).unwrap();
+        let found = directory.boxes().filter(|one| one.address.domain() == domain);
+        found.map(|one| one.address.to_string()).collect()
+    }
+
+    fn users(space: &Space) -> BTreeSet<String> {
+        let logins = space.operators.iter().flat_map(|one| &one.directory.logins);
+        logins
+            .map(|login| format!("{:?}", login.kind))
+            .filter(|kind| kind.starts_with("Pass"))
+            .collect()
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::Keeper;
 use super::card::Card;
 use super::control::{self, ControlError};
 use super::doors::{self, BoundDoor, Place};
-use super::folder::{DataFolder, FolderError};
+use super::folder::{DataFolder, FolderError, Layout};
 use super::keeper::{InForce, Live, LocalOperator};
 use super::made::Made;
 use super::material::MaterialError;
@@ -118,26 +118,13 @@ pub async fn raise(
     } = Sockets::bind(&space).await?;
     let web_url = sockets.web_url();
     let now = clock.now();
-    let authority = Made::authority(&layout, web_url.clone(), now)?;
+    let authority = Made::authority(&layout, &space, web_url.clone(), now)?;
     let made = Made::make(Arc::clone(&authority), &layout, &space, now)?;
     let places = doors
         .iter()
         .map(|(key, doors)| (key.clone(), places_of(doors)))
         .collect();
-    let resolver = if space.allow_remote {
-        Some(
-            MxResolver::new(&[], MailPort::Fixed(SMTP_PORT))
-                .map_err(|error| RaiseError::Resolver(error.to_string()))?,
-        )
-    } else {
-        None
-    };
-    let reach = if space.allow_remote {
-        Reach::Anywhere
-    } else {
-        Reach::ThisMachine
-    };
-    let routes = Arc::new(RouteTable::new(Arc::default(), resolver, reach));
+    let routes = Arc::new(route_table(&space)?);
     let basis = Basis {
         authority: &authority,
         layout: &layout,
@@ -166,12 +153,7 @@ pub async fn raise(
     moving::carry_keys_on_disk(&space, &layout, now)
         .await
         .map_err(RaiseError::Moving)?;
-    let mut operators = BTreeMap::new();
-    for (key, doors) in doors {
-        let Some(operator) = space.operator(&key) else { continue };
-        let local = start(&made, operator, doors, (&layout, clock, &live)).await?;
-        operators.insert(key, local);
-    }
+    let operators = start_all(&made, &space, doors, (&layout, clock, &live)).await?;
     pki::write_private(&layout.first_mail(), visit::first_mail(&space, now).as_bytes())?;
     pki::write_private(&layout.card(), serde_json::to_string_pretty(&card)?.as_bytes())?;
     let in_force = InForce {
@@ -183,14 +165,43 @@ pub async fn raise(
     let keeper = Arc::new(Keeper::of_running(folder, (authority, clock.clone()), in_force, live));
     keeper.serve_audit().await;
     control::listen(&keeper, running)?;
-    running
-        .tracker
-        .spawn(refresh(Arc::clone(&keeper), running.stop.clone()));
-    running
-        .tracker
-        .spawn(moving::run(Arc::clone(&keeper), running.stop.clone()));
+    watch(&keeper, running);
     published.set_ready(true);
     Ok(Raised { card, keeper, web })
+}
+
+/// Where mail goes; the zone comes with the services.
+fn route_table(space: &Space) -> Result<RouteTable, RaiseError> {
+    let (resolver, reach) = if space.allow_remote {
+        let resolver = MxResolver::new(&[], MailPort::Fixed(SMTP_PORT));
+        let resolver = resolver.map_err(|error| RaiseError::Resolver(error.to_string()))?;
+        (Some(resolver), Reach::Anywhere)
+    } else {
+        (None, Reach::ThisMachine)
+    };
+    Ok(RouteTable::new(Arc::default(), resolver, reach))
+}
+
+/// What a kept space does by itself.
+fn watch(keeper: &Arc<Keeper>, running: &Running) {
+    running.tracker.spawn(refresh(Arc::clone(keeper), running.stop.clone()));
+    running
+        .tracker
+        .spawn(moving::run(Arc::clone(keeper), running.stop.clone()));
+}
+
+async fn start_all(
+    made: &Made,
+    space: &Space,
+    doors: BTreeMap<String, Vec<BoundDoor>>,
+    place: (&Layout, &Clock, &Live),
+) -> Result<BTreeMap<String, LocalOperator>, RaiseError> {
+    let mut operators = BTreeMap::new();
+    for (key, doors) in doors {
+        let Some(operator) = space.operator(&key) else { continue };
+        operators.insert(key, start(made, operator, doors, place).await?);
+    }
+    Ok(operators)
 }
 
 /// Starts one operator of the sandbox at its bound doors.
@@ -198,7 +209,7 @@ pub(super) async fn start(
     made: &Made,
     operator: &crate::config::Operator,
     doors: Vec<BoundDoor>,
-    (layout, clock, live): (&super::folder::Layout, &Clock, &Live),
+    (layout, clock, live): (&Layout, &Clock, &Live),
 ) -> Result<LocalOperator, RaiseError> {
     let places = places_of(&doors);
     let running = live.running.child();

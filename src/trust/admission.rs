@@ -69,7 +69,12 @@ pub enum AdmissionError {
 impl HeldList {
     /// No list yet.
     pub fn new(signature: SignaturePolicy) -> Self {
-        Self { signature, list: None }
+        Self::holding(signature, None)
+    }
+
+    /// A list that was admitted before, if any.
+    pub fn holding(signature: SignaturePolicy, list: Option<Arc<AllowList>>) -> Self {
+        Self { signature, list }
     }
 
     /// The list in force.

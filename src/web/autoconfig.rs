@@ -57,20 +57,16 @@ async fn answer(State(autoconfig): State<Arc<Autoconfig>>, uri: Uri, headers: He
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let domain = asked(uri.query().unwrap_or(""), host.unwrap_or(""));
     let documents = autoconfig.documents.load();
-    match domain.and_then(|domain| documents.get(&domain).cloned()) {
-        Some(document) => (
-            [
-                (header::CONTENT_TYPE, "text/xml; charset=utf-8"),
-                (header::CACHE_CONTROL, "no-cache"),
-            ],
-            document.to_string(),
-        )
-            .into_response(),
-        None => {
-            let help = "no operator here serves that domain: ask with ?emailaddress=box@domain, or as host autoconfig.domain\n";
-            (StatusCode::NOT_FOUND, help).into_response()
-        }
-    }
+    let Some(document) = domain.and_then(|domain| documents.get(&domain).cloned()) else {
+        let help =
+            "no operator here serves that domain: ask with ?emailaddress=box@domain, or as host autoconfig.domain\n";
+        return (StatusCode::NOT_FOUND, help).into_response();
+    };
+    let headers = [
+        (header::CONTENT_TYPE, "text/xml; charset=utf-8"),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
+    (headers, document.to_string()).into_response()
 }
 
 /// The domain a client wants to know about.
@@ -103,12 +99,13 @@ fn percent_decoded(text: &str) -> Option<String> {
 
 fn document(provider: &Provider, domain: &Domain) -> String {
     let name = escape(provider.name.as_str());
-    let domains: String = provider
+    let domains: Vec<String> = provider
         .site
         .domains
         .iter()
         .map(|other| format!("    <domain>{other}</domain>\n"))
         .collect();
+    let domains = domains.concat();
     let of = |services: [Service; 2], element: &str, kind: &str| -> String {
         let places = services.iter().flat_map(|service| {
             provider

@@ -253,6 +253,11 @@ pub(crate) async fn the_journal_is_read_by_ascending_sequence_and_filter(store: 
     expect(|filter| filter.until = Some(at(20)), &["a", "c"]).await;
     expect(|filter| filter.session = Some("s1".into()), &["a", "a"]).await;
     expect(|filter| filter.session = Some(String::new()), &["b"]).await;
+    expect(|filter| filter.session_prefix = "s".into(), &["a", "c", "a"]).await;
+    expect(|filter| filter.session_prefix = "s2".into(), &["c"]).await;
+    expect(|filter| filter.session_prefix = "S".into(), &[]).await;
+    expect(|filter| filter.mentions = "nowhere in any detail".into(), &[]).await;
+    expect(|filter| filter.mentions = "{".into(), &["a", "b", "c", "a"]).await;
     expect(|filter| filter.events = vec!["a".into(), "c".into()], &["a", "c", "a"]).await;
     expect(|filter| filter.after_sequence = 2, &["c", "a"]).await;
     expect(|filter| filter.limit = 2, &["a", "b"]).await;

@@ -3,6 +3,7 @@
 mod serve;
 mod speaker;
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -46,6 +47,9 @@ struct ListArgs {
     /// Only these ids or groups, separated by commas
     #[arg(long, value_name = "ID|GROUP", value_delimiter = ',')]
     only: Vec<String>,
+    /// Print the whole catalogue as a page
+    #[arg(long)]
+    markdown: bool,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -56,7 +60,7 @@ pub(super) struct ProbeArgs {
     /// What it speaks [default: what the sandbox says of that port, else smtp]
     #[arg(long, value_enum)]
     face: Option<Service>,
-    /// Only these ids or groups, separated by commas; the controls are always played
+    /// Only these ids or groups, separated by commas; the first control is always played
     #[arg(long, value_name = "ID|GROUP", value_delimiter = ',')]
     only: Vec<String>,
     /// Mail domain to speak for: the server's allow list names it with the subject below [default: one of the sandbox]
@@ -77,7 +81,7 @@ pub(super) struct ProbeArgs {
     /// Longest wait for an answer, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
     wait: u64,
-    /// Write a JUnit report for continuous integration
+    /// Write a `JUnit` report for continuous integration
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 }
@@ -93,6 +97,10 @@ pub(super) fn run(args: &CertlabArgs) -> anyhow::Result<ExitCode> {
 
 fn list(order: &OrderArgs, wanted: &ListArgs) -> anyhow::Result<ExitCode> {
     let catalogue = Catalogue::embedded()?;
+    if wanted.markdown {
+        output::print(&catalogue.to_markdown())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let chosen = catalogue.all().iter().filter(|defect| {
         let named = |word: &String| *word == defect.id || word == defect.group.id();
         wanted.only.is_empty() || wanted.only.iter().any(named)
@@ -100,12 +108,7 @@ fn list(order: &OrderArgs, wanted: &ListArgs) -> anyhow::Result<ExitCode> {
     let (mut rows, mut text) = (Vec::new(), String::new());
     for defect in chosen {
         let expected = |face: Face| defect.expected(face).map(ToString::to_string);
-        text.push_str(&format!(
-            "{:<12} {:<28} {}\n",
-            defect.group.id(),
-            defect.id,
-            defect.title
-        ));
+        writeln!(text, "{:<12} {:<28} {}", defect.group.id(), defect.id, defect.title)?;
         let faces = Face::ALL.map(|face| (face.id(), expected(face)));
         rows.push(serde_json::json!({
             "id": defect.id, "group": defect.group.id(), "title": defect.title, "why": defect.why,
@@ -120,7 +123,7 @@ fn list(order: &OrderArgs, wanted: &ListArgs) -> anyhow::Result<ExitCode> {
     if order.is_json() {
         output::print(&format!("{}\n", serde_json::to_string_pretty(&rows)?))?;
     } else {
-        text.push_str(&format!("{} in all\n", rows.len()));
+        writeln!(text, "{} in all", rows.len())?;
         output::print(&text)?;
     }
     Ok(ExitCode::SUCCESS)

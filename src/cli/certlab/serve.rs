@@ -1,5 +1,6 @@
 //! `vaguemestre certlab serve`: one port for each defect of a server, until enough clients came.
 
+use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,7 +10,7 @@ use anyhow::Context;
 use clap::Args;
 use jiff::Timestamp;
 
-use crate::app::Running;
+use crate::app::{Running, sessions_room};
 use crate::cli::audit::report;
 use crate::cli::order::{OrderArgs, carry_out};
 use crate::cli::output;
@@ -43,7 +44,7 @@ pub(super) struct ServeArgs {
     /// End once every server was visited, with a report
     #[arg(long)]
     once: bool,
-    /// Write a JUnit report for continuous integration
+    /// Write a `JUnit` report for continuous integration
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 }
@@ -60,7 +61,7 @@ pub(super) fn run(order: &OrderArgs, wanted: &ServeArgs) -> anyhow::Result<ExitC
     };
     let score = server_runtime()?.block_on(async {
         let mut signal = StopSignal::watch()?;
-        let running = Running::with_room(SESSIONS_MAX);
+        let running = Running::with_room(sessions_room());
         let fair = Fair::open(prepared, &options, (&running.tracker, &running.stop))
             .await
             .context("cannot open the ports; give another --port-base")?;
@@ -110,11 +111,12 @@ fn announce(fair: &Fair, quiet: bool) -> anyhow::Result<()> {
         let place = stall
             .address
             .map_or_else(|| "not shown".to_owned(), |address| address.to_string());
-        text.push_str(&format!(
-            "{place:<21} {:<52} {}\n",
+        writeln!(
+            text,
+            "{place:<21} {:<52} {}",
             domain(&stall.defect.id),
             stall.defect.what
-        ));
+        )?;
     }
     if quiet {
         output::error_line(&format!("serving\n{text}"));
@@ -136,10 +138,11 @@ fn write_files(fair: &Fair, layout: &Layout, folder: &Path, now: Timestamp) -> a
     for stall in fair.stalls() {
         let Some(address) = stall.address else { continue };
         let domain = domain(&stall.defect.id);
-        routes.push_str(&format!(
-            "[[relay.route]]\ndomain = \"{domain}\"\nhosts = [\"{address}\"]\n\n"
-        ));
-        transport.push_str(&format!("{domain} smtp:[{}]:{}\n", address.ip(), address.port()));
+        writeln!(
+            routes,
+            "[[relay.route]]\ndomain = \"{domain}\"\nhosts = [\"{address}\"]\n"
+        )?;
+        writeln!(transport, "{domain} smtp:[{}]:{}", address.ip(), address.port())?;
         entries.push(ListedDomain {
             domain: domain.parse()?,
             description: stall.defect.what.clone(),
@@ -169,5 +172,3 @@ const HOST: &str = "mx.certlab.localhost";
 /// Longest silence of a visitor.
 const WAIT: Duration = Duration::from_secs(30);
 const DRAIN_MAX: Duration = Duration::from_secs(2);
-/// Visitors at a time.
-const SESSIONS_MAX: usize = 256;

@@ -70,17 +70,12 @@ impl Speaker {
         endpoint: Option<&Endpoint>,
     ) -> anyhow::Result<Self> {
         let asked = wanted.domain.as_deref().map(str::parse::<Domain>).transpose()?;
-        let operator = match &asked {
-            Some(domain) => space.operators.iter().find(|one| one.domains.contains(domain)),
-            None => {
-                let target = endpoint.map(|endpoint| endpoint.operator.as_str());
-                let mut others = space
-                    .operators
-                    .iter()
-                    .filter(|one| one.is_local() && Some(one.key.as_str()) != target);
-                others.next()
-            }
+        let target = endpoint.map(|endpoint| endpoint.operator.as_str());
+        let is_chosen = |one: &&Operator| match &asked {
+            Some(domain) => one.domains.contains(domain),
+            None => one.is_local() && Some(one.key.as_str()) != target,
         };
+        let operator = space.operators.iter().find(is_chosen);
         let domain = asked.or_else(|| operator.and_then(|one| one.domains.first().cloned()));
         let domain = domain.context("no other operator in the space: give --domain and --subject")?;
         let listed = operator.and_then(|operator| listed_of(layout, operator));

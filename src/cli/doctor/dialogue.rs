@@ -130,11 +130,8 @@ impl Answer {
 
     /// Whether a line of it begins with a keyword, and what stands after that.
     pub(super) fn keyword(&self, keyword: &str) -> Option<&str> {
-        let lines = self.lines.iter().filter_map(|line| line.get(4..));
-        lines
-            .filter_map(|line| line.strip_prefix(keyword))
-            .next()
-            .map(str::trim)
+        let mut lines = self.lines.iter().filter_map(|line| line.get(4..));
+        lines.find_map(|line| line.strip_prefix(keyword)).map(str::trim)
     }
 
     /// Whether a word stands in it.

@@ -85,7 +85,7 @@ impl Report {
 
     /// The texts of the doctor.
     pub(super) fn texts(&self) -> &'static DoctorTexts {
-        &self.words.doctor
+        self.words.doctor
     }
 
     /// As it must be.

@@ -227,8 +227,10 @@ impl Visit<'_> {
         };
         let asked = talk.tagged(&format!("AUTHENTICATE {name}")).await;
         let answer = match asked {
-            // RFC 4959 writes an empty answer as `=`; on a line of its own it is an empty line.
-            Ok(answer) if answer.last().starts_with('+') => talk.continued(secret.trim_matches('=')).await,
+            // RFC 4959 §3 writes an empty answer as `=`; on a line of its own it is an empty line.
+            Ok(answer) if answer.last().starts_with('+') => {
+                talk.continued(if secret == "=" { "" } else { &secret }).await
+            }
             other => other,
         };
         self.accepted(StepId::Login, answer, texts.fix_login)?;
@@ -270,9 +272,10 @@ impl Visit<'_> {
         let person = &self.patient.person;
         match (self.patient.face, &person.user, &person.domain) {
             (FaceArg::Smtp, _, Some(domain)) => Some(format!("postmaster@{domain}")),
-            (FaceArg::Smtp, _, None) => None,
-            (_, Some(user), _) => user.parse::<Address>().ok().map(|address| address.to_string()),
-            (_, None, _) => None,
+            (face, Some(user), _) if face != FaceArg::Smtp => {
+                user.parse::<Address>().ok().map(|address| address.to_string())
+            }
+            _ => None,
         }
     }
 

@@ -53,16 +53,16 @@ pub(in crate::cli) struct Compared {
 }
 
 /// What is known of a refusal.
-pub(super) struct Facts<'a> {
-    pub(super) reason: Reason,
-    pub(super) operator: &'a str,
+pub(in crate::cli) struct Facts<'a> {
+    pub(in crate::cli) reason: Reason,
+    pub(in crate::cli) operator: &'a str,
     /// `smtp`, `submission`, …, `relay`.
-    pub(super) face: &'a str,
-    pub(super) stage: &'a str,
-    pub(super) said: &'a str,
-    pub(super) recipient: Option<&'a str>,
+    pub(in crate::cli) face: &'a str,
+    pub(in crate::cli) stage: &'a str,
+    pub(in crate::cli) said: &'a str,
+    pub(in crate::cli) recipient: Option<&'a str>,
     /// The evidence beside it.
-    pub(super) examined: Option<&'a Examined>,
+    pub(in crate::cli) examined: Option<&'a Examined>,
 }
 
 /// Where to connect to.
@@ -75,7 +75,7 @@ pub(in crate::cli) struct Places {
 
 impl Verdict {
     /// Explains in the words of a language.
-    pub(super) fn of(facts: &Facts<'_>, places: &Places, words: &Words) -> Self {
+    pub(in crate::cli) fn of(facts: &Facts<'_>, places: &Places, words: &Words) -> Self {
         let said = words.reason(facts.reason);
         let (code, status) = facts.reason.code();
         let about_list = matches!(

@@ -202,6 +202,8 @@ impl Words {
         if let Some((_, words)) = self.alerts.iter().find(|(known, _)| *known == alert) {
             *words
         } else if says(&[
+            // Clients of TLS 1.2 and later send this extension.
+            "SignatureAlgorithmsExtensionRequired",
             "Tls12NotOffered",
             "SupportedVersions",
             "Tls13Required",

@@ -28,3 +28,31 @@ impl SubjectDn {
         attributes.map(shown).collect()
     }
 }
+
+/// Short name for a known OID, capitals for the rest: `2.5.4.3`, `oid.2.5.4.3` and `cn` are one type.
+pub(super) fn canonical_type(kind: &str) -> String {
+    let upper = kind.trim().to_ascii_uppercase();
+    let bare = upper.strip_prefix("OID.").unwrap_or(&upper);
+    let known = TYPES.iter().find(|(oid, names)| *oid == bare || names.contains(&bare));
+    known.map_or_else(|| bare.to_owned(), |(_, names)| names[0].to_owned())
+}
+
+/// OID and names of the types met in certificates; the first name is the one shown.
+pub(super) const TYPES: [(&str, &[&str]); 16] = [
+    ("2.5.4.3", &["CN", "COMMONNAME"]),
+    ("2.5.4.4", &["SN", "SURNAME"]),
+    ("2.5.4.5", &["SERIALNUMBER"]),
+    ("2.5.4.6", &["C", "COUNTRYNAME"]),
+    ("2.5.4.7", &["L", "LOCALITYNAME"]),
+    ("2.5.4.8", &["ST", "S", "STATEORPROVINCENAME"]),
+    ("2.5.4.9", &["STREET", "STREETADDRESS"]),
+    ("2.5.4.10", &["O", "ORGANIZATIONNAME"]),
+    ("2.5.4.11", &["OU", "ORGANIZATIONALUNITNAME"]),
+    ("2.5.4.12", &["T", "TITLE"]),
+    ("2.5.4.17", &["POSTALCODE"]),
+    ("2.5.4.42", &["GN", "G", "GIVENNAME"]),
+    ("2.5.4.97", &["ORGANIZATIONIDENTIFIER"]),
+    ("0.9.2342.19200300.100.1.1", &["UID", "USERID"]),
+    ("0.9.2342.19200300.100.1.25", &["DC", "DOMAINCOMPONENT"]),
+    ("1.2.840.113549.1.9.1", &["EMAILADDRESS", "E", "EMAIL"]),
+];

@@ -18,6 +18,7 @@ use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
 pub use attributes::DnAttribute;
+use attributes::{TYPES, canonical_type};
 
 /// A subject (or issuer) DN, leaf first: `CN=smtp.exemple.fr,OU=1750000001,O=CH EXEMPLE,ST=Paris (75),C=FR`. Cloning is cheap.
 #[derive(Clone)]
@@ -262,14 +263,6 @@ fn normal_value(text: &str) -> String {
     value
 }
 
-/// Short name for a known OID, capitals for the rest: `2.5.4.3`, `oid.2.5.4.3` and `cn` are one type.
-fn canonical_type(kind: &str) -> String {
-    let upper = kind.trim().to_ascii_uppercase();
-    let bare = upper.strip_prefix("OID.").unwrap_or(&upper);
-    let known = TYPES.iter().find(|(oid, names)| *oid == bare || names.contains(&bare));
-    known.map_or_else(|| bare.to_owned(), |(_, names)| names[0].to_owned())
-}
-
 struct Parser<'a> {
     text: &'a str,
     at: usize,
@@ -476,26 +469,6 @@ const TEXT_BYTES_MAX: usize = 4096;
 const ATTRIBUTES_MAX: usize = 32;
 /// How much of a refused text its error repeats.
 const ERROR_CHARS_MAX: usize = 300;
-
-/// OID and names of the types met in certificates; the first name is the one shown.
-const TYPES: [(&str, &[&str]); 16] = [
-    ("2.5.4.3", &["CN", "COMMONNAME"]),
-    ("2.5.4.4", &["SN", "SURNAME"]),
-    ("2.5.4.5", &["SERIALNUMBER"]),
-    ("2.5.4.6", &["C", "COUNTRYNAME"]),
-    ("2.5.4.7", &["L", "LOCALITYNAME"]),
-    ("2.5.4.8", &["ST", "S", "STATEORPROVINCENAME"]),
-    ("2.5.4.9", &["STREET", "STREETADDRESS"]),
-    ("2.5.4.10", &["O", "ORGANIZATIONNAME"]),
-    ("2.5.4.11", &["OU", "ORGANIZATIONALUNITNAME"]),
-    ("2.5.4.12", &["T", "TITLE"]),
-    ("2.5.4.17", &["POSTALCODE"]),
-    ("2.5.4.42", &["GN", "G", "GIVENNAME"]),
-    ("2.5.4.97", &["ORGANIZATIONIDENTIFIER"]),
-    ("0.9.2342.19200300.100.1.1", &["UID", "USERID"]),
-    ("0.9.2342.19200300.100.1.25", &["DC", "DOMAINCOMPONENT"]),
-    ("1.2.840.113549.1.9.1", &["EMAILADDRESS", "E", "EMAIL"]),
-];
 
 #[cfg(test)]
 mod tests {

@@ -445,8 +445,10 @@ impl Session {
         }
         out.push(b' ');
         out.extend_from_slice(outcome.text.as_bytes());
-        if outcome.status != "OK" {
-            write_session(&self.core.options.session_id, out);
+        let session = &self.core.options.session_id;
+        // The driver's own words name it already.
+        if outcome.status != "OK" && !outcome.text.contains(session.as_str()) {
+            write_session(session, out);
         }
         out.extend_from_slice(b"\r\n");
     }

@@ -3,6 +3,8 @@
 //! What a signature covers stays as the bytes that were signed ([`BasicResponse::signed`]); decoding it is a second step, to be taken
 //! after the signature was verified. Nothing here is believed because it could be decoded.
 
+#![expect(clippy::unnested_or_patterns, reason = "written by the derive macro Choice")]
+
 use aws_lc_rs::digest;
 use der::asn1::{Any, BitString, GeneralizedTime, Int, Null, ObjectIdentifier, OctetString};
 use der::{Choice, Decode, Encode, Enumerated, Sequence};

@@ -197,14 +197,16 @@ impl Authority {
         }
         let path = |ending: &str| self.folder.join(format!("{}.{ending}", file_of(issuer)));
         let found = open(&path("pem"), &path("key")).filter(|found| lasts(found) && self.issued_by(issuer, found));
-        let responder = match found {
-            Some(found) => found,
-            None => {
-                let made = self.make_responder(issuer, now)?;
-                files::write_private(&path("key"), made.key.serialize_pem().as_bytes())?;
-                files::write_public(&path("pem"), certificate::pem(&[made.certificate.clone()]).as_bytes())?;
-                made
-            }
+        let responder = if let Some(found) = found {
+            found
+        } else {
+            let made = self.make_responder(issuer, now)?;
+            files::write_private(&path("key"), made.key.serialize_pem().as_bytes())?;
+            files::write_public(
+                &path("pem"),
+                certificate::pem(std::slice::from_ref(&made.certificate)).as_bytes(),
+            )?;
+            made
         };
         let responder = Arc::new(responder);
         responders.insert(issuer, Arc::clone(&responder));
@@ -324,3 +326,253 @@ const NONCE_BYTES_MAX: usize = 128;
 const COMMON_NAME_CHARS_MAX: usize = 64;
 /// A responder is replaced while it is still good.
 const RENEW_BEFORE: SignedDuration = SignedDuration::from_hours(24);
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::super::testing::{Space, days_later, now, openssl, options, put, server, try_openssl};
+    use super::super::super::{AuthorityOptions, Issued, RevocationReason};
+    use super::*;
+
+    /// Asks openssl to make a request, has it answered, and asks openssl what it thinks of the answer.
+    fn asked(space: &Space, more: &[&str], fault: Option<Fault>) -> (bool, String) {
+        let folder = space.folder.path();
+        put(
+            folder,
+            "ca.pem",
+            super::super::super::trust_bundle(&space.authority).as_bytes(),
+        );
+        let issuer = certificate::pem(&[space.authority.certificate(Issuer::Intermediate).clone()]);
+        put(folder, "issuer.pem", issuer.as_bytes());
+        let ask = ["-issuer", "issuer.pem", "-cert", "leaf.pem", "-reqout", "q.der"];
+        openssl(folder, &[&["ocsp"], more, &ask[..]].concat());
+        let request = std::fs::read(folder.join("q.der")).unwrap();
+        let OcspReply::Answer { der, .. } = space.authority.ocsp(&request, now(), fault) else {
+            return (false, "unreachable".to_owned());
+        };
+        put(folder, "a.der", &der);
+        let epoch = now().as_second().to_string();
+        let judge = [
+            "ocsp",
+            "-issuer",
+            "issuer.pem",
+            "-cert",
+            "leaf.pem",
+            "-CAfile",
+            "ca.pem",
+            "-attime",
+            &epoch,
+            "-validity_period",
+            "315360000",
+        ];
+        let more: Vec<&str> = more.iter().copied().filter(|one| *one != "-no_nonce").collect();
+        // The hash stands before the certificate that it names.
+        try_openssl(
+            folder,
+            &[&judge[..1], &more[..], &judge[1..], &["-respin", "a.der"]].concat(),
+        )
+    }
+
+    fn with_leaf() -> (Space, Issued) {
+        let space = Space::new();
+        let issued = space.issue(&server("one.chu.fr"));
+        put(space.folder.path(), "leaf.pem", issued.chain_pem().as_bytes());
+        (space, issued)
+    }
+
+    #[test]
+    fn openssl_reads_good_revoked_and_hold_by_either_hash() {
+        let (space, issued) = with_leaf();
+        for hash in ["-sha1", "-sha256"] {
+            let (_, text) = asked(&space, &[hash, "-no_nonce"], None);
+            assert!(
+                text.contains("Response verify OK") && text.contains("leaf.pem: good"),
+                "{text}"
+            );
+        }
+        space
+            .authority
+            .revoke(&issued.serial, RevocationReason::CertificateHold, now())
+            .unwrap();
+        let (_, text) = asked(&space, &["-no_nonce"], None);
+        assert!(
+            text.contains("leaf.pem: revoked") && text.contains("certificateHold"),
+            "{text}"
+        );
+        space.authority.release(&issued.serial, now()).unwrap();
+        assert!(asked(&space, &["-no_nonce"], None).1.contains("leaf.pem: good"));
+        space
+            .authority
+            .revoke(&issued.serial, RevocationReason::KeyCompromise, now())
+            .unwrap();
+        let (_, text) = asked(&space, &["-no_nonce"], None);
+        assert!(
+            text.contains("leaf.pem: revoked") && text.contains("keyCompromise"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn openssl_sees_each_fault_as_what_it_is() {
+        let (space, _) = with_leaf();
+        for (fault, verified, said) in [
+            (Fault::Unsigned, false, "signature failure"),
+            (Fault::WrongSigner, false, "verify error"),
+            (Fault::Unknown, true, "leaf.pem: unknown"),
+            (Fault::Unreachable, false, "unreachable"),
+        ] {
+            let (_, text) = asked(&space, &["-no_nonce"], Some(fault));
+            assert_eq!(text.contains("Response verify OK"), verified, "{fault}: {text}");
+            let said = text.to_lowercase().contains(&said.to_lowercase()) || text.contains("Verify Failure");
+            assert!(said, "{fault}: {text}");
+        }
+        let (_, text) = asked(&space, &["-no_nonce"], None);
+        assert!(
+            text.contains("Response verify OK") && text.contains("leaf.pem: good"),
+            "{text}"
+        );
+    }
+
+    fn response(space: &Space, request: &OcspRequest, at: Timestamp, fault: Option<Fault>) -> OcspResponse {
+        let OcspReply::Answer { der, .. } = space.authority.ocsp(&request.to_der().unwrap(), at, fault) else {
+            panic!("no answer");
+        };
+        OcspResponse::from_der(&der).unwrap()
+    }
+
+    fn id(space: &Space, issuer: Issuer, serial: &str) -> CertId {
+        let serial = super::super::super::crl::bytes_of(serial);
+        CertId::of(IdHash::Sha256, space.authority.certificate(issuer), &serial).unwrap()
+    }
+
+    #[test]
+    fn several_certificates_are_answered_at_once_and_the_nonce_comes_back() {
+        let (space, issued) = with_leaf();
+        let foreign = "4123456789abcdef0123456789abcdef";
+        let ids = vec![
+            id(&space, Issuer::Intermediate, &issued.serial),
+            id(&space, Issuer::Intermediate, foreign),
+        ];
+        let request = OcspRequest::about(ids, Some(&[7; 16])).unwrap();
+        let data = response(&space, &request, now(), None)
+            .basic()
+            .unwrap()
+            .unwrap()
+            .data()
+            .unwrap();
+        assert_eq!(data.nonce(), Some(&[7; 16][..]));
+        let statuses: Vec<&CertStatus> = data.responses.iter().map(|one| &one.status).collect();
+        assert!(matches!(
+            statuses.as_slice(),
+            [CertStatus::Good(_), CertStatus::Unknown(_)]
+        ));
+        let until = data.responses[0].next_update.unwrap();
+        assert_eq!(message::moment(&until), now() + SignedDuration::from_hours(1));
+
+        // The intermediate's own status is the root's to tell.
+        let own = space.authority.issued()[0].serial.clone();
+        let request = OcspRequest::about(vec![id(&space, Issuer::Root, &own)], None).unwrap();
+        let data = response(&space, &request, now(), None)
+            .basic()
+            .unwrap()
+            .unwrap()
+            .data()
+            .unwrap();
+        assert!(matches!(data.responses[0].status, CertStatus::Good(_)));
+        let late = response(&space, &request, now(), Some(Fault::Late))
+            .basic()
+            .unwrap()
+            .unwrap()
+            .data()
+            .unwrap();
+        assert_eq!(
+            message::moment(&late.responses[0].next_update.unwrap()),
+            now() - LATE_BY
+        );
+    }
+
+    #[test]
+    fn what_is_not_a_question_for_this_responder_is_told_so() {
+        let (space, issued) = with_leaf();
+        let stranger = Space::new();
+        let status = |request: &OcspRequest| response(&space, request, now(), None).status;
+        let good = id(&space, Issuer::Intermediate, &issued.serial);
+        let about = |id: &CertId| OcspRequest::about(vec![id.clone()], None).unwrap();
+        assert_eq!(status(&about(&good)), ResponseStatus::Successful);
+        let foreign = id(&stranger, Issuer::Intermediate, &issued.serial);
+        assert_eq!(status(&about(&foreign)), ResponseStatus::Unauthorized);
+        assert_eq!(
+            status(&OcspRequest::about(Vec::new(), None).unwrap()),
+            ResponseStatus::MalformedRequest
+        );
+        let many = OcspRequest::about(vec![good.clone(); CERTIFICATES_MAX + 1], None).unwrap();
+        assert_eq!(status(&many), ResponseStatus::MalformedRequest);
+        let long = OcspRequest::about(vec![good.clone()], Some(&[0; 129])).unwrap();
+        assert_eq!(status(&long), ResponseStatus::MalformedRequest);
+        let mut critical = OcspRequest::about(vec![good], Some(&[0; 16])).unwrap();
+        critical.tbs_request.request_extensions.as_mut().unwrap()[0].critical = true;
+        assert_eq!(status(&critical), ResponseStatus::MalformedRequest);
+    }
+
+    #[test]
+    fn a_responder_is_found_again_renewed_before_it_ends_and_can_be_the_issuer_itself() {
+        let (space, issued) = with_leaf();
+        let request = OcspRequest::about(vec![id(&space, Issuer::Intermediate, &issued.serial)], None).unwrap();
+        let signer = |authority: &Authority, at| {
+            let OcspReply::Answer { der, .. } = authority.ocsp(&request.to_der().unwrap(), at, None) else {
+                panic!("no answer");
+            };
+            OcspResponse::from_der(&der)
+                .unwrap()
+                .basic()
+                .unwrap()
+                .unwrap()
+                .certificates()
+                .unwrap()
+        };
+        let first = signer(&space.authority, now());
+        let open = |options| Authority::create_or_open(&space.folder.path().join("authority"), options, now()).unwrap();
+        let again = open(options());
+        assert_eq!(signer(&again, now()), first);
+        assert_ne!(signer(&again, days_later(364)), first);
+        let itself = open(AuthorityOptions {
+            ocsp_signer: OcspSigner::Issuer,
+            ..options()
+        });
+        assert!(signer(&itself, now()).is_empty());
+        put(space.folder.path(), "r.der", &first[0]);
+        let text = openssl(
+            space.folder.path(),
+            &["x509", "-inform", "DER", "-in", "r.der", "-noout", "-text"],
+        );
+        assert!(
+            text.contains("OCSP Signing") && text.contains("OCSP No Check"),
+            "{text}"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_request_makes_the_responder_fail(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            prop_assert!(read(&bytes).is_err() || !bytes.is_empty());
+        }
+
+        #[test]
+        fn no_damage_to_a_request_makes_the_responder_fail(place in 0_usize..200, value: u8) {
+            let id = CertId {
+                hash_algorithm: x509_cert::spki::AlgorithmIdentifierOwned { oid: OCSP_BASIC, parameters: None },
+                issuer_name_hash: OctetString::new(vec![1; 20]).unwrap(),
+                issuer_key_hash: OctetString::new(vec![2; 20]).unwrap(),
+                serial_number: der::asn1::Int::new(&[5; 16]).unwrap(),
+            };
+            let mut der = OcspRequest::about(vec![id], Some(&[9; 16])).unwrap().to_der().unwrap();
+            let place = place % der.len();
+            der[place] = value;
+            if let Ok(request) = read(&der) {
+                prop_assert_eq!(request.tbs_request.request_list.len(), 1);
+            }
+            prop_assert!(OcspResponse::from_der(&der).is_err() || der[0] == 0x30);
+        }
+    }
+}

@@ -11,6 +11,7 @@
 //! and no self-contained tickets, which would keep a client's chain alive outside. As a client we never resume, because rustls does
 //! not call the verifier on a resumed handshake and a peer revoked since would pass.
 
+mod policy;
 mod possession;
 mod witness;
 
@@ -20,33 +21,23 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
+use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::server::ServerSessionMemoryCache;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::SingleCertAndKey;
 use rustls::time_provider::TimeProvider;
 use rustls::{
-    CertificateError, CipherSuite, ClientConfig, DigitallySignedStruct, DistinguishedName, OtherError, ServerConfig,
-    SignatureScheme, SupportedProtocolVersion,
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, OtherError, ServerConfig, SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::clock::Clock;
 use crate::policy::{Reason, Refusal};
 
+use super::{Demand, Identity, PeerCertificate, TrustStore, Usage};
+
+pub use policy::{Suites, SuitesError, TlsMinimum, TlsPolicy};
 pub use witness::Witness;
-
-use super::{Identity, PeerCertificate, TrustStore, Usage};
-
-/// Lowest protocol version (OP-7, ECO.1.1.1).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TlsMinimum {
-    /// The field's floor; shipped client software still speaks only this one.
-    #[default]
-    Tls12,
-    /// Nothing older than 1.3.
-    Tls13,
-}
 
 /// Whether a server face asks for a certificate.
 #[derive(Clone, Debug)]
@@ -81,6 +72,7 @@ pub struct Expectation {
     trust: Arc<TrustStore>,
     host_name: HostNameCheck,
     rule: Option<SubjectRule>,
+    demand: Demand,
     witness: Option<Witness>,
 }
 
@@ -96,6 +88,7 @@ impl Expectation {
             trust,
             host_name: HostNameCheck::Off,
             rule: None,
+            demand: Demand::Usable,
             witness: None,
         }
     }
@@ -120,6 +113,13 @@ impl Expectation {
         self.rule = Some(rule);
         self
     }
+
+    /// The same, wanting recent answers about revocation: for a first try, when a second one can follow.
+    #[must_use]
+    pub fn with_demand(mut self, demand: Demand) -> Self {
+        self.demand = demand;
+        self
+    }
 }
 
 impl std::fmt::Debug for Expectation {
@@ -135,14 +135,15 @@ impl std::fmt::Debug for Expectation {
 pub fn server_config(
     identity: &Identity,
     clients: ClientCertificates,
-    minimum: TlsMinimum,
+    policy: impl Into<TlsPolicy>,
     clock: &Clock,
 ) -> Result<Arc<ServerConfig>, TlsError> {
-    let provider = provider();
+    let policy = policy.into();
+    let provider = policy.provider();
     let algorithms = provider.signature_verification_algorithms;
     let verifier = |hints| Arc::new(AnyClient { algorithms, hints });
     let builder = ServerConfig::builder_with_details(provider, Arc::new(OurTime(clock.clone())))
-        .with_protocol_versions(minimum.versions())?;
+        .with_protocol_versions(policy.versions())?;
     let builder = match clients {
         ClientCertificates::None => builder.with_no_client_auth(),
         ClientCertificates::Optional { hints } => builder.with_client_cert_verifier(verifier(hints)),
@@ -157,16 +158,17 @@ pub fn server_config(
 pub fn client_config(
     identity: Option<&Identity>,
     expectation: Expectation,
-    minimum: TlsMinimum,
+    policy: impl Into<TlsPolicy>,
     clock: &Clock,
 ) -> Result<Arc<ClientConfig>, TlsError> {
-    let provider = provider();
+    let policy = policy.into();
+    let provider = policy.provider();
     let verifier = ProvedServer {
         algorithms: provider.signature_verification_algorithms,
         expectation,
     };
     let builder = ClientConfig::builder_with_details(provider, Arc::new(OurTime(clock.clone())))
-        .with_protocol_versions(minimum.versions())?
+        .with_protocol_versions(policy.versions())?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier));
     let mut config = match identity {
@@ -193,22 +195,6 @@ pub fn refusal_of(error: &io::Error) -> Option<Refusal> {
         )),
         _ => None,
     }
-}
-
-impl TlsMinimum {
-    fn versions(self) -> &'static [&'static SupportedProtocolVersion] {
-        match self {
-            Self::Tls12 => rustls::ALL_VERSIONS,
-            Self::Tls13 => &TLS13_ONLY,
-        }
-    }
-}
-
-/// aws-lc-rs with the accepted suites only.
-fn provider() -> Arc<CryptoProvider> {
-    let mut provider = aws_lc_rs::default_provider();
-    provider.cipher_suites.retain(|suite| SUITES.contains(&suite.suite()));
-    Arc::new(provider)
 }
 
 /// Lets any client certificate through once its possession is proved; see the head of this file.
@@ -268,9 +254,16 @@ struct ProvedServer {
 }
 
 impl ProvedServer {
-    fn judge(&self, chain: &[CertificateDer<'_>], host: &ServerName<'_>, now: Timestamp) -> Result<(), Refusal> {
+    fn judge(
+        &self,
+        chain: &[CertificateDer<'_>],
+        host: &ServerName<'_>,
+        (staple, now): (&[u8], Timestamp),
+    ) -> Result<(), Refusal> {
         let expectation = &self.expectation;
-        let peer = expectation.trust.verify(chain, Usage::Server, now)?;
+        let peer = expectation
+            .trust
+            .verify_with(chain, (Usage::Server, now), expectation.demand, staple)?;
         if expectation.host_name == HostNameCheck::On {
             check_host_name(chain, host)?;
         }
@@ -287,14 +280,14 @@ impl ServerCertVerifier for ProvedServer {
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
+        ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         let now = Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX);
         let mut chain = vec![end_entity.clone()];
         chain.extend_from_slice(intermediates);
-        match self.judge(&chain, server_name, now) {
+        match self.judge(&chain, server_name, (ocsp_response, now)) {
             Ok(()) => Ok(ServerCertVerified::assertion()),
             Err(refusal) => {
                 if let Some(witness) = &self.expectation.witness {
@@ -352,19 +345,6 @@ impl TimeProvider for OurTime {
     }
 }
 
-/// ECDHE with AEAD for TLS 1.2, everything of TLS 1.3 (OP-7, ECO.1.1.3).
-const SUITES: [CipherSuite; 9] = [
-    CipherSuite::TLS13_AES_256_GCM_SHA384,
-    CipherSuite::TLS13_AES_128_GCM_SHA256,
-    CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
-    CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
-    CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
-    CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
-    CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
-    CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
-    CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
-];
-static TLS13_ONLY: [&SupportedProtocolVersion; 1] = [&rustls::version::TLS13];
 /// Sessions a face remembers for resumption.
 const SESSIONS_MAX: usize = 1024;
 

@@ -226,12 +226,12 @@ fn the_host_name_counts_only_when_asked() {
 fn a_face_may_refuse_tls_1_2_and_speaks_it_otherwise() {
     let space = Space::new();
     let identity = space.issue(&server("smtp.receiver.fr")).identity().unwrap();
-    let old = ClientConfig::builder_with_details(provider(), Arc::new(OurTime(clock())))
+    let old = ClientConfig::builder_with_details(TlsPolicy::default().provider(), Arc::new(OurTime(clock())))
         .with_protocol_versions(&[&rustls::version::TLS12])
         .unwrap()
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(ProvedServer {
-            algorithms: provider().signature_verification_algorithms,
+            algorithms: TlsPolicy::default().provider().signature_verification_algorithms,
             expectation: Expectation::new(Arc::new(space.store())),
         }))
         .with_no_client_auth();
@@ -240,7 +240,7 @@ fn a_face_may_refuse_tls_1_2_and_speaks_it_otherwise() {
     let (client, _) = shake(&old, &face(TlsMinimum::Tls12)).unwrap();
     assert_eq!(client.protocol_version(), Some(ProtocolVersion::TLSv1_2));
     let suite = client.negotiated_cipher_suite().unwrap().suite();
-    assert!(SUITES.contains(&suite), "{suite:?}");
+    assert!(Suites::default().contains(suite), "{suite:?}");
     assert!(shake(&old, &face(TlsMinimum::Tls13)).is_err());
 }
 
@@ -251,15 +251,16 @@ fn a_resumed_session_still_shows_the_certificate_to_judge() {
     let sender = space.issue(&server("smtp.sender.fr"));
     for versions in [&[&rustls::version::TLS13], &[&rustls::version::TLS12]] {
         // Our own clients never resume; others do.
-        let mut client = ClientConfig::builder_with_details(provider(), Arc::new(OurTime(clock())))
-            .with_protocol_versions(versions)
-            .unwrap()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(ProvedServer {
-                algorithms: provider().signature_verification_algorithms,
-                expectation: Expectation::new(Arc::new(space.store())),
-            }))
-            .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(sender.identity().unwrap().certified())));
+        let mut client =
+            ClientConfig::builder_with_details(TlsPolicy::default().provider(), Arc::new(OurTime(clock())))
+                .with_protocol_versions(versions)
+                .unwrap()
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(ProvedServer {
+                    algorithms: TlsPolicy::default().provider().signature_verification_algorithms,
+                    expectation: Expectation::new(Arc::new(space.store())),
+                }))
+                .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(sender.identity().unwrap().certified())));
         client.resumption = Resumption::in_memory_sessions(4);
         let client = Arc::new(client);
         let (first, _) = shake(&client, &face).unwrap();
@@ -284,5 +285,129 @@ fn a_resumed_session_still_shows_the_certificate_to_judge() {
             .issued()
             .iter()
             .any(|record| record.issuer == Issuer::Root)
+    );
+}
+
+#[test]
+fn no_credential_is_shown_before_the_peer_is_authenticated() {
+    let (space, stranger) = (Space::new(), Space::new());
+    let own = space.issue(&server("smtp.sender.fr")).identity().unwrap();
+    let client = peer(&space, Some(&own));
+    let foreign = stranger.issue(&server("smtp.receiver.fr")).identity().unwrap();
+    for minimum in [TlsMinimum::Tls12, TlsMinimum::Tls13] {
+        let face = server_config(&foreign, ClientCertificates::Requested, minimum, &clock()).unwrap();
+        let name = ServerName::try_from("smtp.receiver.fr").unwrap();
+        let mut client = ClientConnection::new(Arc::clone(&client), name).unwrap();
+        let mut server = ServerConnection::new(face).unwrap();
+        let (mut client_error, mut server_error) = (None, None);
+        // What a careless client would say at once waits in its own buffer.
+        client.writer().write_all(b"AUTH PLAIN secret").unwrap();
+        for _ in 0..12 {
+            pass(&mut client, &mut server, &mut server_error);
+            pass(&mut server, &mut client, &mut client_error);
+        }
+        let refusal = refusal_of(&client_error.unwrap()).unwrap();
+        assert_eq!(refusal.reason, Reason::CertificateUntrusted);
+        assert!(
+            server.peer_certificates().is_none(),
+            "our certificate was shown to a stranger"
+        );
+        let mut byte = [0];
+        assert!(
+            server.reader().read_exact(&mut byte).is_err(),
+            "something was said to a stranger"
+        );
+    }
+}
+
+#[test]
+fn a_stapled_answer_spares_the_second_connection() {
+    use crate::pki::ocsp::OcspReply;
+    use crate::pki::{RevocationMethod, RevocationPolicy};
+    let space = Space::new();
+    let issued = space.issue(&server("smtp.receiver.fr"));
+    let trust = space.store().with_revocation(RevocationPolicy {
+        method: RevocationMethod::OcspThenCrl,
+        ..RevocationPolicy::default()
+    });
+    let trust = trust
+        .with_crl(&space.authority.crl(Issuer::Root, now()).unwrap())
+        .unwrap();
+    let staple = |trust: &TrustStore| {
+        let question = trust.status_questions(&issued.chain, Usage::Server, now()).remove(0);
+        match space.authority.ocsp(&question.request, now(), None) {
+            OcspReply::Answer { der, .. } => der,
+            OcspReply::Unreachable => panic!("nobody answers"),
+        }
+    };
+    let face = |staple: Vec<u8>| {
+        let identity = issued.identity().unwrap();
+        let mut certified = (*identity.certified()).clone();
+        certified.ocsp = Some(staple);
+        let mut face =
+            (*server_config(&identity, ClientCertificates::Requested, TlsMinimum::Tls12, &clock()).unwrap()).clone();
+        face.cert_resolver = Arc::new(SingleCertAndKey::from(Arc::new(certified)));
+        Arc::new(face)
+    };
+    let witness = Witness::new();
+    let expectation = Expectation::new(Arc::new(trust.clone()))
+        .with_demand(Demand::Fresh)
+        .with_witness(witness.clone());
+    let client = client_config(None, expectation, TlsMinimum::Tls12, &clock()).unwrap();
+    let (error, _) = shake(&client, &face(b"no answer".to_vec())).unwrap_err();
+    assert_eq!(refusal_of(&error.unwrap()).unwrap().reason, Reason::RevocationUnknown);
+    assert_eq!(witness.chain(), issued.chain, "the chain to ask about");
+    assert!(shake(&client, &face(staple(&trust))).is_ok());
+    let why = RevocationReason::KeyCompromise;
+    space.authority.revoke(&issued.serial, why, now()).unwrap();
+    let fresh = trust.clone().succeeding(&space.store());
+    let expectation = Expectation::new(Arc::new(fresh.clone()));
+    let client = client_config(None, expectation, TlsMinimum::Tls12, &clock()).unwrap();
+    let (error, _) = shake(&client, &face(staple(&fresh))).unwrap_err();
+    assert_eq!(refusal_of(&error.unwrap()).unwrap().reason, Reason::CertificateRevoked);
+}
+
+#[test]
+fn a_face_and_a_client_without_a_common_suite_do_not_meet() {
+    let space = Space::new();
+    let identity = space.issue(&server("smtp.receiver.fr")).identity().unwrap();
+    let only = |name: &str| TlsPolicy {
+        minimum: TlsMinimum::Tls12,
+        suites: Suites::from_names([name]).unwrap(),
+    };
+    let face = server_config(
+        &identity,
+        ClientCertificates::Requested,
+        only("TLS_AES_256_GCM_SHA384"),
+        &clock(),
+    )
+    .unwrap();
+    let client = |name| {
+        let expectation = Expectation::new(Arc::new(space.store()));
+        client_config(None, expectation, only(name), &clock()).unwrap()
+    };
+    assert!(shake(&client("TLS_AES_256_GCM_SHA384"), &face).is_ok());
+    assert!(shake(&client("TLS_AES_128_GCM_SHA256"), &face).is_err());
+    assert!(shake(&client("TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"), &face).is_err());
+}
+
+#[test]
+fn a_valid_certificate_of_another_host_is_refused_where_the_host_name_counts() {
+    let space = Space::new();
+    let other = space.issue(&server("smtp.elsewhere.fr")).identity().unwrap();
+    let face = server_config(&other, ClientCertificates::None, TlsMinimum::Tls12, &clock()).unwrap();
+    let client = |check| {
+        let expectation = Expectation::new(Arc::new(space.store())).with_host_name(check);
+        client_config(None, expectation, TlsMinimum::Tls12, &clock()).unwrap()
+    };
+    let (error, _) = shake(&client(HostNameCheck::On), &face).unwrap_err();
+    let refusal = refusal_of(&error.unwrap()).unwrap();
+    assert!(
+        refusal.text.contains("not the one of host smtp.receiver.fr"),
+        "{refusal}"
+    );
+    assert!(
+        shake(&client(HostNameCheck::Off), &face).is_ok(),
+        "between operators the whole subject decides"
     );
 }

@@ -3,8 +3,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::*;
-use crate::pki::Presented;
+use jiff::Timestamp;
+use rustls_pki_types::CertificateDer;
+use webpki::EndEntityCert;
+
+use super::revoked::{Demand, Question};
+use super::{Authorities, SENT_CERTIFICATES_MAX, TrustStore, Usage, UsageCheck, certificate, day, shown};
+use crate::pki::certificate::MaySign;
+use crate::pki::revocation::Link;
+use crate::pki::{PeerCertificate, Presented};
+use crate::policy::{Reason, Refusal};
 
 /// What was shown, what was looked at, and the verdict.
 #[derive(Clone, Debug)]
@@ -197,7 +205,7 @@ impl TrustStore {
         let path = Path::find(&self.authorities, leaf, others);
         say(CheckId::Chain, path.said());
         say(CheckId::Dates, path.dates(now));
-        say(CheckId::KeyUsage, key_usage(leaf, &peer, usage));
+        say(CheckId::KeyUsage, key_usage(leaf, &peer));
         say(CheckId::ExtendedKeyUsage, path.purposes(usage, self.usage));
         if path.broken.is_none() {
             let revocation = |place| self.revocation_said(&path, place, &peer, now);
@@ -216,25 +224,23 @@ impl TrustStore {
         now: Timestamp,
     ) -> Result<String, String> {
         let unreadable = |error: webpki::Error| error.to_string();
-        let (certificate, issuer) = (&path.links[place], &path.links[place + 1]);
+        let (certificate, issuer_der) = (&path.links[place], &path.links[place + 1]);
         let entity = EndEntityCert::try_from(certificate).map_err(unreadable)?;
-        let issuer = webpki::anchor_from_trusted_cert(issuer).map_err(unreadable)?;
-        self.judge_revocation((&entity, place == 0), &issuer, peer, now)
-            .map(|()| self.revocation_passed((&entity, place == 0), &issuer, now))
+        let issuer = webpki::anchor_from_trusted_cert(issuer_der).map_err(unreadable)?;
+        let link = Link {
+            certificate: &entity,
+            is_leaf: place == 0,
+            issuer: &issuer,
+            issuer_der,
+        };
+        let question = Question {
+            now,
+            demand: Demand::Usable,
+            staple: &[],
+        };
+        self.judge_revocation(&link, peer, &question)
+            .map(str::to_owned)
             .map_err(|refusal| refusal.text)
-    }
-
-    fn revocation_passed(
-        &self,
-        (certificate, is_leaf): (&webpki::Cert<'_>, bool),
-        issuer: &TrustAnchor<'_>,
-        now: Timestamp,
-    ) -> String {
-        let crls = self.crls.iter().map(Arc::as_ref);
-        match status(crls, (certificate, is_leaf), issuer, (&self.revocation, now)) {
-            Status::Good => "not on the CRL".to_owned(),
-            _ => "nobody can tell, which the configuration accepts".to_owned(),
-        }
     }
 }
 
@@ -401,7 +407,7 @@ impl Path {
     }
 }
 
-fn key_usage(leaf: &CertificateDer<'_>, peer: &PeerCertificate, _usage: Usage) -> Result<String, String> {
+fn key_usage(leaf: &CertificateDer<'_>, peer: &PeerCertificate) -> Result<String, String> {
     let presented = Presented::of(leaf);
     let stated = match presented.key_usage.as_slice() {
         [] => "none stated, so any".to_owned(),
@@ -410,7 +416,7 @@ fn key_usage(leaf: &CertificateDer<'_>, peer: &PeerCertificate, _usage: Usage) -
     if presented.is_authority {
         return Err("it is the certificate of an authority".to_owned());
     }
-    if !peer.may_sign_handshakes {
+    if peer.may_sign < MaySign::Handshakes {
         return Err(format!("{stated}: digitalSignature is needed"));
     }
     Ok(stated)

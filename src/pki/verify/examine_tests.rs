@@ -1,5 +1,7 @@
 //! The examination says what `verify` says, of good chains and of bad ones, and names the check that failed.
 
+#![cfg(test)]
+
 use proptest::prelude::*;
 
 use super::super::testing::{Space, days_later, now, server, with_profile};

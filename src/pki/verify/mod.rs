@@ -2,6 +2,7 @@
 
 mod examine;
 mod issuers;
+mod revoked;
 mod usage;
 
 use std::cell::RefCell;
@@ -16,10 +17,12 @@ use webpki::{EndEntityCert, VerifiedPath};
 use crate::identity::SubjectDn;
 use crate::policy::{Reason, Refusal};
 
-use super::certificate::{self, PeerCertificate};
-use super::revocation::{Crl, CrlError, MissingRevocation, RevocationPolicy, Status, status};
+use super::certificate::{self, MaySign, PeerCertificate};
+use super::revocation::{Crl, CrlError, Crls, Link, MissingRevocation, RevocationPolicy, Statuses};
 
 pub use examine::{Check, CheckId, Examination, Outcome};
+pub use revoked::Demand;
+use revoked::Question;
 use usage::Purposes;
 pub use usage::{Usage, UsageCheck};
 
@@ -31,10 +34,15 @@ pub use usage::{Usage, UsageCheck};
 #[derive(Clone, Debug)]
 pub struct TrustStore {
     authorities: Arc<Authorities>,
-    crls: Vec<Arc<Crl>>,
+    crls: Crls,
+    /// Shared by all clones: an answer once verified holds for every snapshot.
+    statuses: Arc<Statuses>,
     revocation: RevocationPolicy,
     usage: UsageCheck,
 }
+
+/// Asked about each link of a path whose signatures, dates and purposes are proved.
+type Judge<'a> = &'a dyn Fn(&Link<'_>, &PeerCertificate) -> Result<(), Refusal>;
 
 #[derive(Debug)]
 struct Authorities {
@@ -54,6 +62,9 @@ pub enum TrustStoreError {
     /// Nothing to trust.
     #[error("no root certificate among the authorities to trust")]
     NoRoot,
+    /// A file without any.
+    #[error("no certificate in it: expected PEM")]
+    Empty,
     /// Not a certificate.
     #[error("authority certificate {place} cannot be used: {problem}")]
     Unreadable {
@@ -100,7 +111,8 @@ impl TrustStore {
                 issuers,
                 all,
             }),
-            crls: Vec::new(),
+            crls: Crls::default(),
+            statuses: Arc::default(),
             revocation: RevocationPolicy::default(),
             usage: UsageCheck::EitherSide,
         })
@@ -119,6 +131,23 @@ impl TrustStore {
             }
         }
         Self::new(roots, intermediates)
+    }
+
+    /// Whether every certificate of a bundle is one of an authority; whether there is a root is for the whole of them to say.
+    ///
+    /// # Errors
+    /// The first one that is not, or a bundle without certificates.
+    pub fn check_pem(bundle: &[u8]) -> Result<(), TrustStoreError> {
+        let mut count = 0;
+        for (place, section) in CertificateDer::pem_slice_iter(bundle).enumerate() {
+            let der = section.map_err(|error| unreadable(place, &error))?;
+            authority_name(place, &der)?;
+            count = place + 1;
+        }
+        if count == 0 {
+            return Err(TrustStoreError::Empty);
+        }
+        Ok(())
     }
 
     /// The same store with another way to judge revocation.
@@ -142,27 +171,43 @@ impl TrustStore {
         self
     }
 
-    /// The same store with one more CRL (DER), which replaces the older one of the same issuer. On an error nothing changes.
+    /// The same store with one more CRL (DER), which replaces the older one of the same issuer, or brings it up to date if it is a delta.
+    /// On an error nothing changes.
     pub fn with_crl(&self, der: &[u8]) -> Result<Self, CrlError> {
         let crl = Crl::read(der, &self.authorities.all)?;
         let mut store = self.clone();
-        match store.crls.iter_mut().find(|held| crl.replaces(held)) {
-            Some(held) if held.this_update > crl.this_update => {
-                return Err(CrlError::Older {
-                    offered: crl.this_update,
-                    held: held.this_update,
-                    issuer: crl.issuer,
-                });
-            }
-            Some(held) => *held = Arc::new(crl),
-            None => store.crls.push(Arc::new(crl)),
-        }
+        store.crls.take(Arc::new(crl))?;
         Ok(store)
+    }
+
+    /// This store as the successor of another one: CRLs of the other that are newer and still of our authorities stay, and so does what
+    /// responders said. An older CRL never replaces a newer one, whatever file it came from (ECO.1.1.7).
+    #[must_use]
+    pub fn succeeding(mut self, before: &Self) -> Self {
+        let anchors = self
+            .authorities
+            .all
+            .iter()
+            .filter_map(|der| webpki::anchor_from_trusted_cert(der).ok());
+        let anchors: Vec<TrustAnchor<'_>> = anchors.collect();
+        let is_ours = |crl: &Crl| {
+            anchors.iter().any(|anchor| {
+                anchor.subject.as_ref() == crl.issuer_name && anchor.subject_public_key_info.as_ref() == crl.issuer_key
+            })
+        };
+        self.crls.take_newer(&before.crls, is_ours);
+        self.statuses = Arc::clone(&before.statuses);
+        self
     }
 
     /// When the first of the CRLs held expires; none without CRL.
     pub fn next_crl_update(&self) -> Option<Timestamp> {
-        self.crls.iter().map(|crl| crl.next_update).min()
+        self.crls.next_update()
+    }
+
+    /// Whether clients are told the same names by both.
+    pub fn names_same_authorities(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.authorities, &other.authorities) || self.authorities.all == other.authorities.all
     }
 
     /// Names to hint to clients when a certificate is asked for, DER.
@@ -184,6 +229,30 @@ impl TrustStore {
         usage: Usage,
         now: Timestamp,
     ) -> Result<PeerCertificate, Refusal> {
+        self.verify_with(chain, (usage, now), Demand::Usable, &[])
+    }
+
+    /// The same, with a demand on how recent an OCSP answer is, and the answer that came with the handshake, if one did.
+    pub fn verify_with(
+        &self,
+        chain: &[CertificateDer<'_>],
+        (usage, now): (Usage, Timestamp),
+        demand: Demand,
+        staple: &[u8],
+    ) -> Result<PeerCertificate, Refusal> {
+        let question = Question { now, demand, staple };
+        self.verify_path(chain, (usage, now), &|link, peer| {
+            self.judge_revocation(link, peer, &question).map(|_| ())
+        })
+    }
+
+    /// Everything but revocation, which `judge` is asked about link by link, from the leaf up, once the rest is proved.
+    fn verify_path(
+        &self,
+        chain: &[CertificateDer<'_>],
+        (usage, now): (Usage, Timestamp),
+        judge: Judge<'_>,
+    ) -> Result<PeerCertificate, Refusal> {
         let (leaf, others) = chain
             .split_first()
             .ok_or_else(|| Refusal::new(Reason::CertificateMissing, "no certificate was presented"))?;
@@ -201,8 +270,8 @@ impl TrustStore {
             configured => configured,
         };
         let said = RefCell::new(None);
-        let judge = |path: &VerifiedPath<'_>| {
-            self.judge_path(path, &peer, now).map_err(|refusal| {
+        let judge_path = |path: &VerifiedPath<'_>| {
+            self.judge_path(path, &peer, now, judge).map_err(|refusal| {
                 said.replace(Some(refusal));
                 // The variant only has to be an error; what was said is in `said`.
                 webpki::Error::CertRevoked
@@ -215,11 +284,11 @@ impl TrustStore {
             unix_time(now),
             Purposes::of(usage, self.usage),
             None,
-            Some(&judge),
+            Some(&judge_path),
         );
         match verified.map(|_| ()) {
-            Ok(()) if peer.may_sign_handshakes && usage != Usage::ListSigner => Ok(peer),
-            Ok(()) if peer.may_sign_documents && usage == Usage::ListSigner => Ok(peer),
+            Ok(()) if peer.may_sign == MaySign::Handshakes && usage != Usage::ListSigner => Ok(peer),
+            Ok(()) if peer.may_sign >= MaySign::Documents && usage == Usage::ListSigner => Ok(peer),
             Ok(()) => Err(Refusal::new(
                 Reason::CertificateUsage,
                 format!(
@@ -232,79 +301,58 @@ impl TrustStore {
     }
 
     /// What webpki does not look at: who may issue, and revocation.
-    fn judge_path(&self, path: &VerifiedPath<'_>, peer: &PeerCertificate, now: Timestamp) -> Result<(), Refusal> {
-        let mut authorities: Vec<&webpki::Cert<'_>> = path.intermediate_certificates().collect();
-        if authorities.is_empty() && !self.authorities.intermediates.is_empty() {
+    fn judge_path(
+        &self,
+        path: &VerifiedPath<'_>,
+        peer: &PeerCertificate,
+        now: Timestamp,
+        judge: Judge<'_>,
+    ) -> Result<(), Refusal> {
+        let mut certificates: Vec<&webpki::Cert<'_>> = path.intermediate_certificates().collect();
+        if certificates.is_empty() && !self.authorities.intermediates.is_empty() {
             return Err(self.untrusted(peer, "issued by the root itself"));
         }
-        self.judge_root(path.anchor(), peer, now)?;
+        let root = self.judge_root(path.anchor(), peer, now)?;
         self.judge_issuers(path, peer)?;
         let leaf: &webpki::Cert<'_> = path.end_entity();
-        authorities.insert(0, leaf);
-        for (place, certificate) in authorities.iter().enumerate() {
-            let own;
-            let issuer = match authorities.get(place + 1) {
+        certificates.insert(0, leaf);
+        for (place, certificate) in certificates.iter().enumerate() {
+            let (own, anchor);
+            let (issuer, issuer_der) = match certificates.get(place + 1) {
                 Some(issuer) => {
                     own = issuer.der();
-                    &webpki::anchor_from_trusted_cert(&own)
-                        .map_err(|error| self.refusal(&error, peer, Usage::Server))?
+                    anchor = webpki::anchor_from_trusted_cert(&own)
+                        .map_err(|error| self.refusal(&error, peer, Usage::Server))?;
+                    (&anchor, &own)
                 }
-                None => path.anchor(),
+                None => (path.anchor(), root),
             };
-            self.judge_revocation((certificate, place == 0), issuer, peer, now)?;
+            let link = Link {
+                certificate,
+                is_leaf: place == 0,
+                issuer,
+                issuer_der,
+            };
+            judge(&link, peer)?;
         }
         Ok(())
     }
 
-    fn judge_root(&self, anchor: &TrustAnchor<'_>, peer: &PeerCertificate, now: Timestamp) -> Result<(), Refusal> {
+    /// The root's certificate, if it is one of ours and has not expired.
+    fn judge_root(
+        &self,
+        anchor: &TrustAnchor<'_>,
+        peer: &PeerCertificate,
+        now: Timestamp,
+    ) -> Result<&CertificateDer<'static>, Refusal> {
         let known = self.authorities.anchors.iter().position(|known| known == anchor);
-        match known.map(|place| self.authorities.root_ends[place]) {
-            Some(end) if now <= end => Ok(()),
-            Some(end) => Err(refusal(
+        match known.map(|place| (self.authorities.root_ends[place], &self.authorities.all[place])) {
+            Some((end, root)) if now <= end => Ok(root),
+            Some((end, _)) => Err(refusal(
                 Reason::CertificateExpired,
                 format!("the root above {} expired on {}", shown(&peer.subject), day(end)),
             )),
             None => Err(self.untrusted(peer, "which is not one of our authorities")),
-        }
-    }
-
-    fn judge_revocation(
-        &self,
-        (certificate, is_leaf): (&webpki::Cert<'_>, bool),
-        issuer: &TrustAnchor<'_>,
-        peer: &PeerCertificate,
-        now: Timestamp,
-    ) -> Result<(), Refusal> {
-        let crls = self.crls.iter().map(Arc::as_ref);
-        let serial = certificate::hex(certificate.serial());
-        let whose = if is_leaf {
-            shown(&peer.subject)
-        } else {
-            format!("the authority that issued {}", shown(&peer.subject))
-        };
-        match status(crls, (certificate, is_leaf), issuer, (&self.revocation, now)) {
-            Status::Good => Ok(()),
-            Status::Revoked(since, crl) => Err(refusal(
-                Reason::CertificateRevoked,
-                format!(
-                    "certificate of {whose} (serial {serial}) was revoked on {} by {}",
-                    day(since),
-                    shown(&crl.issuer)
-                ),
-            )),
-            Status::Unknown(_) if self.revocation.missing == MissingRevocation::Accept => Ok(()),
-            Status::Unknown(Some(crl)) => Err(refusal(
-                Reason::RevocationUnknown,
-                format!(
-                    "last CRL of {} expired on {}, cannot say whether {whose} is revoked",
-                    shown(&crl.issuer),
-                    day(crl.next_update)
-                ),
-            )),
-            Status::Unknown(None) => Err(refusal(
-                Reason::RevocationUnknown,
-                format!("no CRL at hand says whether {whose} (serial {serial}) is revoked"),
-            )),
         }
     }
 
@@ -426,7 +474,7 @@ fn whose(peer: &PeerCertificate, date: UnixTime, own: Timestamp) -> String {
 }
 
 /// A name in a message, cut so that two of them fit the line.
-fn shown(name: &SubjectDn) -> String {
+pub(super) fn shown(name: &SubjectDn) -> String {
     let mut text = name.to_ascii();
     text.truncate(NAME_BYTES_MAX);
     text

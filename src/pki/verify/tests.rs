@@ -288,6 +288,7 @@ fn an_expired_crl_counts_for_a_while_and_its_revocations_for_ever() {
     let lax = store.with_revocation(RevocationPolicy {
         missing: MissingRevocation::Accept,
         expired_crl_seconds_max: 0,
+        ..RevocationPolicy::default()
     });
     assert!(verdict(&lax, &good, Usage::Client, at(173)).is_ok());
     assert_eq!(
@@ -540,4 +541,76 @@ fn an_expired_root_proves_nothing() {
     let refusal = store.verify(&chain, Usage::Client, now()).unwrap_err();
     assert_eq!(refusal.reason, Reason::CertificateExpired);
     assert!(refusal.text.starts_with("the root above"), "{refusal}");
+}
+
+#[test]
+fn an_issuer_name_merely_containing_igc_sante_proves_nothing() {
+    let space = Space::new();
+    let folder = tempfile::tempdir().unwrap();
+    let options = crate::pki::AuthorityOptions {
+        chain: crate::pki::Chain::ProductionShaped,
+        ..super::super::testing::options()
+    };
+    let lookalike = crate::pki::Authority::create_or_open(folder.path(), options, now()).unwrap();
+    let issued = lookalike.issue(&server("smtp.chu.fr"), now()).unwrap();
+    let name = certificate::read(&issued.chain[0]).unwrap().issuer;
+    assert!(name.to_string().contains("IGC-SANTE"), "{name}");
+    for store in [space.store(), space.store_with_crls(now())] {
+        for usage in [Usage::Server, Usage::Client] {
+            assert_eq!(
+                verdict(&store, &issued, usage, now()),
+                Err(Reason::CertificateUntrusted)
+            );
+        }
+    }
+}
+
+#[test]
+fn a_certificate_with_its_not_before_in_the_future_is_refused_to_the_second() {
+    let space = Space::new();
+    let issued = space.issue(&server("smtp.chu.fr"));
+    let begin = certificate::read(&issued.chain[0]).unwrap().not_before;
+    let store = space.store();
+    for usage in [Usage::Server, Usage::Client] {
+        let before = begin - jiff::SignedDuration::from_secs(1);
+        assert_eq!(
+            verdict(&store, &issued, usage, before),
+            Err(Reason::CertificateNotYetValid)
+        );
+        assert!(verdict(&store, &issued, usage, begin).is_ok());
+    }
+}
+
+#[test]
+fn extended_key_usage_is_as_strict_as_configured() {
+    let space = Space::new();
+    let both = space.issue(&server("smtp.chu.fr"));
+    let server_only = space.issue(&with_profile(Profile::ServSslServerOnly));
+    let client_only = space.issue(&with_profile(Profile::OrgAuthCli));
+    let strict = space.store().with_usage_check(UsageCheck::Strict);
+    let either = space.store().with_usage_check(UsageCheck::EitherSide);
+    let refused = |store: &TrustStore, issued: &Issued, usage| verdict(store, issued, usage, now()).err();
+    for usage in [Usage::Server, Usage::Client] {
+        assert_eq!(refused(&strict, &both, usage), None);
+        assert_eq!(refused(&either, &server_only, usage), None);
+        assert_eq!(refused(&either, &client_only, usage), None);
+    }
+    let wrong = Some(Reason::CertificateUsage);
+    assert_eq!(refused(&strict, &server_only, Usage::Server), None);
+    assert_eq!(refused(&strict, &server_only, Usage::Client), wrong);
+    assert_eq!(refused(&strict, &client_only, Usage::Client), None);
+    assert_eq!(refused(&strict, &client_only, Usage::Server), wrong);
+}
+
+#[test]
+fn a_bundle_is_checked_file_by_file() {
+    let space = Space::new();
+    let bundle = trust_bundle(&space.authority);
+    assert_eq!(TrustStore::check_pem(bundle.as_bytes()), Ok(()));
+    assert_eq!(TrustStore::check_pem(b"nothing"), Err(TrustStoreError::Empty));
+    let leaf = space.issue(&server("smtp.chu.fr")).chain_pem();
+    assert!(matches!(
+        TrustStore::check_pem(leaf.as_bytes()),
+        Err(TrustStoreError::NotAnAuthority(_))
+    ));
 }

@@ -37,14 +37,14 @@ impl UsageCheck {
 impl UsageCheck {
     /// Whether purposes that a certificate states, by their names, fit.
     pub(super) fn fits(self, usage: Usage, stated: &[String]) -> bool {
-        let states = |purpose: &str| stated.iter().any(|stated| stated == purpose);
+        let has = |purpose: &str| stated.iter().any(|stated| stated == purpose);
         match (self, usage) {
-            (Self::Strict, Usage::Server) => states("serverAuth"),
-            (Self::Strict, Usage::Client) => states("clientAuth"),
+            (Self::Strict, Usage::Server) => has("serverAuth"),
+            (Self::Strict, Usage::Client) => has("clientAuth"),
             (_, Usage::ListSigner) => stated
                 .iter()
                 .any(|stated| !matches!(stated.as_str(), "serverAuth" | "clientAuth")),
-            (Self::EitherSide, _) => states("serverAuth") || states("clientAuth"),
+            (Self::EitherSide, _) => has("serverAuth") || has("clientAuth"),
         }
     }
 }

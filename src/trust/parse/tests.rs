@@ -144,6 +144,8 @@ fn what_is_not_an_allow_list_is_refused_in_both_modes() {
         ),
         (sound.replace("&amp;", "&nbsp;"), "entity &nbsp;"),
         (sound.replace("&amp;", "&"), "line 6"),
+        (sound.replace("&amp;", "&#1;"), "line 6"),
+        (sound.replace("&amp;", "\u{1}"), "a control character"),
         (sound.replacen("</Nom>", "</Nome>", 1), "line 5"),
         (sound.replace("</ListeDomaines>", &deep), "not well-formed"),
         (

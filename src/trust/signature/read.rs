@@ -243,7 +243,6 @@ fn read_property_transforms(transforms: &Element<'_>) -> Result<(), SignatureErr
 }
 
 /// The certificates, and the name given beside them. No bare key, no key by name: the key is the certificate's.
-#[expect(clippy::type_complexity, reason = "two things that stand side by side in KeyInfo")]
 fn read_key_info(key_info: &Element<'_>) -> Result<(Vec<CertificateDer<'static>>, Option<SubjectDn>), SignatureError> {
     key_info.only(&["Id"])?;
     let [data] = key_info.exactly(DS, ["X509Data"])?;
@@ -322,9 +321,8 @@ fn read_signature_properties(properties: &Element<'_>) -> Result<(Digest, Timest
     };
     let time = one("SigningTime")?;
     let text = time.text()?;
-    let signed_at = match text.trim().parse::<Timestamp>() {
-        Ok(signed_at) => signed_at,
-        Err(_) => return time.wrong(format!("{:?} is not a date with its offset", shown(text.trim()))),
+    let Ok(signed_at) = text.trim().parse::<Timestamp>() else {
+        return time.wrong(format!("{:?} is not a date with its offset", shown(text.trim())));
     };
     let signing = one("SigningCertificateV2")?;
     // ETSI EN 319 132-1 §5.2.2: the first is the signer's.

@@ -3,6 +3,7 @@
 use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 
@@ -180,13 +181,7 @@ impl Parts {
 /// An identifier of its own for each signature: from what is signed, and when.
 fn identifier(list: &str, at: &str) -> String {
     let digest = digest::digest(&digest::SHA256, format!("{list} {at}").as_bytes());
-    let hex: String = digest
-        .as_ref()
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("id-{hex}")
+    format!("id-{}", HEXLOWER.encode(&digest.as_ref()[..16]))
 }
 
 fn digest_of_child(signature: &str, child: (&str, &str)) -> Result<String, SignatureError> {

@@ -15,7 +15,7 @@ use crate::trust::{AdmissionError, AllowList, AllowListDocument, HeldList, Liste
 struct Key {
     chain: Vec<CertificateDer<'static>>,
     subject: SubjectDn,
-    key: RsaKeyPair,
+    pair: RsaKeyPair,
 }
 
 impl Key {
@@ -28,7 +28,7 @@ impl Key {
         Self {
             chain: vec![certificate.der().clone()],
             subject: format!("CN={name}").parse().unwrap(),
-            key: RsaKeyPair::from_pkcs8(&pair.serialize_der()).unwrap(),
+            pair: RsaKeyPair::from_pkcs8(&pair.serialize_der()).unwrap(),
         }
     }
 }
@@ -43,9 +43,9 @@ impl ListSigner for Key {
     }
 
     fn sign_rsa_sha256(&self, message: &[u8]) -> Result<Vec<u8>, SigningProblem> {
-        let mut value = vec![0; self.key.public_modulus_len()];
+        let mut value = vec![0; self.pair.public_modulus_len()];
         let signed = self
-            .key
+            .pair
             .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut value);
         signed.map(|()| value).map_err(|_| SigningProblem("refused".to_owned()))
     }
@@ -83,6 +83,7 @@ fn signed() -> String {
     signed_with(Transform::Filter2)
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a judge")]
 fn accept(_: &Signer) -> Result<(), Refusal> {
     Ok(())
 }
@@ -349,8 +350,8 @@ fn a_signature_moved_wrapped_or_repeated_is_refused() {
 
 #[test]
 fn the_key_is_the_one_of_the_signed_certificate() {
-    let xml = signed();
     use base64::Engine;
+    let xml = signed();
     let encode = |key: &Key| base64::engine::general_purpose::STANDARD.encode(&key.chain[0]);
     let other = with(&xml, &encode(&SIGNER), &encode(&OTHER));
     assert_eq!(refused(&other).0, SignatureStep::Certificate);
