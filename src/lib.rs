@@ -34,7 +34,8 @@
 //! # Where to start reading
 //! A message comes in: [`listener`] (its `reception` and `submission` desks), then `listener/commit.rs`, then [`store::Acceptance`].
 //! It goes out: [`relay`], then [`queue::settle`]. It is read: [`imap::Session`] with [`mailbox::BoxSession`]. It is counted:
-//! [`indicator::attribute`] and [`indicator::enter`]. The sandbox is put together in [`space::raise`]. `tests/layers.rs` holds the walls
+//! [`indicator::attribute`] and [`indicator::enter`]. The sandbox is put together in [`space::raise`] and changed by [`space::Keeper`]; [`sync`]
+//! fetches lists and revocation data, [`lab`] plays bad certificates against servers and clients. `tests/layers.rs` holds the walls
 //! between modules, `docs/architecture.md` the reasons.
 
 pub mod app;
