@@ -305,14 +305,15 @@ fn show(forged: &Forged) -> Show {
 fn is_right(expected: &Outcome, seen: &Observation) -> bool {
     match (expected, &seen.end) {
         (_, End::Unreachable(_) | End::Silent) => false,
-        (Outcome::Either, _) | (Outcome::Accept, End::Allowed) => true,
+        (Outcome::Either, _)
+        | (Outcome::Accept, End::Allowed)
+        | (Outcome::RefuseHandshake, End::Alert(_) | End::Closed | End::Broken(_)) => true,
         // RFC 3501 §6.2.1 and RFC 5530 §3 have words of their own for it.
         (Outcome::Refuse(Reason::TlsRequired), End::Reply { text, .. }) => {
             text.contains("PRIVACYREQUIRED") || text.contains(Reason::TlsRequired.id())
         }
         // A reply in the protocol, so the session is alive, with the reason's id in it.
         (Outcome::Refuse(reason), End::Reply { text, .. }) => text.contains(reason.id()),
-        (Outcome::RefuseHandshake, End::Alert(_) | End::Closed | End::Broken(_)) => true,
         _ => false,
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal as watch};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +36,8 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let material = Material::read(&gateway)?;
     server_runtime()?.block_on(async {
         let mut signal = StopSignal::watch()?;
+        // From now on SIGHUP does not end the process, even while it starts.
+        let hangup = watch(SignalKind::hangup()).context("cannot watch for SIGHUP")?;
         let running = Running::with_room(sessions_room());
         let clock = Clock::system();
         let mut trust = TrustKeeper::new(&gateway, Arc::clone(material.authority()), &clock);
@@ -64,7 +66,7 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
             clock,
             (Arc::clone(&asked), stop.clone()),
         ));
-        let reloading = reload(trust, period, reloading, (asked, stop));
+        let reloading = reload(trust, (period, hangup), reloading, (asked, stop));
         running.tracker.spawn(reloading);
         signal.received().await;
         published.set_ready(false);
@@ -102,15 +104,10 @@ fn tell_skipped(gateway: &Gateway, trusted: &Trusted) {
 /// Looks at the authority's files and at the allow list again at each period and on SIGHUP; what cannot be used leaves everything as it was.
 async fn reload(
     mut trust: TrustKeeper,
-    period: Duration,
+    (period, mut hangup): (Duration, Signal),
     operator: Arc<Operator>,
     (asked_now, stop): (Arc<Notify>, CancellationToken),
 ) {
-    let hangup = signal(SignalKind::hangup()).context("cannot watch for SIGHUP");
-    let mut hangup = match hangup {
-        Ok(hangup) => hangup,
-        Err(error) => return tracing::error!("{error:#}: trust is not reloaded"),
-    };
     loop {
         let asked = tokio::select! {
             () = stop.cancelled() => return,

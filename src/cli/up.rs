@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::run::{StopSignal, drain, server_runtime};
@@ -54,8 +54,10 @@ struct AuditFlag {
 pub(super) fn run(args: &UpArgs) -> anyhow::Result<ExitCode> {
     let root = args.data.clone().map_or_else(default_root, Ok)?;
     let root = std::path::absolute(&root).with_context(|| format!("cannot use {}", root.display()))?;
+    // Before anything is created: a file with mistakes leaves no trace.
+    let given = args.space.as_deref().map(given).transpose()?;
     let folder = DataFolder::open(&root)?;
-    let described = Described::find(args.space.as_deref(), &folder.layout())?;
+    let described = Described::find(given, &folder.layout())?;
     let (space, warnings) = Space::parse(&described.text, &described.name)?;
     warn(&warnings);
     let ports = if args.free_ports { Ports::Free } else { Ports::Declared };
@@ -63,6 +65,8 @@ pub(super) fn run(args: &UpArgs) -> anyhow::Result<ExitCode> {
     remove_ready_file(args)?;
     server_runtime()?.block_on(async {
         let mut stop = StopSignal::watch()?;
+        // From now on SIGHUP does not end the process, even while it starts.
+        let hangup = signal(SignalKind::hangup()).context("cannot watch for SIGHUP")?;
         let running = Running::with_room(sessions_room());
         // Before the first order can change it.
         let layout = folder.layout();
@@ -75,9 +79,11 @@ pub(super) fn run(args: &UpArgs) -> anyhow::Result<ExitCode> {
                 return Err(error.into());
             }
         };
-        running
-            .tracker
-            .spawn(apply_on_hangup(Arc::clone(raised.keeper()), running.stop.clone()));
+        running.tracker.spawn(apply_on_hangup(
+            hangup,
+            Arc::clone(raised.keeper()),
+            running.stop.clone(),
+        ));
         if args.audit.audit {
             raised.keeper().execute(Order::AuditRaise).await?;
         }
@@ -92,11 +98,7 @@ pub(super) fn run(args: &UpArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// SIGHUP means what `vaguemestre apply` means; the answer goes to standard error.
-async fn apply_on_hangup(keeper: Arc<Keeper>, stop: CancellationToken) {
-    let mut hangup = match signal(SignalKind::hangup()) {
-        Ok(hangup) => hangup,
-        Err(error) => return tracing::error!(%error, "cannot watch for SIGHUP"),
-    };
+async fn apply_on_hangup(mut hangup: Signal, keeper: Arc<Keeper>, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -121,6 +123,14 @@ fn remove_ready_file(args: &UpArgs) -> anyhow::Result<()> {
     }
 }
 
+/// Text and name of the file given with `--space`, without mistakes.
+fn given(file: &Path) -> anyhow::Result<(String, String)> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let name = file.display().to_string();
+    Space::parse(&text, &name)?;
+    Ok((text, name))
+}
+
 /// The description of the space to raise, and what the folder kept before.
 struct Described {
     text: String,
@@ -132,7 +142,7 @@ struct Described {
 
 impl Described {
     /// The file given; else the space that the folder keeps; else the default one.
-    fn find(given: Option<&Path>, layout: &Layout) -> anyhow::Result<Self> {
+    fn find(given: Option<(String, String)>, layout: &Layout) -> anyhow::Result<Self> {
         let path = layout.space();
         let kept = match std::fs::read_to_string(&path) {
             Ok(text) => Some(text),
@@ -140,10 +150,7 @@ impl Described {
             Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
         };
         let (text, name) = match (given, &kept) {
-            (Some(file), _) => {
-                let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-                (text, file.display().to_string())
-            }
+            (Some(given), _) => given,
             (None, Some(kept)) => (kept.clone(), path.display().to_string()),
             (None, None) => (Space::DEFAULT_TEXT.to_owned(), Space::DEFAULT_FILE.to_owned()),
         };

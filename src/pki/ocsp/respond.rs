@@ -257,7 +257,7 @@ impl Authority {
             .distinguished_name
             .push(DnType::OrganizationName, authority.organisation.as_str());
         let name = format!("OCSP {}", signer.section.common_name);
-        // RFC 5280 appendix A: at most 64 characters.
+        // ub-common-name of RFC 5280 §A.1: at most 64 characters.
         let name: String = name.chars().take(COMMON_NAME_CHARS_MAX).collect();
         params.distinguished_name.push(DnType::CommonName, name);
         let (not_before, not_after) = validity(&self.profiles, self.profiles.responder.validity_days, now)?;

@@ -4,6 +4,7 @@ mod examine;
 mod issuers;
 mod revoked;
 mod usage;
+mod words;
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -25,6 +26,8 @@ pub use revoked::Demand;
 use revoked::Question;
 use usage::Purposes;
 pub use usage::{Usage, UsageCheck};
+pub(super) use words::shown;
+use words::{day, day_of, malformed, refusal, whose};
 
 /// The authorities we were given, the CRLs they signed, and the rules. Immutable and cheap to clone: a session keeps one, a new CRL
 /// makes another (invariant 4).
@@ -449,46 +452,6 @@ fn unreadable(place: usize, problem: &dyn std::fmt::Display) -> TrustStoreError 
     }
 }
 
-fn malformed(problem: &dyn std::fmt::Display) -> Refusal {
-    refusal(
-        Reason::CertificateMalformed,
-        format!("the certificate cannot be read: {problem}"),
-    )
-}
-
-/// A refusal whose line fits an SMTP reply with its code, status, reason and session id around it.
-fn refusal(reason: Reason, text: String) -> Refusal {
-    let mut refusal = Refusal::new(reason, text);
-    // ASCII by construction, so any index is a character boundary.
-    refusal.text.truncate(TEXT_BYTES_MAX);
-    refusal
-}
-
-/// The leaf when the date is its own, else an authority above it.
-fn whose(peer: &PeerCertificate, date: UnixTime, own: Timestamp) -> String {
-    if i64::try_from(date.as_secs()) == Ok(own.as_second()) {
-        format!("certificate of {}", shown(&peer.subject))
-    } else {
-        format!("an authority above {}", shown(&peer.subject))
-    }
-}
-
-/// A name in a message, cut so that two of them fit the line.
-pub(super) fn shown(name: &SubjectDn) -> String {
-    let mut text = name.to_ascii();
-    text.truncate(NAME_BYTES_MAX);
-    text
-}
-
-fn day(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%d %H:%M UTC").to_string()
-}
-
-fn day_of(at: UnixTime) -> String {
-    let seconds = i64::try_from(at.as_secs()).unwrap_or(i64::MAX);
-    day(Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX))
-}
-
 pub(super) fn unix_time(now: Timestamp) -> UnixTime {
     // Before 1970 no certificate is valid yet: zero says the same.
     UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now.as_second()).unwrap_or(0)))
@@ -496,10 +459,6 @@ pub(super) fn unix_time(now: Timestamp) -> UnixTime {
 
 /// Certificates beside the leaf: the field sends one.
 const SENT_CERTIFICATES_MAX: usize = 9;
-/// RFC 5321 §4.5.3.1.5 allows 512 octets with code and CRLF.
-const TEXT_BYTES_MAX: usize = 400;
-/// The field's names take about 130.
-const NAME_BYTES_MAX: usize = 150;
 
 #[cfg(test)]
 mod examine_tests;

@@ -2,6 +2,7 @@
 
 use super::super::testing::{Space, days_later, now, openssl, put, server, with_profile};
 use super::super::{Issued, Issuer, KeyKind, Profile, Request, RevocationReason, trust_bundle};
+use super::words::TEXT_BYTES_MAX;
 use super::*;
 
 fn verdict(store: &TrustStore, issued: &Issued, usage: Usage, at: Timestamp) -> Result<PeerCertificate, Reason> {
