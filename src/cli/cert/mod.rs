@@ -109,6 +109,13 @@ struct RenewArgs {
     /// Validity in days [default: the profile's, 1095]
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
     days: Option<u32>,
+    #[command(flatten)]
+    use_of_it: RenewedArgs,
+}
+
+/// What becomes of the new certificate, and of the one before.
+#[derive(Args, Clone, Debug)]
+struct RenewedArgs {
     /// Folder for the files [default: that of the host or login whose certificate it is, which uses it at once; else this folder]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -159,10 +166,10 @@ pub(super) fn run(args: &CertArgs) -> anyhow::Result<ExitCode> {
             which: meant(&renew.which)?,
             same_key: renew.same_key,
             days: renew.days,
-            folder: renew.out.as_deref().map(absolute).transpose()?,
+            folder: renew.use_of_it.out.as_deref().map(absolute).transpose()?,
             elsewhere: absolute(Path::new("."))?,
-            password: renew.password,
-            before: if renew.revoke_old {
+            password: renew.use_of_it.password,
+            before: if renew.use_of_it.revoke_old {
                 Before::IsRevoked
             } else {
                 Before::Stays
