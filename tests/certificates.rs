@@ -84,25 +84,9 @@ fn a_file_is_inspected_and_converted_in_every_form() {
     let (sandbox, files) = (Sandbox::shared(), folder());
     let at = |name: &str| path(files.path(), name);
     let space = sandbox.space();
-    let words = [
-        "cert",
-        "issue",
-        "org-auth-cli",
-        "--cn",
-        "logiciel.formes",
-        "--structure",
-        "1990000283",
-    ];
-    let more = [
-        "--organisation",
-        "ESSAI",
-        "--department",
-        "Ain (01)",
-        "--out",
-        &at(""),
-        "--password",
-        "deux mots",
-    ];
+    let subject = "org-auth-cli --cn logiciel.formes --structure 1990000283 --organisation ESSAI --department Ain";
+    let words: Vec<&str> = ["cert", "issue"].into_iter().chain(subject.split(' ')).collect();
+    let more = ["--out", &at(""), "--password", "deux mots"];
     let serial = text(&space.order(&[&words[..], &more].concat())["serial"]);
     let (pem, key) = (at("cert.pem"), at("key.pem"));
     let export = |words: &[&str]| space.command(&[&["cert", "export"], words].concat()).assert_success();
@@ -272,8 +256,8 @@ fn explained(sandbox: &Sandbox, reply: &str) {
     let (_, rest) = reply.split_once("session ").expect("a session in the reply");
     let id = rest.split(')').next().unwrap();
     for (language, words) in [
-        ("fr", ["✗ révocation", "key-compromise", "le pair"]),
-        ("en", ["✗ revocation", "key-compromise", "the peer"]),
+        ("fr", ["✗ révocation", "was revoked on", "le pair"]),
+        ("en", ["✗ revocation", "was revoked on", "the peer"]),
     ] {
         let told = sandbox
             .space()

@@ -417,7 +417,7 @@ fn show_faults(faults: &Faults) -> Answer {
             None => "as it should be".to_owned(),
             Some(fault) => format!("{fault}: {}", fault.meaning(service)),
         };
-        text.push_str(&format!("{service:<4}  {said}\n"));
+        text.push_str(&format!("{:<4}  {said}\n", service.name()));
     }
     Answer::new(text, json!(faults))
 }
