@@ -118,6 +118,16 @@ fn every_audit_peer_meets_its_fate_in_both_directions_for_its_own_reason() {
 }
 
 #[test]
+fn a_box_with_a_password_writes_to_the_peers_by_itself() {
+    let audited = Audited::up();
+    let ran = audited.audit(&["run", "--json", "--to", "soins@ehpad-lilas.mssante.fr"]);
+    let ran = ran.assert_success();
+    assert!(!ran.stderr.contains("now send a mail"), "{ran:?}");
+    let score: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(score["passed"], 14, "{score}");
+}
+
+#[test]
 fn peers_are_off_until_raised_survive_a_restart_and_leave_without_a_trace_on_the_list() {
     let data = folder();
     let space = Space::up(data.path(), &["--free-ports"]);

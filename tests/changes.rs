@@ -176,8 +176,7 @@ fn a_revoked_certificate_is_refused_in_both_directions_at_once_and_a_renewed_one
         .assert_refused("ehlo", &["554 ", "(certificate-revoked, session "]);
     space.send(SOINS, SUD_BOX.1, &letter(SOINS.1, SUD_BOX.1, "vers le revoque"));
     space.wait_for_record("deferred", &["certificate-revoked", "contact@sud.mssante.fr"]);
-    let files = data.path().join("operators/sud/mx.sud.localhost");
-    space.order(&["cert", "renew", "mx.sud.localhost", "--out", files.to_str().unwrap()]);
+    space.order(&["cert", "renew", "mx.sud.localhost"]);
     exchange(&space, SOINS, SUD_BOX, "renouvele");
     exchange(&space, SUD_BOX, SOINS, "renouvele, retour");
     assert!(session.look_again().starts_with("still open"));

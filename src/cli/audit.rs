@@ -21,8 +21,9 @@ use crate::lab::audit_mail::mail;
 use crate::lab::audit_material::AuditFolder;
 use crate::lab::audit_server::{VisitRecord, visits};
 use crate::lab::play::{Expected, Row, Score, Service, Verdict};
-use crate::lab::probe::{Probe, Show, TlsVersions};
+use crate::lab::probe::{LoginAs, Probe, Show, TlsVersions};
 use crate::pki::Identity;
+use crate::smtp::Secret;
 use crate::space::Order;
 use crate::space::card::{Card, LoginCard};
 use crate::space::folder::{Layout, default_root};
@@ -166,7 +167,13 @@ struct Audit {
 struct Own {
     submissions: SocketAddr,
     host: String,
-    identity: Identity,
+    proof: Proof,
+}
+
+/// How that login proves itself.
+enum Proof {
+    Certificate(Identity),
+    Password(LoginAs),
 }
 
 impl Audit {
@@ -196,11 +203,11 @@ impl Audit {
             }
             (None, None, _) => anyhow::bail!("operator {} has no SMTP address: give one with --target", operator.key),
         };
-        let own = match (&wanted.target, endpoint("submissions"), login_of(&card, &to)) {
-            (None, Some(endpoint), Some((certificate, key))) => Some(Own {
+        let own = match (&wanted.target, endpoint("submissions"), proof_of(&card, &to)?) {
+            (None, Some(endpoint), Some(proof)) => Some(Own {
                 submissions: resolve(&endpoint.address)?,
                 host: endpoint.host.clone(),
-                identity: Identity::from_files(certificate.as_ref(), key.as_ref())?,
+                proof,
             }),
             _ => None,
         };
@@ -281,10 +288,16 @@ impl Audit {
             message: Some(mail(peer, &self.to, &recipient, self.clock.now())?),
             sender: self.to.clone(),
             recipient: Some(recipient),
-            login: Some(self.to.to_string()),
+            login: Some(match &own.proof {
+                Proof::Certificate(_) => LoginAs::Box(self.to.to_string()),
+                Proof::Password(login) => login.clone(),
+            }),
             wait: WAIT,
         };
-        let show = Show::Certificate(own.identity.certified(), TlsVersions::All);
+        let show = match &own.proof {
+            Proof::Certificate(identity) => Show::Certificate(identity.certified(), TlsVersions::All),
+            Proof::Password(_) => Show::NoCertificate,
+        };
         let observation = probe.play(&show).await;
         anyhow::ensure!(
             observation.is_trust(),
@@ -335,20 +348,27 @@ fn first_box(card: &Card) -> Option<Address> {
     login.boxes.first()?.parse().ok()
 }
 
-/// Certificate and key of a login that opens a box.
-fn login_of<'a>(card: &'a Card, mailbox: &Address) -> Option<(&'a str, &'a str)> {
+/// How a login that opens a box proves itself: by its certificate, else by its password.
+fn proof_of(card: &Card, mailbox: &Address) -> anyhow::Result<Option<Proof>> {
     let opens = |login: &&LoginCard| {
-        login
-            .boxes
-            .iter()
-            .any(|name| name.parse::<Address>().is_ok_and(|own| own == *mailbox))
+        let mut boxes = login.boxes.iter();
+        boxes.any(|name| name.parse::<Address>().is_ok_and(|own| own == *mailbox))
     };
-    let login = card
-        .logins
+    let logins: Vec<&LoginCard> = card.logins.iter().filter(opens).collect();
+    let with_certificate = logins
         .iter()
-        .filter(opens)
-        .find(|login| login.certificate.is_some())?;
-    Some((login.certificate.as_deref()?, login.key.as_deref()?))
+        .find_map(|login| Some((login.certificate.as_ref()?, login.key.as_ref()?)));
+    if let Some((certificate, key)) = with_certificate {
+        let identity = Identity::from_files(certificate.as_ref(), key.as_ref())?;
+        return Ok(Some(Proof::Certificate(identity)));
+    }
+    let with_password = logins.iter().find_map(|login| {
+        Some(LoginAs::User {
+            name: login.user.clone()?,
+            password: Secret::new(login.password.clone()?),
+        })
+    });
+    Ok(with_password.map(Proof::Password))
 }
 
 /// The first address of `host:port`.

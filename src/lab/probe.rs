@@ -16,6 +16,7 @@ use super::play::{End, Expected, Observation, Reached, Row, Score, Service, Verd
 use super::probe_hello::Hello;
 use super::probe_line::{Line, Link};
 use crate::identity::Address;
+use crate::smtp::Secret;
 
 /// Whom to probe, and as whom.
 #[derive(Clone, Debug)]
@@ -30,12 +31,26 @@ pub struct Probe {
     pub sender: Address,
     /// `RCPT TO`: a box of the server. Without one the dialogue ends after MAIL.
     pub recipient: Option<Address>,
-    /// Box to open on the faces of clients, when the certificate opens several.
-    pub login: Option<String>,
+    /// Who logs in on the faces of clients; without one the certificate alone says it.
+    pub login: Option<LoginAs>,
     /// Message to leave behind where the server allows it; `None`: nothing is ever left.
     pub message: Option<Vec<u8>>,
     /// Longest wait for anything.
     pub wait: Duration,
+}
+
+/// Who logs in on a face of clients.
+#[derive(Clone, Debug)]
+pub enum LoginAs {
+    /// This box, of those that the certificate opens.
+    Box(String),
+    /// Somebody with a password.
+    User {
+        /// User name.
+        name: String,
+        /// Password.
+        password: Secret,
+    },
 }
 
 /// What is shown to the server.
@@ -208,8 +223,7 @@ impl Probe {
 
     /// RFC 4422 §5 and appendix A: the certificate speaks, the authorisation identity names the box.
     async fn submission(&self, line: &mut Line, reached: &mut Reached) -> Result<(), End> {
-        let identity = self.login.as_deref().map_or_else(|| "=".to_owned(), base64);
-        line.smtp(Some(&format!("AUTH EXTERNAL {identity}"))).await?;
+        line.smtp(Some(&format!("AUTH {}", self.sasl()))).await?;
         *reached = Reached::Login;
         // The login is the verdict on the certificate; a message is only sent on when there is one.
         match self.message {
@@ -234,8 +248,7 @@ impl Probe {
                 return Ok(());
             }
         }
-        let identity = self.login.as_deref().map_or_else(|| "=".to_owned(), base64);
-        let said = line.imap(Some(&format!("AUTHENTICATE EXTERNAL {identity}"))).await;
+        let said = line.imap(Some(&format!("AUTHENTICATE {}", self.sasl()))).await;
         if said.is_ok() {
             *reached = Reached::Login;
         }
@@ -243,6 +256,17 @@ impl Probe {
             line.farewell(&["z LOGOUT"]).await;
         }
         said
+    }
+
+    /// Mechanism and initial response (RFC 4422 appendix A, RFC 4616 §2).
+    fn sasl(&self) -> String {
+        match &self.login {
+            None => "EXTERNAL =".to_owned(),
+            Some(LoginAs::Box(name)) => format!("EXTERNAL {}", base64(name)),
+            Some(LoginAs::User { name, password }) => {
+                format!("PLAIN {}", base64(&format!("\0{name}\0{}", password.reveal())))
+            }
+        }
     }
 
     /// The handshake, then a moment for the alert: in TLS 1.3 the server judges after the client believes to be done.

@@ -137,6 +137,11 @@ impl Layout {
         self.root.join("authority")
     }
 
+    /// A revocation list, by the file name that certificates give it.
+    pub fn revocation_list(&self, name: &str) -> PathBuf {
+        self.authority().join("crl").join(name)
+    }
+
     /// The allow list.
     pub fn allow_list(&self) -> PathBuf {
         self.root.join("listeblanchemssante.xml")

@@ -16,7 +16,7 @@ use super::order::{Answer, Order, OrderError};
 use super::ports::Ports;
 use super::raise::RaiseError;
 use super::services::Services;
-use super::{change_domain, change_operator, order_audit, order_cert, order_certlab, order_list};
+use super::{change_domain, change_operator, order_audit, order_cert, order_certlab, order_list, order_renew};
 use crate::app::{Operator, Running};
 use crate::clock::Clock;
 use crate::config::{Space, Standing};
@@ -156,12 +156,7 @@ impl Keeper {
                 overlap_seconds,
             } => change_domain::move_to(self, in_force, (&domain, &to), overlap_seconds).await,
             Order::DomainRemove { domain } => change_domain::remove(self, in_force, &domain).await,
-            Order::CertRenew(renewal) => {
-                let answer = order_cert::execute(self, in_force, Order::CertRenew(renewal))?;
-                // One that was written into the folder of a host is shown from the next handshake on.
-                self.apply(in_force).await?;
-                Ok(answer)
-            }
+            Order::CertRenew(renewal) => order_renew::renew(self, in_force, &renewal).await,
             order @ (Order::CertIssue(_)
             | Order::CertRevoke { .. }
             | Order::CertRelease { .. }

@@ -403,6 +403,6 @@ fn endpoint(operator: &str, place: &Place) -> Endpoint {
 }
 
 /// Password of every PKCS#12 file of a sandbox: import dialogs want one, and it protects nothing here.
-const PKCS12_PASSWORD: &str = "sandbox";
+pub(super) const PKCS12_PASSWORD: &str = "sandbox";
 /// The field cuts O there.
 const ORGANISATION_CHARS_MAX: usize = 40;

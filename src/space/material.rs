@@ -4,11 +4,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::identity::SubjectDn;
 use crate::pki::{
-    self, Authority, AuthorityError, ExportError, FileError, Identity, IdentityError, Issued, Names, Profile, Request,
-    Subject,
+    self, Authority, AuthorityError, Certified, ExportError, FileError, Identity, IdentityError, Issued, Names,
+    Pkcs12Form, Profile, Request, Subject,
 };
 
 /// Files of one certificate.
@@ -20,6 +22,17 @@ pub(super) struct Files {
     pub key: PathBuf,
     /// Both and the root, PKCS#12.
     pub pkcs12: PathBuf,
+}
+
+impl Files {
+    /// Those of a folder.
+    pub(super) fn of(folder: &Path) -> Self {
+        Self {
+            certificate: folder.join("cert.pem"),
+            key: folder.join("key.pem"),
+            pkcs12: folder.join("cert.p12"),
+        }
+    }
 }
 
 /// Why a certificate is not there.
@@ -64,11 +77,7 @@ pub(super) fn certificate(
     wanted: &Wanted<'_>,
     now: Timestamp,
 ) -> Result<(Identity, Files), MaterialError> {
-    let files = Files {
-        certificate: wanted.folder.join("cert.pem"),
-        key: wanted.folder.join("key.pem"),
-        pkcs12: wanted.folder.join("cert.p12"),
-    };
+    let files = Files::of(&wanted.folder);
     if let Some(identity) = on_disk(authority, &files, wanted, now) {
         return Ok((identity, files));
     }
@@ -124,7 +133,8 @@ fn request(wanted: &Wanted<'_>) -> Request {
     }
 }
 
-fn write(folder: &Path, files: &Files, issued: &Issued, password: &str) -> Result<(), MaterialError> {
+/// Writes a certificate with its key into the folder of a host or login.
+pub(super) fn write(folder: &Path, files: &Files, issued: &Issued, password: &str) -> Result<(), MaterialError> {
     pki::private_folder(folder)?;
     let name = issued.subject.common_name().unwrap_or("certificate").to_owned();
     pki::write_private(&files.key, issued.key_pem().as_bytes())?;
@@ -134,10 +144,27 @@ fn write(folder: &Path, files: &Files, issued: &Issued, password: &str) -> Resul
     Ok(())
 }
 
+/// Writes a certificate for the key that is in the folder already.
+pub(super) fn write_same_key(files: &Files, certified: &Certified, password: &str) -> Result<(), MaterialError> {
+    let Ok(PrivateKeyDer::Pkcs8(key)) = PrivateKeyDer::from_pem_file(&files.key) else {
+        return Err(IdentityError::NoKey {
+            path: Some(files.key.clone()),
+        }
+        .into());
+    };
+    let name = certified.subject.common_name().unwrap_or("certificate");
+    let chain: Vec<CertificateDer<'_>> = certified.chain.iter().chain([&certified.root]).cloned().collect();
+    let form = (password, Pkcs12Form::Modern);
+    let pkcs12 = pki::pkcs12_of(&chain, key.secret_pkcs8_der(), name, form)?;
+    pki::write_public(&files.certificate, pki::pem(&certified.chain).as_bytes())?;
+    pki::write_private(&files.pkcs12, &pkcs12)?;
+    Ok(())
+}
+
 /// Subject of an identity, for the allow list and for bindings.
 pub(super) fn subject_of(identity: &Identity) -> SubjectDn {
     identity.certificate().subject.clone()
 }
 
 /// A certificate that ends within this time is replaced at start.
-const RENEW_BEFORE: SignedDuration = SignedDuration::from_hours(30 * 24);
+pub(super) const RENEW_BEFORE: SignedDuration = SignedDuration::from_hours(30 * 24);

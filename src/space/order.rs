@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use super::change_operator::NewOperator;
 use super::material::MaterialError;
-use super::order_cert::{CertFilter, NewCertificate, Renewal};
+use super::order_cert::{CertFilter, NewCertificate};
 use super::order_certlab::ForgeOrder;
+use super::order_renew::Renewal;
 use super::raise::RaiseError;
 use crate::config::ConfigErrors;
 use crate::directory::DirectoryError;

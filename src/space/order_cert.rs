@@ -13,8 +13,8 @@ use super::keeper::{InForce, Keeper};
 use super::order::{Answer, Order, OrderError};
 use crate::identity::SubjectDn;
 use crate::pki::{
-    self, Authority, CertificateRecord, Chain, Fault, Faults, Issuer, KeyKind, Names, Profile, RenewedKey, Request,
-    Revocation, RevocationReason, Revoked, Service, SigningRequest, SubjectParts,
+    self, Authority, CertificateRecord, Chain, Fault, Faults, Issuer, KeyKind, Names, Profile, Request, Revocation,
+    RevocationReason, Revoked, Service, SigningRequest, SubjectParts,
 };
 use crate::trust::{AllowList, Mode};
 
@@ -54,22 +54,6 @@ pub struct NewCertificate {
     pub other_chain: bool,
 }
 
-/// A certificate to issue again, as typed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Renewal {
-    /// Serial number, subject DN or CN.
-    pub which: String,
-    /// For the key it has.
-    pub same_key: bool,
-    /// Validity in days; none for the profile's.
-    pub days: Option<u32>,
-    /// Folder for the files, absolute.
-    pub folder: String,
-    /// Password of the PKCS#12 file.
-    pub password: String,
-}
-
 /// Which certificates to show.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -88,7 +72,6 @@ pub struct CertFilter {
 pub(super) fn execute(keeper: &Keeper, in_force: &InForce, order: Order) -> Result<Answer, OrderError> {
     let answer = match order {
         Order::CertIssue(new) => issue(keeper, &new),
-        Order::CertRenew(renewal) => renew(keeper, &renewal),
         Order::CertRevoke { which, reason, at } => revoke(keeper, &which, &reason, at.as_deref()),
         Order::CertRelease { which } => release(keeper, &which),
         Order::CertList(filter) => list(keeper, &filter),
@@ -178,40 +161,8 @@ fn option_of(part: &str) -> &'static str {
     }
 }
 
-fn renew(keeper: &Keeper, renewal: &Renewal) -> Result<Answer, OrderError> {
-    let authority = keeper.authority();
-    let record = find(authority, &renewal.which, keeper.now())?;
-    let renewed = if renewal.same_key {
-        authority.renew_same_key(&record.serial, renewal.days, keeper.now())?
-    } else {
-        authority.renew(&record.serial, renewal.days, keeper.now())?
-    };
-    let folder = Path::new(&renewal.folder);
-    let chain = match renewed {
-        RenewedKey::Same(certified) => {
-            write(folder, &certified.chain, &certified.root, None)?;
-            certified.chain
-        }
-        RenewedKey::New(issued) => {
-            let name = issued.subject.common_name().unwrap_or("certificate").to_owned();
-            let file = pki::pkcs12(&issued, &name, &renewal.password).map_err(refused)?;
-            write(
-                folder,
-                &issued.chain,
-                &issued.root,
-                Some((issued.key_pem().to_owned(), file)),
-            )?;
-            issued.chain
-        }
-    };
-    let mut answer = issued_answer("renewed", authority.chain(), &chain, folder);
-    answer.text.push_str(&format!("its subject is the same, so the allow list stays as it is; the one before, {}, is good until {} unless you revoke it\n",
-        record.serial, record.not_after));
-    Ok(answer)
-}
-
 /// The key first: a certificate without its key is of no use.
-fn write(
+pub(super) fn write(
     folder: &Path,
     chain: &[CertificateDer<'static>],
     root: &CertificateDer<'static>,
@@ -232,7 +183,12 @@ fn write(
     )?)
 }
 
-fn issued_answer(done: &str, chain: Chain, certificates: &[CertificateDer<'static>], folder: &Path) -> Answer {
+pub(super) fn issued_answer(
+    done: &str,
+    chain: Chain,
+    certificates: &[CertificateDer<'static>],
+    folder: &Path,
+) -> Answer {
     let shown = certificates.first().map(pki::Presented::of).unwrap_or_default();
     let until = shown.not_after.map(|at| at.to_string()).unwrap_or_default();
     let text = format!(
@@ -292,17 +248,11 @@ fn release(keeper: &Keeper, which: &str) -> Result<Answer, OrderError> {
 
 /// The certificate meant by a serial number, a subject DN or a CN. Several certificates of one subject are told apart by their serial
 /// numbers, unless one alone is still good.
-fn find(authority: &Authority, which: &str, now: Timestamp) -> Result<CertificateRecord, OrderError> {
+pub(super) fn find(authority: &Authority, which: &str, now: Timestamp) -> Result<CertificateRecord, OrderError> {
     if let Some(record) = authority.record(which) {
         return Ok(record);
     }
-    let subject: Option<SubjectDn> = which.parse().ok();
-    let names = |record: &CertificateRecord| {
-        let own: Option<SubjectDn> = record.subject.parse().ok();
-        let same_name = own.as_ref().and_then(SubjectDn::common_name) == Some(which);
-        same_name || (subject.is_some() && own == subject)
-    };
-    let all: Vec<CertificateRecord> = authority.issued().into_iter().filter(names).collect();
+    let all = named(authority, which);
     let good = |record: &&CertificateRecord| state_of(record, now) == "valid";
     let mut chosen: Vec<&CertificateRecord> = all.iter().filter(good).collect();
     if chosen.is_empty() {
@@ -323,6 +273,17 @@ fn find(authority: &Authority, which: &str, now: Timestamp) -> Result<Certificat
                 .join(", ")
         ))),
     }
+}
+
+/// The certificates with this subject DN or CN.
+pub(super) fn named(authority: &Authority, which: &str) -> Vec<CertificateRecord> {
+    let subject: Option<SubjectDn> = which.parse().ok();
+    let names = |record: &CertificateRecord| {
+        let own: Option<SubjectDn> = record.subject.parse().ok();
+        let same_name = own.as_ref().and_then(SubjectDn::common_name) == Some(which);
+        same_name || (subject.is_some() && own == subject)
+    };
+    authority.issued().into_iter().filter(names).collect()
 }
 
 fn list(keeper: &Keeper, filter: &CertFilter) -> Result<Answer, OrderError> {
@@ -427,7 +388,7 @@ fn status(keeper: &Keeper, in_force: &InForce, which: &str, subject: Option<&str
     Answer::new(text, data)
 }
 
-fn state_of(record: &CertificateRecord, now: Timestamp) -> &'static str {
+pub(super) fn state_of(record: &CertificateRecord, now: Timestamp) -> &'static str {
     match record.revocation {
         Some(_) => "revoked",
         None if record.not_after <= now => "expired",
@@ -456,7 +417,7 @@ fn show_faults(faults: Faults) -> Answer {
             None => "as it should be".to_owned(),
             Some(fault) => format!("{fault}: {}", fault.meaning(service)),
         };
-        text.push_str(&format!("{service:<4}  {said}\n"));
+        text.push_str(&format!("{:<4}  {said}\n", service.name()));
     }
     Answer::new(text, json!(faults))
 }
@@ -477,7 +438,7 @@ fn chain_name(chain: Chain) -> &'static str {
     }
 }
 
-fn refused(error: impl std::fmt::Display) -> OrderError {
+pub(super) fn refused(error: impl std::fmt::Display) -> OrderError {
     OrderError::Refused(error.to_string())
 }
 

@@ -12,7 +12,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 
 use super::order::{OrderArgs, run_order};
-use crate::space::{CertFilter, NewCertificate, Order, Renewal};
+use crate::space::{Before, CertFilter, NewCertificate, Order, Renewal};
 
 /// Arguments of `vaguemestre cert`.
 #[derive(Args, Clone, Debug)]
@@ -110,7 +110,21 @@ struct RenewArgs {
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
     days: Option<u32>,
     #[command(flatten)]
-    files: FilesArgs,
+    use_of_it: RenewedArgs,
+}
+
+/// What becomes of the new certificate, and of the one before.
+#[derive(Args, Clone, Debug)]
+struct RenewedArgs {
+    /// Folder for the files [default: that of the host or login whose certificate it is, which uses it at once; else this folder]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Password of cert.p12; hosts and logins of the sandbox keep theirs
+    #[arg(long, value_name = "PASSWORD", default_value = "sandbox")]
+    password: String,
+    /// Revoke the one before (superseded) once the new one is in use
+    #[arg(long)]
+    revoke_old: bool,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -152,8 +166,14 @@ pub(super) fn run(args: &CertArgs) -> anyhow::Result<ExitCode> {
             which: meant(&renew.which)?,
             same_key: renew.same_key,
             days: renew.days,
-            folder: absolute(&renew.files.out)?,
-            password: renew.files.password,
+            folder: renew.use_of_it.out.as_deref().map(absolute).transpose()?,
+            elsewhere: absolute(Path::new("."))?,
+            password: renew.use_of_it.password,
+            before: if renew.use_of_it.revoke_old {
+                Before::IsRevoked
+            } else {
+                Before::Stays
+            },
         }),
         CertCommand::Revoke(revoke) => Order::CertRevoke {
             which: meant(&revoke.which)?,

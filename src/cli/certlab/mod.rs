@@ -18,7 +18,7 @@ use super::run::small_runtime;
 use crate::identity::Address;
 use crate::lab::play::{Row, Service, Verdict};
 use crate::lab::play_prepared::Prepared;
-use crate::lab::probe::{Case, Probe};
+use crate::lab::probe::{Case, LoginAs, Probe};
 use crate::lab::{Catalogue, Face};
 use crate::space::{ForgeOrder, Order};
 use speaker::Speaker;
@@ -141,7 +141,7 @@ fn probe(order: &OrderArgs, wanted: &ProbeArgs) -> anyhow::Result<ExitCode> {
         face: speaker.service,
         sender: speaker.sender.clone(),
         recipient: speaker.recipient.clone(),
-        login: speaker.login.clone(),
+        login: speaker.login.clone().map(LoginAs::Box),
         message,
         wait: Duration::from_secs(wanted.wait),
     };

@@ -12,6 +12,8 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 
 use super::open::JsonFlag;
 use super::output;
@@ -20,6 +22,7 @@ use super::send::ServerName;
 use super::words::LanguageFlag;
 use crate::clock::Clock;
 use crate::identity::{Address, Domain};
+use crate::pki::Presented;
 use crate::space::card::{Card, LoginCard};
 use crate::space::folder::{Layout, default_root};
 
@@ -71,7 +74,7 @@ pub(super) struct FileArgs {
     /// Certificates of the authority, PEM [default: those of the sandbox]
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
-    /// Revocation lists, PEM or DER; without them nothing is said of revocation (may be repeated)
+    /// Revocation lists, PEM or DER (may be repeated) [default: those of the sandbox, if --ca is not given; else none, and revocation is not looked at]
     #[arg(long, value_name = "FILE")]
     crl: Vec<PathBuf>,
     /// The allow list: a file, or a URL that the authority serves
@@ -112,6 +115,38 @@ pub(super) enum FaceArg {
     Imap,
     /// IMAP over TLS
     Imaps,
+}
+
+impl FileArgs {
+    /// What the sandbox says of its authority, where nothing else was given: certificates, revocation lists, allow list.
+    fn fill_in(&mut self, card: &Card, layout: &Layout) {
+        self.ca = Some(card.ca.clone().into());
+        if self.crl.is_empty() {
+            self.crl = revocation_lists(card, layout);
+        }
+        if self.list.is_none() {
+            self.list = Some(layout.allow_list().display().to_string());
+        }
+    }
+}
+
+/// The lists that the certificates of the authority and of its hosts name, as the authority signed them last.
+fn revocation_lists(card: &Card, layout: &Layout) -> Vec<PathBuf> {
+    let host = card.endpoints.first();
+    let host = host.map(|one| layout.operator(&one.operator).join(&one.host).join("cert.pem"));
+    let files = [Some(PathBuf::from(&card.ca)), host].into_iter().flatten();
+    let read = files.filter_map(|file| CertificateDer::pem_file_iter(file).ok());
+    let certificates = read.flatten().filter_map(Result::ok);
+    let mut lists: Vec<PathBuf> = certificates
+        .filter_map(|certificate| {
+            let url = Presented::of(&certificate).crl_urls.into_iter().next()?;
+            let path = layout.revocation_list(url.rsplit('/').next()?);
+            path.exists().then_some(path)
+        })
+        .collect();
+    lists.sort_unstable();
+    lists.dedup();
+    lists
 }
 
 impl FaceArg {
@@ -188,10 +223,10 @@ fn patient(args: &DoctorArgs) -> anyhow::Result<Option<Patient>> {
     };
     let mut files = args.files.clone();
     if files.ca.is_none() {
-        let card = layout(args).and_then(|layout| card(&layout));
-        let card =
-            card.context("give the certificates of the authority with --ca: no sandbox is here to take them from")?;
-        files.ca = Some(card.ca.into());
+        let found = layout(args).and_then(|layout| Ok((card(&layout)?, layout)));
+        let (card, layout) =
+            found.context("give the certificates of the authority with --ca: no sandbox is here to take them from")?;
+        files.fill_in(&card, &layout);
     }
     Ok(Some(Patient {
         name: host.host.clone(),
@@ -215,20 +250,17 @@ fn of_card(args: &DoctorArgs, name: &str) -> anyhow::Result<Patient> {
     let mut endpoints = card.endpoints.iter();
     let endpoint = endpoints.find(|e| e.operator == login.operator && e.face == face.name());
     let endpoint = endpoint.with_context(|| format!("operator {} has no {} address", login.operator, face.name()))?;
+    let mut files = args.files.clone();
+    files.cert = files.cert.or_else(|| login.certificate.clone().map(PathBuf::from));
+    files.key = files.key.or_else(|| login.key.clone().map(PathBuf::from));
+    if files.ca.is_none() {
+        files.fill_in(&card, &layout);
+    }
     Ok(Patient {
         host: endpoint.address.parse().map_err(anyhow::Error::msg)?,
         name: endpoint.host.clone(),
         face,
-        files: FileArgs {
-            cert: args
-                .files
-                .cert
-                .clone()
-                .or_else(|| login.certificate.clone().map(PathBuf::from)),
-            key: args.files.key.clone().or_else(|| login.key.clone().map(PathBuf::from)),
-            ca: args.files.ca.clone().or_else(|| Some(card.ca.clone().into())),
-            ..args.files.clone()
-        },
+        files,
         person: person_of(login, &args.person),
     })
 }

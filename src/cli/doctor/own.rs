@@ -4,15 +4,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rustls_pki_types::CertificateRevocationListDer;
 use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 
 use super::report::{Report, StepId, Stop};
 use super::{FaceArg, Patient};
 use crate::cli::explain::differences;
 use crate::clock::Clock;
 use crate::identity::{Domain, SubjectDn};
-use crate::pki::{CheckId, Examination, Identity, MissingRevocation, Outcome, RevocationPolicy, TrustStore, Usage};
+use crate::pki::{
+    Check, CheckId, Examination, Identity, MissingRevocation, Outcome, RevocationPolicy, TrustStore, Usage,
+};
 use crate::sync::{FetchOptions, Fetched, Fetcher, Validators};
 use crate::trust::{AllowList, Mode};
 
@@ -98,7 +100,7 @@ fn identity(patient: &Patient, report: &mut Report) -> Result<Option<Identity>, 
 }
 
 fn judge(identity: &Identity, trust: &TrustStore, now: Timestamp, report: &mut Report) -> Result<(), Stop> {
-    let examination = trust.examine(identity.chain(), Usage::Client, now);
+    let examination = examine(trust, identity.chain(), (Usage::Client, now), report);
     let found = told(&examination, report);
     match &examination.verdict {
         Ok(_) => {
@@ -113,7 +115,29 @@ fn judge(identity: &Identity, trust: &TrustStore, now: Timestamp, report: &mut R
     }
 }
 
-/// The name of a certificate and what did not pass, in lines.
+/// Every check of a chain. Without a revocation list nothing is known of revocation, which is no check that passed.
+pub(super) fn examine(
+    trust: &TrustStore,
+    chain: &[CertificateDer<'_>],
+    (usage, now): (Usage, Timestamp),
+    report: &Report,
+) -> Examination {
+    let mut examination = trust.examine(chain, usage, now);
+    if trust.next_crl_update().is_some() {
+        return examination;
+    }
+    for id in [CheckId::RevocationLeaf, CheckId::RevocationIntermediate] {
+        let has_passed = examination
+            .check(id)
+            .is_some_and(|check| check.outcome == Outcome::Passed);
+        if has_passed {
+            examination.set(Check::new(id, Outcome::Skipped, report.texts().no_crl));
+        }
+    }
+    examination
+}
+
+/// The name of a certificate and how its checks went, in lines; those that nobody could make are left out.
 pub(super) fn told(examination: &Examination, report: &Report) -> String {
     let mut lines: Vec<String> = examination
         .chain
@@ -129,7 +153,8 @@ pub(super) fn told(examination: &Examination, report: &Report) -> String {
         let mark = match check.outcome {
             Outcome::Passed => '✓',
             Outcome::Failed => '✗',
-            Outcome::Skipped => continue,
+            Outcome::Skipped if check.detail.is_empty() => continue,
+            Outcome::Skipped => '–',
         };
         lines.push(format!(
             "{mark} {}: {}",

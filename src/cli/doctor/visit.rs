@@ -9,7 +9,7 @@ use rustls_pki_types::ServerName;
 use tokio::time::timeout;
 
 use super::dialogue::{Answer, Dialogue, WAIT_MAX};
-use super::own::{Own, listed, told};
+use super::own::{Own, examine, listed, told};
 use super::report::{Report, StepId, Stop};
 use super::{FaceArg, Patient};
 use crate::clock::Clock;
@@ -119,7 +119,8 @@ impl Visit<'_> {
     fn unproved(&mut self, error: &io::Error, own: &Own, witness: &Witness) -> Stop {
         if let Some(Refusal { reason, .. }) = pki::refusal_of(error) {
             let chain = witness.take().unwrap_or_default();
-            let examination = own.trust.examine(&chain, Usage::Server, self.clock.now());
+            let now = self.clock.now();
+            let examination = examine(&own.trust, &chain, (Usage::Server, now), self.report);
             let found = told(&examination, self.report);
             let remedy = format!("{} ({reason})", self.report.words.reason(reason).remedy);
             self.report
@@ -130,7 +131,8 @@ impl Visit<'_> {
     }
 
     fn server(&mut self, handshake: &Handshake, own: &Own) -> Result<(), Stop> {
-        let examination = own.trust.examine(&handshake.chain, Usage::Server, self.clock.now());
+        let now = self.clock.now();
+        let examination = examine(&own.trust, &handshake.chain, (Usage::Server, now), self.report);
         let found = told(&examination, self.report);
         self.report.passed(StepId::ServerCertificate, found);
         match (&own.list, &self.patient.person.to, &examination.verdict) {
