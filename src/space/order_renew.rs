@@ -134,10 +134,11 @@ fn lasts(days: Option<u32>) -> Result<(), OrderError> {
 
 fn replace(folder: &Path, renewed: &RenewedKey) -> Result<(), OrderError> {
     let files = Files::of(folder);
-    Ok(match renewed {
+    match renewed {
         RenewedKey::New(issued) => material::write(folder, &files, issued, PKCS12_PASSWORD)?,
         RenewedKey::Same(certified) => material::write_same_key(&files, certified, PKCS12_PASSWORD)?,
-    })
+    }
+    Ok(())
 }
 
 fn write_out(folder: &Path, renewed: &RenewedKey, password: &str) -> Result<(), OrderError> {
