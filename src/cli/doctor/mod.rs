@@ -118,14 +118,11 @@ pub(super) enum FaceArg {
 }
 
 impl FileArgs {
-    /// What the sandbox says of its authority, where nothing else was given: certificates, revocation lists, allow list.
+    /// What the sandbox says of its authority, where nothing else was given: certificates, revocation lists.
     fn fill_in(&mut self, card: &Card, layout: &Layout) {
         self.ca = Some(card.ca.clone().into());
         if self.crl.is_empty() {
             self.crl = revocation_lists(card, layout);
-        }
-        if self.list.is_none() {
-            self.list = Some(layout.allow_list().display().to_string());
         }
     }
 }
@@ -256,6 +253,7 @@ fn of_card(args: &DoctorArgs, name: &str) -> anyhow::Result<Patient> {
     if files.ca.is_none() {
         files.fill_in(&card, &layout);
     }
+    files.list = files.list.or_else(|| Some(layout.allow_list().display().to_string()));
     Ok(Patient {
         host: endpoint.address.parse().map_err(anyhow::Error::msg)?,
         name: endpoint.host.clone(),
