@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use rustls_pki_types::CertificateDer;
 use vaguemestre::pki::Profile;
 use vaguemestre::policy::{Reason, Refusal};
-use vaguemestre::trust::{ListSigner, ListedDomain, Mode, AllowList, Transform, sign, verify};
+use vaguemestre::trust::{AllowList, ListedDomain, Mode, Transform, sign, verify};
 use vaguemestre_fuzz::{NOW, identity, patched};
 
 const LIST: &str = include_str!("../seeds/allow_list/two");
