@@ -51,15 +51,20 @@ impl Spool {
     ///
     /// # Errors
     /// The disk refused them.
-    pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+    pub(super) async fn write(&mut self, bytes: Vec<u8>) -> Result<(), StoreError> {
         self.size_bytes += bytes.len() as u64;
         if let Some(digest) = &mut self.digest {
-            digest.update(bytes);
+            digest.update(&bytes);
         }
         if let Some(stage) = &mut self.stage {
-            return stage.write(bytes).await;
+            return stage.write(&bytes).await;
         }
-        self.memory.extend_from_slice(bytes);
+        if self.memory.is_empty() {
+            // Most messages come in one piece.
+            self.memory = bytes;
+        } else {
+            self.memory.extend_from_slice(&bytes);
+        }
         if self.memory.len() > self.memory_bytes_max {
             let mut stage = self.store.stage().await?;
             stage.write(&self.memory).await?;
