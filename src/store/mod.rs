@@ -8,12 +8,14 @@
 //! so invariant 1 ("250 means durable *and* counted") cannot be broken by forgetting a call.
 
 mod blobs;
+mod disk;
 mod journal;
 mod mailbox;
 mod message;
 mod queue;
 pub mod sqlite;
 
+pub use disk::{BodyFile, Disk, LocalDisk};
 pub use journal::{Count, CountKey, CounterStore, JournalFilter, JournalRow, JournalStore};
 pub use mailbox::{EntryRow, FlagChange, Flags, FolderChanges, FolderRow, FolderStatus, MailboxStore, SpecialUse};
 pub use message::{

@@ -1,6 +1,5 @@
 //! A bounded pool of read-only connections. A read sees the last commit and never waits for the writer.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
@@ -8,20 +7,20 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use super::rows::{execute, failed};
-use super::schema;
+use super::schema::{self, Database};
 use crate::store::StoreError;
 
 /// Read-only connections; opened when first needed, then kept.
 #[derive(Clone)]
 pub(super) struct Readers {
-    database: Arc<PathBuf>,
+    database: Arc<Database>,
     idle: Arc<Mutex<Vec<Connection>>>,
     /// One permit per connection that may exist.
     permits: Arc<Semaphore>,
 }
 
 impl Readers {
-    pub(super) fn new(database: PathBuf, connections_max: usize) -> Self {
+    pub(super) fn new(database: Database, connections_max: usize) -> Self {
         Self {
             database: Arc::new(database),
             idle: Arc::default(),

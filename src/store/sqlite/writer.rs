@@ -4,7 +4,6 @@
 //! answers them all. A write that fails rolls back alone. The thread never waits in order to make a group larger: while one
 //! group syncs, the next one gathers in the channel.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -13,6 +12,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::rows::{execute, failed};
+use super::schema::Database;
 use super::upkeep::Upkeep;
 use super::{Options, schema};
 use crate::store::StoreError;
@@ -27,7 +27,7 @@ pub(super) struct Writer {
 /// What the thread needs to start.
 pub(super) struct Start {
     pub(super) connection: Connection,
-    pub(super) database: PathBuf,
+    pub(super) database: Database,
     pub(super) options: Options,
     pub(super) upkeep: Upkeep,
     pub(super) figures: Arc<Figures>,
