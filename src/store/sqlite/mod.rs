@@ -212,7 +212,7 @@ impl SqliteStore {
     async fn write<T, F>(&self, write: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection, &mut Effects) -> Result<T, StoreError> + Send + 'static,
+        F: FnMut(&Connection, &mut Effects) -> Result<T, StoreError> + Send + 'static,
     {
         self.writer()?.run(SMALL_WRITE_BYTES, write).await
     }
