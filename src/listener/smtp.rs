@@ -119,7 +119,11 @@ fn options(door: &Door, visitor: &Visitor) -> Options {
             recipients_max: limits.recipients_max,
             errors_max: limits.errors_max,
             line_bytes_max: limits.message_line_bytes_max,
-            ..session::Limits::default()
+            commands_max: limits.commands_max,
+            session: session::SessionLimits {
+                mails_max: limits.transactions_max,
+                recipient_domains_max: limits.recipient_domains_max,
+            },
         },
     }
 }

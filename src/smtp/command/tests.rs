@@ -168,12 +168,15 @@ fn impossible_values_are_refused_and_unknown_parameters_named() {
         parse("RCPT TO:<a@b.fr> SIZE=1"),
         Err(CommandError::UnknownParameter("SIZE".into()))
     );
-    for line in [
-        "MAIL FROM:<> SIZE=1 SIZE=2",
-        "MAIL FROM:<>SIZE=1",
-        "MAIL FROM:<> =1",
-        "MAIL FROM:<> a_b",
+    for (line, name) in [
+        ("MAIL FROM:<> SIZE=1 size=2", "SIZE"),
+        ("MAIL FROM:<> RET=FULL RET=FULL", "RET"),
+        ("MAIL FROM:<> ENVID=a ENVID=b", "ENVID"),
+        ("RCPT TO:<a@b.fr> NOTIFY=NEVER NOTIFY=DELAY", "NOTIFY"),
     ] {
+        assert_eq!(parse(line), Err(CommandError::RepeatedParameter(name.into())), "{line}");
+    }
+    for line in ["MAIL FROM:<>SIZE=1", "MAIL FROM:<> =1", "MAIL FROM:<> a_b"] {
         assert!(matches!(parse(line), Err(CommandError::Syntax(_))), "{line}");
     }
 }
