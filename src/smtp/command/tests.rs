@@ -212,6 +212,11 @@ fn envid_and_orcpt_are_as_long_as_the_standard_allows_and_no_longer() {
         let line = format!("RCPT TO:<a@b.fr> ORCPT=rfc822;{}", "o".repeat(length - 7));
         assert_eq!(parse(&line).is_ok(), taken, "ORCPT {length}");
     }
+    // What would be longer than that on the way onward is not taken either: 6 bytes for each \u{e9}.
+    for (count, taken) in [(82, true), (83, false)] {
+        let text = format!("utf-8;{}", "\u{e9}".repeat(count));
+        assert_eq!(text.parse::<OriginalRecipient>().is_ok(), taken, "{count}");
+    }
 }
 
 #[test]
