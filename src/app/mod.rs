@@ -29,6 +29,7 @@ use crate::identity::{Address, Domain};
 use crate::journal::{Event, Excerpt, Started, Stopped};
 use crate::listener::{Door, Face, Handshakes, Limits, Parts, Places, SessionId, Snapshot, TurnedAway};
 use crate::mailbox::{Mailboxes, Notify};
+use crate::metrics::Meter;
 use crate::pki::{ClientCertificates, Identity, TlsError, TlsPolicy, TrustStore, server_config};
 use crate::queue::RetryPlan;
 use crate::relay::{self, Relay};
@@ -238,7 +239,9 @@ impl Operator {
             operator: operator.clone(),
             source,
         };
+        let meter = Meter::new(&plan.operator);
         let options = StoreOptions {
+            meter: meter.clone(),
             // A data folder made anew under the same addresses must not show yesterday's UIDs (RFC 3501 §2.3.1.1).
             uid_validity_first: u32::try_from(plan.clock.now().as_second()).unwrap_or(1),
             ..StoreOptions::default()
@@ -268,6 +271,7 @@ impl Operator {
             responders: plan.responders,
             retry: plan.retry,
             limits: plan.limits,
+            meter,
             handshakes: plan.handshakes,
         });
         let (host, identity) = plan.sender;

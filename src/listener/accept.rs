@@ -15,6 +15,7 @@ use super::places::Places;
 use super::{Parts, SessionId, imap, smtp};
 use crate::identity::Domain;
 use crate::journal::{Event, Excerpt, Refused};
+use crate::metrics::Metric;
 use crate::policy::{Reason, Refusal};
 
 /// What is spoken on a port.
@@ -33,6 +34,9 @@ pub enum Face {
 }
 
 impl Face {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Peer, Self::Submission, Self::Submissions, Self::Imap, Self::Imaps];
+
     /// Its name in endpoints tables and in the journal.
     pub fn name(self) -> &'static str {
         match self {
@@ -100,6 +104,7 @@ impl Door {
                 Err(error) => {
                     // Out of descriptors or memory: the kernel keeps the connection waiting, so pause instead of spinning.
                     tracing::warn!(operator = parts.operator, face = door.face.name(), %error, "accept failed, pausing");
+                    parts.meter.count(Metric::AcceptErrors, &[door.face.name()], 1);
                     pause(ACCEPT_PAUSE, &stop).await;
                 }
             }
@@ -119,9 +124,10 @@ impl Door {
             tracker.spawn(async move { door.turn_away(stream, peer, &parts).await });
             return;
         };
+        let open = parts.meter.session(door.face.name());
         tracker.spawn(async move {
             door.serve(stream, parts, stop).await;
-            drop(place);
+            drop((place, open));
         });
     }
 

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::accept::Door;
 use super::link::Handshake;
 use super::login::{self, Attempt, Opened, Place};
-use super::wire::{Waits, Wire};
+use super::wire::{Counted, Waits, Wire};
 use super::{Face, Judged, Parts, SessionId, Snapshot};
 use crate::identity::Address;
 use crate::imap::{
@@ -28,6 +28,10 @@ pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, sto
         Waits {
             idle: parts.limits.imap_idle,
             write: parts.limits.write,
+        },
+        Counted {
+            meter: parts.meter.clone(),
+            face: door.face.name(),
         },
     ) {
         Ok(wire) => wire,

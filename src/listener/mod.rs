@@ -10,6 +10,7 @@ mod evidence;
 mod imap;
 mod link;
 mod login;
+mod observed;
 mod places;
 mod reception;
 mod repeat;
@@ -32,6 +33,7 @@ use crate::directory::Directory;
 use crate::identity::{Address, Domain};
 use crate::journal::{Event, Record};
 use crate::mailbox::Mailboxes;
+use crate::metrics::Meter;
 use crate::pki::TrustStore;
 use crate::queue::RetryPlan;
 use crate::store::{FolderKey, Store};
@@ -41,6 +43,7 @@ use crate::trust::AllowList;
 pub use accept::{Door, Face, TurnedAway};
 pub use evidence::{Handshakes, Judged, examined, failure};
 pub use link::{Handshake, Link, Offer, Unfinished};
+pub use observed::{observe_failed_handshake, observe_handshake};
 pub use places::Places;
 pub use session_id::SessionId;
 
@@ -69,11 +72,14 @@ pub struct Parts {
     pub handshakes: Handshakes,
     /// Limits of its faces.
     pub limits: Limits,
+    /// What it counts about itself.
+    pub meter: Meter,
 }
 
 impl Parts {
     /// Writes an event into the journal. A journal that cannot be written is an alarm for the operator, never a reason to accept.
     pub async fn record(&self, session: &SessionId, event: Event) {
+        self.observe(&event);
         let row = Record::new(self.clock.now(), session.as_str(), event).to_row();
         if let Err(error) = self.store.append(vec![row]).await {
             let operator = &self.operator;

@@ -14,8 +14,9 @@ use super::reception::Reception;
 use super::spool::Spool;
 use super::submission::Submission;
 use super::visitor::Visitor;
-use super::wire::{Waits, Wire};
+use super::wire::{Counted, Waits, Wire};
 use super::{Face, Parts, SessionId};
+use crate::clock::Stopwatch;
 use crate::policy::{Reason, Refusal};
 use crate::smtp::session::{self, Options};
 use crate::smtp::{Answer, Extension, Extensions, Question, Session, Step};
@@ -57,6 +58,10 @@ pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, sto
         Waits {
             idle: parts.limits.smtp_idle,
             write: parts.limits.write,
+        },
+        Counted {
+            meter: parts.meter.clone(),
+            face: door.face.name(),
         },
     ) {
         Ok(wire) => wire,
@@ -216,7 +221,14 @@ impl Drive<'_> {
             }
             None => self.new_spool(),
         };
-        self.desk.message(spool, transmission).await
+        let (watch, size_bytes) = (Stopwatch::start(), spool.size_bytes());
+        let answer = self.desk.message(spool, transmission).await;
+        if !matches!(answer, Answer::Refused(_)) {
+            let face = self.door.face.name();
+            self.parts.meter.accepted(face, size_bytes);
+            self.parts.meter.accept_took(face, watch.elapsed());
+        }
+        answer
     }
 
     async fn body(&mut self, bytes: &[u8]) {

@@ -45,10 +45,12 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 
 use self::readers::Readers;
+pub(super) use self::rows::kind_of;
 use self::rows::{failed, raise};
 use self::upkeep::Upkeep;
 use self::writer::{Effects, Figures, Writer};
 use crate::identity::Domain;
+use crate::metrics::Meter;
 use crate::store::blobs::{Blobs, sync_folder};
 use crate::store::{Once, StoreError};
 
@@ -82,6 +84,8 @@ pub struct Options {
     /// The first UIDVALIDITY given in a new data folder. Default 1. Give the clock's Unix seconds where a data folder may be
     /// deleted and made again under the same addresses, or mail programs would trust what they cached (RFC 3501 §2.3.1.1).
     pub uid_validity_first: u32,
+    /// Where commits and failures are counted. Default: a meter that nobody reads.
+    pub meter: Meter,
 }
 
 /// What a store did since it was opened.
@@ -134,7 +138,7 @@ impl SqliteStore {
             figures: Arc::clone(&figures),
         })?;
         Ok(Self {
-            readers: Readers::new(database, options.readers),
+            readers: Readers::new(database, options.readers, options.meter.clone()),
             writer: Some(writer),
             blobs,
             figures,
@@ -151,7 +155,7 @@ impl SqliteStore {
         schema::check_version(&schema::open_reader(&database)?, &database)?;
         let options = Options::default();
         Ok(Self {
-            readers: Readers::new(database, options.readers),
+            readers: Readers::new(database, options.readers, options.meter.clone()),
             writer: None,
             blobs: Arc::new(Blobs::new(folder, 0)),
             figures: Arc::default(),
@@ -230,6 +234,7 @@ impl Default for Options {
             queue_max: 1024,
             wal_bytes_max: 32 * 1024 * 1024,
             uid_validity_first: 1,
+            meter: Meter::default(),
         }
     }
 }

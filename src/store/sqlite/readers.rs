@@ -9,6 +9,7 @@ use tokio::task::spawn_blocking;
 
 use super::rows::{execute, failed};
 use super::schema;
+use crate::metrics::Meter;
 use crate::store::StoreError;
 
 /// Read-only connections; opened when first needed, then kept.
@@ -18,14 +19,16 @@ pub(super) struct Readers {
     idle: Arc<Mutex<Vec<Connection>>>,
     /// One permit per connection that may exist.
     permits: Arc<Semaphore>,
+    meter: Meter,
 }
 
 impl Readers {
-    pub(super) fn new(database: PathBuf, connections_max: usize) -> Self {
+    pub(super) fn new(database: PathBuf, connections_max: usize, meter: Meter) -> Self {
         Self {
             database: Arc::new(database),
             idle: Arc::default(),
             permits: Arc::new(Semaphore::new(connections_max.max(1))),
+            meter,
         }
     }
 
@@ -45,7 +48,8 @@ impl Readers {
             drop(permit);
             result
         });
-        work.await.map_err(|source| failed("a read was interrupted", source))?
+        let result = work.await.map_err(|source| failed("a read was interrupted", source))?;
+        result.inspect_err(|error| error.observe(&self.meter))
     }
 
     /// Lets no further read begin, waits for those under way and closes the connections.
