@@ -56,8 +56,8 @@ pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, sto
     let wire = match Wire::new(
         stream,
         Waits {
-            idle: parts.limits.smtp_idle,
-            write: parts.limits.write,
+            idle: parts.limits().smtp_idle,
+            write: parts.limits().write,
         },
         Counted {
             meter: parts.meter.clone(),
@@ -80,7 +80,7 @@ pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, sto
     };
     let options = options(door, &visitor);
     let (parts, id) = (Arc::clone(&visitor.parts), visitor.session.clone());
-    let session_max = parts.limits.smtp_session;
+    let session_max = parts.limits().smtp_session;
     let desk: Box<dyn Desk> = match door.face {
         Face::Peer => Box::new(Reception::new(visitor)),
         _ => Box::new(Submission::new(visitor)),
@@ -105,7 +105,7 @@ pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, sto
 }
 
 fn options(door: &Door, visitor: &Visitor) -> Options {
-    let limits = &visitor.parts.limits;
+    let limits = visitor.parts.limits();
     Options {
         hostname: door.host.to_string(),
         session_id: visitor.session.to_string(),
@@ -170,27 +170,25 @@ impl Drive<'_> {
 
     /// False when the peer has left, or when it is time to stop and nothing is under way.
     async fn read(&mut self, stop: &CancellationToken) -> io::Result<bool> {
-        if self.spool.is_some() {
-            return Ok(self.wire.read_into(self.session.input()).await? > 0);
-        }
-        tokio::select! {
-            biased;
-            read = self.wire.read_into(self.session.input()) => {
-                if read? == 0 {
+        let read = if self.session.mail_from().is_some() {
+            // A message under way is finished; who drains waits for it as long as it will.
+            self.wire.read_into(self.session.input()).await?
+        } else {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {
+                    self.wire.write(self.closing("shutting down, try again later").as_bytes()).await?;
                     return Ok(false);
                 }
-                if Instant::now() >= self.end && self.session.mail_from().is_none() {
-                    let text = "this session has lasted long enough, connect again";
-                    self.wire.write(self.closing(text).as_bytes()).await?;
-                    return Ok(false);
-                }
-                Ok(true)
+                read = self.wire.read_into(self.session.input()) => read?,
             }
-            () = stop.cancelled() => {
-                self.wire.write(self.closing("shutting down, try again later").as_bytes()).await?;
-                Ok(false)
-            }
+        };
+        if read > 0 && Instant::now() >= self.end && self.session.mail_from().is_none() {
+            let text = "this session has lasted long enough, connect again";
+            self.wire.write(self.closing(text).as_bytes()).await?;
+            return Ok(false);
         }
+        Ok(read > 0)
     }
 
     /// RFC 5321 §3.8: the server may close at any time after a 421.
@@ -243,7 +241,7 @@ impl Drive<'_> {
     }
 
     fn new_spool(&self) -> Spool {
-        let (store, memory_bytes_max) = (Arc::clone(&self.parts.store), self.parts.limits.memory_bytes_max);
+        let (store, memory_bytes_max) = (Arc::clone(&self.parts.store), self.parts.limits().memory_bytes_max);
         match self.door.face {
             Face::Peer => Spool::recognisable(store, memory_bytes_max),
             _ => Spool::new(store, memory_bytes_max),
@@ -253,7 +251,7 @@ impl Drive<'_> {
     async fn start_tls(&mut self) -> io::Result<()> {
         let handshake = self
             .wire
-            .start_tls(self.door.tls.load_full(), self.parts.limits.handshake)
+            .start_tls(self.door.tls.load_full(), self.parts.limits().handshake)
             .await;
         let handshake = match handshake {
             Ok(handshake) => handshake,

@@ -34,6 +34,7 @@ mod schema;
 mod stage;
 mod store;
 mod upkeep;
+mod watch;
 mod writer;
 
 use std::fs::{DirBuilder, File, TryLockError};
@@ -48,6 +49,7 @@ use self::readers::Readers;
 pub(super) use self::rows::kind_of;
 use self::rows::{failed, raise};
 use self::upkeep::Upkeep;
+pub use self::watch::QueueFigures;
 use self::writer::{Effects, Figures, Writer};
 use crate::identity::Domain;
 use crate::metrics::Meter;
