@@ -356,6 +356,7 @@ impl Relay {
             records.extend(report.records);
         }
         indicator::enter(&mut also, &records);
+        let created: Vec<_> = attempts.iter().map(|attempt| attempt.item.created).collect();
         let folders: Vec<_> = also.deliveries.iter().map(|delivery| delivery.folder).collect();
         if !self.parts.store.settle(settling.settlements, also).await? {
             tracing::warn!(
@@ -365,6 +366,7 @@ impl Relay {
             return Ok(());
         }
         drop(departed);
+        self.parts.observe_settled(&records, &created);
         for folder in folders {
             self.parts.mailboxes.notify().changed(folder);
         }
