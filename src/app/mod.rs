@@ -6,6 +6,7 @@ pub mod crl;
 mod descriptors;
 pub mod gateway;
 pub mod order;
+mod order_queue;
 mod trust;
 
 use std::collections::HashMap;
