@@ -7,7 +7,6 @@
 //! may have to bring back. Writes hardly ever fail: so a group begins without savepoints, and when one of its writes fails the
 //! group is rolled back and its writes are applied once more, each in a savepoint.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -16,8 +15,11 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::rows::{execute, failed};
+use super::schema::Database;
 use super::upkeep::Upkeep;
 use super::{Options, schema};
+use crate::clock::Stopwatch;
+use crate::metrics::Meter;
 use crate::store::StoreError;
 use crate::store::blobs::BlobName;
 
@@ -25,12 +27,13 @@ use crate::store::blobs::BlobName;
 #[derive(Debug)]
 pub(super) struct Writer {
     requests: mpsc::Sender<Request>,
+    meter: Meter,
 }
 
 /// What the thread needs to start.
 pub(super) struct Start {
     pub(super) connection: Connection,
-    pub(super) database: PathBuf,
+    pub(super) database: Database,
     pub(super) options: Options,
     pub(super) upkeep: Upkeep,
     pub(super) figures: Arc<Figures>,
@@ -60,11 +63,12 @@ impl Writer {
     /// Starts the thread.
     pub(super) fn start(start: Start) -> Result<Self, StoreError> {
         let (requests, waiting) = mpsc::channel(start.options.queue_max.max(1));
+        let meter = start.options.meter.clone();
         thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || Thread { start, waiting }.serve())
             .map_err(|source| failed("the writer thread could not be started", source))?;
-        Ok(Self { requests })
+        Ok(Self { requests, meter })
     }
 
     /// Applies `write` in the next group and returns once it is durable. `bytes` is about what it adds to the log.
@@ -83,7 +87,8 @@ impl Writer {
         });
         let request = Request::Write { job, bytes };
         self.requests.send(request).await.map_err(|_| StoreError::Closed)?;
-        answer.await.map_err(|_| StoreError::Closed)?
+        let answer = answer.await.map_err(|_| StoreError::Closed)?;
+        answer.inspect_err(|error| error.observe(&self.meter))
     }
 
     /// Writes what waits, ends the thread and returns once the log is checkpointed and the data folder free for another process.
@@ -193,8 +198,9 @@ impl Thread {
     }
 
     fn serve_group(&mut self, first: Request) -> Option<oneshot::Sender<Result<(), StoreError>>> {
+        let watch = Stopwatch::start();
         let mut group = self.gather(first);
-        let committed = !group.jobs.is_empty() && self.commit(&mut group);
+        let committed = !group.jobs.is_empty() && self.commit(&mut group, watch);
         for job in group.jobs {
             job.answer(group.failure.as_deref());
         }
@@ -271,7 +277,8 @@ impl Thread {
         execute(&self.start.connection, "BEGIN IMMEDIATE")
     }
 
-    fn commit(&mut self, group: &mut Group) -> bool {
+    fn commit(&mut self, group: &mut Group, watch: Stopwatch) -> bool {
+        let sync = Stopwatch::start();
         let figures = &self.start.figures;
         if group.failure.is_none()
             && let Err(error) = execute(&self.start.connection, "COMMIT")
@@ -292,6 +299,8 @@ impl Thread {
         figures.commits.fetch_add(1, Ordering::Relaxed);
         figures.writes.fetch_add(writes, Ordering::Relaxed);
         figures.largest_group.fetch_max(writes, Ordering::Relaxed);
+        let meter = &self.start.options.meter;
+        meter.committed(group.jobs.len(), watch.elapsed(), sync.elapsed());
         true
     }
 
