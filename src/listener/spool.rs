@@ -14,7 +14,7 @@ pub(super) struct Spool {
     memory: Vec<u8>,
     stage: Option<Box<dyn Stage>>,
     size_bytes: u64,
-    /// Over the bytes received, where the desk wants to recognise them.
+    /// Over the bytes that went to disk, where the desk wants to recognise them.
     digest: Option<digest::Context>,
 }
 
@@ -53,10 +53,10 @@ impl Spool {
     /// The disk refused them.
     pub(super) async fn write(&mut self, bytes: Vec<u8>) -> Result<(), StoreError> {
         self.size_bytes += bytes.len() as u64;
-        if let Some(digest) = &mut self.digest {
-            digest.update(&bytes);
-        }
         if let Some(stage) = &mut self.stage {
+            if let Some(digest) = &mut self.digest {
+                digest.update(&bytes);
+            }
             return stage.write(&bytes).await;
         }
         if self.memory.is_empty() {
@@ -66,6 +66,9 @@ impl Spool {
             self.memory.extend_from_slice(&bytes);
         }
         if self.memory.len() > self.memory_bytes_max {
+            if let Some(digest) = &mut self.digest {
+                digest.update(&self.memory);
+            }
             let mut stage = self.store.stage().await?;
             stage.write(&self.memory).await?;
             self.stage = Some(stage);
@@ -86,9 +89,13 @@ impl Spool {
         self.size_bytes
     }
 
-    /// SHA-256 of the bytes received so far, if it is computed.
+    /// SHA-256 of the bytes received so far, if it is wanted at all: of a message in memory, computed now.
     pub(super) fn digest(&self) -> Option<[u8; 32]> {
-        self.digest.clone().map(repeat::finish)
+        let mut digest = self.digest.clone()?;
+        if self.stage.is_none() {
+            digest.update(&self.memory);
+        }
+        Some(repeat::finish(digest))
     }
 
     /// Ends the body and puts `front` before it.

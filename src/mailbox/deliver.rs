@@ -57,10 +57,19 @@ mod tests {
         let message = new_message(Arc::clone(&content), lead.clone());
         let header_bytes = message.summary.unwrap().header_bytes;
         assert_eq!(header_bytes as usize, lead.len() + 14);
-        for content in ["Subject: x\r\n\r\nbody", "\r\nbody", " odd\r\nTo: a@b.fr\r\n\r\n", "", "x"] {
+        for content in [
+            "Subject: x\r\n\r\nbody",
+            "\r\nbody",
+            " odd\r\nTo: a@b.fr\r\n\r\n",
+            "",
+            "x",
+        ] {
             let whole = [&lead, content.as_bytes()].concat();
             let apart = new_message(Arc::new(content.as_bytes().to_vec()), lead.clone());
-            assert!(new_message(Arc::new(whole), Vec::new()).summary == apart.summary, "{content:?}");
+            assert!(
+                new_message(Arc::new(whole), Vec::new()).summary == apart.summary,
+                "{content:?}"
+            );
         }
         assert_eq!(new_message(content, Vec::new()).summary.unwrap().header_bytes, 14);
         assert_eq!(return_path(None), b"Return-Path: <>\r\n");

@@ -74,7 +74,11 @@ impl fmt::Display for Class {
 fn report_type(header: &Header<'_>) -> Option<String> {
     let value = header.value("Content-Type")?;
     // Most messages are no reports, which shows without a parser.
-    if !value.as_bytes().windows(REPORT.len()).any(|part| part.eq_ignore_ascii_case(REPORT)) {
+    if !value
+        .as_bytes()
+        .windows(REPORT.len())
+        .any(|part| part.eq_ignore_ascii_case(REPORT))
+    {
         return None;
     }
     // The parser wants the line end that unfolding took away.

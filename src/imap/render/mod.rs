@@ -140,7 +140,9 @@ fn single(out: &mut Vec<u8>, bytes: &[u8], (part, block): (&Part, &Block<'_>), d
 
 /// The transfer encoding in capitals; `7BIT` when absent (RFC 2045 §6.1).
 fn encoding(block: &Block<'_>) -> Vec<u8> {
-    let value = block.value("Content-Transfer-Encoding").map(|v| parameter::parse(&v).value);
+    let value = block
+        .value("Content-Transfer-Encoding")
+        .map(|v| parameter::parse(&v).value);
     match value {
         Some(value) if !value.is_empty() => value.to_ascii_uppercase(),
         _ => b"7BIT".to_vec(),
