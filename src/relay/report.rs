@@ -154,6 +154,7 @@ fn recipient(notice: &Notice, now: Timestamp) -> RecipientReport {
         action: match notice.action {
             queue::Action::Failed => Action::Failed,
             queue::Action::Relayed => Action::Relayed,
+            queue::Action::Delayed => Action::Delayed,
         },
         status: notice.status.clone(),
         remote_host: notice.peer_host.clone(),

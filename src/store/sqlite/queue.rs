@@ -96,9 +96,7 @@ pub(super) fn next_due(db: &Connection) -> Result<Option<Timestamp>, StoreError>
     let at = db
         .prepare_cached(sql)?
         .query_row([], |row| row.get::<_, Option<i64>>(0))?;
-    at.map(Timestamp::from_millisecond)
-        .transpose()
-        .map_err(|error| failed("a time in the queue", error))
+    at.map(moment).transpose()
 }
 
 /// Every queued item, oldest first.
@@ -151,11 +149,16 @@ fn apply(tx: &Connection, settlement: &Settlement, effects: &mut Effects) -> Res
                 .query_row([settlement.key.0], |row| row.get(0).map(MessageKey))?;
             accept::end_reference(tx, message, effects)
         }
-        Settled::Retry { due, last_reply } => {
-            let sql = "UPDATE queue SET due = ?2, last_reply = ?3, attempts = attempts + 1, lease = 0, leased_until = 0 \
-                       WHERE key = ?1";
+        Settled::Retry {
+            due,
+            last_reply,
+            delay_told,
+        } => {
+            let sql = "UPDATE queue SET due = ?2, last_reply = ?3, attempts = attempts + 1, lease = 0, leased_until = 0, \
+                       delay_told = coalesce(?4, delay_told) WHERE key = ?1";
+            let told = delay_told.map(Timestamp::as_millisecond);
             tx.prepare_cached(sql)?
-                .execute((settlement.key.0, due.as_millisecond(), last_reply))?;
+                .execute((settlement.key.0, due.as_millisecond(), last_reply, told))?;
             Ok(())
         }
     }
@@ -218,7 +221,12 @@ fn item_row(row: &Row<'_>) -> Result<QueueItem, StoreError> {
         parameters: row.get(10)?,
         session: row.get(11)?,
         lease: row.get(12)?,
+        delay_told: row.get::<_, Option<i64>>(13)?.map(moment).transpose()?,
     })
+}
+
+fn moment(milliseconds: i64) -> Result<Timestamp, StoreError> {
+    Timestamp::from_millisecond(milliseconds).map_err(|error| failed("a time in the queue", error))
 }
 
 fn address(text: &str) -> Result<Address, StoreError> {
@@ -227,4 +235,4 @@ fn address(text: &str) -> Result<Address, StoreError> {
 
 /// Columns of [`item_row`].
 const ITEM: &str = "SELECT q.key, q.message, m.size_bytes, q.sender, q.recipient, q.created, q.due, q.expires, q.attempts, \
-                    q.last_reply, q.parameters, q.session, q.lease FROM queue q LEFT JOIN message m ON m.key = q.message";
+                    q.last_reply, q.parameters, q.session, q.lease, q.delay_told FROM queue q LEFT JOIN message m ON m.key = q.message";

@@ -9,10 +9,15 @@ use super::rows::failed;
 use crate::store::StoreError;
 
 /// Version of the data format this program writes: the number of [`MIGRATIONS`].
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 4;
 
 /// Each brings the data from the version before to its own.
-const MIGRATIONS: [&str; VERSION as usize] = [include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
+const MIGRATIONS: [&str; VERSION as usize] = [
+    include_str!("migrations/0001.sql"),
+    include_str!("migrations/0002.sql"),
+    "",
+    include_str!("migrations/0004.sql"),
+];
 
 /// Opens the connection that writes, creating or migrating the database. `uid_validity_first` goes into a new database.
 pub(super) fn open_writer(path: &Path, uid_validity_first: u32) -> Result<Connection, StoreError> {
@@ -126,6 +131,7 @@ mod tests {
             assert_eq!(kept, 8);
             now.execute_batch("SELECT sequence, key, until FROM delivered_once")
                 .unwrap();
+            now.execute_batch("SELECT delay_told FROM queue").unwrap();
         }
     }
 }
