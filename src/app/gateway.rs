@@ -170,6 +170,7 @@ pub async fn plan(
     let relay = &gateway.relay;
     let seconds = |duration: &std::time::Duration| SignedDuration::try_from(*duration).unwrap_or(SignedDuration::MAX);
     let retry = RetryPlan::new(relay.retry.iter().map(seconds).collect(), seconds(&relay.expiry))?;
+    let retry = retry.with_delay_notice((!relay.delay_notice.is_zero()).then(|| seconds(&relay.delay_notice)));
     let responders = Arc::new(responders(gateway, &trusted.authority, clock)?);
     Ok(Plan {
         operator: gateway.host.to_string(),
@@ -183,6 +184,7 @@ pub async fn plan(
         retry,
         relay: relay_options(gateway),
         limits: limits_of(&gateway.limits, gateway.size_bytes_max),
+        submission: gateway.submission,
         tls: gateway.tls.policy,
         responders,
         handshakes: gateway.journal.handshakes,

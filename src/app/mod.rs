@@ -30,6 +30,7 @@ use crate::journal::{Event, Excerpt, Started, Stopped};
 use crate::listener::{Door, Face, Handshakes, Limits, Parts, Places, SessionId, Snapshot, TurnedAway};
 use crate::mailbox::{Mailboxes, Notify};
 use crate::pki::{ClientCertificates, Identity, TlsError, TlsPolicy, TrustStore, server_config};
+use crate::policy::submission::Rules;
 use crate::queue::RetryPlan;
 use crate::relay::{self, Relay};
 use crate::store::sqlite::{Options as StoreOptions, SqliteStore};
@@ -65,6 +66,8 @@ pub struct Plan {
     pub relay: relay::Options,
     /// Bounds of its faces.
     pub limits: Limits,
+    /// What is asked of its users' messages.
+    pub submission: Rules,
     /// Which handshakes leave their evidence in the journal.
     pub handshakes: Handshakes,
     /// Lowest TLS version and suites of its faces.
@@ -156,6 +159,10 @@ pub fn limits_of(limits: &config::Limits, message_bytes_max: u64) -> Limits {
         imap_session: wait.imap_session,
         write: wait.write,
         message_bytes_max,
+        header_bytes_max: usize::try_from(limits.header_bytes_max).unwrap_or(usize::MAX),
+        header_fields_max: limits.header_fields_max as usize,
+        mime_depth_max: limits.mime_depth_max as usize,
+        report_original_bytes_max: limits.report_original_bytes_max,
         memory_bytes_max: MEMORY_BYTES_MAX,
     }
 }
@@ -268,6 +275,7 @@ impl Operator {
             responders: plan.responders,
             retry: plan.retry,
             limits: plan.limits,
+            submission: plan.submission,
             handshakes: plan.handshakes,
         });
         let (host, identity) = plan.sender;

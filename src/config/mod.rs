@@ -24,6 +24,7 @@ mod relay;
 mod revocation;
 mod space;
 mod structure;
+mod submission;
 mod suggest;
 mod tls;
 mod trust;

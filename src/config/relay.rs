@@ -18,6 +18,8 @@ pub struct Relay {
     pub retry: Vec<Duration>,
     /// After this long in the queue a message bounces.
     pub expiry: Duration,
+    /// After this long in the queue its sender is told that a message is late; zero: never.
+    pub delay_notice: Duration,
     /// Deliveries at the same time, in all.
     pub connections_max: u32,
     /// Deliveries at the same time to one domain.
@@ -51,6 +53,7 @@ impl Relay {
     pub(super) fn read(section: Section<'_>) -> Self {
         let retry = read_retry(&section);
         let expiry = section.within("expiry", EXPIRY, MINUTE..=EXPIRY_LONGEST);
+        let delay_notice = section.within("delay_notice", DELAY_NOTICE, Duration::ZERO..=EXPIRY_LONGEST);
         let connections_max = section.within("connections_max", CONNECTIONS, 1..=CONNECTIONS_LARGEST);
         let per_domain = section.within("connections_per_domain_max", PER_DOMAIN, 1..=CONNECTIONS_LARGEST);
         let port = read_port(&section);
@@ -64,6 +67,7 @@ impl Relay {
         Self {
             retry,
             expiry,
+            delay_notice,
             connections_max,
             connections_per_domain_max: per_domain,
             port,
@@ -168,6 +172,8 @@ const RETRY: [Duration; 6] = [
 ];
 const RETRY_STEPS_MAX: usize = 32;
 const EXPIRY: Duration = Duration::from_hours(48);
+/// Half a working day.
+const DELAY_NOTICE: Duration = Duration::from_hours(4);
 const EXPIRY_LONGEST: Duration = Duration::from_hours(24 * 30);
 const CONNECTIONS: u32 = 32;
 const PER_DOMAIN: u32 = 4;

@@ -77,6 +77,8 @@ fn detail(event: &Event) -> String {
         Event::Relayed(fields) => json(fields),
         Event::Deferred(fields) => json(fields),
         Event::Bounced(fields) => json(fields),
+        Event::Reported(fields) => json(fields),
+        Event::Noted(fields) => json(fields),
         Event::Login(fields) => json(fields),
         Event::LoginRefused(fields) => json(fields),
         Event::Examined(fields) => json(fields),
@@ -108,6 +110,8 @@ fn event(row: &JournalRow) -> Option<Event> {
         Event::RELAYED => read(detail).map(Event::Relayed),
         Event::DEFERRED => read(detail).map(Event::Deferred),
         Event::BOUNCED => read(detail).map(Event::Bounced),
+        Event::REPORTED => read(detail).map(Event::Reported),
+        Event::NOTED => read(detail).map(Event::Noted),
         Event::LOGIN => read(detail).map(Event::Login),
         Event::LOGIN_REFUSED => read(detail).map(|mut refused: super::LoginRefused| {
             refused.reason.clone_from(&row.reason);
