@@ -184,7 +184,7 @@ pub async fn plan(
         retry,
         relay: relay_options(gateway),
         limits: limits_of(&gateway.limits, gateway.size_bytes_max),
-        submission: gateway.submission,
+        sending: gateway.sending,
         tls: gateway.tls.policy,
         responders,
         handshakes: gateway.journal.handshakes,

@@ -67,7 +67,7 @@ pub struct Plan {
     /// Bounds of its faces.
     pub limits: Limits,
     /// What is asked of its users' messages.
-    pub submission: Rules,
+    pub sending: Rules,
     /// Which handshakes leave their evidence in the journal.
     pub handshakes: Handshakes,
     /// Lowest TLS version and suites of its faces.
@@ -275,7 +275,7 @@ impl Operator {
             responders: plan.responders,
             retry: plan.retry,
             limits: plan.limits,
-            submission: plan.submission,
+            sending: plan.sending,
             handshakes: plan.handshakes,
         });
         let (host, identity) = plan.sender;

@@ -14,7 +14,7 @@ use super::login::{Issuer, Login};
 use super::operator::{SIZE_DEFAULT, SIZE_LARGEST, SIZE_SMALLEST};
 use super::reader::{self, NamedFile, Section};
 use super::relay::Relay;
-use super::submission;
+use super::sending;
 use super::tls::Tls;
 use super::trust::Trust;
 use crate::directory::{Directory, DirectoryError};
@@ -41,7 +41,7 @@ pub struct Gateway {
     /// How mail leaves.
     pub relay: Relay,
     /// What is asked of its users' messages.
-    pub submission: Rules,
+    pub sending: Rules,
     /// What it allows at most.
     pub limits: Limits,
     /// What its journal keeps beside every decision.
@@ -89,7 +89,7 @@ impl Gateway {
         let tls = root.required_section("tls").map(Tls::read);
         let trust = root.required_section("trust").map(Trust::read);
         let relay = Relay::read(root.section("relay"));
-        let submission = submission::read(root.section("submission"));
+        let sending = sending::read(root.section("sending"));
         let limits = Limits::read(root.section("limits"));
         let journal = Journal::read(root.section("journal"));
         let domains = operator
@@ -110,7 +110,7 @@ impl Gateway {
             tls: tls??,
             trust: trust??,
             relay,
-            submission,
+            sending,
             limits,
             journal,
             directory,

@@ -72,7 +72,7 @@ pub struct Parts {
     /// Limits of its faces.
     pub limits: Limits,
     /// What is asked of its users' messages.
-    pub submission: Rules,
+    pub sending: Rules,
 }
 
 impl Parts {

@@ -85,7 +85,7 @@ impl Submission {
         let transaction = self.transaction.as_mut();
         let transaction =
             transaction.ok_or_else(|| Refusal::new(Reason::MessageMalformed, "no transaction is open"))?;
-        let rules = &self.visitor.parts.submission;
+        let rules = &self.visitor.parts.sending;
         submission::patient_size(&address, transaction.mail.size_bytes.unwrap_or(0), rules)?;
         if self.visitor.snapshot.directory.serves(address.domain()) {
             let recipient = self.visitor.local_recipient(&transaction.mail, to)?;
@@ -115,7 +115,7 @@ impl Submission {
         let header = self.visitor.header(&spool, transmission.utf8)?;
         let authors = self.authors(&header, login, &transaction)?;
         let recipients = transaction.recipients();
-        let rules = &self.visitor.parts.submission;
+        let rules = &self.visitor.parts.sending;
         for recipient in &recipients {
             submission::patient_size(recipient, spool.size_bytes(), rules)?;
         }
@@ -177,7 +177,7 @@ impl Submission {
     /// Checks the form of the message. What is found is to stand in the journal beside it; where findings are enforced, it stands there
     /// and the message is refused.
     async fn noted(&self, facts: &Facts<'_>, structure: &Structure) -> Result<Option<Event>, Refusal> {
-        let mode = self.visitor.parts.submission.checks;
+        let mode = self.visitor.parts.sending.checks;
         if mode == Mode::Off {
             return Ok(None);
         }

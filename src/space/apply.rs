@@ -250,7 +250,7 @@ fn is_opened_alike(one: &Operator, other: &Operator) -> bool {
         && one.structure.structure_id() == other.structure.structure_id()
         && one.department == other.department
         && one.size_bytes_max == other.size_bytes_max
-        && one.submission == other.submission
+        && one.sending == other.sending
 }
 
 /// Whether an operator has a domain that it had not before.

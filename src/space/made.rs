@@ -196,7 +196,7 @@ impl Made {
             retry: RetryPlan::default(),
             relay: relay::Options::default(),
             limits: limits_of(&config::Limits::default(), operator.size_bytes_max),
-            submission: operator.submission,
+            sending: operator.sending,
             handshakes: Handshakes::default(),
             tls: TlsPolicy::default(),
             responders: Arc::new(Responders::none()),

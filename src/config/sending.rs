@@ -1,4 +1,4 @@
-//! `[submission]`: what is asked of the messages that an operator's own users send.
+//! `[sending]`: what is asked of the messages that an operator's own users send.
 
 use toml::de::DeValue;
 
