@@ -9,11 +9,9 @@ use super::directory::DirectorySection;
 use super::login::{Issuer, Login};
 use super::patient::{Patient, read_patients};
 use super::reader::{At, FromToml, Section, Wrong};
-use super::sending;
 use super::value::{HostPort, Size, Slug, Structure, choose, text_of};
 use crate::directory::{Directory, DirectoryError};
 use crate::identity::{Domain, SubjectDn};
-use crate::policy::submission::Rules;
 
 /// One operator of a space.
 #[derive(Clone, Debug)]
@@ -34,8 +32,6 @@ pub struct Operator {
     pub standing: Standing,
     /// Largest message it takes, in bytes of the encoded message.
     pub size_bytes_max: u64,
-    /// What is asked of its users' messages.
-    pub sending: Rules,
     /// Who runs it, and where it listens.
     pub side: Side,
     /// Its directory; empty for an external operator.
@@ -163,7 +159,6 @@ impl Operator {
             ..ports
         };
         let largest = section.within("size_max", SIZE_DEFAULT, SIZE_SMALLEST..=SIZE_LARGEST);
-        let sending = sending::read(section.section("sending"));
         if let Some(key) = &key {
             let named = At {
                 value: key.value.0.clone(),
@@ -201,7 +196,6 @@ impl Operator {
             leaving,
             standing,
             size_bytes_max: largest.0,
-            sending,
             side,
             directory,
             patients,

@@ -218,12 +218,14 @@ impl Difference {
     /// Which operators of the sandbox begin, end, or must be opened anew.
     fn between(before: &Space, after: &Space, in_force: &InForce) -> Changes {
         let mut changes = Changes::default();
+        let alike =
+            before.attempts == after.attempts && before.limits == after.limits && before.sending == after.sending;
         for operator in after.operators.iter().filter(|operator| operator.is_local()) {
             let was = before.operator(&operator.key).filter(|was| was.is_local());
             match was {
                 // One that could not be opened again is tried anew.
                 _ if !in_force.operators.contains_key(&operator.key) => changes.started.push(operator.key.clone()),
-                Some(was) if is_opened_alike(was, operator) => {}
+                Some(was) if alike && is_opened_alike(was, operator) => {}
                 _ => changes.restarted.push(operator.key.clone()),
             }
         }
@@ -250,7 +252,6 @@ fn is_opened_alike(one: &Operator, other: &Operator) -> bool {
         && one.structure.structure_id() == other.structure.structure_id()
         && one.department == other.department
         && one.size_bytes_max == other.size_bytes_max
-        && one.sending == other.sending
 }
 
 /// Whether an operator has a domain that it had not before.
