@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::evidence::{Examined, HandshakeFailed};
+use super::managed::Managed;
 use super::masked::{Excerpt, MaskedAddress};
 use crate::identity::Address;
 use crate::message::Class;
@@ -29,6 +30,8 @@ pub enum Event {
     Deferred(Deferred),
     /// It will never; the queue gave up.
     Bounced(Bounced),
+    /// An administrator did something to an item of the queue.
+    Managed(Managed),
     /// A report about recipients was written to their sender; one about a failure is told by [`Event::Bounced`]. It counts for nothing.
     Reported(Reported),
     /// A submitted message was accepted, or refused, with findings about its form. It counts for nothing.
@@ -64,6 +67,7 @@ impl Event {
             Self::Relayed(_) => Self::RELAYED,
             Self::Deferred(_) => Self::DEFERRED,
             Self::Bounced(_) => Self::BOUNCED,
+            Self::Managed(_) => Self::MANAGED,
             Self::Reported(_) => Self::REPORTED,
             Self::Noted(_) => Self::NOTED,
             Self::Login(_) => Self::LOGIN,
@@ -105,6 +109,8 @@ impl Event {
     pub const DEFERRED: &'static str = "deferred";
     /// Name of [`Event::Bounced`].
     pub const BOUNCED: &'static str = "bounced";
+    /// Name of [`Event::Managed`].
+    pub const MANAGED: &'static str = "managed";
     /// Name of [`Event::Reported`].
     pub const REPORTED: &'static str = "reported";
     /// Name of [`Event::Noted`].
@@ -125,7 +131,7 @@ impl Event {
     pub const STOPPED: &'static str = "stopped";
 
     /// Every name this program writes.
-    pub const NAMES: [&'static str; 18] = [
+    pub const NAMES: [&'static str; 19] = [
         Self::SUBMITTED,
         Self::RECEIVED,
         Self::REPEATED,
@@ -135,6 +141,7 @@ impl Event {
         Self::RELAYED,
         Self::DEFERRED,
         Self::BOUNCED,
+        Self::MANAGED,
         Self::REPORTED,
         Self::NOTED,
         Self::LOGIN,

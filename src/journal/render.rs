@@ -71,6 +71,14 @@ fn what(event: &Event) -> String {
                 e.reply
             )
         }
+        Event::Managed(e) => format!(
+            "{} of item {} to {} by {}, after {}",
+            e.action.id(),
+            e.item,
+            e.recipient,
+            e.by,
+            attempts(e.attempts)
+        ),
         Event::Reported(e) => format!("{} {} to {}", addresses(&e.recipients), e.action, e.to),
         Event::Noted(e) => noted_line(e),
         Event::Login(e) => format!("{}: {} opens {} with {}", e.face, e.login, e.mailbox, e.mechanism),
@@ -241,6 +249,7 @@ mod tests {
         2026-11-21T10:00:00.000Z  s-42          relayed        to 2790…989@patient.mssante.fr by CN=mx.patient: 550 5.1.1 <2790…989@patient.mssante.fr> unknown
         2026-11-21T10:00:00.000Z  s-42          deferred       to 2790…989@patient.mssante.fr, attempt 1, next 2026-11-21T10:00:00Z: 550 5.1.1 <2790…989@patient.mssante.fr> unknown
         2026-11-21T10:00:00.000Z  s-42          bounced        to 2790…989@patient.mssante.fr, refused after 1 attempt, told noreply@ehpad-lilas.mssante.fr: 550 5.1.1 <2790…989@patient.mssante.fr> unknown
+        2026-11-21T10:00:00.000Z  s-42          managed        drop of item 7 to 2790…989@patient.mssante.fr by root, after 3 attempts
         2026-11-21T10:00:00.000Z  s-42          reported       2790…989@patient.mssante.fr delivered to noreply@ehpad-lilas.mssante.fr
         2026-11-21T10:00:00.000Z  s-42          noted          from noreply@ehpad-lilas.mssante.fr by DEV935997: nil-missing, ins-missing
         2026-11-21T10:00:00.000Z  s-42          login          imap: jeanne opens jeanne.briard@ssiad-lilas.mssante.fr with PLAIN

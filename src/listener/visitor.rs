@@ -83,8 +83,8 @@ impl Visitor {
             spool.head(),
             &HeaderLimits {
                 charset,
-                header_bytes_max: self.parts.limits.header_bytes_max,
-                fields_max: self.parts.limits.header_fields_max,
+                header_bytes_max: self.parts.limits().header_bytes_max,
+                fields_max: self.parts.limits().header_fields_max,
             },
         ) {
             Ok(header) => (header, None),
@@ -95,7 +95,7 @@ impl Visitor {
             received_count: received_count(&header),
             defect,
         };
-        let limits = &self.parts.limits;
+        let limits = self.parts.limits();
         let limits = inbound::Limits {
             message_bytes_max: limits.message_bytes_max,
             received_fields_max: limits.hops_max,
@@ -103,7 +103,7 @@ impl Visitor {
         };
         inbound::message(&facts, &limits)?;
         if spool.structure().is_too_deep() {
-            return Err(inbound::too_deep(self.parts.limits.mime_depth_max));
+            return Err(inbound::too_deep(self.parts.limits().mime_depth_max));
         }
         Ok(header)
     }

@@ -48,7 +48,7 @@ impl Relay {
         is_failed
             && first.is_some_and(|notice| {
                 notice.parameters.ret == Some(Ret::Full)
-                    && notice.item.size_bytes <= self.parts.limits.report_original_bytes_max
+                    && notice.item.size_bytes <= self.parts.limits().report_original_bytes_max
             })
     }
 

@@ -174,7 +174,11 @@ fn a_refusal_names_the_finding_and_the_requirement_and_nothing_of_the_message() 
 fn the_page_says_what_the_table_says() {
     let page = include_str!("../../../docs/submission.md");
     let rows = |line: &&str| line.starts_with("| `") && line.contains("| ECO.");
-    assert_eq!(page.lines().filter(rows).count(), RULES.len(), "one row per rule and no other");
+    assert_eq!(
+        page.lines().filter(rows).count(),
+        RULES.len(),
+        "one row per rule and no other"
+    );
     for rule in RULES {
         let about = match rule.scope {
             Scope::Every => "every message",
