@@ -21,6 +21,7 @@ mod order;
 mod output;
 pub mod recount;
 mod run;
+mod selftest;
 mod send;
 mod serve;
 mod stores;
@@ -84,6 +85,8 @@ enum Command {
     Explain(Reading<explain::ExplainArgs>),
     /// Connect as a client or server would and name the first failing step, or look at the sandbox itself
     Doctor(doctor::DoctorArgs),
+    /// Prove durability: kill operators under load, or run stores on a disk that fails, and count what is lost
+    Selftest(selftest::SelftestArgs),
     /// Recompute every counter from the journal and compare
     Recount(Reading<recount::RecountArgs>),
 }
@@ -113,6 +116,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::List(args) => list::run(&args),
         Command::Send(args) => send::run(&args),
+        Command::Selftest(args) => selftest::run(&args),
         Command::Indicator(reading) => stores::read(&reading.data, async |operators, now, output| {
             indicator::run_indicator(&reading.args, operators, now, output)
                 .await
