@@ -33,6 +33,9 @@ pub(super) struct SelftestArgs {
     /// Work in a new folder below this one and keep it: on the disk to be tested [default: the system's temporary folder, removed at the end]
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
+    /// Environment variable of the operators (may be repeated): LD_PRELOAD and FIU_ENABLE run them under libfiu, see docs/durability.md
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
+    operator_env: Vec<(String, String)>,
     #[command(flatten)]
     report: ReportArgs,
 }
@@ -103,6 +106,7 @@ fn play_kill(
         between: Duration::from_secs_f64(args.seconds_between),
         folder: made(folder, "kill")?,
         clock: clock.clone(),
+        environment: args.operator_env.clone(),
         sabotage: args.report.sabotage,
     };
     let bar = progress(args.report.json, kills, "kills");
@@ -152,7 +156,8 @@ fn kill_text(outcome: &kill::Outcome, seed: u64) -> String {
 fn faults_text(outcome: &faults::Outcome, seed: u64) -> String {
     let rows = [
         ("stores raised", outcome.scenarios),
-        ("changes of the disk failed on purpose", outcome.faults),
+        ("changes of the disk recorded", outcome.changes),
+        ("of these, failed on purpose", outcome.faults),
         ("messages accepted", outcome.accepted),
         ("crash images checked", outcome.images),
     ];
@@ -203,6 +208,7 @@ fn kill_json(outcome: &kill::Outcome) -> Value {
 fn faults_json(outcome: &faults::Outcome) -> Value {
     let mut value = json!({
         "stores": outcome.scenarios,
+        "changes": outcome.changes,
         "failed_changes": outcome.faults,
         "accepted": outcome.accepted,
         "images": outcome.images,
@@ -260,6 +266,13 @@ fn progress(is_hidden: bool, length: u64, unit: &str) -> ProgressBar {
             bar
         }
     }
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    let wrong = || format!("{text:?} is not NAME=VALUE");
+    let (name, value) = text.split_once('=').ok_or_else(wrong)?;
+    let is_name = !name.is_empty() && !name.contains('\0') && !value.contains('\0');
+    is_name.then(|| (name.to_owned(), value.to_owned())).ok_or_else(wrong)
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

@@ -119,9 +119,8 @@ impl Sender {
                 let answer = match verdict {
                     RecipientOutcome::Accepted(_) => Answer::Accepted,
                     RecipientOutcome::Refused(_) => Answer::Refused,
-                    // A relay tries again what was put off.
-                    RecipientOutcome::Deferred(_) if mail.is_retried => Answer::None,
-                    RecipientOutcome::Deferred(_) => Answer::Refused,
+                    // Nobody knows: a relay tries again, and what it repeats is recognised.
+                    RecipientOutcome::Deferred(_) => Answer::None,
                 };
                 self.shared.ledger.answer(mail.number, recipient, answer);
             }

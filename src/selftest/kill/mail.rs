@@ -9,12 +9,12 @@ use crate::selftest::dice::Dice;
 /// What one recipient of a message was answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// Nothing: the connection broke.
+    /// Nothing final: the connection broke, or 4xx.
     #[default]
     None,
     /// 250 after the last byte.
     Accepted,
-    /// 4xx or 5xx.
+    /// 5xx.
     Refused,
 }
 

@@ -48,6 +48,8 @@ pub struct Campaign {
     pub folder: PathBuf,
     /// Tells the time.
     pub clock: Clock,
+    /// Environment of the operators, beside this program's own: to run them under libfiu.
+    pub environment: Vec<(String, String)>,
     /// Tamper with a data folder once, to see that the test notices.
     pub sabotage: bool,
 }
@@ -165,8 +167,21 @@ impl Run<'_> {
     async fn start(&mut self, number: usize) -> Result<Operator, KillError> {
         let clock = &self.campaign.clock;
         let began = clock.now();
-        let mut operator = Operator::start(&self.campaign.program, &self.ground, number)?;
-        operator.ready().await?;
+        let mut attempts = if self.campaign.environment.is_empty() {
+            1
+        } else {
+            START_ATTEMPTS_MAX
+        };
+        let operator = loop {
+            attempts -= 1;
+            let mut operator = Operator::start(self.campaign, &self.ground, number)?;
+            match operator.ready().await {
+                Ok(()) => break operator,
+                // Where faults are injected from outside, a start may fail too; the service manager tries again.
+                Err(KillError::NotReady { .. }) if attempts > 0 => {}
+                Err(error) => return Err(error),
+            }
+        };
         let took = clock.now().duration_since(began).as_millis();
         let took = u64::try_from(took).unwrap_or(0);
         self.outcome.restart_ms_max = self.outcome.restart_ms_max.max(took);
@@ -302,6 +317,8 @@ fn sabotage(data: &Path) -> Result<(), KillError> {
     Ok(())
 }
 
+/// Starts of an operator under injected faults until one must succeed.
+const START_ATTEMPTS_MAX: u32 = 30;
 /// Half of them submit, half relay.
 const CONNECTIONS: usize = 8;
 const DRAIN_PERIOD: Duration = Duration::from_millis(200);
