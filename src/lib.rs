@@ -52,6 +52,7 @@ pub mod lab;
 pub mod listener;
 pub mod mailbox;
 pub mod message;
+pub mod metrics;
 pub mod pki;
 pub mod policy;
 pub mod queue;

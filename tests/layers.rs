@@ -23,6 +23,8 @@ const MODULES: &[Module] = &[
     // 0: values and time
     module(0, "identity", &[]),
     module(0, "clock", &[]),
+    // Counting is for everybody.
+    module(0, "metrics", &[]),
     // 1: protocols and decisions, pure
     module(1, "message", &[]),
     module(1, "xdm", &[]),

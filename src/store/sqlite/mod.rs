@@ -28,12 +28,16 @@ mod folders;
 mod journal;
 mod once;
 mod queue;
+mod queue_change;
+mod queue_lease;
+mod queue_page;
 mod readers;
 mod rows;
 mod schema;
 mod stage;
 mod store;
 mod upkeep;
+mod watch;
 mod writer;
 
 use std::fs::{DirBuilder, File, TryLockError};
@@ -45,11 +49,14 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 
 use self::readers::Readers;
+pub(super) use self::rows::kind_of;
 use self::rows::{failed, raise};
 use self::schema::Database;
 use self::upkeep::Upkeep;
+pub use self::watch::QueueFigures;
 use self::writer::{Effects, Figures, Writer};
 use crate::identity::Domain;
+use crate::metrics::Meter;
 use crate::store::blobs::Blobs;
 use crate::store::{Disk, LocalDisk, Once, StoreError};
 
@@ -85,6 +92,8 @@ pub struct Options {
     /// The first UIDVALIDITY given in a new data folder. Default 1. Give the clock's Unix seconds where a data folder may be
     /// deleted and made again under the same addresses, or mail programs would trust what they cached (RFC 3501 §2.3.1.1).
     pub uid_validity_first: u32,
+    /// Where commits and failures are counted. Default: a meter that nobody reads.
+    pub meter: Meter,
 }
 
 /// What a store did since it was opened.
@@ -139,7 +148,7 @@ impl SqliteStore {
             figures: Arc::clone(&figures),
         })?;
         Ok(Self {
-            readers: Readers::new(database, options.readers),
+            readers: Readers::new(database, options.readers, options.meter.clone()),
             writer: Some(writer),
             blobs,
             figures,
@@ -156,7 +165,7 @@ impl SqliteStore {
         }
         schema::check_version(&schema::open_reader(&database)?, &database.path)?;
         Ok(Self {
-            readers: Readers::new(database, options.readers),
+            readers: Readers::new(database, options.readers, options.meter.clone()),
             writer: None,
             blobs: Arc::new(Blobs::new(folder, 0, Arc::clone(&options.disk))),
             figures: Arc::default(),
@@ -213,7 +222,7 @@ impl SqliteStore {
     async fn write<T, F>(&self, write: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection, &mut Effects) -> Result<T, StoreError> + Send + 'static,
+        F: FnMut(&Connection, &mut Effects) -> Result<T, StoreError> + Send + 'static,
     {
         self.writer()?.run(SMALL_WRITE_BYTES, write).await
     }
@@ -236,6 +245,7 @@ impl Default for Options {
             wal_bytes_max: 32 * 1024 * 1024,
             disk: Arc::new(LocalDisk),
             uid_validity_first: 1,
+            meter: Meter::default(),
         }
     }
 }
