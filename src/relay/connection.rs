@@ -191,6 +191,7 @@ impl Connection {
             stage,
             cause: crate::smtp::client::Cause::Lost,
             text,
+            refused: Vec::new(),
         })
     }
 
