@@ -5,7 +5,6 @@
 
 mod accept;
 mod commit;
-mod envelope;
 mod evidence;
 mod imap;
 mod link;

@@ -18,7 +18,7 @@ use super::wire::{Waits, Wire};
 use super::{Face, Parts, SessionId};
 use crate::policy::{Reason, Refusal};
 use crate::smtp::session::{self, Options};
-use crate::smtp::{Answer, Extension, Extensions, Question, Session, Step};
+use crate::smtp::{Answer, Extensions, Question, Session, Step};
 use crate::store::StoreError;
 
 /// Protocol facts that a desk needs when a message is complete.
@@ -113,7 +113,7 @@ fn options(door: &Door, visitor: &Visitor) -> Options {
             _ => session::Tls::Required,
         },
         mechanisms: Vec::new(),
-        extensions: Extensions::usual().without(Extension::Dsn),
+        extensions: Extensions::all(),
         limits: session::Limits {
             size_bytes_max: limits.message_bytes_max,
             recipients_max: limits.recipients_max,

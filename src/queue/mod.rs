@@ -13,6 +13,6 @@ mod settle;
 
 pub use enqueue::{Submission, enqueue};
 pub use fate::{Answer, Fate, Origin, Outcome, Tried, fate};
-pub use parameters::{Body, Condition, Parameters, ParametersError, Ret};
+pub use parameters::{Parameters, ParametersError};
 pub use schedule::{DELAY_MIN, DELAYS_MAX, EXPIRY_MAX, RetryPlan, RetryPlanError};
 pub use settle::{Action, Attempt, Notice, Settling, settle};

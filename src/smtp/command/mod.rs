@@ -2,15 +2,17 @@
 //!
 //! A command line is parsed into a value that cannot be malformed; whether it is allowed now is the session's question.
 
+mod dsn;
 mod parameter;
 mod path;
 
+pub use dsn::Notify;
+pub use dsn::OriginalRecipient;
+pub use dsn::Ret;
+pub use dsn::Xtext;
 pub use parameter::Body;
-pub use parameter::Notify;
 pub use parameter::Onward;
-pub use parameter::OriginalRecipient;
-pub use parameter::Ret;
-pub use parameter::Xtext;
+pub use parameter::ParameterError;
 pub use path::ForwardPath;
 
 use super::sasl::Secret;
