@@ -301,6 +301,11 @@ fn relay_options(gateway: &Gateway) -> relay::Options {
         connect: relay.connect_timeout,
         reply: relay.reply_timeout,
         delivery: relay.delivery_timeout,
+        reuse: relay::Reuse {
+            idle: relay.connection_idle,
+            age: relay.connection_age_max,
+            messages_max: relay.messages_per_connection_max as usize,
+        },
         ..usual
     }
 }

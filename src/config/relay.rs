@@ -22,6 +22,12 @@ pub struct Relay {
     pub connections_max: u32,
     /// Deliveries at the same time to one domain.
     pub connections_per_domain_max: u32,
+    /// How long a connection without mail stays open.
+    pub connection_idle: Duration,
+    /// How long a connection stays open at most.
+    pub connection_age_max: Duration,
+    /// Messages of one connection; 1: each has its own.
+    pub messages_per_connection_max: u32,
     /// Port of hosts found by MX.
     pub port: MailPort,
     /// Longest wait for a TCP connection.
@@ -53,6 +59,13 @@ impl Relay {
         let expiry = section.within("expiry", EXPIRY, MINUTE..=EXPIRY_LONGEST);
         let connections_max = section.within("connections_max", CONNECTIONS, 1..=CONNECTIONS_LARGEST);
         let per_domain = section.within("connections_per_domain_max", PER_DOMAIN, 1..=CONNECTIONS_LARGEST);
+        let connection_idle = section.within("connection_idle", IDLE, SECOND..=WAIT_LONGEST);
+        let connection_age_max = section.within("connection_age_max", AGE, SECOND..=WAIT_LONGEST);
+        let per_connection = section.within(
+            "messages_per_connection_max",
+            PER_CONNECTION,
+            1..=PER_CONNECTION_LARGEST,
+        );
         let port = read_port(&section);
         let connect_timeout = section.within("connect_timeout", CONNECT, SECOND..=WAIT_LONGEST);
         let reply_timeout = section.within("reply_timeout", REPLY, SECOND..=WAIT_LONGEST);
@@ -66,6 +79,9 @@ impl Relay {
             expiry,
             connections_max,
             connections_per_domain_max: per_domain,
+            connection_idle,
+            connection_age_max,
+            messages_per_connection_max: per_connection,
             port,
             connect_timeout,
             reply_timeout,
@@ -171,6 +187,11 @@ const EXPIRY: Duration = Duration::from_hours(48);
 const EXPIRY_LONGEST: Duration = Duration::from_hours(24 * 30);
 const CONNECTIONS: u32 = 32;
 const PER_DOMAIN: u32 = 4;
+/// Well below the 5 minutes that a server must wait (RFC 5321 §4.5.3.2.7).
+const IDLE: Duration = Duration::from_secs(30);
+const AGE: Duration = Duration::from_mins(5);
+const PER_CONNECTION: u32 = 1000;
+const PER_CONNECTION_LARGEST: u32 = 1_000_000;
 const CONNECTIONS_LARGEST: u32 = 10_000;
 const SMTP: u16 = 25;
 const CONNECT: Duration = Duration::from_secs(30);

@@ -4,10 +4,15 @@
 //! open transaction during network I/O; a process that dies leaves leases that run out (invariant 6).
 
 mod attempt;
+mod call;
 mod connection;
 mod lanes;
 mod order;
+mod pool;
 mod report;
+mod text;
+mod transaction;
+mod verdicts;
 mod visit;
 
 use std::collections::BTreeMap;
@@ -26,10 +31,13 @@ use crate::identity::Domain;
 use crate::listener::Parts;
 use crate::pki::{Identity, TlsPolicy};
 use crate::store::{QueueItem, StoreError};
-use attempt::Bounds;
 use lanes::Lanes;
+use pool::Pool;
+use verdicts::Bounds;
 
 pub use connection::{Connection, ConnectionError, Driven, Target, Waits};
+pub use pool::Reuse;
+pub use text::{Piece, Text};
 
 /// Bounds and delays of the relay.
 #[derive(Clone, Debug)]
@@ -50,6 +58,8 @@ pub struct Options {
     pub reply: Duration,
     /// Longest wait for the reply to a whole message. RFC 5321 §4.5.3.2.6 asks for 10 minutes.
     pub delivery: Duration,
+    /// How long connections serve.
+    pub reuse: Reuse,
 }
 
 impl Default for Options {
@@ -63,6 +73,7 @@ impl Default for Options {
             connect: Duration::from_secs(30),
             reply: Duration::from_mins(5),
             delivery: Duration::from_mins(10),
+            reuse: Reuse::default(),
         }
     }
 }
@@ -76,6 +87,7 @@ pub struct Relay {
     options: Options,
     /// Counts attempts: which of two hosts of the same preference is asked first.
     turn: AtomicUsize,
+    pool: Pool,
 }
 
 impl Relay {
@@ -86,18 +98,25 @@ impl Relay {
         (host, identity): (Domain, Arc<ArcSwap<Identity>>),
         options: Options,
     ) -> Self {
+        let pool = Pool::new(
+            options.reuse,
+            options.connections_max,
+            options.connections_per_domain_max,
+        );
         Self {
             parts,
             routes,
             identity,
             host,
             options,
+            pool,
             turn: AtomicUsize::new(0),
         }
     }
 
     /// Works until `stop`; attempts under way go on on `tracker`.
     pub async fn run(self: Arc<Self>, tracker: TaskTracker, stop: CancellationToken) {
+        tracker.spawn(Arc::clone(&self).keep_pool(stop.clone()));
         let lanes = Arc::new(Lanes::new(&self.options));
         let waiting = Arc::new(Semaphore::new(self.options.connections_max * WAITING_PER_CONNECTION));
         while !stop.is_cancelled() {
@@ -135,6 +154,11 @@ impl Relay {
                 });
             }
         }
+    }
+
+    /// Looks after idle connections until `stop`, then closes them.
+    async fn keep_pool(self: Arc<Self>, stop: CancellationToken) {
+        self.pool.keep(stop).await;
     }
 
     /// Waits for a lane, then delivers. A batch that waited so long that its lease could run out under way is left to the next look.
