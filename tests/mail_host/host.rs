@@ -195,9 +195,6 @@ impl Talk {
             .nth(1)
             .and_then(|size| size.parse().ok())
             .ok_or_else(gone)?;
-        if self.rule("BDAT", line).is_some() {
-            self.act("BDAT", line, "").await?;
-        }
         while self.input.len() < size {
             if !self.input.is_empty() {
                 self.in_body(b"").await?;
@@ -205,6 +202,9 @@ impl Talk {
             self.fill().await?;
         }
         let text = self.input.drain(..size).collect();
+        if self.rule("BDAT", line).is_some() {
+            return self.act("BDAT", line, "").await.map(|_| ());
+        }
         self.end(text).await
     }
 
