@@ -8,7 +8,7 @@ use super::Relay;
 use super::call::Call;
 use super::order::in_turn;
 use super::pool::Place;
-use super::verdicts::{Bounds, Verdicts, milder};
+use super::verdicts::{Bounds, Verdicts, Visited, milder};
 use super::visit::Visit;
 use crate::dns::{MailHost, RouteError};
 use crate::identity::Domain;
@@ -29,16 +29,32 @@ pub(super) enum SettleError {
 
 impl Relay {
     /// Tries to deliver items of one domain and settles every one of them.
-    pub(super) async fn deliver(&self, (domain, items): (Domain, Vec<QueueItem>), bounds: Bounds) {
+    pub(super) async fn deliver(&self, (domain, items): (Domain, Vec<QueueItem>), bounds: Bounds) -> Visited {
         let snapshot = self.parts.snapshot.load_full();
         let mut verdicts = Verdicts::new(Arc::clone(&snapshot), bounds);
         match self.hosts(&domain, &snapshot).await {
-            Err(outcome) => verdicts.fill(&items, &outcome, None),
+            Err(outcome) => {
+                verdicts.missed(&outcome);
+                verdicts.fill(&items, &outcome, None);
+            }
             Ok(hosts) => self.try_hosts(&domain, hosts, (&items, &mut verdicts)).await,
         }
         self.settle(&items, &mut verdicts).await;
-        // Until now the items were due when their lease ended; the relay may be waiting for that.
-        self.parts.queued.notify_one();
+        verdicts.visited
+    }
+
+    /// Settles items of one domain that no host is asked about.
+    pub(super) async fn settle_unsent(
+        &self,
+        items: &[QueueItem],
+        bounds: &Bounds,
+        outcome: impl Fn(&QueueItem) -> Outcome,
+    ) {
+        let mut verdicts = Verdicts::new(self.parts.snapshot.load_full(), bounds.clone());
+        for item in items {
+            verdicts.fill(std::slice::from_ref(item), &outcome(item), None);
+        }
+        self.settle(items, &mut verdicts).await;
     }
 
     async fn hosts(&self, domain: &Domain, snapshot: &Snapshot) -> Result<Vec<MailHost>, Outcome> {
@@ -82,6 +98,9 @@ impl Relay {
             return;
         }
         verdicts.accept_postponed();
+        if let Some((outcome, _)) = &last {
+            verdicts.missed(outcome);
+        }
         let (outcome, host) = last.unwrap_or_else(|| {
             let text =
                 format!("451 4.4.4 no host of {domain} has an address, or there was no time left for this message");
@@ -135,6 +154,7 @@ impl Relay {
             records.extend(report.records);
         }
         indicator::enter(&mut also, &records);
+        let created: Vec<_> = attempts.iter().map(|attempt| attempt.item.created).collect();
         let folders: Vec<_> = also.deliveries.iter().map(|delivery| delivery.folder).collect();
         if !self.parts.store.settle(settling.settlements, also).await? {
             tracing::warn!(
@@ -144,6 +164,7 @@ impl Relay {
             return Ok(());
         }
         drop(departed);
+        self.parts.observe_settled(&records, &created);
         for folder in folders {
             self.parts.mailboxes.notify().changed(folder);
         }

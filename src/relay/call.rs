@@ -11,9 +11,9 @@ use super::order::{Group, groups};
 use super::pool::{Kept, Place};
 use super::text::Text;
 use super::transaction::transaction;
-use super::verdicts::{Verdict, Verdicts};
-use super::visit::{Visit, failed};
-use crate::listener::{Parts, Snapshot};
+use super::verdicts::{Verdict, Verdicts, Visited};
+use super::visit::{FACE, Visit, failed};
+use crate::listener::{Parts, Snapshot, observe_handshake};
 use crate::pki::{Demand, Expectation, Identity, Usage, client_config};
 use crate::policy::{Reason, Refusal};
 use crate::queue::{Answer, Outcome};
@@ -206,7 +206,11 @@ impl Relay {
     /// Carries the transaction that has begun to its end, and says what else is left over the same connection.
     async fn converse(&self, call: &mut Call, mut load: Load, mut line: Line, verdicts: &mut Verdicts) -> Ended {
         loop {
-            match line.kept.connection.transact(&load.text).await {
+            let driven = line.kept.connection.transact(&load.text).await;
+            if let Some((handshake, took)) = line.kept.connection.take_handshake() {
+                observe_handshake(&self.parts.meter, FACE, handshake, took);
+            }
+            match driven {
                 Driven::Unproved(error) => {
                     return self
                         .unusable(&error, (call, load), line.demand, &verdicts.snapshot)
@@ -284,6 +288,7 @@ impl Relay {
         let outcome = failed(&failure, &call.visit.session);
         if failure.may_have_arrived() {
             // Another host of the same operator must not get it at once (RFC 1047).
+            verdicts.visited = Visited::Reached;
             verdicts.fill(&load.group.items, &outcome, Some(host));
         }
         self.pool.dismiss(connection);

@@ -10,8 +10,9 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::time::timeout;
 
 use super::text::Text;
+use crate::clock::Stopwatch;
 use crate::identity::SubjectDn;
-use crate::listener::Link;
+use crate::listener::{Handshake, Link};
 use crate::pki;
 use crate::policy::Refusal;
 use crate::smtp::client::{Client, ClientOptions, ClientStep, ClientTls, Failure, Offer, Outcome, Stage, Transaction};
@@ -88,7 +89,9 @@ pub struct Connection {
     client: Client,
     waits: Waits,
     peer: Option<SubjectDn>,
-    chain: Vec<CertificateDer<'static>>,
+    handshake: Handshake,
+    /// How long that took, until somebody has asked.
+    took: Option<Duration>,
     /// It was idle for a while, and nothing has been heard since.
     is_resumed: bool,
 }
@@ -120,7 +123,8 @@ impl Connection {
             client,
             waits,
             peer: None,
-            chain: Vec::new(),
+            handshake: Handshake::default(),
+            took: None,
             is_resumed: false,
         };
         if implicit {
@@ -136,7 +140,13 @@ impl Connection {
 
     /// The certificates that peer has shown, leaf first; empty before the handshake.
     pub fn chain(&self) -> &[CertificateDer<'static>] {
-        &self.chain
+        &self.handshake.chain
+    }
+
+    /// The handshake and how long it took, once.
+    pub(super) fn take_handshake(&mut self) -> Option<(&Handshake, Duration)> {
+        let took = self.took.take()?;
+        Some((&self.handshake, took))
     }
 
     /// What the peer offers, as far as it has said so.
@@ -238,6 +248,7 @@ impl Connection {
 
     async fn start_tls(&mut self) -> Result<(), ConnectionError> {
         let name = server_name(&self.target);
+        let watch = Stopwatch::start();
         let handshake = self.link.connect_tls(Arc::clone(&self.target.tls), name);
         let handshake = within(self.waits.connect, handshake).await.map_err(|source| {
             let name = self.target.name.clone();
@@ -247,7 +258,8 @@ impl Connection {
             }
         })?;
         self.peer = handshake.chain.first().and_then(|leaf| pki::subject_of(leaf).ok());
-        self.chain = handshake.chain;
+        self.handshake = handshake;
+        self.took = Some(watch.elapsed());
         Ok(())
     }
 

@@ -22,6 +22,16 @@ pub(super) struct Bounds {
     pub(super) stop: CancellationToken,
 }
 
+/// What an attempt learnt of the destination.
+pub(super) enum Visited {
+    /// A host took part in the conversation, whatever it said.
+    Reached,
+    /// No host could be used for now, because of what is said.
+    Unreached(String),
+    /// Nothing was learnt: it was final before a host was asked, or there was no time.
+    Undecided,
+}
+
 /// What is known of each item so far, and what it is judged by (invariant 4).
 pub(super) struct Verdicts {
     pub(super) snapshot: Arc<Snapshot>,
@@ -31,6 +41,8 @@ pub(super) struct Verdicts {
     postponed: HashMap<QueueKey, Verdict>,
     /// Already written down.
     pub(super) settled: HashSet<QueueKey>,
+    /// What all this says of the destination.
+    pub(super) visited: Visited,
 }
 
 /// What became of an item, and who said so.
@@ -55,6 +67,7 @@ impl Verdicts {
             outcomes: HashMap::new(),
             postponed: HashMap::new(),
             settled: HashSet::new(),
+            visited: Visited::Undecided,
         }
     }
 
@@ -64,11 +77,19 @@ impl Verdicts {
 
     /// What a host says of an item. "Not now" leaves it to the next host (RFC 5321 §5.1); "never" is final, whoever says it.
     pub(super) fn hear(&mut self, item: &QueueItem, verdict: Verdict) {
+        self.visited = Visited::Reached;
         match verdict.outcome {
             Outcome::Deferred(_) => {
                 self.postponed.entry(item.key).or_insert(verdict);
             }
             _ => self.set(item, verdict),
+        }
+    }
+
+    /// No host could be used. "Never" is about the mail, not about the destination; and a host that was heard before is there.
+    pub(super) fn missed(&mut self, outcome: &Outcome) {
+        if let (Visited::Undecided, Outcome::Deferred(answer)) = (&self.visited, outcome) {
+            self.visited = Visited::Unreached(answer.text.clone());
         }
     }
 

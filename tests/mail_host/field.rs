@@ -18,6 +18,7 @@ use vaguemestre::dns::{MailHost, Reach, RouteTable, Zone};
 use vaguemestre::identity::{Address, Domain};
 use vaguemestre::listener::{Handshakes, Parts, Snapshot};
 use vaguemestre::mailbox::{Mailboxes, Notify};
+use vaguemestre::metrics::Meter;
 use vaguemestre::pki::{
     self, Authority, AuthorityOptions, ClientCertificates, Issued, Issuer, KeyKind, MissingRevocation, Names, Profile,
     Request, RevocationPolicy, RevocationReason, Subject, TlsMinimum, TrustStore,
@@ -124,6 +125,7 @@ impl Field {
             responders: Arc::new(Responders::none()),
             retry: RetryPlan::default(),
             handshakes: Handshakes::default(),
+            meter: Meter::default(),
             limits: vaguemestre::app::limits_of(&vaguemestre::config::Limits::default(), 50_000_000),
         });
         let routes = Arc::new(RouteTable::new(Arc::default(), None, Reach::ThisMachine));

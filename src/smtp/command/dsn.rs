@@ -251,7 +251,12 @@ impl FromStr for OriginalRecipient {
         } else {
             address.parse::<Xtext>()?.0
         };
-        Ok(Self { kind, address })
+        let read = Self { kind, address };
+        // UTF-8 grows in its form of seven bits, which is the one that goes on.
+        if read.to_string().len() > ORCPT_BYTES_MAX {
+            return Err(ParameterError);
+        }
+        Ok(read)
     }
 }
 

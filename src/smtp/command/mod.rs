@@ -119,9 +119,12 @@ pub enum CommandError {
     /// RCPT has no usable path.
     #[error("syntax: RCPT TO:<local@domain>")]
     ForwardPath,
-    /// A known parameter has an impossible value, or stands there twice.
+    /// A known parameter has an impossible value.
     #[error("bad value of parameter {0}")]
     Parameter(&'static str),
+    /// A parameter stands there twice (RFC 3461 §4.3, §4.4).
+    #[error("parameter {0} stands twice")]
+    RepeatedParameter(String),
     /// A parameter this server does not know (RFC 5321 §4.1.1.11).
     #[error("unknown parameter {0}")]
     UnknownParameter(String),

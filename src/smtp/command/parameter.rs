@@ -95,7 +95,7 @@ pub(super) fn split(text: &str) -> Result<Vec<Parameter<'_>>, CommandError> {
             return Err(CommandError::Syntax("parameters are KEYWORD or KEYWORD=value"));
         }
         if parameters.iter().any(|known| known.keyword == keyword) {
-            return Err(CommandError::Syntax("a parameter stands twice"));
+            return Err(CommandError::RepeatedParameter(shown(&keyword)));
         }
         parameters.push(Parameter { keyword, value });
     }
@@ -163,13 +163,17 @@ impl Parameter<'_> {
     }
 
     fn unknown(&self) -> CommandError {
-        CommandError::UnknownParameter(self.keyword.chars().take(KEYWORD_SHOWN_CHARS).collect())
+        CommandError::UnknownParameter(shown(&self.keyword))
     }
+}
+
+fn shown(keyword: &str) -> String {
+    keyword.chars().take(KEYWORD_SHOWN_CHARS).collect()
 }
 
 /// More than all known ones together.
 const PARAMETERS_MAX: usize = 16;
 /// RFC 3461 §4.4.
 const ENVID_CHARS_MAX: usize = 100;
-/// As much of an unknown keyword as a reply repeats.
+/// As much of a keyword as a reply repeats.
 const KEYWORD_SHOWN_CHARS: usize = 32;

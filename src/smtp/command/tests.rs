@@ -168,12 +168,15 @@ fn impossible_values_are_refused_and_unknown_parameters_named() {
         parse("RCPT TO:<a@b.fr> SIZE=1"),
         Err(CommandError::UnknownParameter("SIZE".into()))
     );
-    for line in [
-        "MAIL FROM:<> SIZE=1 SIZE=2",
-        "MAIL FROM:<>SIZE=1",
-        "MAIL FROM:<> =1",
-        "MAIL FROM:<> a_b",
+    for (line, name) in [
+        ("MAIL FROM:<> SIZE=1 size=2", "SIZE"),
+        ("MAIL FROM:<> RET=FULL RET=FULL", "RET"),
+        ("MAIL FROM:<> ENVID=a ENVID=b", "ENVID"),
+        ("RCPT TO:<a@b.fr> NOTIFY=NEVER NOTIFY=DELAY", "NOTIFY"),
     ] {
+        assert_eq!(parse(line), Err(CommandError::RepeatedParameter(name.into())), "{line}");
+    }
+    for line in ["MAIL FROM:<>SIZE=1", "MAIL FROM:<> =1", "MAIL FROM:<> a_b"] {
         assert!(matches!(parse(line), Err(CommandError::Syntax(_))), "{line}");
     }
 }
@@ -208,6 +211,11 @@ fn envid_and_orcpt_are_as_long_as_the_standard_allows_and_no_longer() {
     for (length, taken) in [(500, true), (501, false)] {
         let line = format!("RCPT TO:<a@b.fr> ORCPT=rfc822;{}", "o".repeat(length - 7));
         assert_eq!(parse(&line).is_ok(), taken, "ORCPT {length}");
+    }
+    // What would be longer than that on the way onward is not taken either: 6 bytes for each \u{e9}.
+    for (count, taken) in [(82, true), (83, false)] {
+        let text = format!("utf-8;{}", "\u{e9}".repeat(count));
+        assert_eq!(text.parse::<OriginalRecipient>().is_ok(), taken, "{count}");
     }
 }
 
