@@ -16,7 +16,7 @@ const MIGRATIONS: [&str; VERSION as usize] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
-    "",
+    include_str!("migrations/0004.sql"),
     "",
     include_str!("migrations/0006.sql"),
 ];
@@ -157,6 +157,7 @@ mod tests {
             assert_eq!(kept, 8);
             now.execute_batch("SELECT sequence, key, until FROM delivered_once")
                 .unwrap();
+            now.execute_batch("SELECT delay_told FROM queue").unwrap();
         }
     }
 }
