@@ -152,6 +152,10 @@ async fn check(store: &dyn Store, folder: FolderKey) {
             .iter()
             .all(|entry| entry.uid < status.uid_next && entry.modseq <= status.highest_modseq)
     );
+    for after in 1..=status.highest_modseq {
+        let changed: Vec<_> = entries.iter().filter(|entry| entry.modseq > after).cloned().collect();
+        assert_eq!(store.entries(folder, after).await.unwrap(), changed, "after {after}");
+    }
     for entry in &entries {
         assert_eq!(store.read(entry.message).await.unwrap().len() as u64, entry.size_bytes);
     }

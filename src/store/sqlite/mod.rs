@@ -419,6 +419,52 @@ mod tests {
         assert_eq!(journal_length(&store).await, 1);
     }
 
+    #[tokio::test]
+    async fn writes_that_fail_inside_a_group_leave_the_others_stored_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(SqliteStore::open(folder.path(), Options::default()).unwrap());
+        // The writer is busy until all have handed theirs over, so they make one group.
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let busy = store.write(move |_, _| {
+            assert!(wait.recv().is_err(), "told by the end of the other side");
+            Ok(())
+        });
+        let insert = |n: i64| {
+            let store = Arc::clone(&store);
+            async move {
+                let write = move |tx: &Connection, _: &mut Effects| {
+                    tx.execute("INSERT INTO number (name, value) VALUES (?1, 0)", [format!("test {n}")])?;
+                    if n % 3 == 1 {
+                        tx.execute_batch("INSERT INTO nothing VALUES (1)")?;
+                    }
+                    Ok(())
+                };
+                store.write(write).await
+            }
+        };
+        let inserts = async {
+            let all: Vec<_> = (0..9).map(|n| tokio::spawn(insert(n))).collect();
+            // On one thread, each hands its write over before this goes on.
+            tokio::task::yield_now().await;
+            drop(go);
+            let mut outcomes = Vec::new();
+            for one in all {
+                outcomes.push(one.await.unwrap().is_ok());
+            }
+            outcomes
+        };
+        let (first, outcomes) = tokio::join!(busy, inserts);
+        first.unwrap();
+        assert_eq!(outcomes, (0..9).map(|n| n % 3 != 1).collect::<Vec<_>>());
+        let count = |tx: &Connection, _: &mut Effects| {
+            let sql = "SELECT count(*) FROM number WHERE name LIKE 'test %'";
+            Ok(tx.query_row(sql, [], |row| row.get::<_, i64>(0))?)
+        };
+        assert_eq!(store.write(count).await.unwrap(), 6);
+        let statistics = store.statistics();
+        assert_eq!((statistics.largest_group, statistics.failed_commits), (9, 0));
+    }
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_write_with_an_sql_error_fails_alone() {
         let folder = tempfile::tempdir().unwrap();
