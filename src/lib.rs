@@ -56,6 +56,7 @@ pub mod pki;
 pub mod policy;
 pub mod queue;
 pub mod relay;
+pub mod sasl;
 pub mod smtp;
 pub mod space;
 pub mod store;
