@@ -1,10 +1,18 @@
 //! One operator from its parts: opens what a [`Plan`] names, starts it, drains it. The only place that knows all of one operator;
 //! `up` and `serve` differ only in where their plans come from.
 
+pub mod control;
 pub mod crl;
 mod descriptors;
 pub mod gateway;
+mod options;
+pub mod order;
+mod order_queue;
+mod process;
+mod reload;
+mod standing;
 mod trust;
+mod watch;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -22,13 +30,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
-use crate::config;
 use crate::directory::Directory;
 use crate::dns::Routes;
 use crate::identity::{Address, Domain};
 use crate::journal::{Event, Excerpt, Started, Stopped};
-use crate::listener::{Door, Face, Handshakes, Limits, Parts, Places, SessionId, Snapshot, TurnedAway};
+use crate::listener::{Door, Face, Handshakes, Health, Limits, Parts, Places, SessionId, Snapshot, TurnedAway};
 use crate::mailbox::{Mailboxes, Notify};
+use crate::metrics::Meter;
 use crate::pki::{ClientCertificates, Identity, TlsError, TlsPolicy, TrustStore, server_config};
 use crate::queue::RetryPlan;
 use crate::relay::{self, Relay};
@@ -36,6 +44,10 @@ use crate::store::sqlite::{Options as StoreOptions, SqliteStore};
 use crate::store::{FolderKey, Store, StoreError};
 use crate::sync::Responders;
 use crate::trust::AllowList;
+
+pub use options::{limits_of, relay_options, retry_plan};
+pub use reload::Reloader;
+pub use watch::Watch;
 
 pub use trust::{TrustKeeper, Trusted, list_options};
 
@@ -137,40 +149,6 @@ pub async fn bind(address: SocketAddr, what: impl Into<String>) -> Result<TcpLis
     })
 }
 
-/// Limits of an operator's faces, from the checked configuration; the sandbox runs with its defaults.
-pub fn limits_of(limits: &config::Limits, message_bytes_max: u64) -> Limits {
-    let wait = &limits.timeouts;
-    Limits {
-        connections_max: limits.connections_max as usize,
-        connections_per_address_max: limits.connections_per_address_max as usize,
-        recipients_max: limits.recipients_max as usize,
-        recipient_domains_max: some_limit(limits.recipient_domains_max),
-        transactions_max: some_limit(limits.transactions_max),
-        commands_max: limits.commands_max as usize,
-        errors_max: limits.faults_max as usize,
-        hops_max: limits.hops_max as usize,
-        message_line_bytes_max: usize::try_from(limits.message_line_bytes_max).unwrap_or(usize::MAX),
-        imap_line_bytes_max: usize::try_from(limits.imap_line_bytes_max).unwrap_or(usize::MAX),
-        handshake: wait.handshake,
-        smtp_idle: wait.smtp_idle,
-        login_idle: wait.login_idle,
-        imap_idle: wait.imap_idle,
-        smtp_session: wait.smtp_session,
-        imap_session: wait.imap_session,
-        write: wait.write,
-        message_bytes_max,
-        memory_bytes_max: MEMORY_BYTES_MAX,
-    }
-}
-
-/// 0 stands for no limit.
-fn some_limit(limit: u32) -> Option<usize> {
-    (limit > 0).then_some(limit as usize)
-}
-
-/// A message larger than this arrives on disk: it bounds what many slow senders can hold in memory.
-const MEMORY_BYTES_MAX: usize = 512 * 1024;
-
 /// What all tasks of a process share: who is still working, and when to stop.
 #[derive(Clone, Debug)]
 pub struct Running {
@@ -180,6 +158,8 @@ pub struct Running {
     pub stop: CancellationToken,
     /// Sessions that the process has room for, those of all operators together.
     pub sessions: Arc<Semaphore>,
+    /// How it is, for whoever watches.
+    pub watch: Arc<Watch>,
 }
 
 impl Running {
@@ -189,6 +169,7 @@ impl Running {
             tracker: TaskTracker::new(),
             stop: CancellationToken::new(),
             sessions: Arc::new(Semaphore::new(sessions.min(Semaphore::MAX_PERMITS))),
+            watch: Arc::default(),
         }
     }
 
@@ -199,6 +180,7 @@ impl Running {
             tracker: TaskTracker::new(),
             stop: self.stop.child_token(),
             sessions: Arc::clone(&self.sessions),
+            watch: Arc::clone(&self.watch),
         };
         let waited_for = child.clone();
         self.tracker.spawn(async move {
@@ -225,6 +207,7 @@ pub struct Operator {
     /// The name and certificate it sends with.
     sender: (Domain, Arc<ArcSwap<Identity>>),
     tls: TlsPolicy,
+    places: Arc<Places>,
 }
 
 /// A face that is open, and the certificate it shows.
@@ -246,7 +229,9 @@ impl Operator {
             operator: operator.clone(),
             source,
         };
+        let meter = Meter::new(&plan.operator);
         let options = StoreOptions {
+            meter: meter.clone(),
             // A data folder made anew under the same addresses must not show yesterday's UIDs (RFC 3501 §2.3.1.1).
             uid_validity_first: u32::try_from(plan.clock.now().as_second()).unwrap_or(1),
             ..StoreOptions::default()
@@ -275,11 +260,20 @@ impl Operator {
             queued: Arc::default(),
             responders: plan.responders,
             retry: plan.retry,
-            limits: plan.limits,
+            limits: ArcSwap::from_pointee(plan.limits),
+            meter,
+            health: Health::default(),
             handshakes: plan.handshakes,
         });
         let (host, identity) = plan.sender;
+        let limits = parts.limits();
+        let places = Arc::new(Places::new(
+            limits.connections_max,
+            limits.connections_per_address_max,
+            Arc::clone(&running.sessions),
+        ));
         let mut running_operator = Self {
+            places,
             parts,
             store,
             doors: Vec::new(),
@@ -294,6 +288,7 @@ impl Operator {
             .record(&SessionId::new(), Event::Started(started))
             .await;
         running_operator.open_doors(plan.ports, running)?;
+        running.watch.add(&running_operator.parts, &running_operator.store);
         let relay = Relay::new(
             Arc::clone(&running_operator.parts),
             plan.routes,
@@ -402,15 +397,10 @@ impl Operator {
     }
 
     fn open_doors(&mut self, ports: Vec<BoundPort>, running: &Running) -> Result<(), StartError> {
-        let limits = &self.parts.limits;
-        let room = Arc::clone(&running.sessions);
-        let places = Arc::new(Places::new(
-            limits.connections_max,
-            limits.connections_per_address_max,
-            room,
-        ));
         for port in ports {
             let tls = Arc::new(ArcSwap::new(self.face_tls(port.face, &port.identity)?));
+            let until = port.identity.certificate().not_after;
+            self.parts.health.shows(port.face.name(), until);
             self.doors.push(OpenDoor {
                 face: port.face,
                 host: port.host.clone(),
@@ -427,7 +417,7 @@ impl Operator {
             let session_tracker = running.tracker.clone();
             let run = door.run(
                 Arc::clone(&self.parts),
-                Arc::clone(&places),
+                Arc::clone(&self.places),
                 session_tracker,
                 running.stop.clone(),
             );
@@ -459,6 +449,8 @@ impl Operator {
             let mut shown = door.shown.lock().unwrap_or_else(PoisonError::into_inner);
             if shown.certificate().fingerprint != identity.certificate().fingerprint {
                 door.tls.store(self.face_tls(door.face, &identity)?);
+                let until = identity.certificate().not_after;
+                self.parts.health.shows(door.face.name(), until);
                 *shown = identity;
             }
         }

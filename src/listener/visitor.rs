@@ -94,7 +94,7 @@ impl Visitor {
             received_count: received_count(&header),
             defect,
         };
-        let limits = &self.parts.limits;
+        let limits = self.parts.limits();
         let limits = inbound::Limits {
             message_bytes_max: limits.message_bytes_max,
             received_fields_max: limits.hops_max,

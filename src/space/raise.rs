@@ -8,7 +8,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::Keeper;
 use super::card::Card;
-use super::control::{self, ControlError};
 use super::doors::{self, BoundDoor, Place};
 use super::folder::{DataFolder, FolderError, Layout};
 use super::keeper::{InForce, Live, LocalOperator};
@@ -18,12 +17,14 @@ use super::moving;
 use super::ports::Ports;
 use super::services::{Basis, ServiceSockets, Services};
 use super::visit;
+use crate::app::control::{self, ControlError};
 use crate::app::{Operator, PortError, Running, StartError};
 use crate::clock::Clock;
 use crate::config::{ConfigErrors, Space};
 use crate::directory::DirectoryError;
 use crate::dns::{MailPort, MxResolver, Reach, RouteTable};
 use crate::pki::{self, AuthorityError, CrlError, TlsError, TrustStoreError};
+use crate::queue::RetryPlanError;
 use crate::store::StoreError;
 use crate::trust::{AdmissionError, SigningError};
 use crate::web::{self, Published, Serving};
@@ -48,6 +49,9 @@ pub enum RaiseError {
     /// The authority.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
+    /// The retry schedule.
+    #[error("[relay] retry: {0}")]
+    Retry(#[from] RetryPlanError),
     /// A certificate.
     #[error(transparent)]
     Material(#[from] MaterialError),
@@ -164,9 +168,9 @@ pub async fn raise(
     };
     let keeper = Arc::new(Keeper::of_running(folder, (authority, clock.clone()), in_force, live));
     keeper.serve_audit().await;
-    control::listen(&keeper, running)?;
+    control::listen(keeper.layout().root(), Arc::clone(&keeper), running)?;
     watch(&keeper, running);
-    published.set_ready(true);
+    running.watch.started();
     Ok(Raised { card, keeper, web })
 }
 
