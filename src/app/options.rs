@@ -68,6 +68,11 @@ pub fn relay_options(attempts: &config::Attempts, tls: TlsPolicy) -> relay::Opti
         connect: attempts.connect_timeout,
         reply: attempts.reply_timeout,
         delivery: attempts.delivery_timeout,
+        reuse: relay::Reuse {
+            idle: attempts.connection_idle,
+            age: attempts.connection_age_max,
+            messages_max: attempts.messages_per_connection_max as usize,
+        },
         ..usual
     }
 }

@@ -276,5 +276,33 @@ pub(super) fn bytes(
     Ok(bytes)
 }
 
+/// Part of a message, without its lead.
+pub(super) fn part(
+    db: &Connection,
+    blobs: &Blobs,
+    message: MessageKey,
+    (offset, length_max): (u64, usize),
+) -> Result<Vec<u8>, StoreError> {
+    let sql = "SELECT m.size_bytes, m.file, m.file_offset, substr(b.bytes, ?2 + 1, ?3) \
+               FROM message m LEFT JOIN body b ON b.message = m.key WHERE m.key = ?1";
+    let from = i64::try_from(offset).unwrap_or(i64::MAX - 1);
+    let mut statement = db.prepare_cached(sql)?;
+    let mut rows = statement.query((message.0, from, integer(length_max)))?;
+    let row = rows.next()?.ok_or(StoreError::NotFound { what: "message" })?;
+    let left = u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0).saturating_sub(offset);
+    let length = usize::try_from(left).unwrap_or(usize::MAX).min(length_max);
+    let Some(file) = row.get_ref(1)?.as_str_or_null().map_err(rusqlite::Error::from)? else {
+        let bytes = row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?;
+        return Ok(bytes.to_vec());
+    };
+    let name: BlobName = file.parse().map_err(|error| failed("the name of a body file", error))?;
+    let begin = u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0);
+    let mut bytes = Vec::new();
+    blobs
+        .read(name, begin + offset, length, &mut bytes)
+        .map_err(|error| failed(&format!("body file {name} of message {}", message.0), error))?;
+    Ok(bytes)
+}
+
 /// What a message's rows take in the log beside its content, roughly.
 const ROWS_BYTES: usize = 1024;
