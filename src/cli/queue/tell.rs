@@ -236,6 +236,7 @@ mod tests {
                 last_reply: Some("451 4.3.0 later".into()),
                 parameters: String::new(),
                 session: "K3F7Q2ABCD".into(),
+                delay_told: None,
                 lease: 0,
                 instead: None,
                 delay_told: None,
