@@ -408,8 +408,8 @@ fn after_recipient(transaction: Transaction, answer: &Answer) -> Transaction {
 
 /// Room for reading commands.
 const COMMAND_ROOM_BYTES: usize = 4 * 1024;
-/// Room for reading message text.
-const TEXT_ROOM_BYTES: usize = 64 * 1024;
+/// Room for reading message text: one TLS record holds no more (RFC 8446 §5.1), and a read gives no more than one.
+const TEXT_ROOM_BYTES: usize = 16 * 1024;
 /// Replies held back at most.
 const OUTPUT_BYTES_MAX: usize = 16 * 1024;
 /// RFC 5321 §3.8.
