@@ -147,9 +147,9 @@ impl Portion {
 pub trait QueueStore: Send + Sync {
     /// Leases a portion of the due items that nobody holds a lease on at `now` and that are not held, until `until`. Destinations take
     /// their turn by their oldest item and share the portion, so that one with many items does not delay another's; within a destination
-    /// the oldest due come first, and items of one message that are due together come together. A destination that is closed at `now`
-    /// gets nothing, but for items that have expired; items that were given up come whatever their destination
-    /// ([`QueueItem::instead`]).
+    /// the oldest due come first, and items of one message that are due together come together as far as the share allows. A
+    /// destination that is closed at `now` gets nothing, but for items that have expired; items that were given up come whatever their
+    /// destination ([`QueueItem::instead`]).
     async fn lease_portion(
         &self,
         now: Timestamp,

@@ -200,7 +200,7 @@ impl Chosen {
         Ok(())
     }
 
-    /// Up to about `count` items of a destination, those already taken included: the last message is taken whole while there is room.
+    /// Up to `count` items of a destination, those already taken included; the others of a message follow its first.
     fn of_destination(
         &mut self,
         tx: &Connection,
@@ -223,7 +223,11 @@ impl Chosen {
             if self.taken.contains(&key) {
                 continue;
             }
-            for key in companions(tx, key, now, self.room())? {
+            let wanted = self.room().min(count - taken);
+            // Those taken already are among what is found.
+            let found = companions(tx, key, now, wanted + self.keys.len())?;
+            let fresh: Vec<_> = found.into_iter().filter(|key| !self.taken.contains(key)).collect();
+            for key in fresh.into_iter().take(wanted) {
                 self.take(key);
                 taken += 1;
             }
