@@ -8,12 +8,18 @@
 //! so invariant 1 ("250 means durable *and* counted") cannot be broken by forgetting a call.
 
 mod blobs;
+mod disk;
 mod journal;
 mod mailbox;
 mod message;
 mod queue;
 mod queue_view;
 pub mod sqlite;
+
+pub use disk::{BodyFile, Disk, LocalDisk};
+use std::io::ErrorKind;
+
+use crate::metrics::Meter;
 
 pub use journal::{Count, CountKey, CounterStore, JournalFilter, JournalRow, JournalStore};
 pub use mailbox::{EntryRow, FlagChange, Flags, FolderChanges, FolderRow, FolderStatus, MailboxStore, SpecialUse};
@@ -62,6 +68,33 @@ pub enum StoreError {
     /// The store is shutting down; nothing of the call was written.
     #[error("the store is closed")]
     Closed,
+}
+
+impl StoreError {
+    /// Counts it, unless it is an answer like any other: not found, exists already, delivered before.
+    pub(crate) fn observe(&self, meter: &Meter) {
+        if let Some(kind) = self.kind() {
+            meter.store_error(kind);
+        }
+    }
+
+    /// What kind of failure it is, in the words of the metric `vaguemestre_store_errors_total`; none for what is no failure.
+    fn kind(&self) -> Option<&'static str> {
+        let Self::Backend { source, .. } = self else {
+            return None;
+        };
+        if let Some(error) = source.downcast_ref::<rusqlite::Error>() {
+            return Some(sqlite::kind_of(error));
+        }
+        Some(
+            match source.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
+                Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge) => "full",
+                Some(ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied) => "read-only",
+                Some(_) => "io",
+                None => "other",
+            },
+        )
+    }
 }
 
 /// A message's key in the store. Keys only grow and are never used twice.

@@ -1,6 +1,5 @@
 //! A bounded pool of read-only connections. A read sees the last commit and never waits for the writer.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
@@ -8,24 +7,27 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use super::rows::{execute, failed};
-use super::schema;
+use super::schema::{self, Database};
+use crate::metrics::Meter;
 use crate::store::StoreError;
 
 /// Read-only connections; opened when first needed, then kept.
 #[derive(Clone)]
 pub(super) struct Readers {
-    database: Arc<PathBuf>,
+    database: Arc<Database>,
     idle: Arc<Mutex<Vec<Connection>>>,
     /// One permit per connection that may exist.
     permits: Arc<Semaphore>,
+    meter: Meter,
 }
 
 impl Readers {
-    pub(super) fn new(database: PathBuf, connections_max: usize) -> Self {
+    pub(super) fn new(database: Database, connections_max: usize, meter: Meter) -> Self {
         Self {
             database: Arc::new(database),
             idle: Arc::default(),
             permits: Arc::new(Semaphore::new(connections_max.max(1))),
+            meter,
         }
     }
 
@@ -45,7 +47,8 @@ impl Readers {
             drop(permit);
             result
         });
-        work.await.map_err(|source| failed("a read was interrupted", source))?
+        let result = work.await.map_err(|source| failed("a read was interrupted", source))?;
+        result.inspect_err(|error| error.observe(&self.meter))
     }
 
     /// Lets no further read begin, waits for those under way and closes the connections.

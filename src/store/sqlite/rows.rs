@@ -3,13 +3,25 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row};
 
 use crate::store::{EntryRow, FlagChange, Flags, FolderKey, MessageKey, SpecialUse, StoreError};
 
 impl From<rusqlite::Error> for StoreError {
     fn from(source: rusqlite::Error) -> Self {
         failed("the database", source)
+    }
+}
+
+/// The kind of a failure, see `StoreError::kind`.
+pub(in crate::store) fn kind_of(error: &rusqlite::Error) -> &'static str {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => "full",
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => "read-only",
+        Some(ErrorCode::SystemIoFailure) => "io",
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => "corrupt",
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => "busy",
+        _ => "other",
     }
 }
 
