@@ -168,6 +168,7 @@ fn later(item: &QueueItem) -> Settlement {
         fate: Settled::Retry {
             due: now() + SignedDuration::from_mins(5),
             last_reply: "451 4.4.1 later".into(),
+            delay_told: None,
         },
     }
 }

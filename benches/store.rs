@@ -177,6 +177,7 @@ fn acceptance(inbox: FolderKey, body: &Arc<Vec<u8>>) -> Acceptance {
             once: None,
         }],
         outgoing: Vec::new(),
+        reports: Vec::new(),
         records: vec![JournalRow {
             sequence: 0,
             at: now,
@@ -185,6 +186,7 @@ fn acceptance(inbox: FolderKey, body: &Arc<Vec<u8>>) -> Acceptance {
             reason: String::new(),
             detail: format!("{{\"pad\":\"{}\"}}", "x".repeat(300)),
         }],
+        reports: Vec::new(),
         counts: vec![Count {
             key: CountKey {
                 month: "2026-11".into(),

@@ -61,6 +61,8 @@ macro_rules! contract {
             contract!(@tests $backend; messages:
                 an_acceptance_is_applied_whole
                 an_acceptance_that_fails_changes_nothing
+                reports_are_stored_with_the_message_they_are_about
+                a_report_that_cannot_be_stored_undoes_the_whole
                 uids_are_given_in_delivery_order_and_only_grow
                 content_has_no_lead_and_a_read_has_it
                 content_of_any_size_reads_back
@@ -121,6 +123,7 @@ macro_rules! contract {
                 nothing_is_leased_for_a_busy_destination
                 a_closed_destination_gets_nothing_until_its_time_comes
                 what_expires_in_a_closed_destination_is_leased_to_be_given_up
+                what_is_late_in_a_closed_destination_is_leased_once_to_be_told
                 a_destination_that_opens_hastens_what_waits_for_it
                 held_items_wait_for_their_release
                 an_attempt_under_way_ends_as_it_would_and_a_hold_holds_after_it

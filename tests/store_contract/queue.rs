@@ -73,6 +73,7 @@ async fn retry_later(store: &dyn Store, item: &QueueItem, due: i64) {
         fate: Settled::Retry {
             due: at(due),
             last_reply: "451 4.2.0 later".into(),
+            delay_told: None,
         },
     };
     assert!(store.settle(vec![settlement], Acceptance::default()).await.unwrap());
@@ -145,6 +146,33 @@ pub(crate) async fn what_expires_in_a_closed_destination_is_leased_to_be_given_u
     assert_eq!(recipients(&leased), [A]);
     let why = Instead::Closed("451 4.4.1 mx is not there".into());
     assert_eq!(leased[0].instead, Some(why));
+}
+
+pub(crate) async fn what_is_late_in_a_closed_destination_is_leased_once_to_be_told(store: &dyn Store) {
+    queue(store, &[(A, 0), (B, 60)]).await;
+    store
+        .close_destination(&domain("hopital"), closed(0, 1000))
+        .await
+        .unwrap();
+    let late = |seconds| Portion {
+        late_before: Some(at(seconds)),
+        ..Portion::of(10)
+    };
+    assert!(store.lease_portion(at(90), at(99), late(-1)).await.unwrap().is_empty());
+    let leased = store.lease_portion(at(90), at(99), late(30)).await.unwrap();
+    assert_eq!(recipients(&leased), [A]);
+    assert!(matches!(leased[0].instead, Some(Instead::Closed(_))));
+    let told = Settlement {
+        key: leased[0].key,
+        lease: leased[0].lease,
+        fate: Settled::Retry {
+            due: at(95),
+            last_reply: "451 4.4.1".into(),
+            delay_told: Some(at(90)),
+        },
+    };
+    assert!(store.settle(vec![told], Acceptance::default()).await.unwrap());
+    assert!(store.lease_portion(at(99), at(120), late(30)).await.unwrap().is_empty());
 }
 
 pub(crate) async fn a_destination_that_opens_hastens_what_waits_for_it(store: &dyn Store) {

@@ -238,6 +238,7 @@ mod tests {
                 parameters: String::new(),
                 session: "K3F7Q2ABCD".into(),
                 lease: 0,
+                delay_told: None,
                 instead: None,
             },
             state,
