@@ -240,6 +240,7 @@ mod tests {
                 lease: 0,
                 delay_told: None,
                 instead: None,
+                delay_told: None,
             },
             state,
             leased_until: None,

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ground::{Ground, GroundError, loopback};
 use super::mail::{Answer, Ledger, Mail};
-use crate::relay::{Connection, Driven, Target, Waits};
+use crate::relay::{Connection, Driven, Target, Text, Waits};
 use crate::selftest::dice::Dice;
 use crate::smtp::client::{ClientOptions, ClientTls, Outcome, RecipientOutcome, Transaction, Transfer};
 use crate::smtp::{Credentials, ForwardPath, MailFrom, RcptTo};
@@ -81,7 +81,7 @@ impl Sender {
         while !self.shared.stop.is_cancelled() {
             let number = self.shared.numbers.fetch_add(1, Ordering::Relaxed);
             let mail = Mail::new(number, self.operator, self.software, &mut self.dice);
-            let content = mail.content(self.shared.seed);
+            let content = Arc::new(mail.content(self.shared.seed));
             self.shared.ledger.mails().insert(number, mail.clone());
             for _ in 0..ATTEMPTS_MAX {
                 let open = self.attempt(&mut line, &mail, &content).await;
@@ -101,7 +101,7 @@ impl Sender {
     }
 
     /// One attempt for the recipients without a verdict; whether there are still any.
-    async fn attempt(&self, line: &mut Option<Connection>, mail: &Mail, content: &[u8]) -> bool {
+    async fn attempt(&self, line: &mut Option<Connection>, mail: &Mail, content: &Arc<Vec<u8>>) -> bool {
         let open = self.open_recipients(mail.number);
         let Some(transaction) = transaction(mail, &open, content.len()) else {
             return false;
@@ -114,7 +114,9 @@ impl Sender {
             None => Connection::open(self.target.clone(), self.options.clone(), transaction, WAITS).await,
         };
         let Ok(mut connection) = connection else { return true };
-        if let Driven::Outcome(Outcome::Finished(verdicts)) = connection.transact(content).await {
+        if let Driven::Outcome(Outcome::Finished(verdicts)) =
+            connection.transact(&Text::Memory(Arc::clone(content))).await
+        {
             for (recipient, verdict) in open.iter().zip(&verdicts) {
                 let answer = match verdict {
                     RecipientOutcome::Accepted(_) => Answer::Accepted,
