@@ -238,7 +238,6 @@ mod tests {
                 parameters: String::new(),
                 session: "K3F7Q2ABCD".into(),
                 lease: 0,
-                delay_told: None,
                 instead: None,
                 delay_told: None,
             },
