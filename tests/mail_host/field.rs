@@ -12,11 +12,13 @@ use tokio::sync::RwLock;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use vaguemestre::app;
 use vaguemestre::clock::Clock;
+use vaguemestre::config;
 use vaguemestre::directory::Directory;
 use vaguemestre::dns::{MailHost, Reach, RouteTable, Zone};
 use vaguemestre::identity::{Address, Domain};
-use vaguemestre::listener::{Handshakes, Parts, Snapshot};
+use vaguemestre::listener::{Handshakes, Health, Parts, Snapshot};
 use vaguemestre::mailbox::{Mailboxes, Notify};
 use vaguemestre::metrics::Meter;
 use vaguemestre::pki::{
@@ -126,7 +128,8 @@ impl Field {
             retry: RetryPlan::default(),
             handshakes: Handshakes::default(),
             meter: Meter::default(),
-            limits: vaguemestre::app::limits_of(&vaguemestre::config::Limits::default(), 50_000_000),
+            limits: ArcSwap::from_pointee(app::limits_of(&config::Limits::default(), 50_000_000)),
+            health: Health::default(),
         });
         let routes = Arc::new(RouteTable::new(Arc::default(), None, Reach::ThisMachine));
         let identity = Arc::new(ArcSwap::from_pointee(own.identity().unwrap()));
