@@ -33,6 +33,8 @@ pub struct Attempts {
     pub retry: Vec<Duration>,
     /// After this long in the queue a message bounces.
     pub expiry: Duration,
+    /// After this long in the queue its sender is told that a message is late; zero: never.
+    pub delay_notice: Duration,
     /// Deliveries at the same time, in all.
     pub connections_max: u32,
     /// Deliveries at the same time to one domain.
@@ -84,6 +86,7 @@ impl Attempts {
         Self {
             retry: read_retry(section),
             expiry: section.within("expiry", EXPIRY, MINUTE..=EXPIRY_LONGEST),
+            delay_notice: section.within("delay_notice", DELAY_NOTICE, Duration::ZERO..=EXPIRY_LONGEST),
             connections_max: section.within("connections_max", CONNECTIONS, 1..=CONNECTIONS_LARGEST),
             connections_per_domain_max: section.within(
                 "connections_per_domain_max",
@@ -195,6 +198,8 @@ const RETRY: [Duration; 6] = [
 ];
 const RETRY_STEPS_MAX: usize = 32;
 const EXPIRY: Duration = Duration::from_hours(48);
+/// Half a working day.
+const DELAY_NOTICE: Duration = Duration::from_hours(4);
 const EXPIRY_LONGEST: Duration = Duration::from_hours(24 * 30);
 const CONNECTIONS: u32 = 32;
 const PER_DOMAIN: u32 = 4;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 
 use super::repeat;
+use crate::message::structure::Structure;
 use crate::store::{Content, Stage, Store, StoreError};
 
 /// Collects the body of one message.
@@ -14,6 +15,8 @@ pub(super) struct Spool {
     memory: Vec<u8>,
     stage: Option<Box<dyn Stage>>,
     size_bytes: u64,
+    /// What its parts say they are.
+    structure: Structure,
     /// Over the bytes received, where the desk wants to recognise them.
     digest: Option<digest::Context>,
 }
@@ -27,23 +30,24 @@ pub(super) struct Spooled {
 }
 
 impl Spool {
-    /// An empty spool that goes to disk past `memory_bytes_max`.
-    pub(super) fn new(store: Arc<dyn Store>, memory_bytes_max: usize) -> Self {
+    /// An empty spool that goes to disk past `memory_bytes_max`, for a message of parts nested no deeper than `mime_depth_max`.
+    pub(super) fn new(store: Arc<dyn Store>, (memory_bytes_max, mime_depth_max): (usize, usize)) -> Self {
         Self {
             store,
             memory_bytes_max,
             memory: Vec::new(),
             stage: None,
             size_bytes: 0,
+            structure: Structure::new(mime_depth_max),
             digest: None,
         }
     }
 
     /// The same, which also computes the SHA-256 of what it collects.
-    pub(super) fn recognisable(store: Arc<dyn Store>, memory_bytes_max: usize) -> Self {
+    pub(super) fn recognisable(store: Arc<dyn Store>, limits: (usize, usize)) -> Self {
         Self {
             digest: Some(digest::Context::new(&digest::SHA256)),
-            ..Self::new(store, memory_bytes_max)
+            ..Self::new(store, limits)
         }
     }
 
@@ -53,6 +57,7 @@ impl Spool {
     /// The disk refused them.
     pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         self.size_bytes += bytes.len() as u64;
+        self.structure.feed(bytes);
         if let Some(digest) = &mut self.digest {
             digest.update(bytes);
         }
@@ -74,6 +79,16 @@ impl Spool {
     /// The beginning of the message, long enough to hold any header block that is accepted.
     pub(super) fn head(&self) -> &[u8] {
         &self.memory[..self.memory.len().min(HEAD_BYTES_MAX)]
+    }
+
+    /// Says that all bytes have come: [`Self::structure`] is complete from now on.
+    pub(super) fn complete(&mut self) {
+        self.structure.finish();
+    }
+
+    /// The parts of the message.
+    pub(super) fn structure(&self) -> &Structure {
+        &self.structure
     }
 
     /// Bytes received so far.

@@ -148,14 +148,13 @@ impl Relay {
         let report = self.report(&settling.notices, (snapshot, &departed), now).await;
         let mut records = settling.records;
         if let Some(report) = report {
-            also.message = Some(report.message);
-            also.deliveries = report.deliveries;
-            also.outgoing = report.outgoing;
+            also.reports.push(report.enclosure);
             records.extend(report.records);
         }
         indicator::enter(&mut also, &records);
         let created: Vec<_> = attempts.iter().map(|attempt| attempt.item.created).collect();
-        let folders: Vec<_> = also.deliveries.iter().map(|delivery| delivery.folder).collect();
+        let deliveries = also.reports.iter().flat_map(|report| &report.deliveries);
+        let folders: Vec<_> = deliveries.map(|delivery| delivery.folder).collect();
         if !self.parts.store.settle(settling.settlements, also).await? {
             tracing::warn!(
                 operator = self.parts.operator,
