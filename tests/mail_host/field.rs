@@ -25,8 +25,9 @@ use vaguemestre::pki::{
     self, Authority, AuthorityOptions, ClientCertificates, Issued, Issuer, KeyKind, MissingRevocation, Names, Profile,
     Request, RevocationPolicy, RevocationReason, Subject, TlsMinimum, TrustStore,
 };
+use vaguemestre::policy::submission::Rules;
 use vaguemestre::queue::{Parameters, RetryPlan, Submission, enqueue};
-use vaguemestre::relay::{self, Relay};
+use vaguemestre::relay::{self, Relay, Reuse};
 use vaguemestre::store::sqlite::{Options as StoreOptions, SqliteStore};
 use vaguemestre::store::{Acceptance, Content, JournalFilter, NewMessage, QueueItem, Store};
 use vaguemestre::sync::Responders;
@@ -54,6 +55,12 @@ impl Default for Options {
                 connect: Duration::from_millis(700),
                 reply: Duration::from_millis(700),
                 delivery: Duration::from_millis(700),
+                // Long: a loaded machine must not end connections on its own.
+                reuse: Reuse {
+                    idle: Duration::from_secs(60),
+                    age: Duration::from_mins(10),
+                    ..Reuse::default()
+                },
                 ..relay::Options::default()
             },
         }
@@ -130,6 +137,7 @@ impl Field {
             meter: Meter::default(),
             limits: ArcSwap::from_pointee(app::limits_of(&config::Limits::default(), 50_000_000)),
             health: Health::default(),
+            sending: Rules::default(),
         });
         let routes = Arc::new(RouteTable::new(Arc::default(), None, Reach::ThisMachine));
         let identity = Arc::new(ArcSwap::from_pointee(own.identity().unwrap()));
