@@ -134,6 +134,8 @@ const STATEMENTS_MAX: usize = 128;
 mod tests {
     use super::*;
     use crate::store::LocalDisk;
+    use crate::store::Portion;
+    use crate::store::sqlite::queue_lease;
 
     #[test]
     fn data_of_every_earlier_version_is_brought_to_this_one_and_kept() {
@@ -147,6 +149,13 @@ mod tests {
             earlier
                 .execute_batch("INSERT INTO number (name, value) VALUES ('run', 7), ('lease', 8), ('uid_validity', 9)")
                 .unwrap();
+            earlier
+                .execute_batch(
+                    "INSERT INTO message (size_bytes, lead, file_offset, refs) VALUES (1, '', 0, 1); \
+                     INSERT INTO queue (message, recipient, domain, created, due, expires, attempts, parameters, session, \
+                     lease, leased_until) VALUES (1, 'a@chu.mssante.fr', 'chu.mssante.fr', 1, 2, 900, 1, '', 's', 0, 0)",
+                )
+                .unwrap();
             earlier.pragma_update(None, "user_version", found).unwrap();
             drop(earlier);
             let now = open_writer(&Database::new(path, &LocalDisk), 1).unwrap();
@@ -158,6 +167,9 @@ mod tests {
             now.execute_batch("SELECT sequence, key, until FROM delivered_once")
                 .unwrap();
             now.execute_batch("SELECT delay_told FROM queue").unwrap();
+            let at = |ms| jiff::Timestamp::from_millisecond(ms).unwrap();
+            let leased = queue_lease::lease(&now, at(5), at(9), &Portion::of(10)).unwrap();
+            assert_eq!((leased.len(), leased[0].attempts), (1, 1), "what was queued is tried");
         }
     }
 }
