@@ -412,14 +412,7 @@ fn a_newer_data_format_is_refused_with_the_remedy() {
         db.pragma_update(None, "user_version", 99).unwrap();
         drop(db);
         let refused = SqliteStore::open(folder.path(), Options::default()).err().unwrap();
-        assert!(matches!(
-            refused,
-            StoreError::Newer {
-                found: 99,
-                known: 2,
-                ..
-            }
-        ));
+        assert!(matches!(refused, StoreError::Newer { found: 99, .. }));
         assert!(refused.to_string().contains("use a newer vaguemestre"));
         let refused = SqliteStore::open_read_only(folder.path()).err().unwrap();
         assert!(matches!(refused, StoreError::Newer { .. }));
