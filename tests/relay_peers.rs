@@ -163,8 +163,9 @@ fn a_chunk_that_is_not_taken_has_its_outcome_too() {
     check_outcomes(
         ALL,
         &[
-            ("BDAT: close", End::Second),
+            ("BDAT: close", End::Later),
             ("BDAT: 421 4.3.2 closing & close", End::Second),
+            ("BDAT: 554 5.3.4 too much", End::Never),
         ],
     );
 }
@@ -440,12 +441,25 @@ fn an_idle_or_old_connection_is_closed_politely() {
 fn a_transaction_that_ended_in_no_message_is_reset_before_the_next() {
     let mut field = field();
     let host = field.host("a.mssante.fr", 10, PLAIN, &["RCPT no@: 550 5.1.1 no such box"]);
-    field.send_one("no@a.mssante.fr", "non");
+    for recipient in ["no@a.mssante.fr", "n1@a.mssante.fr"] {
+        field.queue(&Mail::new(&[recipient], "essai"));
+    }
+    field.wake();
     field.record("bounced", "no@a.mssante.fr");
-    field.send_one("n1@a.mssante.fr", "oui");
     field.record("relayed", "n1@a.mssante.fr");
     assert_eq!(host.connections(), 1);
     assert_eq!(host.lines().iter().filter(|line| *line == "RSET").count(), 1);
+}
+
+#[test]
+fn a_connection_over_which_a_peer_said_not_now_is_not_kept() {
+    let mut field = field();
+    let host = field.host("a.mssante.fr", 10, PLAIN, &["RCPT#1: 450 4.2.0 greylisted"]);
+    field.send_one("x@a.mssante.fr", "essai");
+    field.record("deferred", "x@a.mssante.fr");
+    field.pass(2);
+    field.record("relayed", "x@a.mssante.fr");
+    assert_eq!(host.connections(), 2);
 }
 
 #[test]

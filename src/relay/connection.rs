@@ -159,9 +159,9 @@ impl Connection {
         self.client.transactions()
     }
 
-    /// Whether it can take another transaction now, as far as the last reply told.
-    pub fn is_idle(&self) -> bool {
-        self.client.is_idle()
+    /// Whether it is worth keeping for another transaction.
+    pub fn is_worth_keeping(&self) -> bool {
+        self.client.is_worth_keeping()
     }
 
     /// Whether nothing has come since the last reply: a peer that has closed, or said goodbye, is of no more use.

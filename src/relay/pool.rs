@@ -9,7 +9,8 @@
 //! - Bounds: how long it is idle, how old it is, how many messages it has carried, what the peer said it takes (RFC 9422), how many
 //!   are kept for one server and in all.
 //! - No NOOP and no RSET asks whether it still lives: MAIL does. A connection that dies then has taken nothing, so the relay begins again
-//!   with a fresh one within the same attempt. RSET is said only after a transaction that did not end in a message.
+//!   with a fresh one within the same attempt. RSET is said only after a transaction that did not end in a message, and only for the next
+//!   message of the same attempt: a peer that said "not now" may say so as long as the session lasts, so that connection is not kept.
 //! - All are closed with QUIT when the process drains.
 
 use std::collections::HashMap;
@@ -127,7 +128,7 @@ impl Pool {
     pub(super) fn park(&self, place: Place, kept: Kept) -> Option<Connection> {
         let now = Instant::now();
         let worn = kept.connection.transactions() >= self.reuse.messages_max || now >= kept.opened + self.reuse.age;
-        if worn || !kept.connection.is_idle() {
+        if worn || !kept.connection.is_worth_keeping() {
             return Some(kept.connection);
         }
         let mut idle = self.idle();

@@ -246,9 +246,10 @@ impl Client {
         }
     }
 
-    /// Whether the connection can take another transaction now.
-    pub fn is_idle(&self) -> bool {
-        matches!(self.state, State::Idle(_)) && self.has_room()
+    /// Whether the connection is worth keeping: it has room, and its last transaction ended in a message. A peer that said "not now"
+    /// may say so for as long as the session lasts.
+    pub fn is_worth_keeping(&self) -> bool {
+        matches!(self.state, State::Idle(Before::Nothing)) && self.has_room()
     }
 
     /// Transactions begun so far.

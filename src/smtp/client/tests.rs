@@ -415,7 +415,7 @@ fn a_transaction_has_no_more_recipients_than_the_peer_takes() {
     script.run();
     script.answer("250 ok\r\n250 ok\r\n354 go");
     script.answer("250 ok");
-    assert!(!script.client.is_idle());
+    assert!(!script.client.is_worth_keeping());
     assert!(!script.client.next_transaction(transaction(&["i@j.fr"])));
     assert_eq!(script.run(), "QUIT");
 }
@@ -533,9 +533,12 @@ fn a_connection_carries_several_messages_and_says_rset_only_after_a_broken_one()
     let mut script = pipelined(&["c@d.fr"]);
     script.answer("250 ok\r\n250 ok\r\n354 go");
     script.answer("250 ok");
+    assert!(script.client.is_worth_keeping());
     assert!(script.client.next_transaction(transaction(&["e@f.fr"])));
     assert_eq!(script.run(), "MAIL FROM:<a@b.fr> | RCPT TO:<e@f.fr> | DATA");
+    assert!(!script.client.is_worth_keeping());
     script.answer("250 ok\r\n550 no\r\n554 nobody");
+    assert!(!script.client.is_worth_keeping());
     assert!(script.client.next_transaction(transaction(&["g@h.fr"])));
     assert_eq!(script.run(), "RSET | MAIL FROM:<a@b.fr> | RCPT TO:<g@h.fr> | DATA");
     script.answer("250 ok\r\n250 ok\r\n250 ok\r\n354 go");
