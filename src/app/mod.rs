@@ -6,6 +6,7 @@ mod descriptors;
 pub mod gateway;
 mod process;
 mod reload;
+mod running;
 mod standing;
 mod trust;
 mod watch;
@@ -14,16 +15,13 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
-use tokio::sync::{RwLock, Semaphore};
+use tokio::sync::RwLock;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::config;
@@ -31,7 +29,7 @@ use crate::directory::Directory;
 use crate::dns::Routes;
 use crate::identity::{Address, Domain};
 use crate::journal::{Event, Excerpt, Started, Stopped};
-use crate::listener::{Door, Face, Handshakes, Health, Limits, Parts, Places, SessionId, Snapshot, TurnedAway};
+use crate::listener::{Door, Face, Handshakes, Health, Limits, Memory, Parts, Places, SessionId, Snapshot, TurnedAway};
 use crate::mailbox::{Mailboxes, Notify};
 use crate::metrics::Meter;
 use crate::pki::{ClientCertificates, Identity, TlsError, TlsPolicy, TrustStore, server_config};
@@ -43,6 +41,7 @@ use crate::sync::Responders;
 use crate::trust::AllowList;
 
 pub use reload::Reloader;
+pub use running::Running;
 pub use watch::Watch;
 
 pub use trust::{TrustKeeper, Trusted, list_options};
@@ -165,61 +164,13 @@ pub fn limits_of(limits: &config::Limits, message_bytes_max: u64) -> Limits {
         write: wait.write,
         message_bytes_max,
         memory_bytes_max: MEMORY_BYTES_MAX,
+        spool_bytes_max: usize::try_from(limits.spool_bytes_max).unwrap_or(usize::MAX),
+        message: wait.message,
     }
 }
 
 /// A message larger than this arrives on disk: it bounds what many slow senders can hold in memory.
 const MEMORY_BYTES_MAX: usize = 512 * 1024;
-
-/// What all tasks of a process share: who is still working, and when to stop.
-#[derive(Clone, Debug)]
-pub struct Running {
-    /// Every task.
-    pub tracker: TaskTracker,
-    /// Cancelled once: no new work.
-    pub stop: CancellationToken,
-    /// Sessions that the process has room for, those of all operators together.
-    pub sessions: Arc<Semaphore>,
-    /// How it is, for whoever watches.
-    pub watch: Arc<Watch>,
-}
-
-impl Running {
-    /// A process that takes so many sessions at once.
-    pub fn with_room(sessions: usize) -> Self {
-        Self {
-            tracker: TaskTracker::new(),
-            stop: CancellationToken::new(),
-            sessions: Arc::new(Semaphore::new(sessions.min(Semaphore::MAX_PERMITS))),
-            watch: Arc::default(),
-        }
-    }
-
-    /// A part that can be stopped alone, and that stops with the whole; draining the whole waits for it.
-    #[must_use]
-    pub fn child(&self) -> Self {
-        let child = Self {
-            tracker: TaskTracker::new(),
-            stop: self.stop.child_token(),
-            sessions: Arc::clone(&self.sessions),
-            watch: Arc::clone(&self.watch),
-        };
-        let waited_for = child.clone();
-        self.tracker.spawn(async move {
-            waited_for.stop.cancelled().await;
-            waited_for.tracker.close();
-            waited_for.tracker.wait().await;
-        });
-        child
-    }
-
-    /// Tells everything to stop and waits for it, at most `limit`. False when something was still working then.
-    pub async fn drain(&self, limit: Duration) -> bool {
-        self.stop.cancel();
-        self.tracker.close();
-        tokio::time::timeout(limit, self.tracker.wait()).await.is_ok()
-    }
-}
 
 /// A running operator.
 pub struct Operator {
@@ -252,6 +203,7 @@ impl Operator {
             source,
         };
         let meter = Meter::new(&plan.operator);
+        let memory_bytes_max = plan.limits.spool_bytes_max;
         let options = StoreOptions {
             meter: meter.clone(),
             // A data folder made anew under the same addresses must not show yesterday's UIDs (RFC 3501 §2.3.1.1).
@@ -285,6 +237,8 @@ impl Operator {
             limits: ArcSwap::from_pointee(plan.limits),
             meter,
             health: Health::default(),
+            memory: Arc::new(Memory::new(memory_bytes_max)),
+            handshakes_room: Arc::clone(&running.handshakes),
             handshakes: plan.handshakes,
         });
         let (host, identity) = plan.sender;

@@ -169,6 +169,7 @@ async fn observe(parts: &Parts, store: &SqliteStore) {
             "the queue cannot be counted"
         ),
     }
+    meter.set(Metric::SpoolBytes, &[], real(parts.memory.used() as u64));
     let snapshot = parts.snapshot.load_full();
     meter.set(Metric::ListAge, &[], seconds(snapshot.allow_list.generated(), now));
     if let Some(made) = snapshot.authority.oldest_crl() {

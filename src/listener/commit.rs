@@ -50,7 +50,11 @@ impl Commit<'_> {
             .finish(self.front.as_bytes())
             .await
             .map_err(|error| storage_failed(&error))?;
-        let Spooled { content, size_bytes } = spooled;
+        let Spooled {
+            content,
+            size_bytes,
+            held,
+        } = spooled;
         let folders: Vec<FolderKey> = self.local.iter().map(|recipient| recipient.inbox).collect();
         let mut acceptance = Acceptance {
             outgoing: self.outgoing,
@@ -80,7 +84,7 @@ impl Commit<'_> {
             .accept(acceptance)
             .await
             .map_err(|error| storage_failed(&error))?;
-        drop(departed);
+        drop((departed, held));
         for folder in folders {
             parts.mailboxes.notify().changed(folder);
         }
@@ -103,6 +107,8 @@ async fn message(parts: &Parts, content: Content, lead: Vec<u8>, is_local: bool)
     match content {
         Content::Memory(bytes) => Ok(deliver::new_message(bytes, lead)),
         Content::Staged(file) => {
+            // Held until the message has been looked through: large ones take turns.
+            let _turn = parts.memory.turn(file.size_bytes).await;
             let bytes = parts.store.staged(&file).await?;
             let message = deliver::new_message(bytes, lead);
             Ok(NewMessage {
