@@ -4,6 +4,7 @@
 pub mod crl;
 mod descriptors;
 pub mod gateway;
+mod options;
 mod process;
 mod reload;
 mod running;
@@ -24,7 +25,6 @@ use tokio::sync::RwLock;
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
-use crate::config;
 use crate::directory::Directory;
 use crate::dns::Routes;
 use crate::identity::{Address, Domain};
@@ -40,6 +40,7 @@ use crate::store::{FolderKey, Store, StoreError};
 use crate::sync::Responders;
 use crate::trust::AllowList;
 
+pub use options::{limits_of, relay_options, retry_plan};
 pub use reload::Reloader;
 pub use running::Running;
 pub use watch::Watch;
@@ -143,34 +144,6 @@ pub async fn bind(address: SocketAddr, what: impl Into<String>) -> Result<TcpLis
         source,
     })
 }
-
-/// Limits of an operator's faces, from the checked configuration; the sandbox runs with its defaults.
-pub fn limits_of(limits: &config::Limits, message_bytes_max: u64) -> Limits {
-    let wait = &limits.timeouts;
-    Limits {
-        connections_max: limits.connections_max as usize,
-        connections_per_address_max: limits.connections_per_address_max as usize,
-        recipients_max: limits.recipients_max as usize,
-        errors_max: limits.faults_max as usize,
-        hops_max: limits.hops_max as usize,
-        message_line_bytes_max: usize::try_from(limits.message_line_bytes_max).unwrap_or(usize::MAX),
-        imap_line_bytes_max: usize::try_from(limits.imap_line_bytes_max).unwrap_or(usize::MAX),
-        handshake: wait.handshake,
-        smtp_idle: wait.smtp_idle,
-        login_idle: wait.login_idle,
-        imap_idle: wait.imap_idle,
-        smtp_session: wait.smtp_session,
-        imap_session: wait.imap_session,
-        write: wait.write,
-        message_bytes_max,
-        memory_bytes_max: MEMORY_BYTES_MAX,
-        spool_bytes_max: usize::try_from(limits.spool_bytes_max).unwrap_or(usize::MAX),
-        message: wait.message,
-    }
-}
-
-/// A message larger than this arrives on disk: it bounds what many slow senders can hold in memory.
-const MEMORY_BYTES_MAX: usize = 512 * 1024;
 
 /// A running operator.
 pub struct Operator {
