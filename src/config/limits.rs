@@ -106,7 +106,7 @@ impl Timeouts {
             login_idle: wait("login_idle_timeout", default.login_idle),
             // RFC 9051 §5.4: at least 30 minutes.
             imap_idle: wait("imap_idle_timeout", default.imap_idle),
-            message: section.within("message_timeout", default.message, Duration::from_mins(1)..=DAY),
+            message: section.within("message_timeout", default.message, SECOND..=DAY),
             smtp_session: wait("smtp_session_max", default.smtp_session),
             imap_session: section.within("imap_session_max", default.imap_session, SECOND..=DAY * 30),
             write: wait("write_timeout", default.write),
