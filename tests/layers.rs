@@ -57,9 +57,15 @@ const MODULES: &[Module] = &[
     // The certificate laboratory plays peers of its own and composes no operator.
     module(5, "lab", &["config"]),
     module(5, "space", &["app", "config", "lab"]),
+    // Proof of durability: raises operators as processes, and stores on a disk that fails.
+    module(5, "selftest", &["config"]),
     module(5, "scenario", &["app", "config", "space"]),
     module(5, "conformance", &["app", "config", "space", "scenario"]),
-    module(5, "cli", &["app", "config", "lab", "space", "scenario", "conformance"]),
+    module(
+        5,
+        "cli",
+        &["app", "config", "lab", "space", "selftest", "scenario", "conformance"],
+    ),
     module(5, "main", &["cli"]),
 ];
 

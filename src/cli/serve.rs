@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::run::{StopSignal, drain, server_runtime, small_runtime};
 use super::{output, up};
+use crate::app::control;
 use crate::app::crl;
 use crate::app::gateway::{self, Material};
 use crate::app::{Operator, Reloader, Running, TrustKeeper, Trusted, Watch, bind, sessions_room};
@@ -48,7 +49,9 @@ async fn serve(args: &ServeArgs, gateway: Gateway, material: Material) -> anyhow
     let trusted = trust.start().await?;
     tell_skipped(&gateway, &trusted);
     let plan = gateway::plan(&gateway, material, trusted, &clock).await?;
+    let store_folder = plan.store_folder.clone();
     let operator = Arc::new(Operator::start(plan, &running).await?);
+    control::listen(&store_folder, Arc::new(operator.hands()), &running)?;
     trust.watch_age(&operator);
     running.watch.started();
     output::error_line(&format!(

@@ -5,7 +5,6 @@
 
 mod accept;
 mod commit;
-mod envelope;
 mod evidence;
 mod health;
 mod imap;
@@ -141,6 +140,12 @@ pub struct Limits {
     pub message_bytes_max: u64,
     /// Most recipients of one transaction. RFC 5321 §4.5.3.1.8 asks for at least 100.
     pub recipients_max: usize,
+    /// Most domains among the recipients of one session; `None`: any number.
+    pub recipient_domains_max: Option<usize>,
+    /// Most transactions of one session; `None`: any number.
+    pub transactions_max: Option<usize>,
+    /// SMTP commands without an accepted message, beside those of `recipients_max`, after which a session is closed.
+    pub commands_max: usize,
     /// `Received` fields from which a message counts as looping.
     pub hops_max: usize,
     /// Longest line of a message, CR LF not counted, in bytes. RFC 5321 §4.5.3.1.6 promises 998.

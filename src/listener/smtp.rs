@@ -19,7 +19,7 @@ use super::{Face, Parts, SessionId};
 use crate::clock::Stopwatch;
 use crate::policy::{Reason, Refusal};
 use crate::smtp::session::{self, Options};
-use crate::smtp::{Answer, Extension, Extensions, Question, Session, Step};
+use crate::smtp::{Answer, Extensions, Question, Session, Step};
 use crate::store::StoreError;
 
 /// Protocol facts that a desk needs when a message is complete.
@@ -120,13 +120,17 @@ fn options(door: &Door, visitor: &Visitor) -> Options {
             _ => session::Tls::Required,
         },
         mechanisms: Vec::new(),
-        extensions: Extensions::usual().without(Extension::Dsn),
+        extensions: Extensions::all(),
         limits: session::Limits {
             size_bytes_max: limits.message_bytes_max,
             recipients_max: limits.recipients_max,
             errors_max: limits.errors_max,
             line_bytes_max: limits.message_line_bytes_max,
-            ..session::Limits::default()
+            commands_max: limits.commands_max,
+            session: session::SessionLimits {
+                mails_max: limits.transactions_max,
+                recipient_domains_max: limits.recipient_domains_max,
+            },
         },
     }
 }

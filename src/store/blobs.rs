@@ -7,10 +7,13 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{BodyFile, Disk};
 
 /// The files of one data folder, as one run of the program sees them.
 #[derive(Debug)]
@@ -18,6 +21,7 @@ pub(super) struct Blobs {
     root: PathBuf,
     run: u64,
     next: AtomicU64,
+    disk: Arc<dyn Disk>,
 }
 
 /// Name of a body file: the run that wrote it and its number in that run.
@@ -30,11 +34,12 @@ pub(super) struct BlobName {
 
 impl Blobs {
     /// The files under `folder`, for a run whose number no earlier run had.
-    pub(super) fn new(folder: &Path, run: u64) -> Self {
+    pub(super) fn new(folder: &Path, run: u64, disk: Arc<dyn Disk>) -> Self {
         Self {
             root: folder.join("bodies"),
             run,
             next: AtomicU64::new(1),
+            disk,
         }
     }
 
@@ -47,23 +52,23 @@ impl Blobs {
                 _ => {}
             }
         }
-        sync_folder(&self.root)
+        self.disk.sync_folder(&self.root)
     }
 
     /// Starts a file in `incoming`.
-    pub(super) fn create(&self) -> io::Result<(BlobName, File)> {
+    pub(super) fn create(&self) -> io::Result<(BlobName, Box<dyn BodyFile>)> {
         let name = BlobName {
             run: self.run,
             number: self.next.fetch_add(1, Ordering::Relaxed),
         };
-        let file = File::options().write(true).create_new(true).open(self.incoming(name))?;
+        let file = self.disk.create(&self.incoming(name))?;
         Ok((name, file))
     }
 
     /// Writes and syncs a whole file in `incoming`.
     pub(super) fn write(&self, bytes: &[u8]) -> io::Result<BlobName> {
         let (name, mut file) = self.create()?;
-        let written = file.write_all(bytes).and_then(|()| file.sync_data());
+        let written = file.write_all(bytes).and_then(|()| file.sync());
         if let Err(error) = written {
             drop(file);
             self.discard(name);
@@ -75,8 +80,8 @@ impl Blobs {
     /// Moves a synced file to its place for good and returns its length in bytes. Durable on return.
     pub(super) fn publish(&self, name: BlobName) -> io::Result<u64> {
         let place = self.place(name);
-        fs::rename(self.incoming(name), &place)?;
-        sync_folder(&self.root.join(folder_name(name.number)))?;
+        self.disk.rename(&self.incoming(name), &place)?;
+        self.disk.sync_folder(&self.root.join(folder_name(name.number)))?;
         Ok(fs::metadata(&place)?.len())
     }
 
@@ -105,12 +110,12 @@ impl Blobs {
 
     /// Removes a file that no row names any more; a failure leaves an orphan for the next start to sweep.
     pub(super) fn remove(&self, name: BlobName) {
-        remove_or_tell(&self.place(name));
+        self.remove_or_tell(&self.place(name));
     }
 
     /// Removes a file that was never published.
     pub(super) fn discard(&self, name: BlobName) {
-        remove_or_tell(&self.incoming(name));
+        self.remove_or_tell(&self.incoming(name));
     }
 
     /// Removes what earlier runs left in `incoming` and every published file of theirs for which `named` says no.
@@ -125,12 +130,21 @@ impl Blobs {
             let incoming = folder.file_name() == INCOMING;
             for path in earlier_files(&folder.path(), self.run)? {
                 if incoming || !named(path.1)? {
-                    remove_or_tell(&path.0);
+                    self.remove_or_tell(&path.0);
                     removed += 1;
                 }
             }
         }
         Ok(removed)
+    }
+
+    fn remove_or_tell(&self, path: &Path) {
+        match self.disk.remove(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                tracing::warn!(path = %path.display(), %error, "a body file that is no longer used could not be removed; the next start tries again");
+            }
+            _ => {}
+        }
     }
 
     fn incoming(&self, name: BlobName) -> PathBuf {
@@ -186,20 +200,6 @@ fn folder_name(number: u64) -> String {
     format!("{:02x}", number % FOLDERS)
 }
 
-fn remove_or_tell(path: &Path) {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            tracing::warn!(path = %path.display(), %error, "a body file that is no longer used could not be removed; the next start tries again");
-        }
-        _ => {}
-    }
-}
-
-/// Makes names created, renamed or removed in a folder durable.
-pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
 /// Where files are written before a row may name them.
 const INCOMING: &str = "incoming";
 /// Folders that published files are spread over.
@@ -208,9 +208,10 @@ const FOLDERS: u64 = 256;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::LocalDisk;
 
     fn blobs(folder: &Path, run: u64) -> Blobs {
-        let blobs = Blobs::new(folder, run);
+        let blobs = Blobs::new(folder, run, Arc::new(LocalDisk));
         blobs.prepare().unwrap();
         blobs
     }

@@ -28,6 +28,9 @@ mod folders;
 mod journal;
 mod once;
 mod queue;
+mod queue_change;
+mod queue_lease;
+mod queue_page;
 mod readers;
 mod rows;
 mod schema;
@@ -48,13 +51,14 @@ use rusqlite::Connection;
 use self::readers::Readers;
 pub(super) use self::rows::kind_of;
 use self::rows::{failed, raise};
+use self::schema::Database;
 use self::upkeep::Upkeep;
 pub use self::watch::QueueFigures;
 use self::writer::{Effects, Figures, Writer};
 use crate::identity::Domain;
 use crate::metrics::Meter;
-use crate::store::blobs::{Blobs, sync_folder};
-use crate::store::{Once, StoreError};
+use crate::store::blobs::Blobs;
+use crate::store::{Disk, LocalDisk, Once, StoreError};
 
 /// Everything one operator stores, in one folder of the local disk. Share it as `Arc<SqliteStore>`.
 pub struct SqliteStore {
@@ -83,6 +87,8 @@ pub struct Options {
     /// Bytes of log that start a checkpoint. Default 32 MiB. Larger means fewer checkpoints, a longer recovery after a crash,
     /// and up to four times as many bytes on disk beside the database.
     pub wal_bytes_max: u64,
+    /// What body files and the database are written through. Default: [`LocalDisk`]; another one is for proofs only.
+    pub disk: Arc<dyn Disk>,
     /// The first UIDVALIDITY given in a new data folder. Default 1. Give the clock's Unix seconds where a data folder may be
     /// deleted and made again under the same addresses, or mail programs would trust what they cached (RFC 3501 §2.3.1.1).
     pub uid_validity_first: u32,
@@ -115,14 +121,15 @@ impl SqliteStore {
     pub fn open(folder: &Path, options: Options) -> Result<Self, StoreError> {
         create_private(folder).map_err(|error| failed(&format!("{} could not be created", folder.display()), error))?;
         let lock = lock(folder)?;
-        let database = folder.join(DATABASE);
+        let disk = Arc::clone(&options.disk);
+        let database = Database::new(folder.join(DATABASE), &*disk);
         let connection = schema::open_writer(&database, options.uid_validity_first)?;
         let run = raise(&connection, "run", 1)? + 1;
-        let blobs = Arc::new(Blobs::new(folder, run.cast_unsigned()));
+        let blobs = Arc::new(Blobs::new(folder, run.cast_unsigned(), Arc::clone(&disk)));
         // The files made so far must be found again after a power cut.
         blobs
             .prepare()
-            .and_then(|()| sync_folder(folder))
+            .and_then(|()| disk.sync_folder(folder))
             .map_err(|error| failed(&format!("{} could not be prepared", folder.display()), error))?;
         let figures = Arc::new(Figures::default());
         let upkeep = Upkeep::start(upkeep::Start {
@@ -150,16 +157,16 @@ impl SqliteStore {
 
     /// Opens the store in `folder` for reading only, also while another process writes. Every writing call fails.
     pub fn open_read_only(folder: &Path) -> Result<Self, StoreError> {
-        let database = folder.join(DATABASE);
-        if !database.exists() {
+        let options = Options::default();
+        let database = Database::new(folder.join(DATABASE), &*options.disk);
+        if !database.path.exists() {
             return Err(StoreError::NotFound { what: "data folder" });
         }
-        schema::check_version(&schema::open_reader(&database)?, &database)?;
-        let options = Options::default();
+        schema::check_version(&schema::open_reader(&database)?, &database.path)?;
         Ok(Self {
             readers: Readers::new(database, options.readers, options.meter.clone()),
             writer: None,
-            blobs: Arc::new(Blobs::new(folder, 0)),
+            blobs: Arc::new(Blobs::new(folder, 0, Arc::clone(&options.disk))),
             figures: Arc::default(),
             options,
         })
@@ -214,7 +221,7 @@ impl SqliteStore {
     async fn write<T, F>(&self, write: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection, &mut Effects) -> Result<T, StoreError> + Send + 'static,
+        F: FnMut(&Connection, &mut Effects) -> Result<T, StoreError> + Send + 'static,
     {
         self.writer()?.run(SMALL_WRITE_BYTES, write).await
     }
@@ -235,6 +242,7 @@ impl Default for Options {
             group_bytes_max: 4 * 1024 * 1024,
             queue_max: 1024,
             wal_bytes_max: 32 * 1024 * 1024,
+            disk: Arc::new(LocalDisk),
             uid_validity_first: 1,
             meter: Meter::default(),
         }

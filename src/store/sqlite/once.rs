@@ -72,8 +72,15 @@ const KEYS_MAX: usize = 1_000_000;
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
-    use crate::store::sqlite::schema;
+    use crate::store::LocalDisk;
+    use crate::store::sqlite::schema::{self, Database};
+
+    fn open(path: &Path) -> Connection {
+        schema::open_writer(&Database::new(path.to_owned(), &LocalDisk), 1).unwrap()
+    }
 
     fn key(number: u32) -> [u8; 32] {
         let mut key = [0; 32];
@@ -89,7 +96,7 @@ mod tests {
     #[test]
     fn keys_that_are_past_their_end_go_as_new_ones_come() {
         let folder = tempfile::tempdir().unwrap();
-        let db = schema::open_writer(&folder.path().join("store.db"), 1).unwrap();
+        let db = open(&folder.path().join("store.db"));
         let enter = |number: u32, now_ms: i64| {
             let until = Timestamp::from_millisecond(now_ms + 50).unwrap();
             enter_one(
@@ -115,7 +122,7 @@ mod tests {
     #[test]
     fn keys_go_from_one_store_to_another_and_stay_what_they_were() {
         let folder = tempfile::tempdir().unwrap();
-        let [from, to] = ["a", "b"].map(|name| schema::open_writer(&folder.path().join(name), 1).unwrap());
+        let [from, to] = ["a", "b"].map(|name| open(&folder.path().join(name)));
         let until = |ms| Timestamp::from_millisecond(ms).unwrap();
         for (number, end) in [(1, 50), (2, 500), (3, 500)] {
             let once = Once {
@@ -142,7 +149,7 @@ mod tests {
     #[test]
     fn only_so_many_keys_are_kept() {
         let folder = tempfile::tempdir().unwrap();
-        let db = schema::open_writer(&folder.path().join("store.db"), 1).unwrap();
+        let db = open(&folder.path().join("store.db"));
         let once = |number| Once {
             key: key(number),
             until: Timestamp::from_millisecond(50).unwrap(),

@@ -1,6 +1,5 @@
 //! A bounded pool of read-only connections. A read sees the last commit and never waits for the writer.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
@@ -8,14 +7,14 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use super::rows::{execute, failed};
-use super::schema;
+use super::schema::{self, Database};
 use crate::metrics::Meter;
 use crate::store::StoreError;
 
 /// Read-only connections; opened when first needed, then kept.
 #[derive(Clone)]
 pub(super) struct Readers {
-    database: Arc<PathBuf>,
+    database: Arc<Database>,
     idle: Arc<Mutex<Vec<Connection>>>,
     /// One permit per connection that may exist.
     permits: Arc<Semaphore>,
@@ -23,7 +22,7 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    pub(super) fn new(database: PathBuf, connections_max: usize, meter: Meter) -> Self {
+    pub(super) fn new(database: Database, connections_max: usize, meter: Meter) -> Self {
         Self {
             database: Arc::new(database),
             idle: Arc::default(),

@@ -1,23 +1,50 @@
 //! Opening connections, and the versions of the data format.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
 use super::rows::failed;
-use crate::store::StoreError;
+use crate::store::{Disk, StoreError};
 
 /// Version of the data format this program writes: the number of [`MIGRATIONS`].
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 /// Each brings the data from the version before to its own.
-const MIGRATIONS: [&str; VERSION as usize] = [include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
+const MIGRATIONS: [&str; VERSION as usize] = [
+    include_str!("migrations/0001.sql"),
+    include_str!("migrations/0002.sql"),
+    include_str!("migrations/0003.sql"),
+];
+
+/// Where the database is, and by which VFS SQLite reaches it; `None`: its own for this system.
+#[derive(Clone, Debug)]
+pub(super) struct Database {
+    pub(super) path: PathBuf,
+    vfs: Option<String>,
+}
+
+impl Database {
+    pub(super) fn new(path: PathBuf, disk: &dyn Disk) -> Self {
+        Self {
+            path,
+            vfs: disk.vfs().map(str::to_owned),
+        }
+    }
+
+    pub(super) fn connect(&self, flags: OpenFlags) -> Result<Connection, rusqlite::Error> {
+        match &self.vfs {
+            Some(vfs) => Connection::open_with_flags_and_vfs(&self.path, flags, vfs.as_str()),
+            None => Connection::open_with_flags(&self.path, flags),
+        }
+    }
+}
 
 /// Opens the connection that writes, creating or migrating the database. `uid_validity_first` goes into a new database.
-pub(super) fn open_writer(path: &Path, uid_validity_first: u32) -> Result<Connection, StoreError> {
+pub(super) fn open_writer(database: &Database, uid_validity_first: u32) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(path, flags)?;
+    let mut connection = database.connect(flags)?;
     connection.busy_timeout(BUSY_MAX)?;
     // Takes effect only before the first table is made.
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
@@ -30,14 +57,14 @@ pub(super) fn open_writer(path: &Path, uid_validity_first: u32) -> Result<Connec
     connection.pragma_update(None, "foreign_keys", false)?;
     connection.pragma_update(None, "cache_size", WRITER_CACHE_KIB)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
-    migrate(&mut connection, path, uid_validity_first)?;
+    migrate(&mut connection, &database.path, uid_validity_first)?;
     Ok(connection)
 }
 
 /// Opens one connection that reads. It never waits for the writer.
-pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+pub(super) fn open_reader(database: &Database) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
+    let connection = database.connect(flags)?;
     connection.busy_timeout(BUSY_MAX)?;
     connection.pragma_update(None, "cache_size", READER_CACHE_KIB)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
@@ -103,6 +130,7 @@ const STATEMENTS_MAX: usize = 128;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::LocalDisk;
 
     #[test]
     fn data_of_every_earlier_version_is_brought_to_this_one_and_kept() {
@@ -118,7 +146,7 @@ mod tests {
                 .unwrap();
             earlier.pragma_update(None, "user_version", found).unwrap();
             drop(earlier);
-            let now = open_writer(&path, 1).unwrap();
+            let now = open_writer(&Database::new(path, &LocalDisk), 1).unwrap();
             assert_eq!(version(&now).unwrap(), VERSION);
             let kept: i64 = now
                 .query_row("SELECT value FROM number WHERE name = 'lease'", [], |row| row.get(0))

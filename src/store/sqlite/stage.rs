@@ -3,8 +3,7 @@
 //! The file starts with a hole of [`STAGE_FRONT_BYTES_MAX`]: the trace header, known only at the end of the data, is written
 //! into its end, so that the data never moves. The content is the last `size_bytes` of the file.
 
-use std::fs::File;
-use std::io::{ErrorKind, Seek, SeekFrom, Write};
+use std::io::{ErrorKind, SeekFrom};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -12,12 +11,12 @@ use tokio::task::spawn_blocking;
 
 use super::rows::failed;
 use crate::store::blobs::{BlobName, Blobs};
-use crate::store::{STAGE_FRONT_BYTES_MAX, Stage, StagedFile, StoreError};
+use crate::store::{BodyFile, STAGE_FRONT_BYTES_MAX, Stage, StagedFile, StoreError};
 
 /// A file in `incoming` that is removed unless it is finished.
 pub(super) struct SqliteStage {
     /// `None` while a write is under way, or after one failed.
-    file: Option<File>,
+    file: Option<Box<dyn BodyFile>>,
     name: BlobName,
     /// Whether the file is somebody else's now.
     finished: bool,
@@ -61,7 +60,7 @@ impl SqliteStage {
         Ok(())
     }
 
-    fn take_file(&mut self) -> Result<File, StoreError> {
+    fn take_file(&mut self) -> Result<Box<dyn BodyFile>, StoreError> {
         self.file
             .take()
             .ok_or_else(|| failed("a staged message", "an earlier write of it did not succeed"))
@@ -92,7 +91,7 @@ impl Stage for SqliteStage {
             file.seek(SeekFrom::Start(FRONT_BYTES - front_bytes))?;
             file.write_all(&front)?;
             // A message that is all front leaves the file as long as the reserve; any other is longer already.
-            file.sync_data()
+            file.sync()
         })
         .await?;
         self.finished = true;

@@ -7,7 +7,6 @@
 
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
@@ -16,6 +15,7 @@ use std::thread::{self, JoinHandle};
 use rusqlite::{Connection, OpenFlags};
 
 use super::rows::failed;
+use super::schema::Database;
 use super::writer::Figures;
 use crate::store::StoreError;
 use crate::store::blobs::{BlobName, Blobs};
@@ -37,7 +37,7 @@ pub(super) struct Upkeep {
 
 /// What the thread needs to start.
 pub(super) struct Start {
-    pub(super) database: PathBuf,
+    pub(super) database: Database,
     pub(super) blobs: Arc<Blobs>,
     pub(super) figures: Arc<Figures>,
     /// Log size in pages from which it is checkpointed.
@@ -56,7 +56,7 @@ impl Upkeep {
     /// Starts the thread, with the sweep as its first task.
     pub(super) fn start(start: Start) -> Result<Self, StoreError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&start.database, flags)?;
+        let connection = start.database.connect(flags)?;
         // FULL makes a checkpoint sync the log before and the database after copying.
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "cache_size", CACHE_KIB)?;

@@ -1,10 +1,12 @@
 //! The one thread that writes, with group commit.
 //!
-//! It takes every waiting write, applies each in a savepoint of one transaction, commits (which syncs) once and only then
-//! answers them all. A write that fails rolls back alone. The thread never waits in order to make a group larger: while one
-//! group syncs, the next one gathers in the channel.
+//! It takes every waiting write, applies them in one transaction, commits (which syncs) once and only then answers them all.
+//! The thread never waits in order to make a group larger: while one group syncs, the next one gathers in the channel.
+//!
+//! A write that fails rolls back alone. That takes a savepoint around each write, and SQLite copies every page that a savepoint
+//! may have to bring back. Writes hardly ever fail: so a group begins without savepoints, and when one of its writes fails the
+//! group is rolled back and its writes are applied once more, each in a savepoint.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -13,6 +15,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::rows::{execute, failed};
+use super::schema::Database;
 use super::upkeep::Upkeep;
 use super::{Options, schema};
 use crate::clock::Stopwatch;
@@ -30,7 +33,7 @@ pub(super) struct Writer {
 /// What the thread needs to start.
 pub(super) struct Start {
     pub(super) connection: Connection,
-    pub(super) database: PathBuf,
+    pub(super) database: Database,
     pub(super) options: Options,
     pub(super) upkeep: Upkeep,
     pub(super) figures: Arc<Figures>,
@@ -69,15 +72,16 @@ impl Writer {
     }
 
     /// Applies `write` in the next group and returns once it is durable. `bytes` is about what it adds to the log.
-    /// If the caller goes away before the group starts, nothing of the call is written.
+    /// If the caller goes away before the group starts, nothing of the call is written. `write` may run more than once; only what
+    /// its last run did counts.
     pub(super) async fn run<T, F>(&self, bytes: usize, write: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection, &mut Effects) -> Result<T, StoreError> + Send + 'static,
+        F: FnMut(&Connection, &mut Effects) -> Result<T, StoreError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         let job = Box::new(Pending {
-            write: Some(write),
+            write,
             outcome: None,
             reply,
         });
@@ -119,14 +123,14 @@ enum Request {
 trait Job: Send {
     /// Whether the caller is gone, so that nothing needs to be done.
     fn is_abandoned(&self) -> bool;
-    /// Runs the write; whether it succeeded.
+    /// Runs the write, again if it ran before; whether it succeeded.
     fn apply(&mut self, tx: &Connection, effects: &mut Effects) -> bool;
     /// Tells the caller, with why the group failed if it did.
     fn answer(self: Box<Self>, failure: Option<&str>);
 }
 
 struct Pending<T, F> {
-    write: Option<F>,
+    write: F,
     outcome: Option<Result<T, StoreError>>,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
@@ -134,15 +138,17 @@ struct Pending<T, F> {
 impl<T, F> Job for Pending<T, F>
 where
     T: Send,
-    F: FnOnce(&Connection, &mut Effects) -> Result<T, StoreError> + Send,
+    F: FnMut(&Connection, &mut Effects) -> Result<T, StoreError> + Send,
 {
     fn is_abandoned(&self) -> bool {
         self.reply.is_closed()
     }
 
     fn apply(&mut self, tx: &Connection, effects: &mut Effects) -> bool {
-        self.outcome = self.write.take().map(|write| write(tx, effects));
-        matches!(self.outcome, Some(Ok(_)))
+        let outcome = (self.write)(tx, effects);
+        let succeeded = outcome.is_ok();
+        self.outcome = Some(outcome);
+        succeeded
     }
 
     fn answer(self: Box<Self>, failure: Option<&str>) {
@@ -163,6 +169,8 @@ struct Group {
     jobs: Vec<Box<dyn Job>>,
     effects: Effects,
     bytes: usize,
+    /// A write of it failed: each is in a savepoint.
+    is_careful: bool,
     failure: Option<String>,
     stop: Option<oneshot::Sender<Result<(), StoreError>>>,
 }
@@ -236,13 +244,32 @@ impl Thread {
 
     fn apply(&mut self, mut job: Box<dyn Job>, group: &mut Group) {
         let began = if group.jobs.is_empty() { self.begin() } else { Ok(()) };
-        let applied = began.and_then(|()| apply_in_savepoint(&self.start.connection, job.as_mut(), &mut group.effects));
+        let connection = &self.start.connection;
+        let applied = match began {
+            Err(error) => Err(error),
+            Ok(()) if group.is_careful => apply_in_savepoint(connection, job.as_mut(), &mut group.effects),
+            Ok(()) => Ok(()),
+        };
+        let is_again = applied.is_ok() && !group.is_careful && !job.apply(connection, &mut group.effects);
         group.jobs.push(job);
+        let applied = if is_again { self.apply_again(group) } else { applied };
         if let Err(error) = applied {
             group.failure = Some(error.to_string());
         }
     }
 
+    /// Starts the transaction over, so that only the writes that fail do.
+    fn apply_again(&mut self, group: &mut Group) -> Result<(), rusqlite::Error> {
+        group.is_careful = true;
+        group.effects = Effects::default();
+        self.begin()?;
+        for job in &mut group.jobs {
+            apply_in_savepoint(&self.start.connection, job.as_mut(), &mut group.effects)?;
+        }
+        Ok(())
+    }
+
+    /// Opens a transaction, the one before being over or given up.
     fn begin(&mut self) -> Result<(), rusqlite::Error> {
         if !self.start.connection.is_autocommit() {
             self.recover();
