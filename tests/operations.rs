@@ -293,6 +293,7 @@ fn the_page_of_metrics_is_well_formed_counts_what_happened_and_names_nobody() {
             family.name
         );
     }
+    // Python offers a password twice: PLAIN, then LOGIN.
     for (name, labels, value) in [
         ("vaguemestre_messages_accepted_total", "face=\"smtp\"", 1.0),
         ("vaguemestre_accept_seconds_count", "face=\"smtp\"", 1.0),
@@ -304,7 +305,7 @@ fn the_page_of_metrics_is_well_formed_counts_what_happened_and_names_nobody() {
         (
             "vaguemestre_refusals_total",
             "face=\"submission\",stage=\"login\",reason=\"credentials-invalid\"",
-            1.0,
+            2.0,
         ),
         ("vaguemestre_sessions_total", "face=\"smtp\"", 2.0),
         ("vaguemestre_queue_items", "state=\"due\"", 0.0),

@@ -157,6 +157,7 @@ async fn observe(parts: &Parts, store: &SqliteStore) {
                 ("due", figures.due),
                 ("waiting", figures.waiting),
                 ("leased", figures.leased),
+                ("held", figures.held),
             ] {
                 meter.set(Metric::QueueItems, &[state], real(items));
             }

@@ -16,7 +16,9 @@ pub struct QueueFigures {
     pub waiting: u64,
     /// Recipients of attempts under way.
     pub leased: u64,
-    /// When the one that waits longest was queued.
+    /// Recipients that somebody holds back.
+    pub held: u64,
+    /// When the one that waits longest was queued, held ones aside.
     pub oldest: Option<Timestamp>,
 }
 
@@ -40,14 +42,16 @@ impl SqliteStore {
 
 fn figures(db: &Connection, now: Timestamp) -> Result<QueueFigures, StoreError> {
     let sql = "SELECT count(*) FILTER (WHERE leased_until > ?1), \
-               count(*) FILTER (WHERE leased_until <= ?1 AND due <= ?1), \
-               count(*) FILTER (WHERE leased_until <= ?1 AND due > ?1), min(created) FROM queue";
+               count(*) FILTER (WHERE leased_until <= ?1 AND held = 0 AND due <= ?1), \
+               count(*) FILTER (WHERE leased_until <= ?1 AND held = 0 AND due > ?1), \
+               min(created) FILTER (WHERE held = 0), count(*) FILTER (WHERE leased_until <= ?1 AND held = 1) FROM queue";
     let mut statement = db.prepare_cached(sql)?;
     Ok(statement.query_row([now.as_millisecond()], |row| {
         Ok(QueueFigures {
             leased: unsigned(row, 0)?,
             due: unsigned(row, 1)?,
             waiting: unsigned(row, 2)?,
+            held: unsigned(row, 4)?,
             oldest: match row.get::<_, Option<i64>>(3)? {
                 Some(_) => Some(time(row, 3)?),
                 None => None,
