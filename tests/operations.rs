@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use common::{Certificate, Named, Peer, Pki, Program, Running, Space, folder, free_port, mails, wait_until};
-use vaguemestre::metrics::{CATALOGUE, Kind};
+use vaguemestre::metrics::CATALOGUE;
 
 const PATIENCE: Duration = Duration::from_secs(40);
 const BOX: &str = "accueil@clinique.mssante.fr";
@@ -281,14 +281,9 @@ fn the_page_of_metrics_is_well_formed_counts_what_happened_and_names_nobody() {
     let (_, text) = clinic.get("/metrics");
     let page = Page::read(&text);
     for family in CATALOGUE {
-        let kind = match family.kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram(_) => "histogram",
-        };
         assert_eq!(
             page.kinds.get(family.name).map(String::as_str),
-            Some(kind),
+            Some(family.kind.word()),
             "{}",
             family.name
         );
@@ -589,6 +584,7 @@ fn without_descriptors_accepting_pauses_and_recovers() {
     let page = clinic.page();
     assert!(page.value("vaguemestre_accept_errors_total", "face=\"smtp\"") > 0.5);
     let used = page.series["process_cpu_seconds_total"] - used_before;
+    assert!(used_before > 0.0, "the time used is told");
     assert!(used < 2.0, "it span: {used} s");
     wait_until("it is ready again", PATIENCE, || {
         (clinic.ready().0 == 200).then_some(())
@@ -647,16 +643,11 @@ fn the_documented_metrics_are_those_of_the_code() {
     let coded: Vec<Vec<String>> = CATALOGUE
         .iter()
         .map(|family| {
-            let kind = match family.kind {
-                Kind::Counter => "counter",
-                Kind::Gauge => "gauge",
-                Kind::Histogram(_) => "histogram",
-            };
             let own = (!family.is_of_process()).then_some("operator");
             let labels: Vec<&str> = own.into_iter().chain(family.labels.iter().copied()).collect();
             vec![
                 format!("`{}`", family.name),
-                kind.to_owned(),
+                family.kind.word().to_owned(),
                 labels.join(", "),
                 family.help.to_owned(),
             ]

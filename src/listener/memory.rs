@@ -57,7 +57,7 @@ impl Memory {
 
     /// A turn to read a message of so many bytes whole. One that is larger than the bound takes all of it.
     pub(super) async fn turn(&self, size_bytes: u64) -> Option<SemaphorePermit<'_>> {
-        let kib = u32::try_from(size_bytes / KIB as u64).unwrap_or(u32::MAX);
+        let kib = u32::try_from(size_bytes.saturating_mul(WHOLE_TIMES) / KIB as u64).unwrap_or(u32::MAX);
         self.whole.acquire_many(kib.clamp(1, self.whole_kib)).await.ok()
     }
 }
@@ -90,6 +90,8 @@ impl Drop for Held {
 }
 
 const KIB: usize = 1024;
+/// How often a message that is read whole is in memory at its worst: as read, with its first line, and its parts decoded.
+const WHOLE_TIMES: u64 = 3;
 /// A message up to here stays in memory even when memory is short: a file of its own would cost more than it saves.
 const SMALL_BYTES: usize = 32 * KIB;
 
@@ -115,8 +117,8 @@ mod tests {
     #[tokio::test]
     async fn messages_read_whole_wait_for_their_turn() {
         let memory = Memory::new(100 * KIB);
-        let first = memory.turn(60 * KIB as u64).await.unwrap();
-        let early = tokio::time::timeout(std::time::Duration::ZERO, memory.turn(60 * KIB as u64)).await;
+        let first = memory.turn(20 * KIB as u64).await.unwrap();
+        let early = tokio::time::timeout(std::time::Duration::ZERO, memory.turn(20 * KIB as u64)).await;
         assert!(early.is_err());
         drop(first);
         assert!(memory.turn(1 << 40).await.is_some(), "one larger than all takes all");

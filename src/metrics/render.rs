@@ -3,18 +3,14 @@
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 
-use super::catalogue::{CATALOGUE, Family, Kind};
+use super::catalogue::{CATALOGUE, Family};
 use super::meter::{Cell, Labels, Meter, Spread};
 
 /// All series of `meters`, a family at a time, with `HELP` and `TYPE`.
 pub fn render(meters: &[Meter]) -> String {
     let mut page = String::new();
     for family in CATALOGUE {
-        let kind = match family.kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram(_) => "histogram",
-        };
+        let kind = family.kind.word();
         let Family { name, help, .. } = family;
         page.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
         for meter in meters {
