@@ -177,6 +177,7 @@ fn acceptance(inbox: FolderKey, body: &Arc<Vec<u8>>) -> Acceptance {
             once: None,
         }],
         outgoing: Vec::new(),
+        reports: Vec::new(),
         records: vec![JournalRow {
             sequence: 0,
             at: now,

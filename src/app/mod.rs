@@ -36,6 +36,7 @@ use crate::listener::{Door, Face, Handshakes, Health, Limits, Memory, Parts, Pla
 use crate::mailbox::{Mailboxes, Notify};
 use crate::metrics::Meter;
 use crate::pki::{ClientCertificates, Identity, TlsError, TlsPolicy, TrustStore, server_config};
+use crate::policy::submission::Rules;
 use crate::queue::RetryPlan;
 use crate::relay::{self, Relay};
 use crate::store::sqlite::{Options as StoreOptions, SqliteStore};
@@ -76,6 +77,8 @@ pub struct Plan {
     pub relay: relay::Options,
     /// Bounds of its faces.
     pub limits: Limits,
+    /// What is asked of its users' messages.
+    pub sending: Rules,
     /// Which handshakes leave their evidence in the journal.
     pub handshakes: Handshakes,
     /// Lowest TLS version and suites of its faces.
@@ -215,6 +218,7 @@ impl Operator {
             health: Health::default(),
             memory: Arc::new(Memory::new(memory_bytes_max)),
             handshakes_room: Arc::clone(&running.handshakes),
+            sending: plan.sending,
             handshakes: plan.handshakes,
         });
         let (host, identity) = plan.sender;

@@ -22,6 +22,7 @@ mod patient;
 mod reader;
 mod relay;
 mod revocation;
+mod sending;
 mod space;
 mod structure;
 mod suggest;

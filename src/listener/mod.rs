@@ -15,6 +15,7 @@ mod observed;
 mod places;
 mod reception;
 mod repeat;
+mod report;
 mod session_id;
 mod smtp;
 mod spool;
@@ -36,6 +37,7 @@ use crate::journal::{Event, Record};
 use crate::mailbox::Mailboxes;
 use crate::metrics::Meter;
 use crate::pki::TrustStore;
+use crate::policy::submission::Rules;
 use crate::queue::RetryPlan;
 use crate::store::{FolderKey, Store};
 use crate::sync::Responders;
@@ -48,6 +50,7 @@ pub use link::{Handshake, Link, Offer, Unfinished};
 pub use memory::Memory;
 pub use observed::{observe_failed_handshake, observe_handshake};
 pub use places::Places;
+pub use report::{Telling, Told, original_recipient};
 pub use session_id::SessionId;
 
 /// What every session of one operator shares.
@@ -83,6 +86,8 @@ pub struct Parts {
     pub memory: Arc<Memory>,
     /// Handshakes that the process computes at the same time, those of all operators together.
     pub handshakes_room: Arc<Semaphore>,
+    /// What is asked of its users' messages.
+    pub sending: Rules,
 }
 
 impl Parts {
@@ -152,6 +157,14 @@ pub struct Limits {
     pub message_line_bytes_max: usize,
     /// Longest IMAP command, an appended message apart, in bytes.
     pub imap_line_bytes_max: usize,
+    /// Longest header of a message, in bytes; at most what a spool keeps of its beginning.
+    pub header_bytes_max: usize,
+    /// Most fields of a header.
+    pub header_fields_max: usize,
+    /// Deepest nesting of multiparts and messages in a message.
+    pub mime_depth_max: usize,
+    /// A message larger than this goes back in a failure report by its header only, whatever `RET` says.
+    pub report_original_bytes_max: u64,
     /// A message larger than this arrives on disk instead of in memory.
     pub memory_bytes_max: usize,
     /// All messages being received into memory together, in bytes; those beyond arrive on disk.

@@ -108,6 +108,9 @@ impl Reception {
         let header = self.visitor.header(&spool, transmission.utf8)?;
         let class = Class::of(&header, transaction.mail.path.as_ref());
         let message_id = Excerpt::new(header.value("Message-ID").unwrap_or_default());
+        for recipient in &mut transaction.recipients {
+            recipient.parameters.class = class;
+        }
         self.identify(&mut transaction, &spool, &header, now);
         let repeated = self.leave_out_repeats(&mut transaction, now).await?;
         let repeated = self.repeated(transaction.mail.path.as_ref(), message_id.clone(), &repeated);
@@ -156,7 +159,7 @@ impl Reception {
             local: &transaction.recipients,
             outgoing: Vec::new(),
         };
-        commit.carry_out(&self.visitor.parts, now, record).await
+        commit.carry_out(&self.visitor, now, record).await
     }
 
     /// Gives each recipient the key by which a repetition is recognised.

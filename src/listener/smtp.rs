@@ -232,7 +232,7 @@ impl Drive<'_> {
             protocol: self.session.protocol(),
             utf8: self.session.mail_from().is_some_and(|mail| mail.utf8),
         };
-        let spool = match self.spool.take() {
+        let mut spool = match self.spool.take() {
             Some(Ok(spool)) => spool,
             Some(Err(error)) => {
                 let refusal = storage_failed(&error);
@@ -242,6 +242,7 @@ impl Drive<'_> {
             None => self.new_spool(),
         };
         self.message_end = None;
+        spool.complete();
         let (watch, size_bytes) = (Stopwatch::start(), spool.size_bytes());
         let answer = self.desk.message(spool, transmission).await;
         if !matches!(answer, Answer::Refused(_)) {

@@ -7,6 +7,7 @@ use memchr::memmem;
 
 use super::memory::Held;
 use super::{Parts, repeat};
+use crate::message::structure::Structure;
 use crate::metrics::{Meter, Metric};
 use crate::store::{Content, Stage, Store, StoreError};
 
@@ -21,6 +22,8 @@ pub(super) struct Spool {
     /// On disk: whether `memory` holds the whole header block.
     head: Head,
     size_bytes: u64,
+    /// What its parts say they are.
+    structure: Structure,
     /// Over the bytes received, where the desk wants to recognise them.
     digest: Option<digest::Context>,
 }
@@ -44,15 +47,17 @@ pub(super) struct Spooled {
 impl Spool {
     /// An empty spool that goes to disk when it is large, or when memory is short.
     pub(super) fn new(parts: &Parts) -> Self {
+        let limits = parts.limits();
         Self {
             store: Arc::clone(&parts.store),
             meter: parts.meter.clone(),
-            memory_bytes_max: parts.limits().memory_bytes_max,
+            memory_bytes_max: limits.memory_bytes_max,
             memory: Vec::new(),
             held: parts.memory.hold(),
             stage: None,
             head: Head::Open,
             size_bytes: 0,
+            structure: Structure::new(limits.mime_depth_max),
             digest: None,
         }
     }
@@ -71,6 +76,7 @@ impl Spool {
     /// The disk refused them.
     pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         self.size_bytes += bytes.len() as u64;
+        self.structure.feed(bytes);
         if let Some(digest) = &mut self.digest {
             digest.update(bytes);
         }
@@ -114,6 +120,16 @@ impl Spool {
     /// The beginning of the message, long enough to hold any header block that is accepted.
     pub(super) fn head(&self) -> &[u8] {
         &self.memory[..self.memory.len().min(HEAD_BYTES_MAX)]
+    }
+
+    /// Says that all bytes have come: [`Self::structure`] is complete from now on.
+    pub(super) fn complete(&mut self) {
+        self.structure.finish();
+    }
+
+    /// The parts of the message.
+    pub(super) fn structure(&self) -> &Structure {
+        &self.structure
     }
 
     /// Bytes received so far.

@@ -114,6 +114,19 @@ pub struct Acceptance {
     pub records: Vec<JournalRow>,
     /// Counter increments that follow from those records.
     pub counts: Vec<Count>,
+    /// Messages that this one gives rise to, stored with it: delivery reports. Empty for nearly every message.
+    pub reports: Vec<Enclosure>,
+}
+
+/// A message that another one gives rise to: its bytes, and where they go.
+#[derive(Clone, Debug)]
+pub struct Enclosure {
+    /// The bytes.
+    pub message: NewMessage,
+    /// Copies for local boxes.
+    pub deliveries: Vec<Delivery>,
+    /// Recipients at other operators.
+    pub outgoing: Vec<Outgoing>,
 }
 
 /// What became of an [`Acceptance`].
@@ -121,7 +134,7 @@ pub struct Acceptance {
 pub struct Accepted {
     /// Key of the stored message, when there was one.
     pub message: Option<MessageKey>,
-    /// For each delivery, in order: folder, its UIDVALIDITY and the new UID.
+    /// For each delivery, in order, those of the reports last: folder, its UIDVALIDITY and the new UID.
     pub delivered: Vec<(FolderKey, u32, u32)>,
 }
 
@@ -145,6 +158,15 @@ pub trait MessageStore: Send + Sync {
     /// The bytes of a message, trace header first, without its lead.
     /// Fails with [`StoreError::NotFound`] once nothing refers to it any more.
     async fn content(&self, message: MessageKey) -> Result<Arc<Vec<u8>>, StoreError>;
+
+    /// Up to `length_max` bytes of what [`Self::content`] gives, from `offset` on: fewer at the end, none beyond it. For messages that are
+    /// too large to hold. A backend overrides it to read no more than that.
+    async fn content_part(&self, message: MessageKey, offset: u64, length_max: usize) -> Result<Vec<u8>, StoreError> {
+        let content = self.content(message).await?;
+        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(content.len());
+        let to = from.saturating_add(length_max).min(content.len());
+        Ok(content[from..to].to_vec())
+    }
 }
 
 /// A message file being written.

@@ -60,6 +60,8 @@ pub struct QueueItem {
     pub attempts: u32,
     /// What the last attempt ended with.
     pub last_reply: Option<String>,
+    /// When it was late, and its sender was told if he is to be; `None` before.
+    pub delay_told: Option<Timestamp>,
     /// See [`Outgoing::parameters`].
     pub parameters: String,
     /// See [`Outgoing::session`].
@@ -114,6 +116,8 @@ pub enum Settled {
         due: Timestamp,
         /// What the attempt ended with.
         last_reply: String,
+        /// Set from now on, see [`QueueItem::delay_told`]; `None` leaves it as it is.
+        delay_told: Option<Timestamp>,
     },
 }
 

@@ -238,6 +238,7 @@ mod tests {
                 session: "K3F7Q2ABCD".into(),
                 lease: 0,
                 instead: None,
+                delay_told: None,
             },
             state,
             leased_until: None,

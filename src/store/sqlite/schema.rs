@@ -9,13 +9,14 @@ use super::rows::failed;
 use crate::store::{Disk, StoreError};
 
 /// Version of the data format this program writes: the number of [`MIGRATIONS`].
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 
 /// Each brings the data from the version before to its own.
 const MIGRATIONS: [&str; VERSION as usize] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
+    include_str!("migrations/0004.sql"),
 ];
 
 /// Where the database is, and by which VFS SQLite reaches it; `None`: its own for this system.
@@ -154,6 +155,7 @@ mod tests {
             assert_eq!(kept, 8);
             now.execute_batch("SELECT sequence, key, until FROM delivered_once")
                 .unwrap();
+            now.execute_batch("SELECT delay_told FROM queue").unwrap();
         }
     }
 }

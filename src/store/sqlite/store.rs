@@ -47,6 +47,12 @@ impl MessageStore for SqliteStore {
     async fn content(&self, message: MessageKey) -> Result<Arc<Vec<u8>>, StoreError> {
         self.bytes(message, false).await
     }
+
+    async fn content_part(&self, message: MessageKey, offset: u64, length_max: usize) -> Result<Vec<u8>, StoreError> {
+        let blobs = Arc::clone(&self.blobs);
+        let read = move |db: &rusqlite::Connection| accept::part(db, &blobs, message, (offset, length_max));
+        self.readers.run(read).await
+    }
 }
 
 #[async_trait]
@@ -265,7 +271,15 @@ impl SqliteStore {
             Some(message) if is_referred_to => Some(self.place(message.content.clone()).await?),
             _ => None,
         };
-        Ok(Prepared { body, acceptance })
+        let mut reports = Vec::with_capacity(acceptance.reports.len());
+        for report in &acceptance.reports {
+            reports.push(self.place(report.message.content.clone()).await?);
+        }
+        Ok(Prepared {
+            body,
+            reports,
+            acceptance,
+        })
     }
 
     async fn place(&self, content: Content) -> Result<Body, StoreError> {
