@@ -183,12 +183,7 @@ impl Operator {
         };
         let meter = Meter::new(&plan.operator);
         let memory_bytes_max = plan.limits.spool_bytes_max;
-        let options = StoreOptions {
-            meter: meter.clone(),
-            // A data folder made anew under the same addresses must not show yesterday's UIDs (RFC 3501 §2.3.1.1).
-            uid_validity_first: u32::try_from(plan.clock.now().as_second()).unwrap_or(1),
-            ..StoreOptions::default()
-        };
+        let options = store_options(plan.clock.now(), &meter);
         let store = SqliteStore::open(&plan.store_folder, options).map_err(failed)?;
         let store = Arc::new(store);
         let shared: Arc<dyn Store> = Arc::<SqliteStore>::clone(&store);
@@ -222,14 +217,8 @@ impl Operator {
             handshakes: plan.handshakes,
         });
         let (host, identity) = plan.sender;
-        let limits = parts.limits();
-        let places = Arc::new(Places::new(
-            limits.connections_max,
-            limits.connections_per_address_max,
-            Arc::clone(&running.sessions),
-        ));
         let mut running_operator = Self {
-            places,
+            places: Arc::new(places(&parts.limits(), running)),
             parts,
             store,
             doors: Vec::new(),
@@ -431,6 +420,21 @@ impl Operator {
             );
         }
     }
+}
+
+fn store_options(now: Timestamp, meter: &Meter) -> StoreOptions {
+    StoreOptions {
+        meter: meter.clone(),
+        // A data folder made anew under the same addresses must not show yesterday's UIDs (RFC 3501 §2.3.1.1).
+        uid_validity_first: u32::try_from(now.as_second()).unwrap_or(1),
+        ..StoreOptions::default()
+    }
+}
+
+/// Places of one operator in the room that the process has.
+fn places(limits: &Limits, running: &Running) -> Places {
+    let room = Arc::clone(&running.sessions);
+    Places::new(limits.connections_max, limits.connections_per_address_max, room)
 }
 
 /// Every box with its standard folders; where mail for each is delivered.

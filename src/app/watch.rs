@@ -50,12 +50,13 @@ impl Watch {
     /// Everything was started.
     pub fn started(&self) {
         // A signal to stop may have come before.
-        let _: Result<u8, u8> = self.stage.compare_exchange(
-            Stage::Starting as u8,
-            Stage::Running as u8,
-            Ordering::AcqRel,
-            Ordering::Acquire,
-        );
+        let (from, to) = (Stage::Starting as u8, Stage::Running as u8);
+        let before = self
+            .stage
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
+        if before.is_err() {
+            tracing::debug!("told to stop before everything was started");
+        }
     }
 
     /// No new work is taken: readiness says no from now on.
