@@ -10,6 +10,7 @@ pub mod order;
 mod order_queue;
 mod process;
 mod reload;
+mod running;
 mod standing;
 mod trust;
 mod watch;
@@ -18,23 +19,20 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
-use tokio::sync::{RwLock, Semaphore};
+use tokio::sync::RwLock;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::dns::Routes;
 use crate::identity::{Address, Domain};
 use crate::journal::{Event, Excerpt, Started, Stopped};
-use crate::listener::{Door, Face, Handshakes, Health, Limits, Parts, Places, SessionId, Snapshot, TurnedAway};
+use crate::listener::{Door, Face, Handshakes, Health, Limits, Memory, Parts, Places, SessionId, Snapshot, TurnedAway};
 use crate::mailbox::{Mailboxes, Notify};
 use crate::metrics::Meter;
 use crate::pki::{ClientCertificates, Identity, TlsError, TlsPolicy, TrustStore, server_config};
@@ -48,6 +46,7 @@ use crate::trust::AllowList;
 
 pub use options::{limits_of, relay_options, retry_plan};
 pub use reload::Reloader;
+pub use running::Running;
 pub use watch::Watch;
 
 pub use trust::{TrustKeeper, Trusted, list_options};
@@ -152,56 +151,6 @@ pub async fn bind(address: SocketAddr, what: impl Into<String>) -> Result<TcpLis
     })
 }
 
-/// What all tasks of a process share: who is still working, and when to stop.
-#[derive(Clone, Debug)]
-pub struct Running {
-    /// Every task.
-    pub tracker: TaskTracker,
-    /// Cancelled once: no new work.
-    pub stop: CancellationToken,
-    /// Sessions that the process has room for, those of all operators together.
-    pub sessions: Arc<Semaphore>,
-    /// How it is, for whoever watches.
-    pub watch: Arc<Watch>,
-}
-
-impl Running {
-    /// A process that takes so many sessions at once.
-    pub fn with_room(sessions: usize) -> Self {
-        Self {
-            tracker: TaskTracker::new(),
-            stop: CancellationToken::new(),
-            sessions: Arc::new(Semaphore::new(sessions.min(Semaphore::MAX_PERMITS))),
-            watch: Arc::default(),
-        }
-    }
-
-    /// A part that can be stopped alone, and that stops with the whole; draining the whole waits for it.
-    #[must_use]
-    pub fn child(&self) -> Self {
-        let child = Self {
-            tracker: TaskTracker::new(),
-            stop: self.stop.child_token(),
-            sessions: Arc::clone(&self.sessions),
-            watch: Arc::clone(&self.watch),
-        };
-        let waited_for = child.clone();
-        self.tracker.spawn(async move {
-            waited_for.stop.cancelled().await;
-            waited_for.tracker.close();
-            waited_for.tracker.wait().await;
-        });
-        child
-    }
-
-    /// Tells everything to stop and waits for it, at most `limit`. False when something was still working then.
-    pub async fn drain(&self, limit: Duration) -> bool {
-        self.stop.cancel();
-        self.tracker.close();
-        tokio::time::timeout(limit, self.tracker.wait()).await.is_ok()
-    }
-}
-
 /// A running operator.
 pub struct Operator {
     parts: Arc<Parts>,
@@ -233,12 +182,8 @@ impl Operator {
             source,
         };
         let meter = Meter::new(&plan.operator);
-        let options = StoreOptions {
-            meter: meter.clone(),
-            // A data folder made anew under the same addresses must not show yesterday's UIDs (RFC 3501 §2.3.1.1).
-            uid_validity_first: u32::try_from(plan.clock.now().as_second()).unwrap_or(1),
-            ..StoreOptions::default()
-        };
+        let memory_bytes_max = plan.limits.spool_bytes_max;
+        let options = store_options(plan.clock.now(), &meter);
         let store = SqliteStore::open(&plan.store_folder, options).map_err(failed)?;
         let store = Arc::new(store);
         let shared: Arc<dyn Store> = Arc::<SqliteStore>::clone(&store);
@@ -266,18 +211,14 @@ impl Operator {
             limits: ArcSwap::from_pointee(plan.limits),
             meter,
             health: Health::default(),
+            memory: Arc::new(Memory::new(memory_bytes_max)),
+            handshakes_room: Arc::clone(&running.handshakes),
             sending: plan.sending,
             handshakes: plan.handshakes,
         });
         let (host, identity) = plan.sender;
-        let limits = parts.limits();
-        let places = Arc::new(Places::new(
-            limits.connections_max,
-            limits.connections_per_address_max,
-            Arc::clone(&running.sessions),
-        ));
         let mut running_operator = Self {
-            places,
+            places: Arc::new(places(&parts.limits(), running)),
             parts,
             store,
             doors: Vec::new(),
@@ -479,6 +420,21 @@ impl Operator {
             );
         }
     }
+}
+
+fn store_options(now: Timestamp, meter: &Meter) -> StoreOptions {
+    StoreOptions {
+        meter: meter.clone(),
+        // A data folder made anew under the same addresses must not show yesterday's UIDs (RFC 3501 §2.3.1.1).
+        uid_validity_first: u32::try_from(now.as_second()).unwrap_or(1),
+        ..StoreOptions::default()
+    }
+}
+
+/// Places of one operator in the room that the process has.
+fn places(limits: &Limits, running: &Running) -> Places {
+    let room = Arc::clone(&running.sessions);
+    Places::new(limits.connections_max, limits.connections_per_address_max, room)
 }
 
 /// Every box with its standard folders; where mail for each is delivered.

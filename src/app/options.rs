@@ -35,6 +35,8 @@ pub fn limits_of(limits: &config::Limits, message_bytes_max: u64) -> Limits {
         mime_depth_max: limits.mime_depth_max as usize,
         report_original_bytes_max: limits.report_original_bytes_max,
         memory_bytes_max: MEMORY_BYTES_MAX,
+        spool_bytes_max: usize::try_from(limits.spool_bytes_max).unwrap_or(usize::MAX),
+        message: wait.message,
     }
 }
 

@@ -85,10 +85,13 @@ impl Reloader {
     }
 }
 
+/// A part of a configuration, as text.
+type Look = fn(&Gateway) -> String;
+
 /// Sections of which something changed that only a start can use.
 fn needs_restart(before: &Gateway, after: &Gateway) -> Vec<&'static str> {
-    let differ = |part: fn(&Gateway) -> String| part(before) != part(after);
-    let parts: [(&'static str, fn(&Gateway) -> String); 6] = [
+    let differ = |part: Look| part(before) != part(after);
+    let parts: [(&'static str, Look); 6] = [
         ("[operator] host", |gateway| gateway.host.to_string()),
         ("[data]", |gateway| gateway.data_folder.display().to_string()),
         ("[listen]", |gateway| format!("{:?}", gateway.listen)),

@@ -41,6 +41,7 @@ impl Operator {
     pub fn set_limits(&self, limits: Limits) {
         self.places
             .resize(limits.connections_max, limits.connections_per_address_max);
+        self.parts.memory.resize(limits.spool_bytes_max);
         self.parts.limits.store(Arc::new(limits));
     }
 

@@ -51,12 +51,13 @@ impl Watch {
     /// Everything was started.
     pub fn started(&self) {
         // A signal to stop may have come before.
-        let _: Result<u8, u8> = self.stage.compare_exchange(
-            Stage::Starting as u8,
-            Stage::Running as u8,
-            Ordering::AcqRel,
-            Ordering::Acquire,
-        );
+        let (from, to) = (Stage::Starting as u8, Stage::Running as u8);
+        let before = self
+            .stage
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
+        if before.is_err() {
+            tracing::debug!("told to stop before everything was started");
+        }
     }
 
     /// No new work is taken: readiness says no from now on.
@@ -178,6 +179,7 @@ async fn observe(parts: &Parts, store: &SqliteStore) {
             "the queue cannot be counted"
         );
     }
+    meter.set(Metric::SpoolBytes, &[], real(parts.memory.used() as u64));
     let snapshot = parts.snapshot.load_full();
     meter.set(Metric::ListAge, &[], seconds(snapshot.allow_list.generated(), now));
     if let Some(made) = snapshot.authority.oldest_crl() {

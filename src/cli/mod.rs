@@ -32,7 +32,7 @@ mod words;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 pub use open::{JsonFlag, OpenOperator, Output};
 
@@ -51,6 +51,26 @@ pub struct Arguments {
         value_name = "LEVEL"
     )]
     log: String,
+    /// How to log: lines for people, or one JSON object per line (docs/operations.md lists its fields)
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        env = "VAGUEMESTRE_LOG_FORMAT",
+        value_name = "FORMAT"
+    )]
+    log_format: LogFormat,
+}
+
+/// See `--log-format`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// For people
+    #[default]
+    Text,
+    /// For machines
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -118,7 +138,7 @@ struct Reading<A: clap::Args> {
 
 /// Runs one command to its end. Errors are told on standard error with their causes.
 pub fn run(arguments: Arguments) -> ExitCode {
-    output::start_log(arguments.log_filter());
+    output::start_log(arguments.log_filter(), arguments.log_format);
     let result = match arguments.command {
         Command::Up(args) => up::run(&args),
         Command::Serve(args) => serve::run(&args),

@@ -1,20 +1,28 @@
 //! Where the commands write, and the log they keep beside.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use tracing_subscriber::EnvFilter;
 
+use super::LogFormat;
+
 /// Sends logs to standard error at the wanted level; a filter that cannot be read becomes `warn`, and says so.
-pub(super) fn start_log(filter: &str) {
+pub(super) fn start_log(filter: &str, format: LogFormat) {
     let (filter, complaint) = match EnvFilter::try_new(filter) {
         Ok(good) => (good, None),
         Err(error) => (EnvFilter::new("warn"), Some(error)),
     };
-    let started = tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_target(true)
-        .try_init();
+        .with_target(true);
+    let started = match format {
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        LogFormat::Json => {
+            let log = log.json().flatten_event(true).with_current_span(false);
+            log.with_span_list(false).try_init()
+        }
+    };
     if let Err(error) = started {
         error_line(&format!("logs are not available: {error}"));
     }

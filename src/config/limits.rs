@@ -26,6 +26,8 @@ pub struct Limits {
     pub imap_line_bytes_max: u64,
     /// Wrong commands and failed logins before a session is closed.
     pub faults_max: u32,
+    /// Messages being received into memory, all together, in bytes.
+    pub spool_bytes_max: u64,
     /// `Received` fields before a message counts as looping.
     pub hops_max: u32,
     /// Longest header of a message, in bytes.
@@ -51,6 +53,8 @@ pub struct Timeouts {
     pub login_idle: Duration,
     /// Between two IMAP commands after it.
     pub imap_idle: Duration,
+    /// From MAIL to the end of the message.
+    pub message: Duration,
     /// From the start of an SMTP session to its end, between two messages.
     pub smtp_session: Duration,
     /// From the start of an IMAP session to its end.
@@ -92,6 +96,13 @@ impl Limits {
                     Size(8 << 10)..=Size(1 << 20),
                 )
                 .0,
+            spool_bytes_max: section
+                .within(
+                    "spool_memory",
+                    Size(default.spool_bytes_max),
+                    Size(1 << 20)..=Size(64 << 30),
+                )
+                .0,
             faults_max: section.within("faults_max", default.faults_max, 1..=1_000),
             // RFC 5321 §6.3: at least 100.
             hops_max: section.within("hops_max", default.hops_max, 100..=1_000),
@@ -129,6 +140,7 @@ impl Timeouts {
             login_idle: wait("login_idle_timeout", default.login_idle),
             // RFC 9051 §5.4: at least 30 minutes.
             imap_idle: wait("imap_idle_timeout", default.imap_idle),
+            message: section.within("message_timeout", default.message, SECOND..=DAY),
             smtp_session: wait("smtp_session_max", default.smtp_session),
             imap_session: section.within("imap_session_max", default.imap_session, SECOND..=DAY * 30),
             write: wait("write_timeout", default.write),
@@ -149,6 +161,7 @@ impl Default for Limits {
             commands_max: 1_000,
             message_line_bytes_max: 998,
             imap_line_bytes_max: 64 << 10,
+            spool_bytes_max: 64 << 20,
             faults_max: 20,
             hops_max: 100,
             header_bytes_max: 256 << 10,
@@ -167,6 +180,7 @@ impl Default for Timeouts {
             smtp_idle: Duration::from_mins(5),
             login_idle: Duration::from_mins(1),
             imap_idle: Duration::from_mins(30),
+            message: Duration::from_mins(30),
             smtp_session: Duration::from_mins(10),
             imap_session: DAY,
             write: Duration::from_mins(1),

@@ -60,7 +60,11 @@ impl Commit<'_> {
             .finish(self.front.as_bytes())
             .await
             .map_err(|error| storage_failed(&error))?;
-        let Spooled { content, size_bytes } = spooled;
+        let Spooled {
+            content,
+            size_bytes,
+            held,
+        } = spooled;
         let mut acceptance = Acceptance {
             outgoing: self.outgoing,
             ..Acceptance::default()
@@ -97,7 +101,7 @@ impl Commit<'_> {
             .accept(acceptance)
             .await
             .map_err(|error| storage_failed(&error))?;
-        drop(departed);
+        drop((departed, held));
         parts.mailboxes.notify().accepted(&accepted);
         if is_queued {
             parts.queued.notify_one();
@@ -161,6 +165,8 @@ async fn message(parts: &Parts, content: Content, lead: Vec<u8>, is_local: bool)
     match content {
         Content::Memory(bytes) => Ok(deliver::new_message(bytes, lead)),
         Content::Staged(file) => {
+            // Held until the message has been looked through: large ones take turns.
+            let _turn = parts.memory.turn(file.size_bytes).await;
             let bytes = parts.store.staged(&file).await?;
             let message = deliver::new_message(bytes, lead);
             Ok(NewMessage {

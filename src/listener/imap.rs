@@ -32,6 +32,7 @@ pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, sto
         Counted {
             meter: parts.meter.clone(),
             face: door.face.name(),
+            handshakes: Arc::clone(&parts.handshakes_room),
         },
     ) {
         Ok(wire) => wire,

@@ -1,15 +1,19 @@
 //! A TCP connection that may become a TLS connection, as server or as client: the one piece that listeners, the relay and the tools move
 //! bytes with. It has no limits of its own; whoever waits for it sets one.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use rustls::server::Acceptor;
 use rustls::{CipherSuite, ClientConfig, ServerConfig};
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio_rustls::{LazyConfigAcceptor, TlsConnector, TlsStream};
 
 use super::ahead::Ahead;
@@ -75,11 +79,12 @@ impl Link {
         Self::new(TcpStream::connect(address).await?)
     }
 
-    /// The server side of a handshake.
+    /// The server side of a handshake. What it computes first, the dear part, waits for one of `turns`; no turn is held while the other
+    /// end is waited for, so that one which stalls keeps nobody else from shaking hands.
     ///
     /// # Errors
     /// See [`Unfinished`]; the link is broken then.
-    pub async fn accept_tls(&mut self, config: Arc<ServerConfig>) -> Result<Handshake, Unfinished> {
+    pub async fn accept_tls(&mut self, config: Arc<ServerConfig>, turns: &Semaphore) -> Result<Handshake, Unfinished> {
         let failed = |error, offer| Unfinished { error, offer };
         let tcp = self.take_clear().map_err(|error| failed(error, None))?;
         let start = LazyConfigAcceptor::new(Acceptor::default(), Ahead::new(tcp)).await;
@@ -89,7 +94,16 @@ impl Link {
             server_name: hello.server_name().map(str::to_owned),
             suites: hello.cipher_suites().to_vec(),
         };
-        match start.into_stream(config).await {
+        let turn = turns.acquire().await;
+        // The key exchange and our signature are made here already.
+        let mut stream = pin!(start.into_stream(config));
+        let first = poll_fn(|context| Poll::Ready(stream.as_mut().poll(context))).await;
+        drop(turn);
+        let accepted = match first {
+            Poll::Ready(accepted) => accepted,
+            Poll::Pending => stream.await,
+        };
+        match accepted {
             Ok(tls) => Ok(Handshake {
                 offer,
                 ..self.secured(tls.into())

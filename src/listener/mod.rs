@@ -11,6 +11,7 @@ mod health;
 mod imap;
 mod link;
 mod login;
+mod memory;
 mod observed;
 mod places;
 mod reception;
@@ -28,7 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, RwLock};
+use tokio::sync::{Notify, RwLock, Semaphore};
 
 use crate::clock::Clock;
 use crate::directory::Directory;
@@ -48,6 +49,7 @@ pub use ahead::Ahead;
 pub use evidence::{Handshakes, Judged, examined, failure};
 pub use health::{CHECKS, Findings, Health};
 pub use link::{Handshake, Link, Offer, Unfinished};
+pub use memory::Memory;
 pub use observed::{observe_failed_handshake, observe_handshake};
 pub use places::Places;
 pub use report::{Telling, Told, original_recipient};
@@ -82,6 +84,10 @@ pub struct Parts {
     pub meter: Meter,
     /// What stands in its way.
     pub health: Health,
+    /// Room for the messages under way.
+    pub memory: Arc<Memory>,
+    /// Handshakes that the process computes at the same time, those of all operators together.
+    pub handshakes_room: Arc<Semaphore>,
     /// What is asked of its users' messages.
     pub sending: Rules,
 }
@@ -163,6 +169,10 @@ pub struct Limits {
     pub report_original_bytes_max: u64,
     /// A message larger than this arrives on disk instead of in memory.
     pub memory_bytes_max: usize,
+    /// All messages being received into memory together, in bytes; those beyond arrive on disk.
+    pub spool_bytes_max: usize,
+    /// From the start of a transaction to the end of its message.
+    pub message: Duration,
     /// Protocol errors after which a session is closed.
     pub errors_max: usize,
 }

@@ -1,11 +1,11 @@
 //! The driver of SMTP sessions, both faces: it moves bytes, and hands each question to the desk of its face.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::net::TcpStream;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::accept::Door;
@@ -62,6 +62,7 @@ pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, sto
         Counted {
             meter: parts.meter.clone(),
             face: door.face.name(),
+            handshakes: Arc::clone(&parts.handshakes_room),
         },
     ) {
         Ok(wire) => wire,
@@ -94,6 +95,7 @@ pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, sto
         desk,
         spool: None,
         end: Instant::now() + session_max,
+        message_end: None,
     };
     let ended = drive.run(stop).await;
     let (operator, session) = (&drive.parts.operator, &drive.id);
@@ -144,6 +146,8 @@ struct Drive<'a> {
     spool: Option<Result<Spool, StoreError>>,
     /// No message begins after this: the snapshot is too old.
     end: Instant,
+    /// The message under way is to be complete by then.
+    message_end: Option<Instant>,
 }
 
 impl Drive<'_> {
@@ -176,28 +180,42 @@ impl Drive<'_> {
     async fn read(&mut self, stop: &CancellationToken) -> io::Result<bool> {
         let read = if self.session.mail_from().is_some() {
             // A message under way is finished; who drains waits for it as long as it will.
-            self.wire.read_into(self.session.input()).await?
+            let until = *self
+                .message_end
+                .get_or_insert_with(|| Instant::now() + self.parts.limits().message);
+            let read = timeout_at(until, self.wire.read_into(self.session.input())).await;
+            read.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
         } else {
+            self.message_end = None;
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {
-                    self.wire.write(self.closing("shutting down, try again later").as_bytes()).await?;
+                    self.wire.write(self.closing("4.3.2", "shutting down, try again later").as_bytes()).await?;
                     return Ok(false);
                 }
-                read = self.wire.read_into(self.session.input()) => read?,
+                read = self.wire.read_into(self.session.input()) => read,
             }
         };
+        if let Err(error) = &read
+            && error.kind() == ErrorKind::TimedOut
+        {
+            self.wire
+                .write(self.closing("4.4.2", "this takes too long, connect again").as_bytes())
+                .await?;
+            return Ok(false);
+        }
+        let read = read?;
         if read > 0 && Instant::now() >= self.end && self.session.mail_from().is_none() {
             let text = "this session has lasted long enough, connect again";
-            self.wire.write(self.closing(text).as_bytes()).await?;
+            self.wire.write(self.closing("4.3.2", text).as_bytes()).await?;
             return Ok(false);
         }
         Ok(read > 0)
     }
 
     /// RFC 5321 §3.8: the server may close at any time after a 421.
-    fn closing(&self, text: &str) -> String {
-        format!("421 4.3.2 {text} (session {})\r\n", self.id)
+    fn closing(&self, status: &str, text: &str) -> String {
+        format!("421 {status} {text} (session {})\r\n", self.id)
     }
 
     async fn ask(&mut self, question: Question) {
@@ -223,6 +241,7 @@ impl Drive<'_> {
             }
             None => self.new_spool(),
         };
+        self.message_end = None;
         spool.complete();
         let (watch, size_bytes) = (Stopwatch::start(), spool.size_bytes());
         let answer = self.desk.message(spool, transmission).await;
@@ -246,11 +265,9 @@ impl Drive<'_> {
     }
 
     fn new_spool(&self) -> Spool {
-        let (store, limits) = (Arc::clone(&self.parts.store), self.parts.limits());
-        let limits = (limits.memory_bytes_max, limits.mime_depth_max);
         match self.door.face {
-            Face::Peer => Spool::recognisable(store, limits),
-            _ => Spool::new(store, limits),
+            Face::Peer => Spool::recognisable(&self.parts),
+            _ => Spool::new(&self.parts),
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::link::{Handshake, Link, Unfinished};
@@ -28,6 +29,8 @@ pub(super) struct Counted {
     pub meter: Meter,
     /// The name of its face.
     pub face: &'static str,
+    /// Handshakes that may be computed at the same time.
+    pub handshakes: Arc<Semaphore>,
 }
 
 /// Longest waits of a connection.
@@ -65,12 +68,12 @@ impl Wire {
         limit: Duration,
     ) -> Result<Handshake, Unfinished> {
         let watch = Stopwatch::start();
-        let handshake = timeout(limit, self.link.accept_tls(config)).await;
+        let handshake = timeout(limit, self.link.accept_tls(config, &self.counted.handshakes)).await;
         let handshake = handshake.unwrap_or_else(|elapsed| {
             let error = timed_out(elapsed);
             Err(Unfinished { error, offer: None })
         });
-        let Counted { meter, face } = &self.counted;
+        let Counted { meter, face, .. } = &self.counted;
         match &handshake {
             Ok(handshake) => observe_handshake(meter, face, handshake, watch.elapsed()),
             Err(unfinished) => observe_failed_handshake(meter, face, &unfinished.error),
@@ -116,7 +119,7 @@ impl Wire {
     }
 
     fn count(&self, direction: &'static str, moved: io::Result<usize>) -> io::Result<usize> {
-        let Counted { meter, face } = &self.counted;
+        let Counted { meter, face, .. } = &self.counted;
         meter.network(face, direction, *moved.as_ref().unwrap_or(&0) as u64);
         moved
     }

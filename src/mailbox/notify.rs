@@ -4,10 +4,11 @@
 //! however much happened. Folders nobody looks at cost nothing.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::watch;
 
+use crate::imap::Entry;
 use crate::store::{Accepted, FolderKey};
 
 /// Change notifications of one operator. Clones share them.
@@ -21,6 +22,8 @@ struct Channel {
     sender: watch::Sender<u64>,
     /// Messages with a smaller UID were shown as `\Recent` to some session that already watched.
     recent_below: u32,
+    /// The folder as a session that still looks at it found it.
+    entries: Weak<Vec<Entry>>,
 }
 
 impl Notify {
@@ -48,10 +51,25 @@ impl Notify {
         let channel = folders.entry(folder).or_insert_with(|| Channel {
             sender: watch::Sender::new(0),
             recent_below: 0,
+            entries: Weak::new(),
         });
         Watch {
             receiver: channel.sender.subscribe(),
         }
+    }
+
+    /// A folder as it was just read. Sessions that find the same share one copy until something changes for them.
+    pub(super) fn share(&self, folder: FolderKey, entries: Vec<Entry>) -> Arc<Vec<Entry>> {
+        let mut folders = self.lock();
+        let Some(channel) = folders.get_mut(&folder) else {
+            return Arc::new(entries);
+        };
+        let known = channel.entries.upgrade().filter(|known| **known == entries);
+        known.unwrap_or_else(|| {
+            let entries = Arc::new(entries);
+            channel.entries = Arc::downgrade(&entries);
+            entries
+        })
     }
 
     /// Which of these new UIDs (ascending) no session was shown before; marks them as shown.

@@ -48,6 +48,8 @@ pub enum Metric {
 pub enum Kind {
     /// Only grows, from 0 at the start of the process.
     Counter,
+    /// A counter that somebody else keeps, and that is read with its fraction.
+    Reading,
     /// Goes up and down.
     Gauge,
     /// A distribution, counted up to each of these bounds.
@@ -67,6 +69,17 @@ pub struct Family {
     pub labels: &'static [&'static str],
     /// What it says, in one sentence.
     pub help: &'static str,
+}
+
+impl Kind {
+    /// Its word in the text format.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Counter | Self::Reading => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram(_) => "histogram",
+        }
+    }
 }
 
 impl Metric {
@@ -99,7 +112,7 @@ const fn family(
     }
 }
 
-use Kind::{Counter, Gauge, Histogram};
+use Kind::{Counter, Gauge, Histogram, Reading};
 
 /// All of them, in the order of the page and of [`Metric`].
 pub const CATALOGUE: &[Family] = &[
@@ -344,7 +357,7 @@ pub const CATALOGUE: &[Family] = &[
     family(
         Metric::Cpu,
         "process_cpu_seconds_total",
-        Counter,
+        Reading,
         &[],
         "Processor time used, user and system.",
     ),
@@ -391,7 +404,7 @@ mod tests {
     fn names_follow_the_rules_of_prometheus() {
         for family in CATALOGUE {
             let total = family.name.ends_with("_total");
-            assert_eq!(total, family.kind == Counter, "{}", family.name);
+            assert_eq!(total, family.kind.word() == "counter", "{}", family.name);
             assert!(family.help.ends_with('.'), "{}", family.name);
             assert!(
                 family.labels.len() <= super::super::meter::LABELS_MAX,

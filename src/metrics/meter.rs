@@ -266,7 +266,7 @@ impl Cell {
     fn of(kind: Kind) -> Self {
         match kind {
             Kind::Counter => Self::Count(AtomicU64::new(0)),
-            Kind::Gauge => Self::Level(Real::default()),
+            Kind::Gauge | Kind::Reading => Self::Level(Real::default()),
             Kind::Histogram(bounds) => Self::Spread(Spread {
                 bounds,
                 buckets: (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect(),

@@ -1,20 +1,15 @@
 //! The page that a Prometheus server reads: text format 0.0.4.
 
-use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 
-use super::catalogue::{CATALOGUE, Family, Kind};
+use super::catalogue::{CATALOGUE, Family};
 use super::meter::{Cell, Labels, Meter, Spread};
 
 /// All series of `meters`, a family at a time, with `HELP` and `TYPE`.
 pub fn render(meters: &[Meter]) -> String {
     let mut page = String::new();
     for family in CATALOGUE {
-        let kind = match family.kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram(_) => "histogram",
-        };
+        let kind = family.kind.word();
         let Family { name, help, .. } = family;
         page.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
         for meter in meters {
@@ -59,8 +54,7 @@ fn line(page: &mut String, (name, suffix): (&str, &str), labels: &str, value: im
     } else {
         format!("{{{labels}}}")
     };
-    // Writing to a string cannot fail.
-    let _: std::fmt::Result = writeln!(page, "{name}{suffix}{braces} {value}");
+    page.push_str(&format!("{name}{suffix}{braces} {value}\n"));
 }
 
 /// `operator="lilas",face="smtp"`.

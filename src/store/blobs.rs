@@ -11,7 +11,7 @@ use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::{BodyFile, Disk};
 
@@ -22,6 +22,8 @@ pub(super) struct Blobs {
     run: u64,
     next: AtomicU64,
     disk: Arc<dyn Disk>,
+    /// Messages on their way into a file.
+    stages: AtomicUsize,
 }
 
 /// Name of a body file: the run that wrote it and its number in that run.
@@ -40,7 +42,23 @@ impl Blobs {
             run,
             next: AtomicU64::new(1),
             disk,
+            stages: AtomicUsize::new(0),
         }
+    }
+
+    /// A message begins its way into a file.
+    pub(super) fn stage_begins(&self) {
+        self.stages.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It has arrived there, or came to nothing.
+    pub(super) fn stage_ends(&self) {
+        self.stages.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// What each of them gets of `bytes`.
+    pub(super) fn stage_share(&self, bytes: usize) -> usize {
+        bytes / self.stages.load(Ordering::Relaxed).max(1)
     }
 
     /// Makes every folder that a file may be published in, once and for all, so that a file's own folder is durable before the file.

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use tokio::sync::RwLock;
+use tokio::sync::{RwLock, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,7 +18,7 @@ use vaguemestre::config;
 use vaguemestre::directory::Directory;
 use vaguemestre::dns::{MailHost, Reach, RouteTable, Zone};
 use vaguemestre::identity::{Address, Domain};
-use vaguemestre::listener::{Handshakes, Health, Parts, Snapshot};
+use vaguemestre::listener::{Handshakes, Health, Memory, Parts, Snapshot};
 use vaguemestre::mailbox::{Mailboxes, Notify};
 use vaguemestre::metrics::Meter;
 use vaguemestre::pki::{
@@ -137,6 +137,8 @@ impl Field {
             meter: Meter::default(),
             limits: ArcSwap::from_pointee(app::limits_of(&config::Limits::default(), 50_000_000)),
             health: Health::default(),
+            memory: Arc::new(Memory::new(64 << 20)),
+            handshakes_room: Arc::new(Semaphore::new(1)),
             sending: Rules::default(),
         });
         let routes = Arc::new(RouteTable::new(Arc::default(), None, Reach::ThisMachine));

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use vaguemestre::listener::Link;
 
 /// What a host is and does.
@@ -167,7 +168,11 @@ impl Talk {
         if self.rule("handshake", "").is_some() {
             self.act("handshake", "", "").await?;
         }
-        let handshake = self.link.accept_tls(Arc::clone(tls)).await.map_err(|_| gone())?;
+        let handshake = self
+            .link
+            .accept_tls(Arc::clone(tls), &Semaphore::new(1))
+            .await
+            .map_err(|_| gone())?;
         self.is_tls = true;
         let shown = !handshake.chain.is_empty();
         self.shared.seen.lock().unwrap().certificates.push(shown);

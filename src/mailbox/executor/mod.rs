@@ -217,7 +217,7 @@ impl BoxSession {
             uid_validity: row.uid_validity,
             uid_next: status.uid_next.max(after_last),
             highest_modseq: status.highest_modseq,
-            entries: Arc::new(entries),
+            entries: self.mailboxes.notify.share(row.key, entries),
             recent,
         }))
     }

@@ -36,6 +36,7 @@ impl SqliteStage {
             Ok((name, file, blobs))
         });
         let (name, file, blobs) = started.await?;
+        blobs.stage_begins();
         Ok(Self {
             file: Some(file),
             name,
@@ -56,8 +57,19 @@ impl SqliteStage {
         let (file, mut buffer) = written.await?;
         buffer.clear();
         self.file = Some(file);
-        self.buffer = buffer;
+        // One that grew while there were few gives its room back when there are many.
+        self.buffer = if buffer.capacity() > 2 * self.share() {
+            Vec::new()
+        } else {
+            buffer
+        };
         Ok(())
+    }
+
+    /// Bytes to collect: less for each, the more messages arrive at once.
+    fn share(&self) -> usize {
+        let share = self.blobs.stage_share(BUFFERS_BYTES);
+        share.clamp(BUFFER_BYTES_MIN, BUFFER_BYTES)
     }
 
     fn take_file(&mut self) -> Result<Box<dyn BodyFile>, StoreError> {
@@ -72,7 +84,7 @@ impl Stage for SqliteStage {
     async fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         self.buffer.extend_from_slice(bytes);
         self.size_bytes += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        if self.buffer.len() >= BUFFER_BYTES {
+        if self.buffer.len() >= self.share() {
             self.flush().await?;
         }
         Ok(())
@@ -104,6 +116,7 @@ impl Stage for SqliteStage {
 
 impl Drop for SqliteStage {
     fn drop(&mut self) {
+        self.blobs.stage_ends();
         if !self.finished {
             self.blobs.discard(self.name);
         }
@@ -156,4 +169,7 @@ where
 
 /// As many bytes are collected before the file is written to.
 const BUFFER_BYTES: usize = 256 * 1024;
+/// What the buffers of all of them take together, while that leaves each [`BUFFER_BYTES_MIN`].
+const BUFFERS_BYTES: usize = 16 * 1024 * 1024;
+const BUFFER_BYTES_MIN: usize = 32 * 1024;
 const FRONT_BYTES: u64 = STAGE_FRONT_BYTES_MAX as u64;
