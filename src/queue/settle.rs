@@ -188,8 +188,10 @@ const STATUS_EXPIRED: &str = "5.4.7";
 #[cfg(test)]
 mod tests {
     use jiff::SignedDuration;
+    use proptest::prelude::*;
 
     use super::*;
+    use crate::message::Class;
     use crate::smtp::command::Notify;
     use crate::store::{MessageKey, QueueKey};
 
@@ -356,6 +358,90 @@ mod tests {
             let silent = settled(&waiting(sender, notify, 5), busy());
             assert!(silent.notices.is_empty());
             assert_eq!(told_at(&silent), Some(now()), "it is not looked at again");
+        }
+    }
+
+    /// Plays attempts until the item leaves the queue; what its sender was told, in order.
+    fn told_by(item: &mut QueueItem, outcomes: &[Outcome], plan: &RetryPlan) -> (Vec<Action>, u32) {
+        let (mut told, mut at, mut ends) = (Vec::new(), item.created, 0);
+        // The last outcome repeats: no schedule has more attempts than this.
+        let outcomes = outcomes
+            .iter()
+            .chain(outcomes.last().into_iter().cycle().take(PLAYED_MAX));
+        for outcome in outcomes {
+            let attempt = Attempt {
+                item,
+                outcome: outcome.clone(),
+                peer_subject: "CN=mx",
+                peer_host: None,
+            };
+            let settling = settle(&[attempt], plan, at).unwrap();
+            assert_eq!((settling.settlements.len(), settling.records.len()), (1, 1));
+            told.extend(settling.notices.iter().map(|notice| notice.action));
+            match &settling.settlements[0].fate {
+                Settled::Done => {
+                    ends += 1;
+                    break;
+                }
+                Settled::Retry { due, delay_told, .. } => {
+                    assert!(*due > at && *due <= item.expires, "later, and not after the end");
+                    at = *due;
+                    item.attempts += 1;
+                    item.delay_told = delay_told.or(item.delay_told);
+                }
+            }
+        }
+        (told, ends)
+    }
+
+    const PLAYED_MAX: usize = 500;
+
+    fn outcomes() -> impl Strategy<Value = Vec<Outcome>> {
+        let one = prop_oneof![
+            6 => Just(Outcome::Deferred(Answer::peer("451 4.3.0 later"))),
+            1 => Just(Outcome::Accepted(Answer::peer("250 2.0.0 ok"))),
+            1 => Just(Outcome::AcceptedWithoutDsn(Answer::peer("250 ok"))),
+            1 => Just(Outcome::Refused(Answer::here("550 5.1.1 no"))),
+        ];
+        proptest::collection::vec(one, 1..30)
+    }
+
+    fn notify() -> impl Strategy<Value = Option<Notify>> {
+        let one = |on: bool, condition| if on { condition } else { Notify::NEVER };
+        let any = any::<(bool, bool, bool)>().prop_map(move |(success, failure, delay)| {
+            one(success, Notify::SUCCESS)
+                .with(one(failure, Notify::FAILURE))
+                .with(one(delay, Notify::DELAY))
+        });
+        proptest::option::of(any)
+    }
+
+    proptest! {
+        #[test]
+        fn a_recipient_has_one_final_verdict_and_an_automatic_message_is_never_answered(
+            outcomes in outcomes(),
+            notify in notify(),
+            has_sender: bool,
+            class in proptest::sample::select(&Class::ALL[..]),
+            delay_hours in 0i64..60,
+        ) {
+            let plan = RetryPlan::default().with_delay_notice((delay_hours > 0).then(|| SignedDuration::from_hours(delay_hours)));
+            let mut item = item(has_sender.then_some("dui@lilas.mssante.fr"), notify);
+            let parameters = Parameters { notify, class, ..Parameters::default() };
+            item.parameters = parameters.to_json().unwrap();
+            let sender = item.sender.clone();
+            let (told, ends) = told_by(&mut item, &outcomes, &plan);
+            prop_assert_eq!(ends, 1, "it leaves the queue once");
+            let finals = told.iter().filter(|action| **action != Action::Delayed).count();
+            prop_assert!(finals <= 1 && told.len() - finals <= 1, "{:?}", told);
+            prop_assert!(told.is_empty() || finals == 0 || told.last() != Some(&Action::Delayed), "nothing after the end: {:?}", told);
+            if sender.is_none() || matches!(class, Class::Mdn | Class::Dsn) || notify == Some(Notify::NEVER) {
+                prop_assert!(told.is_empty(), "{:?}", told);
+            }
+            let sender = sender.as_ref();
+            prop_assert!(parameters.tell_failure(sender) || !told.contains(&Action::Failed));
+            prop_assert!(parameters.tell_success(sender) || !told.contains(&Action::Relayed));
+            prop_assert!(parameters.tell_delay(sender) || !told.contains(&Action::Delayed));
         }
     }
 

@@ -9,7 +9,7 @@ use super::rows::failed;
 use crate::store::{Disk, StoreError};
 
 /// Version of the data format this program writes: the number of [`MIGRATIONS`].
-pub(super) const VERSION: u32 = 4;
+pub(super) const VERSION: u32 = 6;
 
 /// Each brings the data from the version before to its own.
 const MIGRATIONS: [&str; VERSION as usize] = [
@@ -17,6 +17,8 @@ const MIGRATIONS: [&str; VERSION as usize] = [
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
     include_str!("migrations/0004.sql"),
+    "",
+    include_str!("migrations/0006.sql"),
 ];
 
 /// Where the database is, and by which VFS SQLite reaches it; `None`: its own for this system.
