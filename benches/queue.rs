@@ -88,13 +88,18 @@ async fn run(items: usize) {
         drop(store.queue_page(&held).await.unwrap());
     })
     .await;
+    changes(&store, &all, &of_domain).await;
+}
+
+/// What takes the writer.
+async fn changes(store: &SqliteStore, all: &QueueFilter, of_domain: &QueueFilter) {
     time("sums by domain", async || {
-        drop(store.queue_groups(QueueBy::Domain, &all).await.unwrap())
+        drop(store.queue_groups(QueueBy::Domain, all).await.unwrap())
     })
     .await;
     time("hold 100 and release them", async || {
         for change in [QueueChange::Hold { by: "bench".into() }, QueueChange::Release] {
-            store.change_queue(&of_domain, change, Arc::new(record)).await.unwrap();
+            store.change_queue(of_domain, change, Arc::new(record)).await.unwrap();
         }
     })
     .await;

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::evidence::{Examined, HandshakeFailed};
-use super::managed::Managed;
 use super::masked::{Excerpt, MaskedAddress};
+use super::queue::{Bounced, Deferred, Managed, Noted, Queued, Relayed, Reported};
 use crate::identity::Address;
 use crate::message::Class;
 use crate::policy::Refusal;
@@ -347,98 +347,6 @@ impl Refused {
             ..Self::default()
         }
     }
-}
-
-/// See [`Event::Queued`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Queued {
-    /// Forward-path.
-    pub recipient: MaskedAddress,
-}
-
-/// See [`Event::Relayed`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Relayed {
-    /// Forward-path.
-    pub recipient: MaskedAddress,
-    /// Full subject DN of the operator that took it.
-    pub peer_subject: Excerpt,
-    /// What it said.
-    pub reply: Excerpt,
-    /// Attempts it took.
-    pub attempts: u32,
-}
-
-/// See [`Event::Deferred`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Deferred {
-    /// Forward-path.
-    pub recipient: MaskedAddress,
-    /// Full subject DN of the peer, if it was reached.
-    #[serde(default, skip_serializing_if = "Excerpt::is_empty")]
-    pub peer_subject: Excerpt,
-    /// What the attempt ended with.
-    pub reply: Excerpt,
-    /// Attempts so far.
-    pub attempts: u32,
-    /// When the next one is due, RFC 3339.
-    pub due: String,
-}
-
-/// Why the queue gave up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum BounceCause {
-    /// A definite answer.
-    #[default]
-    Refused,
-    /// Its time ran out.
-    Expired,
-}
-
-/// See [`Event::Bounced`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Bounced {
-    /// Forward-path.
-    pub recipient: MaskedAddress,
-    /// Full subject DN of the peer, if it was reached.
-    #[serde(default, skip_serializing_if = "Excerpt::is_empty")]
-    pub peer_subject: Excerpt,
-    /// What the last attempt ended with.
-    pub reply: Excerpt,
-    /// Attempts it took.
-    pub attempts: u32,
-    /// Why it is final.
-    pub cause: BounceCause,
-    /// Box told about it; absent when nobody may be (null reverse-path, `NOTIFY=NEVER`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub told: Option<MaskedAddress>,
-}
-
-/// See [`Event::Reported`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reported {
-    /// `delivered`, `relayed` or `delayed` (RFC 3464 §2.3.3).
-    pub action: Excerpt,
-    /// Whom it is about.
-    pub recipients: Vec<MaskedAddress>,
-    /// Whom it was written to.
-    pub to: MaskedAddress,
-}
-
-/// See [`Event::Noted`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Noted {
-    /// `Message-ID`, if the message has one.
-    #[serde(default, skip_serializing_if = "Excerpt::is_empty")]
-    pub message_id: Excerpt,
-    /// The sending box.
-    pub sender: MaskedAddress,
-    /// `X-MSS-NIL`: the product that wrote it (ECO.2.4.3).
-    #[serde(default, skip_serializing_if = "Excerpt::is_empty")]
-    pub product: Excerpt,
-    /// Ids of the findings; nothing of what the header says.
-    pub findings: Vec<Excerpt>,
 }
 
 /// See [`Event::Login`].

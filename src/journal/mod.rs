@@ -8,8 +8,8 @@
 
 mod event;
 mod evidence;
-mod managed;
 mod masked;
+mod queue;
 mod record;
 mod render;
 
@@ -17,11 +17,11 @@ mod render;
 pub(crate) mod sample;
 
 pub use event::{
-    Appended, BounceCause, Bounced, Deferred, Event, Login, LoginRefused, Noted, Opened, Owner, Queued, Received,
-    ReceivedBox, RecipientCounts, Refused, Relayed, Repeated, Reported, Started, Stopped, Submitted, Unknown,
+    Appended, Event, Login, LoginRefused, Opened, Owner, Received, ReceivedBox, RecipientCounts, Refused, Repeated,
+    Started, Stopped, Submitted, Unknown,
 };
 pub use evidence::{CheckOutcome, Encoded, Examined, HandshakeFailed, Negotiated, ShownCertificate};
-pub use managed::{Managed, QueueAction};
 pub use masked::{Excerpt, MaskedAddress, TEXT_CHARS_MAX};
+pub use queue::{BounceCause, Bounced, Deferred, Managed, Noted, QueueAction, Queued, Relayed, Reported};
 pub use record::Record;
 pub use render::{json_line, line};

@@ -3,9 +3,10 @@
 use serde_json::Value;
 use serde_json::json;
 
-use super::event::{BounceCause, Event, Noted, Received, Refused, Repeated, Submitted};
+use super::event::{Event, Received, Refused, Repeated, Submitted};
 use super::evidence::Examined;
 use super::masked::{Excerpt, MaskedAddress};
+use super::queue::{BounceCause, Noted};
 use super::record::Record;
 
 /// Time (UTC, to the millisecond), session, event, what: one line without its end.
