@@ -59,6 +59,8 @@ macro_rules! contract {
             contract!(@tests $backend; messages:
                 an_acceptance_is_applied_whole
                 an_acceptance_that_fails_changes_nothing
+                reports_are_stored_with_the_message_they_are_about
+                a_report_that_cannot_be_stored_undoes_the_whole
                 uids_are_given_in_delivery_order_and_only_grow
                 content_has_no_lead_and_a_read_has_it
                 content_of_any_size_reads_back

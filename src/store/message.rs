@@ -114,6 +114,19 @@ pub struct Acceptance {
     pub records: Vec<JournalRow>,
     /// Counter increments that follow from those records.
     pub counts: Vec<Count>,
+    /// Messages that this one gives rise to, stored with it: delivery reports. Empty for nearly every message.
+    pub reports: Vec<Enclosure>,
+}
+
+/// A message that another one gives rise to: its bytes, and where they go.
+#[derive(Clone, Debug)]
+pub struct Enclosure {
+    /// The bytes.
+    pub message: NewMessage,
+    /// Copies for local boxes.
+    pub deliveries: Vec<Delivery>,
+    /// Recipients at other operators.
+    pub outgoing: Vec<Outgoing>,
 }
 
 /// What became of an [`Acceptance`].
@@ -121,7 +134,7 @@ pub struct Acceptance {
 pub struct Accepted {
     /// Key of the stored message, when there was one.
     pub message: Option<MessageKey>,
-    /// For each delivery, in order: folder, its UIDVALIDITY and the new UID.
+    /// For each delivery, in order, those of the reports last: folder, its UIDVALIDITY and the new UID.
     pub delivered: Vec<(FolderKey, u32, u32)>,
 }
 

@@ -19,8 +19,8 @@ pub use disk::{BodyFile, Disk, LocalDisk};
 pub use journal::{Count, CountKey, CounterStore, JournalFilter, JournalRow, JournalStore};
 pub use mailbox::{EntryRow, FlagChange, Flags, FolderChanges, FolderRow, FolderStatus, MailboxStore, SpecialUse};
 pub use message::{
-    Acceptance, Accepted, Content, Delivery, MessageStore, NewMessage, Once, STAGE_FRONT_BYTES_MAX, Stage, StagedFile,
-    Summary,
+    Acceptance, Accepted, Content, Delivery, Enclosure, MessageStore, NewMessage, Once, STAGE_FRONT_BYTES_MAX, Stage,
+    StagedFile, Summary,
 };
 pub use queue::{Outgoing, QueueItem, QueueStore, Settled, Settlement};
 

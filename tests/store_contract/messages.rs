@@ -1,7 +1,7 @@
 //! Acceptances, bodies, staged files.
 
 use vaguemestre::store::{
-    Acceptance, Content, Count, CountKey, Flags, FolderKey, JournalFilter, MessageKey, NewMessage,
+    Acceptance, Content, Count, CountKey, Enclosure, Flags, FolderKey, JournalFilter, MessageKey, NewMessage, Outgoing,
     STAGE_FRONT_BYTES_MAX, Store, StoreError,
 };
 
@@ -65,6 +65,68 @@ pub(crate) async fn an_acceptance_that_fails_changes_nothing(store: &dyn Store) 
     assert_eq!(journal_length(store).await, 0);
     assert!(store.counters(None).await.unwrap().is_empty());
     store.accept(whole(inbox)).await.unwrap();
+}
+
+/// A report of `size` bytes into a folder and to another operator.
+fn report(size: usize, folder: FolderKey) -> Enclosure {
+    Enclosure {
+        message: NewMessage {
+            lead: b"Return-Path: <>\r\n".to_vec(),
+            ..message(&pattern(size))
+        },
+        deliveries: vec![delivery(folder)],
+        outgoing: vec![Outgoing {
+            sender: None,
+            ..outgoing("dui@hopital.mssante.fr", 0)
+        }],
+    }
+}
+
+pub(crate) async fn reports_are_stored_with_the_message_they_are_about(store: &dyn Store) {
+    let (a, b) = (inbox(store, "a").await, inbox(store, "b").await);
+    let acceptance = Acceptance {
+        reports: vec![report(1_000, b), report(200_000, b)],
+        ..whole(a)
+    };
+    let accepted = store.accept(acceptance).await.unwrap();
+    let given: Vec<_> = accepted
+        .delivered
+        .iter()
+        .map(|(folder, _, uid)| (*folder, *uid))
+        .collect();
+    assert_eq!(given, [(a, 1), (b, 1), (b, 2)]);
+    let queued = store.queued(10).await.unwrap();
+    assert_eq!(queued.len(), 3);
+    assert_eq!(Some(queued[0].message), accepted.message);
+    for (item, size) in queued[1..].iter().zip([1_000, 200_000]) {
+        assert_eq!(item.sender, None);
+        assert_ne!(Some(item.message), accepted.message);
+        assert!(*store.content(item.message).await.unwrap() == pattern(size));
+    }
+    let entries = store.entries(b, 0).await.unwrap();
+    assert_eq!(entries[0].size_bytes, 17 + 1_000);
+    assert_eq!(entries[0].message, queued[1].message);
+    assert_eq!(
+        *store.read(entries[0].message).await.unwrap(),
+        [b"Return-Path: <>\r\n", &pattern(1_000)[..]].concat()
+    );
+    settle_all(store).await;
+    assert!(store.content(entries[0].message).await.is_ok(), "the box still has it");
+    remove(store, b, 1).await;
+    assert!(is_not_found(&store.content(entries[0].message).await));
+}
+
+pub(crate) async fn a_report_that_cannot_be_stored_undoes_the_whole(store: &dyn Store) {
+    let inbox = inbox(store, "a").await;
+    let acceptance = Acceptance {
+        reports: vec![report(200_000, inbox), report(10, FolderKey(999_999))],
+        ..whole(inbox)
+    };
+    let failed = store.accept(acceptance).await;
+    assert!(matches!(failed, Err(StoreError::NotFound { what: "folder" })));
+    assert!(uids(store, inbox).await.is_empty());
+    assert!(store.queued(10).await.unwrap().is_empty());
+    assert_eq!(journal_length(store).await, 0);
 }
 
 fn made_once(folder: FolderKey, key: u8, times: (i64, i64)) -> Acceptance {

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::rows::{failed, integer, join_keywords, unseen};
 use super::writer::Effects;
 use super::{journal, once, queue};
 use crate::store::blobs::{BlobName, Blobs};
-use crate::store::{Acceptance, Accepted, EntryRow, Flags, FolderKey, MessageKey, NewMessage, StoreError, Summary};
+use crate::store::{
+    Acceptance, Accepted, Delivery, EntryRow, Flags, FolderKey, MessageKey, NewMessage, Outgoing, StoreError, Summary,
+};
 
 /// Where the content of a new message lies when its transaction begins.
 pub(super) enum Body {
@@ -26,6 +29,8 @@ pub(super) enum Body {
 pub(super) struct Prepared {
     /// `None` where nothing would refer to the message.
     pub(super) body: Option<Body>,
+    /// Bodies of `acceptance.reports`, in order.
+    pub(super) reports: Vec<Body>,
     /// The rest; its content has moved to `body`.
     pub(super) acceptance: Acceptance,
 }
@@ -33,19 +38,38 @@ pub(super) struct Prepared {
 impl Prepared {
     /// About what this adds to the log.
     pub(super) fn log_bytes(&self) -> usize {
-        let content = match &self.body {
-            Some(Body::Inline(bytes)) => bytes.len(),
-            _ => 0,
-        };
-        content + ROWS_BYTES * (1 + self.acceptance.deliveries.len() + self.acceptance.outgoing.len())
+        let rows =
+            |deliveries: &[Delivery], outgoing: &[Outgoing]| ROWS_BYTES * (1 + deliveries.len() + outgoing.len());
+        let content = self.body.as_ref().map_or(0, Body::log_bytes);
+        let reports = self.acceptance.reports.iter().zip(&self.reports);
+        let reports = reports.map(|(report, body)| body.log_bytes() + rows(&report.deliveries, &report.outgoing));
+        content + rows(&self.acceptance.deliveries, &self.acceptance.outgoing) + reports.sum::<usize>()
+    }
+
+    /// Gives the body files back for removal: nothing will name them.
+    pub(super) fn abandon(&self, effects: &mut Effects) {
+        for body in self.body.iter().chain(&self.reports) {
+            if let Body::File { name, .. } = body {
+                effects.remove(*name);
+            }
+        }
+    }
+}
+
+impl Body {
+    fn log_bytes(&self) -> usize {
+        match self {
+            Self::Inline(bytes) => bytes.len(),
+            Self::File { .. } => 0,
+        }
     }
 }
 
 /// Applies an acceptance. When it fails, the body file it would have named is given back for removal.
 pub(super) fn accept(tx: &Connection, prepared: &Prepared, effects: &mut Effects) -> Result<Accepted, StoreError> {
     let result = apply(tx, prepared);
-    if let (Err(_), Some(Body::File { name, .. })) = (&result, &prepared.body) {
-        effects.remove(*name);
+    if result.is_err() {
+        prepared.abandon(effects);
     }
     result
 }
@@ -54,29 +78,44 @@ fn apply(tx: &Connection, prepared: &Prepared) -> Result<Accepted, StoreError> {
     let acceptance = &prepared.acceptance;
     let mut accepted = Accepted::default();
     once::enter(tx, &acceptance.deliveries)?;
+    let created = acceptance.records.first().map(|record| record.at);
     if let (Some(message), Some(body)) = (&acceptance.message, &prepared.body) {
-        let refs = acceptance.deliveries.len() + acceptance.outgoing.len();
-        let (key, content_bytes) = insert_message(tx, message, body, refs)?;
-        let size_bytes = content_bytes + integer(message.lead.len());
-        for delivery in &acceptance.deliveries {
-            let entry = NewEntry {
-                message: key,
-                flags: &delivery.flags,
-                internal_date_ms: delivery.internal_date.as_millisecond(),
-                size_bytes,
-            };
-            let (uid_validity, uid) = insert_entry(tx, delivery.folder, &entry)?;
-            accepted.delivered.push((delivery.folder, uid_validity, uid));
-        }
-        let created = acceptance.records.first().map(|record| record.at);
-        for outgoing in &acceptance.outgoing {
-            queue::insert(tx, key, outgoing, created)?;
-        }
+        let to = (acceptance.deliveries.as_slice(), acceptance.outgoing.as_slice());
+        let key = insert_whole(tx, (message, body), to, (created, &mut accepted))?;
         accepted.message = Some(key);
+    }
+    for (report, body) in acceptance.reports.iter().zip(&prepared.reports) {
+        let to = (report.deliveries.as_slice(), report.outgoing.as_slice());
+        insert_whole(tx, (&report.message, body), to, (created, &mut accepted))?;
     }
     journal::insert(tx, &acceptance.records)?;
     journal::count(tx, &acceptance.counts)?;
     Ok(accepted)
+}
+
+/// A message with its copies and its queue items.
+fn insert_whole(
+    tx: &Connection,
+    (message, body): (&NewMessage, &Body),
+    (deliveries, outgoing): (&[Delivery], &[Outgoing]),
+    (created, accepted): (Option<Timestamp>, &mut Accepted),
+) -> Result<MessageKey, StoreError> {
+    let (key, content_bytes) = insert_message(tx, message, body, deliveries.len() + outgoing.len())?;
+    let size_bytes = content_bytes + integer(message.lead.len());
+    for delivery in deliveries {
+        let entry = NewEntry {
+            message: key,
+            flags: &delivery.flags,
+            internal_date_ms: delivery.internal_date.as_millisecond(),
+            size_bytes,
+        };
+        let (uid_validity, uid) = insert_entry(tx, delivery.folder, &entry)?;
+        accepted.delivered.push((delivery.folder, uid_validity, uid));
+    }
+    for outgoing in outgoing {
+        queue::insert(tx, key, outgoing, created)?;
+    }
+    Ok(key)
 }
 
 fn insert_message(

@@ -78,9 +78,7 @@ pub(super) fn settle(
     let mut seen = HashSet::new();
     for settlement in settlements {
         if !seen.insert(settlement.key) || !is_held(tx, settlement)? {
-            if let Some(accept::Body::File { name, .. }) = &also.body {
-                effects.remove(*name);
-            }
+            also.abandon(effects);
             return Ok(false);
         }
     }

@@ -221,7 +221,15 @@ impl SqliteStore {
             Some(message) if is_referred_to => Some(self.place(message.content.clone()).await?),
             _ => None,
         };
-        Ok(Prepared { body, acceptance })
+        let mut reports = Vec::with_capacity(acceptance.reports.len());
+        for report in &acceptance.reports {
+            reports.push(self.place(report.message.content.clone()).await?);
+        }
+        Ok(Prepared {
+            body,
+            reports,
+            acceptance,
+        })
     }
 
     async fn place(&self, content: Content) -> Result<Body, StoreError> {
