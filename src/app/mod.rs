@@ -493,5 +493,9 @@ async fn ensure_boxes(mailboxes: &Mailboxes, directory: &Directory) -> Result<Ha
         let (address, inbox) = made.map_err(|_| StoreError::Closed)??;
         inboxes.insert(address, inbox);
     }
+    let quotas = directory
+        .boxes()
+        .map(|mailbox| (mailbox.address.clone(), directory.quota_of(&mailbox.address)));
+    mailboxes.set_quotas(&quotas.collect::<Vec<_>>()).await?;
     Ok(inboxes)
 }

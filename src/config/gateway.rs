@@ -14,6 +14,7 @@ use super::login::{Issuer, Login};
 use super::operator::{SIZE_DEFAULT, SIZE_LARGEST, SIZE_SMALLEST};
 use super::reader::{self, NamedFile, Section};
 use super::relay::Relay;
+use super::retention::{Quota, Retention};
 use super::tls::Tls;
 use super::trust::Trust;
 use crate::directory::{Directory, DirectoryError};
@@ -40,6 +41,10 @@ pub struct Gateway {
     pub relay: Relay,
     /// What it allows at most.
     pub limits: Limits,
+    /// What a box may hold, in bytes, unless it says otherwise; `None`: no limit.
+    pub quota_bytes: Option<u64>,
+    /// How long things are kept.
+    pub retention: Retention,
     /// What its journal keeps beside every decision.
     pub journal: Journal,
     /// Who is who.
@@ -75,7 +80,9 @@ impl Gateway {
 
     /// Its directory. `subject_of` reads the subject of a login that names a PEM file; without it the login opens nothing.
     pub fn directory(&self, subject_of: impl Fn(&Login) -> Option<SubjectDn>) -> Result<Directory, DirectoryError> {
-        self.directory.build(self.domains.clone(), subject_of)
+        let mut directory = self.directory.build(self.domains.clone(), subject_of)?;
+        directory.set_quota_default(self.quota_bytes);
+        Ok(directory)
     }
 
     pub(super) fn read(root: &Section<'_>) -> Option<Self> {
@@ -86,6 +93,7 @@ impl Gateway {
         let trust = root.required_section("trust").map(Trust::read);
         let relay = Relay::read(root.section("relay"));
         let limits = Limits::read(root.section("limits"));
+        let retention = Retention::read(root.section("retention"));
         let journal = Journal::read(root.section("journal"));
         let domains = operator
             .as_ref()
@@ -100,6 +108,8 @@ impl Gateway {
             host: operator.host?,
             domains,
             size_bytes_max: operator.size_bytes_max,
+            quota_bytes: operator.quota_bytes,
+            retention,
             data_folder: data_folder_named.path.clone(),
             listen: listen?,
             tls: tls??,
@@ -119,6 +129,7 @@ struct OperatorSection {
     host: Option<Domain>,
     domains: Vec<Domain>,
     size_bytes_max: u64,
+    quota_bytes: Option<u64>,
 }
 
 impl OperatorSection {
@@ -126,6 +137,7 @@ impl OperatorSection {
         let host = section.required::<Domain>("host");
         let listed = section.required_list::<Domain>("domains");
         let size = section.within("size_max", SIZE_DEFAULT, SIZE_SMALLEST..=SIZE_LARGEST);
+        let quota_bytes = Quota::read(&section).flatten();
         let mut declared = Declared::default();
         for domain in &listed {
             declared
@@ -137,6 +149,7 @@ impl OperatorSection {
             host: host.map(|host| host.value),
             domains: listed.into_iter().map(|domain| domain.value).collect(),
             size_bytes_max: size.0,
+            quota_bytes,
         }
     }
 }

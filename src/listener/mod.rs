@@ -13,6 +13,7 @@ mod login;
 mod places;
 mod reception;
 mod repeat;
+mod room;
 mod session_id;
 mod smtp;
 mod spool;
@@ -34,7 +35,7 @@ use crate::journal::{Event, Record};
 use crate::mailbox::Mailboxes;
 use crate::pki::TrustStore;
 use crate::queue::RetryPlan;
-use crate::store::{FolderKey, Store};
+use crate::store::{FolderKey, Store, StoreError};
 use crate::sync::Responders;
 use crate::trust::AllowList;
 
@@ -77,6 +78,11 @@ impl Parts {
         let row = Record::new(self.clock.now(), session.as_str(), event).to_row();
         if let Err(error) = self.store.append(vec![row]).await {
             let operator = &self.operator;
+            if matches!(error, StoreError::Full { .. }) {
+                // Told by the store, once for all that it cannot write.
+                tracing::debug!(operator, %session, "journal not written: the disk is full");
+                return;
+            }
             tracing::error!(operator, %session, error = &error as &dyn std::error::Error, "journal not written");
         }
     }

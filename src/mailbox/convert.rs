@@ -85,7 +85,10 @@ pub(super) fn refused(error: &StoreError) -> imap::Refused {
         StoreError::NotFound { .. } => imap::Refused::NoSuchFolder,
         StoreError::FolderExists { .. } => imap::Refused::FolderExists,
         StoreError::Closed | StoreError::Newer { .. } | StoreError::InUse { .. } => imap::Refused::Unavailable,
-        StoreError::Backend { .. } | StoreError::Repeated => {
+        StoreError::OverQuota { .. } => imap::Refused::OverQuota,
+        // Told by the store, once for all.
+        StoreError::Full { .. } => imap::Refused::Unavailable,
+        StoreError::Backend { .. } | StoreError::Damaged { .. } | StoreError::Repeated => {
             tracing::error!(error = %error, "storage failed under an IMAP command");
             imap::Refused::Unavailable
         }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::convert;
 use crate::imap;
-use crate::store::{Content, Delivery, Flags, FolderKey, NewMessage, SpecialUse};
+use crate::store::{Content, Delivery, Flags, FolderKey, NewMessage, Room, SpecialUse};
 
 /// The folders every box has beside INBOX.
 pub const STANDARD_FOLDERS: [(&str, Option<SpecialUse>); 6] = [
@@ -42,6 +42,7 @@ pub fn unread(folder: FolderKey, received: Timestamp) -> Delivery {
         flags: Flags::default(),
         internal_date: received,
         once: None,
+        room: Room::IfNotFull,
     }
 }
 

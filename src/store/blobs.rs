@@ -81,8 +81,12 @@ impl Blobs {
     pub(super) fn publish(&self, name: BlobName) -> io::Result<u64> {
         let place = self.place(name);
         self.disk.rename(&self.incoming(name), &place)?;
-        self.disk.sync_folder(&self.root.join(folder_name(name.number)))?;
-        Ok(fs::metadata(&place)?.len())
+        let durable = self.disk.sync_folder(&self.root.join(folder_name(name.number)));
+        let length = durable.and_then(|()| Ok(fs::metadata(&place)?.len()));
+        if length.is_err() {
+            self.remove(name);
+        }
+        length
     }
 
     /// Appends `length_bytes` of a file, from `offset` on, to `into`.

@@ -17,10 +17,12 @@ pub mod sqlite;
 
 pub use disk::{BodyFile, Disk, LocalDisk};
 pub use journal::{Count, CountKey, CounterStore, JournalFilter, JournalRow, JournalStore};
-pub use mailbox::{EntryRow, FlagChange, Flags, FolderChanges, FolderRow, FolderStatus, MailboxStore, SpecialUse};
+pub use mailbox::{
+    EntryRow, FlagChange, Flags, FolderChanges, FolderRow, FolderStatus, MailboxStore, SpecialUse, Usage,
+};
 pub use message::{
-    Acceptance, Accepted, Content, Delivery, Enclosure, MessageStore, NewMessage, Once, STAGE_FRONT_BYTES_MAX, Stage,
-    StagedFile, Summary,
+    Acceptance, Accepted, Content, Delivery, Enclosure, MessageStore, NewMessage, Once, Room, STAGE_FRONT_BYTES_MAX,
+    Stage, StagedFile, Summary,
 };
 pub use queue::{Outgoing, QueueItem, QueueStore, Settled, Settlement};
 
@@ -53,12 +55,39 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The disk has no room left, or this user may not take more of it.
+    #[error("the disk is full: {context}")]
+    Full {
+        context: String,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A box has no room for it; nothing of the call was written.
+    #[error("the box is full: {used_bytes} of {quota_bytes} bytes are used")]
+    OverQuota { used_bytes: u64, quota_bytes: u64 },
+    /// Bytes are not what was stored: `vaguemestre verify` looks further.
+    #[error("{what} is damaged: run `vaguemestre verify`")]
+    Damaged { what: String },
     /// A delivery of an acceptance was made before, see [`Once`]; nothing of the call was written.
     #[error("a delivery was made before")]
     Repeated,
     /// The store is shutting down; nothing of the call was written.
     #[error("the store is closed")]
     Closed,
+}
+
+impl StoreError {
+    /// The error with its causes, for a log.
+    pub fn with_cause(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
 }
 
 /// A message's key in the store. Keys only grow and are never used twice.

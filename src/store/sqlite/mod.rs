@@ -25,9 +25,11 @@
 mod accept;
 mod entries;
 mod folders;
+mod health;
 mod journal;
 mod once;
 mod queue;
+mod quota;
 mod readers;
 mod rows;
 mod schema;
@@ -44,6 +46,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use jiff::Timestamp;
 use rusqlite::Connection;
 
+use self::health::Health;
+pub use self::health::Trouble;
 use self::readers::Readers;
 use self::rows::{failed, raise};
 use self::schema::Database;
@@ -51,7 +55,7 @@ use self::upkeep::Upkeep;
 use self::writer::{Effects, Figures, Writer};
 use crate::identity::Domain;
 use crate::store::blobs::Blobs;
-use crate::store::{Disk, LocalDisk, Once, StoreError};
+use crate::store::{Disk, LocalDisk, MessageStore, Once, StoreError};
 
 /// Everything one operator stores, in one folder of the local disk. Share it as `Arc<SqliteStore>`.
 pub struct SqliteStore {
@@ -60,6 +64,7 @@ pub struct SqliteStore {
     writer: Option<Writer>,
     blobs: Arc<Blobs>,
     figures: Arc<Figures>,
+    health: Arc<Health>,
     options: Options,
 }
 
@@ -123,6 +128,7 @@ impl SqliteStore {
             .and_then(|()| disk.sync_folder(folder))
             .map_err(|error| failed(&format!("{} could not be prepared", folder.display()), error))?;
         let figures = Arc::new(Figures::default());
+        let health = Arc::new(Health::default());
         let upkeep = Upkeep::start(upkeep::Start {
             database: database.clone(),
             blobs: Arc::clone(&blobs),
@@ -136,12 +142,14 @@ impl SqliteStore {
             options: options.clone(),
             upkeep,
             figures: Arc::clone(&figures),
+            health: Arc::clone(&health),
         })?;
         Ok(Self {
             readers: Readers::new(database, options.readers),
             writer: Some(writer),
             blobs,
             figures,
+            health,
             options,
         })
     }
@@ -159,6 +167,7 @@ impl SqliteStore {
             writer: None,
             blobs: Arc::new(Blobs::new(folder, 0, Arc::clone(&options.disk))),
             figures: Arc::default(),
+            health: Arc::default(),
             options,
         })
     }
@@ -206,6 +215,25 @@ impl SqliteStore {
             checkpoints: read(&self.figures.checkpoints),
             orphans_removed: read(&self.figures.orphans_removed),
         }
+    }
+
+    /// Why nothing can be stored at the moment; `None` when the last writes succeeded.
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.health.trouble()
+    }
+
+    /// Writes a little, to see whether there is still trouble; it is over once this succeeds.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        self.write(|tx, _| {
+            tx.prepare_cached("INSERT INTO number (name, value) VALUES ('probe', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1")?
+                .execute([])?;
+            Ok(())
+        })
+        .await?;
+        let mut stage = self.stage().await?;
+        stage.write(&[0; PROBE_BYTES]).await?;
+        // Dropped with its guard: the file is gone again.
+        stage.finish(b"").await.map(drop)
     }
 
     /// Runs a small write in the next group.
@@ -270,6 +298,8 @@ fn page_bytes(connection: &Connection) -> Result<u64, StoreError> {
     Ok(bytes.max(1).cast_unsigned())
 }
 
+/// As large as a body file at least is.
+const PROBE_BYTES: usize = 64 * 1024;
 /// Keys written in one transaction.
 const KEYS_AT_ONCE: usize = 2_000;
 const DATABASE: &str = "store.db";

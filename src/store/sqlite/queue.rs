@@ -187,6 +187,7 @@ fn readable(
 /// Whether it is about more than one row: SQLite itself could not go on.
 fn database_failed(error: &StoreError) -> bool {
     match error {
+        StoreError::Full { .. } | StoreError::Damaged { .. } => true,
         StoreError::Backend { source, .. } => {
             matches!(source.downcast_ref(), Some(rusqlite::Error::SqliteFailure(..)))
         }

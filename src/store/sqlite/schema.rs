@@ -9,10 +9,16 @@ use super::rows::failed;
 use crate::store::{Disk, StoreError};
 
 /// Version of the data format this program writes: the number of [`MIGRATIONS`].
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 5;
 
 /// Each brings the data from the version before to its own.
-const MIGRATIONS: [&str; VERSION as usize] = [include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
+const MIGRATIONS: [&str; VERSION as usize] = [
+    include_str!("migrations/0001.sql"),
+    include_str!("migrations/0002.sql"),
+    "",
+    "",
+    include_str!("migrations/0005.sql"),
+];
 
 /// Where the database is, and by which VFS SQLite reaches it; `None`: its own for this system.
 #[derive(Clone, Debug)]
