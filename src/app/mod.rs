@@ -1,9 +1,11 @@
 //! One operator from its parts: opens what a [`Plan`] names, starts it, drains it. The only place that knows all of one operator;
 //! `up` and `serve` differ only in where their plans come from.
 
+pub mod control;
 pub mod crl;
 mod descriptors;
 pub mod gateway;
+pub mod order;
 mod trust;
 
 use std::collections::HashMap;

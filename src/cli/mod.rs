@@ -3,6 +3,7 @@
 //! Each reading command is its arguments and a function that takes what was opened for it and prints; opening data folders and
 //! choosing operators is `stores`'s.
 
+mod act;
 mod apply;
 mod audit;
 mod authority;

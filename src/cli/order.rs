@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::app::control::{self, ControlError};
 use crate::clock::Clock;
-use crate::space::control::{self, ControlError};
 use crate::space::folder::{DataFolder, FolderError, Layout, default_root};
 use crate::space::{Answer, Keeper, Order};
 
@@ -55,7 +55,7 @@ pub(super) fn carry_out(root: Option<PathBuf>, order: &Order) -> anyhow::Result<
                     let keeper = Keeper::open(folder, Clock::system())?;
                     return Ok(keeper.execute(order.clone()).await?);
                 }
-                Err(FolderError::InUse(_)) => match control::ask(&layout, order) {
+                Err(FolderError::InUse(_)) => match control::ask(layout.root(), order) {
                     Err(ControlError::Unreachable { .. }) if waited < TURN_WAIT_MAX => {
                         tokio::time::sleep(TURN_PAUSE).await;
                         waited += TURN_PAUSE;
@@ -69,5 +69,6 @@ pub(super) fn carry_out(root: Option<PathBuf>, order: &Order) -> anyhow::Result<
 }
 
 /// A space that starts takes orders once everything runs.
-const TURN_WAIT_MAX: Duration = Duration::from_mins(1);
-const TURN_PAUSE: Duration = Duration::from_millis(50);
+pub(super) const TURN_WAIT_MAX: Duration = Duration::from_mins(1);
+/// Pause between two looks at a folder that is held.
+pub(super) const TURN_PAUSE: Duration = Duration::from_millis(50);

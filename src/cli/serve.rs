@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::run::{StopSignal, drain, server_runtime, small_runtime};
 use super::{output, up};
+use crate::app::control;
 use crate::app::crl;
 use crate::app::gateway::{self, Material};
 use crate::app::{Operator, Running, TrustKeeper, Trusted, bind, sessions_room};
@@ -49,7 +50,9 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
             None => None,
         };
         let plan = gateway::plan(&gateway, material, trusted, &clock).await?;
+        let store_folder = plan.store_folder.clone();
         let operator = Arc::new(Operator::start(plan, &running).await?);
+        control::listen(&store_folder, Arc::new(operator.hands()), &running)?;
         published.set_ready(true);
         output::error_line(&format!(
             "{} is serving {} domains; Ctrl-C stops it",

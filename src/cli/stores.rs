@@ -1,6 +1,6 @@
 //! Opens what the reading commands read: the stores of a sandbox or of a gateway, while it runs or not.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -31,6 +31,16 @@ pub(super) struct DataArgs {
 }
 
 impl DataArgs {
+    /// The data folder of a sandbox, when one is named.
+    pub(super) fn root(&self) -> Option<PathBuf> {
+        self.data.clone()
+    }
+
+    /// The configuration of the gateway it is about, if it is about one.
+    pub(super) fn gateway(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
     /// Where the faces of these operators listen, as far as files tell; nothing is known of a space that never ran.
     pub(super) fn places(&self) -> Places {
         let known = match &self.config {
@@ -152,7 +162,7 @@ fn open_operator(layout: &Layout, operator: &Operator) -> anyhow::Result<OpenOpe
     Ok(OpenOperator::new(&operator.key, Arc::new(store), Arc::new(directory)))
 }
 
-fn of_gateway(file: &std::path::Path) -> anyhow::Result<OpenOperator> {
+fn of_gateway(file: &Path) -> anyhow::Result<OpenOperator> {
     let (gateway, _) = Gateway::load(file)?;
     let store = SqliteStore::open_read_only(&gateway.data_folder)
         .with_context(|| format!("cannot read {}", gateway.data_folder.display()))?;

@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use crate::identity::Address;
+use crate::identity::{Address, Domain};
 use crate::store::{
-    Acceptance, Accepted, BoxKey, Content, Count, CounterStore, EntryRow, FlagChange, Flags, FolderKey, FolderRow,
-    FolderStatus, JournalFilter, JournalRow, JournalStore, MailboxStore, MessageKey, MessageStore, QueueItem,
+    Acceptance, Accepted, BoxKey, ChangeRecord, Changed, Closed, Content, Count, CounterStore, Destination, EntryRow,
+    FlagChange, Flags, FolderKey, FolderRow, FolderStatus, JournalFilter, JournalRow, JournalStore, MailboxStore,
+    MessageKey, MessageStore, Portion, QueueBy, QueueChange, QueueEntry, QueueFilter, QueueGroup, QueueItem,
     QueueStore, Room, Settlement, SpecialUse, Stage, StagedFile, StoreError, Summary, Usage,
 };
 
@@ -427,7 +428,7 @@ impl MailboxStore for MemoryStore {
 
 #[async_trait]
 impl QueueStore for MemoryStore {
-    async fn lease(&self, _: Timestamp, _: Timestamp, _: usize) -> Result<Vec<QueueItem>, StoreError> {
+    async fn lease_portion(&self, _: Timestamp, _: Timestamp, _: Portion) -> Result<Vec<QueueItem>, StoreError> {
         Ok(Vec::new())
     }
 
@@ -435,7 +436,7 @@ impl QueueStore for MemoryStore {
         Ok(false)
     }
 
-    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+    async fn next_due_except(&self, _: &[Domain]) -> Result<Option<Timestamp>, StoreError> {
         Ok(None)
     }
 
@@ -445,6 +446,30 @@ impl QueueStore for MemoryStore {
 
     async fn release_all(&self) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    async fn close_destination(&self, _: &Domain, _: Closed) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn open_destination(&self, _: &Domain, _: Timestamp, _: usize) -> Result<usize, StoreError> {
+        Ok(0)
+    }
+
+    async fn destinations(&self) -> Result<Vec<Destination>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn queue_page(&self, _: &QueueFilter) -> Result<Vec<QueueEntry>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn queue_groups(&self, _: QueueBy, _: &QueueFilter) -> Result<Vec<QueueGroup>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn change_queue(&self, _: &QueueFilter, _: QueueChange, _: ChangeRecord) -> Result<Changed, StoreError> {
+        Ok(Changed::default())
     }
 }
 

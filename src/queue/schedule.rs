@@ -50,10 +50,16 @@ impl RetryPlan {
         if now >= expires {
             return None;
         }
-        let index = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX);
-        let delay = self.delays.get(index).or(self.delays.last())?;
-        let due = now.saturating_add(*delay).unwrap_or(Timestamp::MAX);
+        let due = now.saturating_add(self.pause(attempts)).unwrap_or(Timestamp::MAX);
         Some(due.min(expires))
+    }
+
+    /// The wait after so many failed attempts; a destination that cannot be reached is left alone at the same pace.
+    pub fn pause(&self, attempts: u32) -> SignedDuration {
+        let index = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX);
+        let delay = self.delays.get(index).or(self.delays.last());
+        // A plan has at least one.
+        delay.copied().unwrap_or(DELAY_MIN)
     }
 }
 

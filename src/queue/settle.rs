@@ -202,6 +202,7 @@ mod tests {
             parameters: parameters.to_json().unwrap(),
             session: "s-1".into(),
             lease: 9,
+            instead: None,
         }
     }
 

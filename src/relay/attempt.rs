@@ -33,6 +33,16 @@ pub(super) struct Bounds {
     pub(super) stop: CancellationToken,
 }
 
+/// What an attempt learnt of the destination.
+pub(super) enum Visited {
+    /// A host took part in the conversation, whatever it said.
+    Reached,
+    /// No host could be used for now, because of what is said.
+    Unreached(String),
+    /// Nothing was learnt: it was final before a host was asked, or there was no time.
+    Undecided,
+}
+
 /// What is known of each item so far, and what it is judged by (invariant 4).
 struct Verdicts {
     snapshot: Arc<Snapshot>,
@@ -42,6 +52,8 @@ struct Verdicts {
     postponed: HashMap<QueueKey, Verdict>,
     /// Already written down.
     settled: HashSet<QueueKey>,
+    /// What all this says of the destination.
+    visited: Visited,
 }
 
 struct Verdict {
@@ -69,16 +81,32 @@ enum Unsent {
 
 impl Relay {
     /// Tries to deliver items of one domain and settles every one of them.
-    pub(super) async fn deliver(&self, (domain, items): (Domain, Vec<QueueItem>), bounds: Bounds) {
+    pub(super) async fn deliver(&self, (domain, items): (Domain, Vec<QueueItem>), bounds: Bounds) -> Visited {
         let snapshot = self.parts.snapshot.load_full();
         let mut verdicts = Verdicts::new(Arc::clone(&snapshot), bounds);
         match self.hosts(&domain, &snapshot).await {
-            Err(outcome) => verdicts.fill(&items, &outcome, None),
+            Err(outcome) => {
+                verdicts.missed(&outcome);
+                verdicts.fill(&items, &outcome, None);
+            }
             Ok(hosts) => self.try_hosts(&domain, hosts, (&items, &mut verdicts)).await,
         }
         self.settle(&items, &mut verdicts).await;
-        // Until now the items were due when their lease ended; the relay may be waiting for that.
-        self.parts.queued.notify_one();
+        verdicts.visited
+    }
+
+    /// Settles items of one domain that no host is asked about.
+    pub(super) async fn settle_unsent(
+        &self,
+        items: &[QueueItem],
+        bounds: &Bounds,
+        outcome: impl Fn(&QueueItem) -> Outcome,
+    ) {
+        let mut verdicts = Verdicts::new(self.parts.snapshot.load_full(), bounds.clone());
+        for item in items {
+            verdicts.fill(std::slice::from_ref(item), &outcome(item), None);
+        }
+        self.settle(items, &mut verdicts).await;
     }
 
     async fn hosts(&self, domain: &Domain, snapshot: &Snapshot) -> Result<Vec<MailHost>, Outcome> {
@@ -122,6 +150,9 @@ impl Relay {
             return;
         }
         verdicts.accept_postponed();
+        if let Some((outcome, _)) = &last {
+            verdicts.missed(outcome);
+        }
         let (outcome, host) = last.unwrap_or_else(|| {
             let text =
                 format!("451 4.4.4 no host of {domain} has an address, or there was no time left for this message");
@@ -242,6 +273,7 @@ impl Relay {
                     let outcome = failed(&failure, &visit.session);
                     if failure.stage == client::Stage::Verdict {
                         // The peer may have it: another host of the same operator must not get it at once.
+                        verdicts.visited = Visited::Reached;
                         verdicts.fill(&group.items, &outcome, Some(&host));
                     }
                     return Err(Unsent::Other(outcome));
@@ -381,6 +413,7 @@ impl Verdicts {
             outcomes: HashMap::new(),
             postponed: HashMap::new(),
             settled: HashSet::new(),
+            visited: Visited::Undecided,
         }
     }
 
@@ -390,11 +423,19 @@ impl Verdicts {
 
     /// What a host says of an item. "Not now" leaves it to the next host (RFC 5321 §5.1); "never" is final, whoever says it.
     fn hear(&mut self, item: &QueueItem, verdict: Verdict) {
+        self.visited = Visited::Reached;
         match verdict.outcome {
             Outcome::Deferred(_) => {
                 self.postponed.entry(item.key).or_insert(verdict);
             }
             _ => self.set(item, verdict),
+        }
+    }
+
+    /// No host could be used. "Never" is about the mail, not about the destination; and a host that was heard before is there.
+    fn missed(&mut self, outcome: &Outcome) {
+        if let (Visited::Undecided, Outcome::Deferred(answer)) = (&self.visited, outcome) {
+            self.visited = Visited::Unreached(answer.text.clone());
         }
     }
 

@@ -1,84 +1,215 @@
 //! How many deliveries run at once, in all and to one domain, so that a slow operator does not hold up the others.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Options;
 use crate::identity::Domain;
+use crate::store::Destination;
 
-/// The lanes of one relay.
+/// The lanes of one relay. Nobody waits in here: who finds no lane free leaves the items in the store.
 pub(super) struct Lanes {
-    all: Arc<Semaphore>,
+    all_max: usize,
     per_domain_max: usize,
-    domains: Mutex<HashMap<Domain, Arc<Semaphore>>>,
+    traffic: Mutex<Traffic>,
+}
+
+#[derive(Default)]
+struct Traffic {
+    /// Lanes in use.
+    used: usize,
+    /// The same by domain; only domains that have some.
+    domains: HashMap<Domain, usize>,
+    /// Domains that could not be reached when they were visited last.
+    unreached: HashMap<Domain, Unreached>,
+    /// Counts visits and failures, to tell which came first.
+    step: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Unreached {
+    failures: u32,
+    /// Of the last failure.
+    step: u64,
 }
 
 /// A delivery may run for as long as this is held.
 pub(super) struct Lane {
-    _domain: Option<OwnedSemaphorePermit>,
-    _all: Option<OwnedSemaphorePermit>,
+    lanes: Arc<Lanes>,
+    domain: Domain,
+    entered: u64,
 }
 
 impl Lanes {
     pub(super) fn new(options: &Options) -> Self {
         Self {
-            all: Arc::new(Semaphore::new(options.connections_max)),
-            per_domain_max: options.connections_per_domain_max,
-            domains: Mutex::default(),
+            all_max: options.connections_max.max(1),
+            per_domain_max: options.connections_per_domain_max.max(1),
+            traffic: Mutex::default(),
         }
     }
 
-    /// Waits for a lane: the domain's first, so that a crowd for one domain takes no lane of the others.
-    pub(super) async fn enter(&self, domain: &Domain) -> Lane {
-        let own = self.of(domain);
-        // The semaphores are never closed: a missing permit cannot happen, and would only mean one delivery more.
-        let domain = own.acquire_owned().await.ok();
-        let all = Arc::clone(&self.all).acquire_owned().await.ok();
+    /// Takes over what an earlier run learnt.
+    pub(super) fn remember(&self, destinations: &[Destination]) {
+        let mut traffic = self.traffic();
+        for destination in destinations {
+            let failures = destination.failures;
+            traffic
+                .unreached
+                .insert(destination.domain.clone(), Unreached { failures, step: 0 });
+        }
+    }
+
+    /// How many lanes nobody uses.
+    pub(super) fn free(&self) -> usize {
+        self.all_max.saturating_sub(self.traffic().used)
+    }
+
+    /// Domains that get no further lane now: those with all of theirs in use, and of those that could not be reached all that have one,
+    /// or every one of them once they use half of all lanes. So dead destinations never take what living ones need.
+    pub(super) fn busy(&self) -> Vec<Domain> {
+        let traffic = self.traffic();
+        let is_unreached = |domain: &Domain| traffic.unreached.contains_key(domain);
+        let mut busy: Vec<Domain> = Vec::new();
+        let mut used_by_unreached = 0;
+        for (domain, used) in &traffic.domains {
+            used_by_unreached += if is_unreached(domain) { *used } else { 0 };
+            if *used >= self.per_domain_max || is_unreached(domain) {
+                busy.push(domain.clone());
+            }
+        }
+        if used_by_unreached >= self.all_max.div_ceil(2) {
+            let others = traffic
+                .unreached
+                .keys()
+                .filter(|domain| !traffic.domains.contains_key(*domain));
+            busy.extend(others.cloned());
+        }
+        busy
+    }
+
+    /// Takes a lane; the caller has seen that one is free and the domain not busy.
+    pub(super) fn enter(self: &Arc<Self>, domain: &Domain) -> Lane {
+        let mut traffic = self.traffic();
+        traffic.used += 1;
+        traffic.step += 1;
+        *traffic.domains.entry(domain.clone()).or_default() += 1;
         Lane {
-            _domain: domain,
-            _all: all,
+            lanes: Arc::clone(self),
+            domain: domain.clone(),
+            entered: traffic.step,
         }
     }
 
-    fn of(&self, domain: &Domain) -> Arc<Semaphore> {
-        let mut domains = self.domains.lock().unwrap_or_else(PoisonError::into_inner);
-        if domains.len() >= SWEEP_FROM {
-            // Only those that nobody holds or waits for.
-            domains.retain(|_, lane| Arc::strong_count(lane) > 1);
-        }
-        let lane = domains
-            .entry(domain.clone())
-            .or_insert_with(|| Arc::new(Semaphore::new(self.per_domain_max)));
-        Arc::clone(lane)
+    fn traffic(&self) -> MutexGuard<'_, Traffic> {
+        self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Domains nobody sends to any more are forgotten from this number on.
-const SWEEP_FROM: usize = 1024;
+impl Lane {
+    /// Whether the domain could not be reached when it was visited last.
+    pub(super) fn was_unreached(&self) -> bool {
+        self.lanes.traffic().unreached.contains_key(&self.domain)
+    }
+
+    /// It could not be reached: how often in a row by now. `None` when another visit that ended after this one began has said so: several
+    /// at once are one failure.
+    pub(super) fn failed(&self) -> Option<u32> {
+        let mut traffic = self.lanes.traffic();
+        traffic.step += 1;
+        let step = traffic.step;
+        let unreached = traffic
+            .unreached
+            .entry(self.domain.clone())
+            .or_insert(Unreached { failures: 0, step: 0 });
+        if unreached.step > self.entered {
+            return None;
+        }
+        unreached.failures = unreached.failures.saturating_add(1);
+        unreached.step = step;
+        Some(unreached.failures)
+    }
+
+    /// It was reached.
+    pub(super) fn reached(&self) {
+        self.lanes.traffic().unreached.remove(&self.domain);
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        let mut traffic = self.lanes.traffic();
+        traffic.used = traffic.used.saturating_sub(1);
+        if let Some(used) = traffic.domains.get_mut(&self.domain) {
+            *used = used.saturating_sub(1);
+            if *used == 0 {
+                traffic.domains.remove(&self.domain);
+            }
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn a_crowd_for_one_domain_leaves_room_for_another() {
-        let options = Options {
-            connections_max: 3,
-            connections_per_domain_max: 2,
+    fn lanes(connections_max: usize, connections_per_domain_max: usize) -> Arc<Lanes> {
+        Arc::new(Lanes::new(&Options {
+            connections_max,
+            connections_per_domain_max,
             ..Options::default()
-        };
-        let lanes = Arc::new(Lanes::new(&options));
-        let (slow, other): (Domain, Domain) = ("lent.mssante.fr".parse().unwrap(), "autre.mssante.fr".parse().unwrap());
-        let first = lanes.enter(&slow).await;
-        let _second = lanes.enter(&slow).await;
-        let (waiting, domain) = (Arc::clone(&lanes), slow.clone());
-        let third = tokio::spawn(async move { waiting.enter(&domain).await });
-        tokio::task::yield_now().await;
-        assert!(!third.is_finished());
-        let _elsewhere = lanes.enter(&other).await;
+        }))
+    }
+
+    fn domain(name: &str) -> Domain {
+        format!("{name}.mssante.fr").parse().unwrap()
+    }
+
+    #[test]
+    fn a_crowd_for_one_domain_leaves_room_for_another() {
+        let lanes = lanes(3, 2);
+        let first = lanes.enter(&domain("lent"));
+        assert!(lanes.busy().is_empty());
+        let _second = lanes.enter(&domain("lent"));
+        assert_eq!((lanes.busy(), lanes.free()), (vec![domain("lent")], 1));
+        let _elsewhere = lanes.enter(&domain("autre"));
+        assert_eq!(lanes.free(), 0);
         drop(first);
-        drop(third.await.unwrap());
+        assert_eq!((lanes.busy(), lanes.free()), (vec![], 1));
+    }
+
+    #[test]
+    fn a_destination_that_could_not_be_reached_gets_one_lane_until_it_is() {
+        let lanes = lanes(8, 4);
+        let visits: Vec<Lane> = (0..4).map(|_| lanes.enter(&domain("mort"))).collect();
+        let failures: Vec<Option<u32>> = visits.iter().map(Lane::failed).collect();
+        assert_eq!(
+            failures,
+            [Some(1), None, None, None],
+            "visits at the same time are one failure"
+        );
+        drop(visits);
+        assert!(lanes.busy().is_empty(), "it may be visited");
+        let probe = lanes.enter(&domain("mort"));
+        assert_eq!(lanes.busy(), [domain("mort")], "by one");
+        assert_eq!(probe.failed(), Some(2));
+        probe.reached();
+        assert!(!probe.was_unreached());
+        assert!(lanes.busy().is_empty());
+    }
+
+    #[test]
+    fn dead_destinations_together_take_half_of_all_lanes_at_most() {
+        let lanes = lanes(4, 4);
+        for name in ["a", "b", "c"] {
+            lanes.enter(&domain(name)).failed();
+        }
+        let _a = lanes.enter(&domain("a"));
+        assert_eq!(lanes.busy(), [domain("a")]);
+        let _b = lanes.enter(&domain("b"));
+        let mut busy = lanes.busy();
+        busy.sort_unstable();
+        assert_eq!(busy, [domain("a"), domain("b"), domain("c")]);
+        assert_eq!(lanes.free(), 2, "for those that live");
     }
 }

@@ -5,29 +5,22 @@
 
 mod attempt;
 mod connection;
+mod dispatch;
 mod lanes;
 mod order;
 mod report;
 mod visit;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use jiff::{SignedDuration, Timestamp};
-use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::dns::Routes;
 use crate::identity::Domain;
 use crate::listener::Parts;
 use crate::pki::{Identity, TlsPolicy};
-use crate::store::{QueueItem, StoreError};
-use attempt::Bounds;
-use lanes::Lanes;
 
 pub use connection::{Connection, ConnectionError, Driven, Target, Waits};
 
@@ -95,117 +88,4 @@ impl Relay {
             turn: AtomicUsize::new(0),
         }
     }
-
-    /// Works until `stop`; attempts under way go on on `tracker`.
-    pub async fn run(self: Arc<Self>, tracker: TaskTracker, stop: CancellationToken) {
-        let lanes = Arc::new(Lanes::new(&self.options));
-        let waiting = Arc::new(Semaphore::new(self.options.connections_max * WAITING_PER_CONNECTION));
-        while !stop.is_cancelled() {
-            let leased = match self.lease().await {
-                Ok(leased) => leased,
-                Err(error) => {
-                    tracing::error!(
-                        operator = self.parts.operator,
-                        error = &error as &dyn std::error::Error,
-                        "the queue cannot be read"
-                    );
-                    self.wait(STORE_PAUSE, &stop).await;
-                    continue;
-                }
-            };
-            if leased.is_empty() {
-                self.wait(self.until_next().await, &stop).await;
-                continue;
-            }
-            let good_until = later(self.parts.clock.now(), self.options.lease / 2);
-            let bounds = Bounds {
-                good_until,
-                stop: stop.clone(),
-            };
-            for batch in by_domain(leased) {
-                let place = tokio::select! {
-                    () = stop.cancelled() => return,
-                    place = Arc::clone(&waiting).acquire_owned() => place,
-                };
-                let Ok(place) = place else { return };
-                let journey = Arc::clone(&self).travel(Arc::clone(&lanes), batch, bounds.clone());
-                tracker.spawn(async move {
-                    journey.await;
-                    drop(place);
-                });
-            }
-        }
-    }
-
-    /// Waits for a lane, then delivers. A batch that waited so long that its lease could run out under way is left to the next look.
-    async fn travel(self: Arc<Self>, lanes: Arc<Lanes>, batch: (Domain, Vec<QueueItem>), bounds: Bounds) {
-        let lane = tokio::select! {
-            () = bounds.stop.cancelled() => return,
-            lane = lanes.enter(&batch.0) => lane,
-        };
-        if self.parts.clock.now() < bounds.good_until {
-            self.deliver(batch, bounds).await;
-        }
-        drop(lane);
-    }
-
-    async fn lease(&self) -> Result<Vec<QueueItem>, StoreError> {
-        let now = self.parts.clock.now();
-        self.parts
-            .store
-            .lease(now, later(now, self.options.lease), self.options.batch_max)
-            .await
-    }
-
-    /// How long nothing is due, at most [`IDLE_MAX`]: the clock may be moved meanwhile.
-    async fn until_next(&self) -> Duration {
-        match self.parts.store.next_due().await {
-            Ok(Some(due)) => {
-                let wait = due.duration_since(self.parts.clock.now());
-                Duration::try_from(wait)
-                    .unwrap_or(Duration::ZERO)
-                    .clamp(WAIT_MIN, IDLE_MAX)
-            }
-            Ok(None) => IDLE_MAX,
-            Err(error) => {
-                tracing::error!(
-                    operator = self.parts.operator,
-                    error = &error as &dyn std::error::Error,
-                    "the queue cannot be read"
-                );
-                STORE_PAUSE
-            }
-        }
-    }
-
-    async fn wait(&self, how_long: Duration, stop: &CancellationToken) {
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = self.parts.queued.notified() => {}
-            () = tokio::time::sleep(how_long) => {}
-        }
-    }
 }
-
-/// One connection serves one domain: items that go the same way travel together.
-fn by_domain(items: Vec<QueueItem>) -> Vec<(Domain, Vec<QueueItem>)> {
-    let mut batches: BTreeMap<Domain, Vec<QueueItem>> = BTreeMap::new();
-    for item in items {
-        batches.entry(item.recipient.domain().clone()).or_default().push(item);
-    }
-    batches.into_iter().collect()
-}
-
-fn later(now: Timestamp, by: Duration) -> Timestamp {
-    let by = SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX);
-    now.saturating_add(by).unwrap_or(Timestamp::MAX)
-}
-
-/// Batches that may wait for a connection, for each connection: enough to keep other domains moving past a slow one.
-const WAITING_PER_CONNECTION: usize = 4;
-/// Pause after the store failed.
-const STORE_PAUSE: Duration = Duration::from_secs(1);
-/// The queue is looked at this often even when nothing was announced.
-const IDLE_MAX: Duration = Duration::from_secs(30);
-/// Shortest pause between two looks.
-const WAIT_MIN: Duration = Duration::from_millis(20);

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::app::control::SOCKET;
 use crate::pki::{FileError, private_folder, write_public};
 
 /// An open data folder, locked against a second process.
@@ -202,7 +203,7 @@ impl Layout {
 
     /// Where commands speak to the process that runs the space.
     pub fn control(&self) -> PathBuf {
-        self.root.join("control.sock")
+        self.root.join(SOCKET)
     }
 
     /// Endpoints and commands, as `up --json` prints them.

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -16,7 +17,10 @@ use super::order::{Answer, Order, OrderError};
 use super::ports::Ports;
 use super::raise::RaiseError;
 use super::services::Services;
-use super::{change_domain, change_operator, order_audit, order_cert, order_certlab, order_list, order_renew};
+use super::{
+    change_domain, change_operator, order_at, order_audit, order_cert, order_certlab, order_list, order_renew,
+};
+use crate::app::control::{Executor, Reply};
 use crate::app::{Operator, Running};
 use crate::clock::Clock;
 use crate::config::{Space, Standing};
@@ -125,6 +129,9 @@ impl Keeper {
     /// # Errors
     /// See [`OrderError`]. Nothing has changed then, unless the text says so.
     pub async fn execute(&self, order: Order) -> Result<Answer, OrderError> {
+        if let Order::At { operator, act } = order {
+            return order_at::execute(self, &operator, act).await;
+        }
         let mut in_force = self.in_force.lock().await;
         self.change(&mut in_force, order).await
     }
@@ -167,6 +174,7 @@ impl Keeper {
             Order::CertlabForge(wanted) => order_certlab::forge(self, in_force, &wanted).await,
             Order::AuditRaise => order_audit::raise(self, in_force).await,
             Order::AuditStop => order_audit::stop(self, in_force).await,
+            Order::At { operator, act } => order_at::execute(self, &operator, act).await,
         }
     }
 
@@ -251,6 +259,15 @@ impl Keeper {
         for local in self.in_force.lock().await.operators.values() {
             local.operator.close().await;
         }
+    }
+}
+
+#[async_trait]
+impl Executor for Keeper {
+    type Order = Order;
+
+    async fn carry_out(&self, order: Order) -> Reply {
+        Reply::of(self.execute(order).await)
     }
 }
 

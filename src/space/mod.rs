@@ -3,13 +3,12 @@
 //!
 //! `<data>/space.toml` is what the space is. [`raise()`] makes it run; a [`Keeper`] carries [`Order`]s out, which change the file first
 //! and then what runs. A command that finds the folder free keeps the space itself for a moment; otherwise it speaks to the process that
-//! runs it ([`control`]).
+//! runs it ([`crate::app::control`]).
 
 mod apply;
 pub mod card;
 mod change_domain;
 mod change_operator;
-pub mod control;
 mod doors;
 mod edit;
 pub mod folder;
@@ -19,6 +18,7 @@ mod made;
 mod material;
 mod moving;
 mod order;
+mod order_at;
 mod order_audit;
 mod order_cert;
 mod order_certlab;

@@ -4,7 +4,6 @@
 //! keeper and what is in force.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::change_operator::NewOperator;
 use super::material::MaterialError;
@@ -12,10 +11,13 @@ use super::order_cert::{CertFilter, NewCertificate};
 use super::order_certlab::ForgeOrder;
 use super::order_renew::Renewal;
 use super::raise::RaiseError;
+use crate::app::control::with_causes;
 use crate::config::ConfigErrors;
 use crate::directory::DirectoryError;
 use crate::pki::{AuthorityError, FileError};
 use crate::store::StoreError;
+
+pub use crate::app::control::{Answer, Reply};
 
 /// One thing to do. Names and numbers are as the user typed them: whoever executes the order reads and refuses them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,25 +123,13 @@ pub enum Order {
     AuditRaise,
     /// Take the audit peers out of the space.
     AuditStop,
-}
-
-/// What was done: for a person, and for a script.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Answer {
-    /// Lines to show, each ended.
-    pub text: String,
-    /// The same, as JSON.
-    pub data: Value,
-}
-
-impl Answer {
-    /// What to show, and the value that says the same.
-    pub fn new(text: impl Into<String>, data: Value) -> Self {
-        Self {
-            text: text.into(),
-            data,
-        }
-    }
+    /// Something about one operator alone, its queue for example.
+    At {
+        /// Which one.
+        operator: String,
+        /// What.
+        act: crate::app::order::Order,
+    },
 }
 
 /// Why an order was not carried out. Nothing has changed, unless the text says so.
@@ -177,36 +167,7 @@ pub enum OrderError {
 impl OrderError {
     /// The error with its causes in one text: what the other side of the socket reads.
     pub fn with_causes(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            let said = error.to_string();
-            if !text.contains(&said) {
-                text.push_str(": ");
-                text.push_str(&said);
-            }
-            cause = error.source();
-        }
-        text
-    }
-}
-
-/// What goes back over the control socket.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Reply {
-    /// It is done.
-    Done(Answer),
-    /// It is not.
-    Failed(String),
-}
-
-impl From<Result<Answer, OrderError>> for Reply {
-    fn from(result: Result<Answer, OrderError>) -> Self {
-        match result {
-            Ok(answer) => Self::Done(answer),
-            Err(error) => Self::Failed(error.with_causes()),
-        }
+        with_causes(self)
     }
 }
 
@@ -220,14 +181,5 @@ mod tests {
         assert_eq!(line, r#"{"order":"apply"}"#);
         assert_eq!(serde_json::from_str::<Order>(&line).unwrap(), Order::Apply);
         assert!(serde_json::from_str::<Order>(r#"{"order":"explode"}"#).is_err());
-    }
-
-    #[test]
-    fn an_error_is_told_with_its_causes() {
-        let error = OrderError::Store(StoreError::Backend {
-            context: "writing".to_owned(),
-            source: "disk full".into(),
-        });
-        assert_eq!(error.with_causes(), "storage failed: writing: disk full");
     }
 }

@@ -8,7 +8,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::Keeper;
 use super::card::Card;
-use super::control::{self, ControlError};
 use super::doors::{self, BoundDoor, Place};
 use super::folder::{DataFolder, FolderError, Layout};
 use super::keeper::{InForce, Live, LocalOperator};
@@ -18,6 +17,7 @@ use super::moving;
 use super::ports::Ports;
 use super::services::{Basis, ServiceSockets, Services};
 use super::visit;
+use crate::app::control::{self, ControlError};
 use crate::app::{Operator, PortError, Running, StartError};
 use crate::clock::Clock;
 use crate::config::{ConfigErrors, Space};
@@ -164,7 +164,7 @@ pub async fn raise(
     };
     let keeper = Arc::new(Keeper::of_running(folder, (authority, clock.clone()), in_force, live));
     keeper.serve_audit().await;
-    control::listen(&keeper, running)?;
+    control::listen(keeper.layout().root(), Arc::clone(&keeper), running)?;
     watch(&keeper, running);
     published.set_ready(true);
     Ok(Raised { card, keeper, web })

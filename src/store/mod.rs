@@ -13,6 +13,7 @@ mod journal;
 mod mailbox;
 mod message;
 mod queue;
+mod queue_view;
 pub mod sqlite;
 
 pub use disk::{BodyFile, Disk, LocalDisk};
@@ -24,7 +25,11 @@ pub use message::{
     Acceptance, Accepted, Content, Delivery, Enclosure, MessageStore, NewMessage, Once, Room, STAGE_FRONT_BYTES_MAX,
     Stage, StagedFile, Summary,
 };
-pub use queue::{Outgoing, QueueItem, QueueStore, Settled, Settlement};
+pub use queue::{Instead, Outgoing, Portion, QueueItem, QueueStore, Settled, Settlement};
+pub use queue_view::{
+    ChangeRecord, Changed, Closed, Destination, QueueBy, QueueChange, QueueEntry, QueueFilter, QueueGroup, QueueState,
+    Sender,
+};
 
 /// Everything one operator stores. `Arc<dyn Store>` is what the rest of the program holds.
 pub trait Store: MessageStore + MailboxStore + QueueStore + JournalStore + CounterStore {}

@@ -5,8 +5,11 @@ use std::fmt;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use super::queue_view::{
+    ChangeRecord, Changed, Closed, Destination, QueueBy, QueueChange, QueueEntry, QueueFilter, QueueGroup,
+};
 use super::{Acceptance, MessageKey, QueueKey, StoreError};
-use crate::identity::Address;
+use crate::identity::{Address, Domain};
 
 /// A recipient at another operator, about to be queued. Debug output leaves the parameters out: ORCPT may hold an INS.
 #[derive(Clone)]
@@ -63,6 +66,17 @@ pub struct QueueItem {
     pub session: String,
     /// The lease held on it: a number that no other lease ever had; 0 when not leased.
     pub lease: i64,
+    /// What it is to be settled with instead of an attempt; only when leased.
+    pub instead: Option<Instead>,
+}
+
+/// Why a leased item is settled without an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Instead {
+    /// Its destination cannot be reached, and it is due to expire: what the last visit there ended with.
+    Closed(String),
+    /// Somebody gave it up: the reply to report.
+    Dropped(String),
 }
 
 impl fmt::Debug for QueueItem {
@@ -103,23 +117,92 @@ pub enum Settled {
     },
 }
 
+/// How much to lease, and for whom not.
+#[derive(Clone, Debug)]
+pub struct Portion {
+    /// Most items in all.
+    pub items_max: usize,
+    /// Most items of one destination.
+    pub per_destination_max: usize,
+    /// Most destinations.
+    pub destinations_max: usize,
+    /// Destinations that nothing is leased for: enough is under way there.
+    pub busy: Vec<Domain>,
+}
+
+impl Portion {
+    /// So many items, whomever they are for.
+    pub fn of(items_max: usize) -> Self {
+        Self {
+            items_max,
+            per_destination_max: items_max,
+            destinations_max: items_max,
+            busy: Vec::new(),
+        }
+    }
+}
+
 /// The durable queue of mail to other operators.
 #[async_trait]
 pub trait QueueStore: Send + Sync {
-    /// Leases up to `limit` due items that nobody holds a lease on at `now`, oldest due first, until `until`.
-    /// Items of the same message and recipient domain come together when they are due together.
-    async fn lease(&self, now: Timestamp, until: Timestamp, limit: usize) -> Result<Vec<QueueItem>, StoreError>;
+    /// Leases a portion of the due items that nobody holds a lease on at `now` and that are not held, until `until`. Destinations take
+    /// their turn by their oldest item and share the portion, so that one with many items does not delay another's; within a destination
+    /// the oldest due come first, and items of one message that are due together come together. A destination that is closed at `now`
+    /// gets nothing, but for items that have expired; items that were given up come whatever their destination
+    /// ([`QueueItem::instead`]).
+    async fn lease_portion(
+        &self,
+        now: Timestamp,
+        until: Timestamp,
+        portion: Portion,
+    ) -> Result<Vec<QueueItem>, StoreError>;
+
+    /// The same for up to `limit` items.
+    async fn lease(&self, now: Timestamp, until: Timestamp, limit: usize) -> Result<Vec<QueueItem>, StoreError> {
+        self.lease_portion(now, until, Portion::of(limit)).await
+    }
 
     /// Settles items and applies `also` (the bounce, the journal) in one transaction, provided every lease is still held;
     /// otherwise changes nothing and returns `false`. So settling twice has the effect of settling once (invariant 6).
     async fn settle(&self, settlements: Vec<Settlement>, also: Acceptance) -> Result<bool, StoreError>;
 
-    /// When the next item that is not leased becomes due, or the next lease runs out.
-    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError>;
+    /// When the next item can be leased for a destination that is not `busy`, or the next lease runs out.
+    async fn next_due_except(&self, busy: &[Domain]) -> Result<Option<Timestamp>, StoreError>;
+
+    /// The same for every destination.
+    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.next_due_except(&[]).await
+    }
 
     /// Every queued item, oldest first, up to `limit`.
     async fn queued(&self, limit: usize) -> Result<Vec<QueueItem>, StoreError>;
 
-    /// Ends every lease: at start, when no earlier process can still be working on one.
+    /// Ends every lease and lets every destination be visited: at start, when no earlier process can still be working on one.
     async fn release_all(&self) -> Result<(), StoreError>;
+
+    /// Keeps a destination closed until then, because no host of it could be reached: one failure more.
+    async fn close_destination(&self, domain: &Domain, closed: Closed) -> Result<(), StoreError>;
+
+    /// A host of the destination was reached: it is closed no more, and up to `limit` of its items that wait for a later attempt are due
+    /// at `now`. Returns how many; call again until it is none.
+    async fn open_destination(&self, domain: &Domain, now: Timestamp, limit: usize) -> Result<usize, StoreError>;
+
+    /// The destinations that could not be reached when they were visited last, in order.
+    async fn destinations(&self) -> Result<Vec<Destination>, StoreError>;
+
+    /// One page of the queue by ascending key.
+    async fn queue_page(&self, filter: &QueueFilter) -> Result<Vec<QueueEntry>, StoreError>;
+
+    /// What fits the filter, its limit apart, in groups: the largest first.
+    async fn queue_groups(&self, by: QueueBy, filter: &QueueFilter) -> Result<Vec<QueueGroup>, StoreError>;
+
+    /// Changes one page of what fits the filter, and writes a record for each item changed, in one transaction. Items that the change does
+    /// not apply to stay as they are, without record: to hold what is held, to release what is not. An item being tried at this moment can
+    /// be held, for after the attempt; it is neither dropped nor tried again.
+    async fn change_queue(
+        &self,
+        filter: &QueueFilter,
+        change: QueueChange,
+        record: ChangeRecord,
+    ) -> Result<Changed, StoreError>;
 }

@@ -1,4 +1,4 @@
-//! The queue of mail to other operators: leases and settlements.
+//! The queue of mail to other operators: its rows, and what becomes of them.
 
 use std::collections::HashSet;
 
@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::accept::{self, Prepared};
-use super::rows::{failed, integer, raise, time, unsigned};
+use super::rows::{failed, integer, time, unsigned};
 use super::writer::Effects;
 use crate::identity::Address;
 use crate::store::{MessageKey, Outgoing, QueueItem, QueueKey, Settled, Settlement, StoreError};
@@ -35,39 +35,6 @@ pub(super) fn insert(
     Ok(())
 }
 
-/// Leases due items that are free at `now`, each with the others of its message and domain.
-pub(super) fn lease(
-    tx: &Connection,
-    now: Timestamp,
-    until: Timestamp,
-    limit: usize,
-) -> Result<Vec<QueueItem>, StoreError> {
-    let candidates = due_keys(tx, now, limit)?;
-    let mut chosen: Vec<QueueKey> = Vec::with_capacity(candidates.len());
-    let mut taken: HashSet<QueueKey> = HashSet::new();
-    for key in candidates {
-        if chosen.len() >= limit {
-            break;
-        }
-        if taken.contains(&key) {
-            continue;
-        }
-        let together = companions(tx, key, now, limit - chosen.len())?;
-        taken.extend(&together);
-        chosen.extend(together);
-    }
-    if chosen.is_empty() {
-        return Ok(Vec::new());
-    }
-    let first = raise(tx, "lease", integer(chosen.len()))? + 1;
-    let sql = "UPDATE queue SET lease = ?2, leased_until = ?3 WHERE key = ?1";
-    for (number, key) in (first..).zip(&chosen) {
-        tx.prepare_cached(sql)?
-            .execute((key.0, number, until.as_millisecond()))?;
-    }
-    readable(chosen.into_iter().map(|key| Ok((key, item(tx, key)))))
-}
-
 /// Settles items and applies `also`; changes nothing and returns `false` unless every lease is still held.
 pub(super) fn settle(
     tx: &Connection,
@@ -89,50 +56,21 @@ pub(super) fn settle(
     Ok(true)
 }
 
-/// When there is something to do next.
-pub(super) fn next_due(db: &Connection) -> Result<Option<Timestamp>, StoreError> {
-    let sql = "SELECT min(at) FROM (SELECT * FROM (SELECT due AS at FROM queue WHERE lease = 0 ORDER BY due LIMIT 1) \
-               UNION ALL SELECT * FROM (SELECT leased_until AS at FROM queue WHERE lease <> 0 ORDER BY leased_until LIMIT 1))";
-    let at = db
-        .prepare_cached(sql)?
-        .query_row([], |row| row.get::<_, Option<i64>>(0))?;
-    at.map(Timestamp::from_millisecond)
-        .transpose()
-        .map_err(|error| failed("a time in the queue", error))
-}
-
 /// Every queued item, oldest first.
 pub(super) fn queued(db: &Connection, limit: usize) -> Result<Vec<QueueItem>, StoreError> {
-    let sql = format!("{ITEM} ORDER BY q.key LIMIT ?1");
+    let sql = format!("SELECT {ITEM_COLUMNS} {FROM} ORDER BY q.key LIMIT ?1");
     let mut statement = db.prepare_cached(&sql)?;
     let rows = statement.query_map([integer(limit)], |row| Ok((QueueKey(row.get(0)?), item_row(row))))?;
     readable(rows)
 }
 
-/// Ends every lease.
+/// Ends every lease, and lets every destination be visited.
 pub(super) fn release_all(tx: &Connection) -> Result<(), StoreError> {
     tx.prepare_cached("UPDATE queue SET lease = 0, leased_until = 0 WHERE lease <> 0")?
         .execute([])?;
+    tx.prepare_cached("UPDATE destination SET closed_until = 0")?
+        .execute([])?;
     Ok(())
-}
-
-fn due_keys(tx: &Connection, now: Timestamp, limit: usize) -> Result<Vec<QueueKey>, StoreError> {
-    let sql = "SELECT key FROM queue WHERE due <= ?1 AND leased_until <= ?1 ORDER BY due, key LIMIT ?2";
-    let mut statement = tx.prepare_cached(sql)?;
-    let rows = statement.query_map((now.as_millisecond(), integer(limit)), |row| row.get(0).map(QueueKey))?;
-    Ok(rows.collect::<Result<_, _>>()?)
-}
-
-/// The item itself first, then what else is due and free of its message and domain.
-fn companions(tx: &Connection, key: QueueKey, now: Timestamp, limit: usize) -> Result<Vec<QueueKey>, StoreError> {
-    let sql = "SELECT other.key FROM queue one JOIN queue other ON other.message = one.message AND other.domain = one.domain \
-               WHERE one.key = ?1 AND other.due <= ?2 AND other.leased_until <= ?2 \
-               ORDER BY other.key <> ?1, other.due, other.key LIMIT ?3";
-    let mut statement = tx.prepare_cached(sql)?;
-    let rows = statement.query_map((key.0, now.as_millisecond(), integer(limit)), |row| {
-        row.get(0).map(QueueKey)
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 fn is_held(tx: &Connection, settlement: &Settlement) -> Result<bool, StoreError> {
@@ -163,9 +101,9 @@ fn apply(tx: &Connection, settlement: &Settlement, effects: &mut Effects) -> Res
 
 /// Leaves out rows that cannot be read: one damaged row must not hold up everybody's mail. It keeps its lease, so that it is looked at,
 /// and complained about, once per lease; it is not deleted, since somebody may repair it.
-fn readable(
-    rows: impl Iterator<Item = rusqlite::Result<(QueueKey, Result<QueueItem, StoreError>)>>,
-) -> Result<Vec<QueueItem>, StoreError> {
+pub(super) fn readable<T>(
+    rows: impl Iterator<Item = rusqlite::Result<(QueueKey, Result<T, StoreError>)>>,
+) -> Result<Vec<T>, StoreError> {
     let mut readable = Vec::new();
     for row in rows {
         let (key, item) = row?;
@@ -195,14 +133,14 @@ fn database_failed(error: &StoreError) -> bool {
     }
 }
 
-fn item(db: &Connection, key: QueueKey) -> Result<QueueItem, StoreError> {
-    let sql = format!("{ITEM} WHERE q.key = ?1");
+pub(super) fn item(db: &Connection, key: QueueKey) -> Result<QueueItem, StoreError> {
+    let sql = format!("SELECT {ITEM_COLUMNS} {FROM} WHERE q.key = ?1");
     let mut statement = db.prepare_cached(&sql)?;
     let mut rows = statement.query_and_then([key.0], item_row)?;
     rows.next().ok_or(StoreError::NotFound { what: "queue item" })?
 }
 
-fn item_row(row: &Row<'_>) -> Result<QueueItem, StoreError> {
+pub(super) fn item_row(row: &Row<'_>) -> Result<QueueItem, StoreError> {
     let sender = row.get_ref(3)?.as_str_or_null().map_err(rusqlite::Error::from)?;
     let recipient = row.get_ref(4)?.as_str().map_err(rusqlite::Error::from)?;
     Ok(QueueItem {
@@ -219,6 +157,7 @@ fn item_row(row: &Row<'_>) -> Result<QueueItem, StoreError> {
         parameters: row.get(10)?,
         session: row.get(11)?,
         lease: row.get(12)?,
+        instead: None,
     })
 }
 
@@ -226,6 +165,7 @@ fn address(text: &str) -> Result<Address, StoreError> {
     text.parse().map_err(|error| failed("an address in the queue", error))
 }
 
-/// Columns of [`item_row`].
-const ITEM: &str = "SELECT q.key, q.message, m.size_bytes, q.sender, q.recipient, q.created, q.due, q.expires, q.attempts, \
-                    q.last_reply, q.parameters, q.session, q.lease FROM queue q LEFT JOIN message m ON m.key = q.message";
+/// What [`item_row`] reads, from `queue q` and `message m`.
+pub(super) const ITEM_COLUMNS: &str = "q.key, q.message, m.size_bytes, q.sender, q.recipient, q.created, q.due, \
+                                       q.expires, q.attempts, q.last_reply, q.parameters, q.session, q.lease";
+const FROM: &str = "FROM queue q LEFT JOIN message m ON m.key = q.message";

@@ -15,7 +15,7 @@ pub(super) const VERSION: u32 = 5;
 const MIGRATIONS: [&str; VERSION as usize] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
-    "",
+    include_str!("migrations/0003.sql"),
     "",
     include_str!("migrations/0005.sql"),
 ];

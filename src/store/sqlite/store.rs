@@ -7,11 +7,12 @@ use jiff::Timestamp;
 
 use super::accept::{self, Body, Prepared, PublishedFile};
 use super::stage::{self, SqliteStage, blocking};
-use super::{SqliteStore, entries, folders, journal, once, queue, quota};
-use crate::identity::Address;
+use super::{SqliteStore, entries, folders, journal, once, queue, queue_change, queue_lease, queue_page, quota};
+use crate::identity::{Address, Domain};
 use crate::store::{
-    Acceptance, Accepted, BoxKey, Content, Count, CounterStore, EntryRow, FlagChange, Flags, FolderKey, FolderRow,
-    FolderStatus, JournalFilter, JournalRow, JournalStore, MailboxStore, MessageKey, MessageStore, QueueItem,
+    Acceptance, Accepted, BoxKey, ChangeRecord, Changed, Closed, Content, Count, CounterStore, Destination, EntryRow,
+    FlagChange, Flags, FolderKey, FolderRow, FolderStatus, JournalFilter, JournalRow, JournalStore, MailboxStore,
+    MessageKey, MessageStore, Portion, QueueBy, QueueChange, QueueEntry, QueueFilter, QueueGroup, QueueItem,
     QueueStore, Settlement, SpecialUse, Stage, StagedFile, StoreError, Summary, Usage,
 };
 
@@ -176,8 +177,14 @@ impl MailboxStore for SqliteStore {
 
 #[async_trait]
 impl QueueStore for SqliteStore {
-    async fn lease(&self, now: Timestamp, until: Timestamp, limit: usize) -> Result<Vec<QueueItem>, StoreError> {
-        self.write(move |tx, _| queue::lease(tx, now, until, limit)).await
+    async fn lease_portion(
+        &self,
+        now: Timestamp,
+        until: Timestamp,
+        portion: Portion,
+    ) -> Result<Vec<QueueItem>, StoreError> {
+        self.write(move |tx, _| queue_lease::lease(tx, now, until, &portion))
+            .await
     }
 
     async fn settle(&self, settlements: Vec<Settlement>, also: Acceptance) -> Result<bool, StoreError> {
@@ -190,8 +197,9 @@ impl QueueStore for SqliteStore {
             .await
     }
 
-    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.readers.run(queue::next_due).await
+    async fn next_due_except(&self, busy: &[Domain]) -> Result<Option<Timestamp>, StoreError> {
+        let busy = busy.to_vec();
+        self.readers.run(move |db| queue_lease::next_due(db, &busy)).await
     }
 
     async fn queued(&self, limit: usize) -> Result<Vec<QueueItem>, StoreError> {
@@ -200,6 +208,42 @@ impl QueueStore for SqliteStore {
 
     async fn release_all(&self) -> Result<(), StoreError> {
         self.write(|tx, _| queue::release_all(tx)).await
+    }
+
+    async fn close_destination(&self, domain: &Domain, closed: Closed) -> Result<(), StoreError> {
+        let domain = domain.clone();
+        self.write(move |tx, _| queue_lease::close(tx, &domain, &closed)).await
+    }
+
+    async fn open_destination(&self, domain: &Domain, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let domain = domain.clone();
+        self.write(move |tx, _| queue_lease::open(tx, &domain, now, limit))
+            .await
+    }
+
+    async fn destinations(&self) -> Result<Vec<Destination>, StoreError> {
+        self.readers.run(queue_lease::destinations).await
+    }
+
+    async fn queue_page(&self, filter: &QueueFilter) -> Result<Vec<QueueEntry>, StoreError> {
+        let filter = filter.clone();
+        self.readers.run(move |db| queue_page::page(db, &filter)).await
+    }
+
+    async fn queue_groups(&self, by: QueueBy, filter: &QueueFilter) -> Result<Vec<QueueGroup>, StoreError> {
+        let filter = filter.clone();
+        self.readers.run(move |db| queue_page::groups(db, by, &filter)).await
+    }
+
+    async fn change_queue(
+        &self,
+        filter: &QueueFilter,
+        change: QueueChange,
+        record: ChangeRecord,
+    ) -> Result<Changed, StoreError> {
+        let filter = filter.clone();
+        self.write(move |tx, effects| queue_change::change(tx, (&filter, &change), &record, effects))
+            .await
     }
 }
 

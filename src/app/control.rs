@@ -1,7 +1,8 @@
-//! The way in for commands while a space runs: a Unix socket in its data folder, one order per connection, one JSON line each way.
+//! The way in for commands while a process holds a data folder: a Unix socket in it, one order per connection, one JSON line each way.
 //!
-//! Only the owner of the folder can connect (0600, in a 0700 folder): whoever can open it could also read the authority's keys. A socket
-//! that a killed run left behind is removed at the next start, which holds the folder's lock: nobody can be behind it.
+//! Both ways to run have one: `<data>/control.sock` of a sandbox takes the orders of `space`, that of a gateway those of [`super::order`].
+//! Only the owner of the folder can connect (0600): whoever can open it could also read what the folder holds. A socket that a killed run
+//! left behind is removed at the next start, which holds the folder's lock: nobody can be behind it.
 
 use std::fs::{File, Permissions};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -11,16 +12,84 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::Keeper;
-use super::folder::Layout;
-use super::order::{Answer, Order, Reply};
-use crate::app::Running;
+use super::Running;
+
+/// Name of the socket in a data folder.
+pub const SOCKET: &str = "control.sock";
+
+/// What carries orders out in the process that holds the folder.
+#[async_trait]
+pub trait Executor: Send + Sync + 'static {
+    /// What can be asked of it.
+    type Order: DeserializeOwned + Send;
+
+    /// Carries one order out to its end.
+    async fn carry_out(&self, order: Self::Order) -> Reply;
+}
+
+/// What was done: for a person, and for a script.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Lines to show, each ended.
+    pub text: String,
+    /// The same, as JSON.
+    pub data: Value,
+}
+
+impl Answer {
+    /// What to show, and the value that says the same.
+    pub fn new(text: impl Into<String>, data: Value) -> Self {
+        Self {
+            text: text.into(),
+            data,
+        }
+    }
+}
+
+/// What goes back over the control socket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reply {
+    /// It is done.
+    Done(Answer),
+    /// It is not.
+    Failed(String),
+}
+
+impl Reply {
+    /// How a result is told on the other side.
+    pub fn of<E: std::error::Error>(result: Result<Answer, E>) -> Self {
+        match result {
+            Ok(answer) => Self::Done(answer),
+            Err(error) => Self::Failed(with_causes(&error)),
+        }
+    }
+}
+
+/// An error with its causes in one text: what the other side of the socket reads.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = error.source();
+    }
+    text
+}
 
 /// A control socket that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -52,8 +121,11 @@ pub enum ControlError {
 }
 
 /// Executes orders that arrive on the socket of the folder until `running` stops; the socket is there when this returns.
-pub(super) fn listen(keeper: &Arc<Keeper>, running: &Running) -> Result<(), ControlError> {
-    let path = keeper.layout().control();
+///
+/// # Errors
+/// The socket cannot be made.
+pub fn listen<E: Executor>(folder: &Path, executor: Arc<E>, running: &Running) -> Result<(), ControlError> {
+    let path = folder.join(SOCKET);
     let failed = |source| ControlError::Listen {
         path: path.clone(),
         source,
@@ -62,9 +134,9 @@ pub(super) fn listen(keeper: &Arc<Keeper>, running: &Running) -> Result<(), Cont
     remove(&path).map_err(failed)?;
     let listener = UnixListener::bind(short.path()).map_err(failed)?;
     std::fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(failed)?;
-    let (keeper, running) = (Arc::clone(keeper), running.clone());
+    let running = running.clone();
     running.tracker.clone().spawn(async move {
-        accept(&listener, &keeper, &running).await;
+        accept(&listener, &executor, &running).await;
         drop(listener);
         if let Err(error) = remove(&path) {
             tracing::warn!(path = %path.display(), %error, "the control socket stays behind");
@@ -73,7 +145,7 @@ pub(super) fn listen(keeper: &Arc<Keeper>, running: &Running) -> Result<(), Cont
     Ok(())
 }
 
-async fn accept(listener: &UnixListener, keeper: &Arc<Keeper>, running: &Running) {
+async fn accept<E: Executor>(listener: &UnixListener, executor: &Arc<E>, running: &Running) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let place = tokio::select! {
@@ -86,9 +158,9 @@ async fn accept(listener: &UnixListener, keeper: &Arc<Keeper>, running: &Running
         };
         match accepted {
             Ok((stream, _)) => {
-                let (keeper, stop) = (Arc::clone(keeper), running.stop.clone());
+                let (executor, stop) = (Arc::clone(executor), running.stop.clone());
                 running.tracker.spawn(async move {
-                    if let Err(error) = serve(stream, &keeper, &stop).await {
+                    if let Err(error) = serve(stream, &*executor, &stop).await {
                         tracing::debug!(%error, "a command left before its answer");
                     }
                     drop(place);
@@ -103,7 +175,7 @@ async fn accept(listener: &UnixListener, keeper: &Arc<Keeper>, running: &Running
 }
 
 /// One order. It is carried out to its end even when the command that asked has gone.
-async fn serve(stream: UnixStream, keeper: &Keeper, stop: &CancellationToken) -> io::Result<()> {
+async fn serve<E: Executor>(stream: UnixStream, executor: &E, stop: &CancellationToken) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
     let mut bounded = tokio::io::BufReader::new(read.take(ORDER_BYTES_MAX));
@@ -111,8 +183,8 @@ async fn serve(stream: UnixStream, keeper: &Keeper, stop: &CancellationToken) ->
         () = stop.cancelled() => return Ok(()),
         read = timeout(ORDER_WAIT_MAX, bounded.read_line(&mut line)) => read??,
     };
-    let reply = match serde_json::from_str::<Order>(&line) {
-        Ok(order) => Reply::from(keeper.execute(order).await),
+    let reply = match serde_json::from_str(&line) {
+        Ok(order) => executor.carry_out(order).await,
         Err(error) => Reply::Failed(format!(
             "the order cannot be read ({error}): is the command another version?"
         )),
@@ -123,12 +195,12 @@ async fn serve(stream: UnixStream, keeper: &Keeper, stop: &CancellationToken) ->
     write.shutdown().await
 }
 
-/// Gives an order to the process that runs the space of this folder, and waits for its answer.
+/// Gives an order to the process that holds this folder, and waits for its answer.
 ///
 /// # Errors
 /// Nobody answers, or the order was not carried out.
-pub fn ask(layout: &Layout, order: &Order) -> Result<Answer, ControlError> {
-    let path = layout.control();
+pub fn ask(folder: &Path, order: &impl Serialize) -> Result<Answer, ControlError> {
+    let path = folder.join(SOCKET);
     let unreachable = |source| ControlError::Unreachable {
         path: path.clone(),
         source,
@@ -202,3 +274,86 @@ const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const DONE_WAIT_MAX: Duration = Duration::from_mins(5);
 /// `sun_path` has 108 bytes on Linux, 104 elsewhere, the last one zero.
 const PATH_BYTES_MAX: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Echo;
+
+    #[async_trait]
+    impl Executor for Echo {
+        type Order = Value;
+
+        async fn carry_out(&self, order: Value) -> Reply {
+            match order.as_str() {
+                Some(text) => Reply::Done(Answer::new(text, order.clone())),
+                None => Reply::Failed("no text".into()),
+            }
+        }
+    }
+
+    async fn asked(folder: &Path, line: Value) -> Result<Answer, ControlError> {
+        let folder = folder.to_owned();
+        tokio::task::spawn_blocking(move || ask(&folder, &line)).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn orders_are_answered_until_the_process_stops_and_only_the_owner_can_connect() {
+        // Longer than a socket's address may be.
+        let outer = tempfile::tempdir().unwrap();
+        let folder = outer.path().join("x".repeat(PATH_BYTES_MAX));
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join(SOCKET), "left behind").unwrap();
+        let running = Running::with_room(1);
+        listen(&folder, Arc::new(Echo), &running).unwrap();
+        let mode = std::fs::metadata(folder.join(SOCKET)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(asked(&folder, "well".into()).await.unwrap().text, "well");
+        let failed = asked(&folder, Value::Null).await.unwrap_err();
+        assert_eq!(failed.to_string(), "no text");
+        assert!(running.drain(Duration::from_secs(10)).await);
+        assert!(!folder.join(SOCKET).exists());
+        let gone = asked(&folder, "well".into()).await;
+        assert!(matches!(gone, Err(ControlError::Unreachable { .. })));
+    }
+
+    #[tokio::test]
+    async fn an_order_of_another_version_and_one_without_end_are_refused() {
+        struct Few;
+        #[derive(Deserialize)]
+        struct Known {
+            #[serde(rename = "known")]
+            _known: bool,
+        }
+        #[async_trait]
+        impl Executor for Few {
+            type Order = Known;
+
+            async fn carry_out(&self, _: Known) -> Reply {
+                Reply::Done(Answer::default())
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let running = Running::with_room(1);
+        listen(folder.path(), Arc::new(Few), &running).unwrap();
+        for line in [Value::String("explode".into()), "x".repeat(2 << 20).into()] {
+            let refused = asked(folder.path(), line).await.unwrap_err().to_string();
+            assert!(
+                refused.contains("another version") || refused.contains("no answer"),
+                "{refused}"
+            );
+        }
+        let good = asked(folder.path(), serde_json::json!({ "known": true })).await;
+        assert!(good.is_ok());
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_causes() {
+        let error = crate::store::StoreError::Backend {
+            context: "writing".to_owned(),
+            source: "disk full".into(),
+        };
+        assert_eq!(with_causes(&error), "storage failed: writing: disk full");
+    }
+}

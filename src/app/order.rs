@@ -1,0 +1,120 @@
+//! What a command asks of one operator, and who carries it out: the process that holds its data folder, or the command itself while none
+//! does. Both have [`Hands`] on the same store.
+//!
+//! Adding an order: a variant of [`Order`] with an argument type of its own, one arm in [`Hands::execute`], and its executor beside what it
+//! is about. A gateway takes it on its control socket, a sandbox as [`crate::space::Order::At`] with the operator's name.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+use super::Operator;
+use super::control::{Answer, Executor, Reply};
+use crate::clock::Clock;
+use crate::store::StoreError;
+use crate::store::sqlite::{Options, SqliteStore};
+
+/// One thing to do at one operator. Names and numbers are as the user typed them: whoever executes the order reads and refuses them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "order", deny_unknown_fields)]
+pub enum Order {
+    /// Say who holds the folder: that orders arrive.
+    Ping,
+}
+
+/// Why an order was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum OrderError {
+    /// It cannot be done: what is in the way, and what to do.
+    #[error("{0}")]
+    Refused(String),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What orders act on. Cheap to clone.
+#[derive(Clone)]
+pub struct Hands {
+    /// Rows and bodies of the operator, open for writing.
+    pub store: Arc<SqliteStore>,
+    /// The one clock.
+    pub clock: Clock,
+    /// Woken after a change of the queue; `None` while nothing runs.
+    pub wake: Option<Arc<Notify>>,
+}
+
+impl Hands {
+    /// Opens the store in `folder` for one command, while nothing runs on it. Call [`Self::close`] at the end.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] while a process holds it: that one is to be asked.
+    pub fn open(folder: &Path, clock: Clock) -> Result<Self, StoreError> {
+        let options = Options {
+            uid_validity_first: u32::try_from(clock.now().as_second()).unwrap_or(1),
+            ..Options::default()
+        };
+        Ok(Self {
+            store: Arc::new(SqliteStore::open(folder, options)?),
+            clock,
+            wake: None,
+        })
+    }
+
+    /// Carries out one order.
+    ///
+    /// # Errors
+    /// See [`OrderError`].
+    pub async fn execute(&self, order: Order) -> Result<Answer, OrderError> {
+        match order {
+            Order::Ping => Ok(Answer::new(
+                "the folder is held\n",
+                serde_json::json!({ "running": self.wake.is_some() }),
+            )),
+        }
+    }
+
+    /// Gives the folder free.
+    ///
+    /// # Errors
+    /// The store did not close in good order.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        self.store.close().await
+    }
+}
+
+#[async_trait]
+impl Executor for Hands {
+    type Order = Order;
+
+    async fn carry_out(&self, order: Order) -> Reply {
+        Reply::of(self.execute(order).await)
+    }
+}
+
+impl Operator {
+    /// What orders act on while this operator runs.
+    pub fn hands(&self) -> Hands {
+        Hands {
+            store: Arc::clone(&self.store),
+            clock: self.parts.clock.clone(),
+            wake: Some(Arc::clone(&self.parts.queued)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_is_one_line_of_json_and_an_unknown_one_is_refused() {
+        let line = serde_json::to_string(&Order::Ping).unwrap();
+        assert_eq!(line, r#"{"order":"ping"}"#);
+        assert_eq!(serde_json::from_str::<Order>(&line).unwrap(), Order::Ping);
+        assert!(serde_json::from_str::<Order>(r#"{"order":"explode"}"#).is_err());
+    }
+}
