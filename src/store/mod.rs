@@ -17,7 +17,7 @@ mod queue_view;
 pub mod sqlite;
 
 pub use disk::{BodyFile, Disk, LocalDisk};
-pub use journal::{Count, CountKey, CounterStore, JournalFilter, JournalRow, JournalStore};
+pub use journal::{Carried, Count, CountKey, CounterStore, JournalFilter, JournalRow, JournalStore};
 pub use mailbox::{
     EntryRow, FlagChange, Flags, FolderChanges, FolderRow, FolderStatus, MailboxStore, SpecialUse, Usage,
 };

@@ -163,7 +163,7 @@ fn insert_whole(
     Ok(key)
 }
 
-fn insert_message(
+pub(super) fn insert_message(
     tx: &Connection,
     message: &NewMessage,
     body: &Body,
@@ -198,7 +198,7 @@ fn insert_message(
     Ok((MessageKey(key), size_bytes))
 }
 
-fn insert_summary(tx: &Connection, key: i64, summary: &Summary) -> Result<(), StoreError> {
+pub(super) fn insert_summary(tx: &Connection, key: i64, summary: &Summary) -> Result<(), StoreError> {
     let sql = "INSERT INTO summary (message, header_bytes, envelope, body, body_structure) VALUES (?1, ?2, ?3, ?4, ?5)";
     tx.prepare_cached(sql)?.execute((
         key,

@@ -185,7 +185,12 @@ fn deleted(tx: &Connection, folder: FolderKey) -> Result<Vec<EntryRow>, StoreErr
 }
 
 /// Takes entries out of a folder; all get the same modification sequence.
-fn remove(tx: &Connection, folder: FolderKey, gone: &[EntryRow], effects: &mut Effects) -> Result<(), StoreError> {
+pub(super) fn remove(
+    tx: &Connection,
+    folder: FolderKey,
+    gone: &[EntryRow],
+    effects: &mut Effects,
+) -> Result<(), StoreError> {
     if gone.is_empty() {
         return Ok(());
     }

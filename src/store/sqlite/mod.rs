@@ -23,11 +23,13 @@
 //! ```
 
 mod accept;
+pub mod backup;
 mod entries;
 mod folders;
 mod health;
 mod journal;
 mod once;
+mod purge;
 mod queue;
 mod queue_change;
 mod queue_lease;
@@ -39,6 +41,7 @@ mod schema;
 mod stage;
 mod store;
 mod upkeep;
+pub mod verify;
 mod writer;
 
 use std::fs::{DirBuilder, File, TryLockError};
@@ -51,6 +54,7 @@ use rusqlite::Connection;
 
 use self::health::Health;
 pub use self::health::Trouble;
+pub use self::purge::Purged;
 use self::readers::Readers;
 use self::rows::{failed, raise};
 use self::schema::Database;

@@ -10,10 +10,10 @@ use super::stage::{self, SqliteStage, blocking};
 use super::{SqliteStore, entries, folders, journal, once, queue, queue_change, queue_lease, queue_page, quota};
 use crate::identity::{Address, Domain};
 use crate::store::{
-    Acceptance, Accepted, BoxKey, ChangeRecord, Changed, Closed, Content, Count, CounterStore, Destination, EntryRow,
-    FlagChange, Flags, FolderKey, FolderRow, FolderStatus, JournalFilter, JournalRow, JournalStore, MailboxStore,
-    MessageKey, MessageStore, Portion, QueueBy, QueueChange, QueueEntry, QueueFilter, QueueGroup, QueueItem,
-    QueueStore, Settlement, SpecialUse, Stage, StagedFile, StoreError, Summary, Usage,
+    Acceptance, Accepted, BoxKey, Carried, ChangeRecord, Changed, Closed, Content, Count, CounterStore, Destination,
+    EntryRow, FlagChange, Flags, FolderKey, FolderRow, FolderStatus, JournalFilter, JournalRow, JournalStore,
+    MailboxStore, MessageKey, MessageStore, Portion, QueueBy, QueueChange, QueueEntry, QueueFilter, QueueGroup,
+    QueueItem, QueueStore, Settlement, SpecialUse, Stage, StagedFile, StoreError, Summary, Usage,
 };
 
 #[async_trait]
@@ -260,6 +260,10 @@ impl JournalStore for SqliteStore {
 
 #[async_trait]
 impl CounterStore for SqliteStore {
+    async fn carried(&self) -> Result<Carried, StoreError> {
+        self.readers.run(journal::carried).await
+    }
+
     async fn counters(&self, month: Option<&str>) -> Result<Vec<Count>, StoreError> {
         let month = month.map(str::to_owned);
         self.readers
