@@ -6,11 +6,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use jiff::SignedDuration;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
-use super::{BoundPort, Plan, PortError, Trusted, bind, limits_of};
+use super::{BoundPort, Plan, PortError, Trusted, bind, limits_of, relay_options, retry_plan};
 use crate::clock::Clock;
 use crate::config::{Gateway, Host, KeyPair, Login, LoginCertificate, LoginKind, Trust};
 use crate::directory::{Directory, DirectoryError};
@@ -18,8 +17,7 @@ use crate::dns::{MailHost, MxResolver, Reach, RouteTable, Zone};
 use crate::identity::SubjectDn;
 use crate::listener::Face;
 use crate::pki::{self, CrlError, Identity, IdentityError, TrustStore, TrustStoreError};
-use crate::queue::{RetryPlan, RetryPlanError};
-use crate::relay;
+use crate::queue::RetryPlanError;
 use crate::sync::{self, FetchOptions, Fetcher, FetcherError, ListError, ResponderOptions, Responders};
 
 /// What the files of a configuration hold, read and checked.
@@ -167,21 +165,20 @@ pub async fn plan(
     clock: &Clock,
 ) -> Result<Plan, GatewayError> {
     let ports = bind_ports(gateway, &material).await.map_err(GatewayError::Ports)?;
-    let relay = &gateway.relay;
-    let seconds = |duration: &std::time::Duration| SignedDuration::try_from(*duration).unwrap_or(SignedDuration::MAX);
-    let retry = RetryPlan::new(relay.retry.iter().map(seconds).collect(), seconds(&relay.expiry))?;
+    let retry = retry_plan(&gateway.relay.attempts)?;
     let responders = Arc::new(responders(gateway, &trusted.authority, clock)?);
     Ok(Plan {
         operator: gateway.host.to_string(),
         clock: clock.clone(),
         store_folder: gateway.data_folder.clone(),
+        retention: gateway.retention,
         directory: material.directory,
         allow_list: trusted.allow_list,
         authority: trusted.authority,
         routes: Arc::new(routes(gateway)?),
         sender: (gateway.host.clone(), material.server),
         retry,
-        relay: relay_options(gateway),
+        relay: relay_options(&gateway.relay.attempts, gateway.tls.policy),
         limits: limits_of(&gateway.limits, gateway.size_bytes_max),
         tls: gateway.tls.policy,
         responders,
@@ -287,26 +284,6 @@ pub(super) fn reach(gateway: &Gateway) -> sync::Reach {
 
 /// An answer about one certificate takes some 4 kB.
 const OCSP_BYTES_MAX: usize = 64 * 1024;
-
-fn relay_options(gateway: &Gateway) -> relay::Options {
-    let relay = &gateway.relay;
-    // Connection and handshake, a reply for each step, the verdict: what one message can take at the most, twice.
-    let one_message = relay.connect_timeout * 2 + relay.reply_timeout * REPLIES_PER_MESSAGE + relay.delivery_timeout;
-    let usual = relay::Options::default();
-    relay::Options {
-        tls: gateway.tls.policy,
-        lease: usual.lease.max(one_message * 2),
-        connections_max: relay.connections_max as usize,
-        connections_per_domain_max: relay.connections_per_domain_max as usize,
-        connect: relay.connect_timeout,
-        reply: relay.reply_timeout,
-        delivery: relay.delivery_timeout,
-        ..usual
-    }
-}
-
-/// Greeting, EHLO twice, STARTTLS, MAIL, RCPT, DATA, RSET.
-const REPLIES_PER_MESSAGE: u32 = 8;
 
 fn identity(pair: &KeyPair) -> Result<Identity, IdentityError> {
     Identity::from_files(&pair.certificate, &pair.key)

@@ -1,12 +1,16 @@
 //! One operator from its parts: opens what a [`Plan`] names, starts it, drains it. The only place that knows all of one operator;
 //! `up` and `serve` differ only in where their plans come from.
 
+pub mod backup;
 pub mod control;
 pub mod crl;
 mod descriptors;
 pub mod gateway;
+mod options;
 pub mod order;
+pub mod repair;
 mod trust;
+pub mod upkeep;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -24,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
-use crate::config;
+use crate::config::Retention;
 use crate::directory::Directory;
 use crate::dns::Routes;
 use crate::identity::{Address, Domain};
@@ -39,6 +43,7 @@ use crate::store::{FolderKey, Store, StoreError};
 use crate::sync::Responders;
 use crate::trust::AllowList;
 
+pub use options::{limits_of, relay_options, retry_plan};
 pub use trust::{TrustKeeper, Trusted, list_options};
 
 pub use descriptors::sessions_room;
@@ -73,6 +78,8 @@ pub struct Plan {
     pub tls: TlsPolicy,
     /// Who is asked about revocation by OCSP.
     pub responders: Arc<Responders>,
+    /// How long things are kept.
+    pub retention: Retention,
     /// Its bound ports.
     pub ports: Vec<BoundPort>,
 }
@@ -138,32 +145,6 @@ pub async fn bind(address: SocketAddr, what: impl Into<String>) -> Result<TcpLis
         source,
     })
 }
-
-/// Limits of an operator's faces, from the checked configuration; the sandbox runs with its defaults.
-pub fn limits_of(limits: &config::Limits, message_bytes_max: u64) -> Limits {
-    let wait = &limits.timeouts;
-    Limits {
-        connections_max: limits.connections_max as usize,
-        connections_per_address_max: limits.connections_per_address_max as usize,
-        recipients_max: limits.recipients_max as usize,
-        errors_max: limits.faults_max as usize,
-        hops_max: limits.hops_max as usize,
-        message_line_bytes_max: usize::try_from(limits.message_line_bytes_max).unwrap_or(usize::MAX),
-        imap_line_bytes_max: usize::try_from(limits.imap_line_bytes_max).unwrap_or(usize::MAX),
-        handshake: wait.handshake,
-        smtp_idle: wait.smtp_idle,
-        login_idle: wait.login_idle,
-        imap_idle: wait.imap_idle,
-        smtp_session: wait.smtp_session,
-        imap_session: wait.imap_session,
-        write: wait.write,
-        message_bytes_max,
-        memory_bytes_max: MEMORY_BYTES_MAX,
-    }
-}
-
-/// A message larger than this arrives on disk: it bounds what many slow senders can hold in memory.
-const MEMORY_BYTES_MAX: usize = 512 * 1024;
 
 /// What all tasks of a process share: who is still working, and when to stop.
 #[derive(Clone, Debug)]
@@ -294,6 +275,14 @@ impl Operator {
             running_operator.sender.clone(),
             plan.relay,
         );
+        let upkeep = upkeep::Upkeep {
+            operator: running_operator.parts.operator.clone(),
+            store: Arc::clone(&running_operator.store),
+            notify: running_operator.parts.mailboxes.notify().clone(),
+            clock: running_operator.parts.clock.clone(),
+            retention: plan.retention,
+        };
+        running.tracker.spawn(upkeep.keep(running.stop.clone()));
         running
             .tracker
             .spawn(Arc::new(relay).run(running.tracker.clone(), running.stop.clone()));

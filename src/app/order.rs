@@ -13,9 +13,11 @@ use tokio::sync::Notify;
 
 use super::Operator;
 use super::control::{Answer, Executor, Reply};
+use super::repair::{self, Repair};
 use crate::clock::Clock;
-use crate::store::StoreError;
+use crate::mailbox;
 use crate::store::sqlite::{Options, SqliteStore};
+use crate::store::{FolderKey, StoreError};
 
 /// One thing to do at one operator. Names and numbers are as the user typed them: whoever executes the order reads and refuses them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +25,8 @@ use crate::store::sqlite::{Options, SqliteStore};
 pub enum Order {
     /// Say who holds the folder: that orders arrive.
     Ping,
+    /// Check the store and repair what can be repaired.
+    Repair(Repair),
 }
 
 /// Why an order was not carried out.
@@ -45,6 +49,8 @@ pub struct Hands {
     pub clock: Clock,
     /// Woken after a change of the queue; `None` while nothing runs.
     pub wake: Option<Arc<Notify>>,
+    /// Told of folders that changed; `None` while nothing runs.
+    pub notify: Option<mailbox::Notify>,
 }
 
 impl Hands {
@@ -61,6 +67,7 @@ impl Hands {
             store: Arc::new(SqliteStore::open(folder, options)?),
             clock,
             wake: None,
+            notify: None,
         })
     }
 
@@ -74,6 +81,14 @@ impl Hands {
                 "the folder is held\n",
                 serde_json::json!({ "running": self.wake.is_some() }),
             )),
+            Order::Repair(repair) => repair::execute(self, &repair).await,
+        }
+    }
+
+    /// Tells those who look at these folders that they changed.
+    pub(super) fn tell(&self, folders: &[FolderKey]) {
+        if let Some(notify) = &self.notify {
+            folders.iter().for_each(|folder| notify.changed(*folder));
         }
     }
 
@@ -102,6 +117,7 @@ impl Operator {
             store: Arc::clone(&self.store),
             clock: self.parts.clock.clone(),
             wake: Some(Arc::clone(&self.parts.queued)),
+            notify: Some(self.parts.mailboxes.notify().clone()),
         }
     }
 }

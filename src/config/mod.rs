@@ -41,7 +41,7 @@ pub use listen::Listen;
 pub use login::{Login, LoginCertificate, LoginKind};
 pub use operator::{ClientPorts, ExternalHost, HostCertificate, Leaving, LocalHost, Operator, Side, Standing};
 pub use patient::Patient;
-pub use relay::{Relay, Route};
+pub use relay::{Attempts, Relay, Route};
 pub use retention::Retention;
 pub use revocation::Revocation;
 pub use space::Space;

@@ -14,6 +14,21 @@ use crate::identity::Domain;
 /// How mail leaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Relay {
+    /// When and how often it is tried.
+    pub attempts: Attempts,
+    /// Port of hosts found by MX.
+    pub port: MailPort,
+    /// Name servers; the system's when empty.
+    pub resolvers: Vec<SocketAddr>,
+    /// Whether connections may leave this machine.
+    pub allow_remote: bool,
+    /// Domains whose hosts are not looked up.
+    pub routes: Vec<Route>,
+}
+
+/// When and how often mail is tried: what the operators of a sandbox share with a gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempts {
     /// Waits between attempts; the last one repeats until [`Self::expiry`]. Never empty, never shrinking.
     pub retry: Vec<Duration>,
     /// After this long in the queue a message bounces.
@@ -22,20 +37,12 @@ pub struct Relay {
     pub connections_max: u32,
     /// Deliveries at the same time to one domain.
     pub connections_per_domain_max: u32,
-    /// Port of hosts found by MX.
-    pub port: MailPort,
     /// Longest wait for a TCP connection.
     pub connect_timeout: Duration,
     /// Longest wait for a reply to a command.
     pub reply_timeout: Duration,
     /// Longest wait for the reply to a whole message.
     pub delivery_timeout: Duration,
-    /// Name servers; the system's when empty.
-    pub resolvers: Vec<SocketAddr>,
-    /// Whether connections may leave this machine.
-    pub allow_remote: bool,
-    /// Domains whose hosts are not looked up.
-    pub routes: Vec<Route>,
 }
 
 /// Where a domain's mail goes, without DNS.
@@ -49,30 +56,37 @@ pub struct Route {
 
 impl Relay {
     pub(super) fn read(section: Section<'_>) -> Self {
-        let retry = read_retry(&section);
-        let expiry = section.within("expiry", EXPIRY, MINUTE..=EXPIRY_LONGEST);
-        let connections_max = section.within("connections_max", CONNECTIONS, 1..=CONNECTIONS_LARGEST);
-        let per_domain = section.within("connections_per_domain_max", PER_DOMAIN, 1..=CONNECTIONS_LARGEST);
+        let attempts = Attempts::read(&section);
         let port = read_port(&section);
-        let connect_timeout = section.within("connect_timeout", CONNECT, SECOND..=WAIT_LONGEST);
-        let reply_timeout = section.within("reply_timeout", REPLY, SECOND..=WAIT_LONGEST);
-        let delivery_timeout = section.within("delivery_timeout", DELIVERY, SECOND..=WAIT_LONGEST);
         let resolvers = section.list::<SocketAddr>("resolvers");
         let allow_remote = section.or("allow_remote", true);
         let routes = read_routes(&section);
         section.close();
         Self {
-            retry,
-            expiry,
-            connections_max,
-            connections_per_domain_max: per_domain,
+            attempts,
             port,
-            connect_timeout,
-            reply_timeout,
-            delivery_timeout,
             resolvers: resolvers.into_iter().map(|at| at.value).collect(),
             allow_remote,
             routes,
+        }
+    }
+}
+
+impl Attempts {
+    /// Reads its keys of `[relay]`; the caller closes the section.
+    pub(super) fn read(section: &Section<'_>) -> Self {
+        Self {
+            retry: read_retry(section),
+            expiry: section.within("expiry", EXPIRY, MINUTE..=EXPIRY_LONGEST),
+            connections_max: section.within("connections_max", CONNECTIONS, 1..=CONNECTIONS_LARGEST),
+            connections_per_domain_max: section.within(
+                "connections_per_domain_max",
+                PER_DOMAIN,
+                1..=CONNECTIONS_LARGEST,
+            ),
+            connect_timeout: section.within("connect_timeout", CONNECT, SECOND..=WAIT_LONGEST),
+            reply_timeout: section.within("reply_timeout", REPLY, SECOND..=WAIT_LONGEST),
+            delivery_timeout: section.within("delivery_timeout", DELIVERY, SECOND..=WAIT_LONGEST),
         }
     }
 }

@@ -8,8 +8,10 @@ use super::authority::SpaceAuthority;
 use super::declared::Declared;
 use super::error::{ConfigErrors, Warning};
 use super::file;
+use super::limits::Limits;
 use super::operator::{Operator, PortRange};
 use super::reader::{self, At, Section};
+use super::relay::Attempts;
 use super::value::Slug;
 use crate::pki::Chain;
 
@@ -28,6 +30,10 @@ pub struct Space {
     pub allow_remote: bool,
     /// How often revocation lists are renewed and every operator takes up what the authority publishes.
     pub refresh: Duration,
+    /// When and how often its operators try to send.
+    pub attempts: Attempts,
+    /// What each of its operators allows at most.
+    pub limits: Limits,
     /// Its authority.
     pub authority: SpaceAuthority,
     /// Its operators, in the order of the file; never empty.
@@ -82,6 +88,10 @@ impl Space {
             root.wrong_here("the space has no operator".into(), "add at least one [[operator]]");
         }
         let authority = root.section("authority");
+        let relay = root.section("relay");
+        let attempts = Attempts::read(&relay);
+        relay.close();
+        let limits = Limits::read(root.section("limits"));
         let header = header?;
         Some(Self {
             authority: SpaceAuthority::read(authority, header.chain),
@@ -91,6 +101,8 @@ impl Space {
             dns: header.dns,
             allow_remote: header.allow_remote,
             refresh: header.refresh,
+            attempts,
+            limits,
             operators,
         })
     }

@@ -169,6 +169,29 @@ fn the_default_space_holds_what_the_sandbox_plays() {
 }
 
 #[test]
+fn every_operator_of_a_space_sends_and_limits_as_the_space_says() {
+    let text = Space::DEFAULT_TEXT.replace("[limits]", "[limits]\nrecipients_max = 150\nconnections_max = 0");
+    let text = text.replace("retry = [\"2s\"", "resolvers = []\nretry = [\"3s\"");
+    let errors = space_errors(&text);
+    assert!(errors.contains("`limits.connections_max`"), "{errors}");
+    // A sandbox has a zone of its own.
+    assert!(errors.contains("unknown key `resolvers` in [relay]"), "{errors}");
+    let good = text.replace("connections_max = 0", "").replace("resolvers = []", "");
+    let (space, _) = Space::parse(&good, "space.toml").unwrap();
+    assert_eq!(space.limits.recipients_max, 150);
+    assert_eq!(space.attempts.retry.first(), Some(&Duration::from_secs(3)));
+    // A space that says nothing has the defaults of a gateway.
+    let silent: String = text.split("[relay]").next().unwrap().to_owned() + text.split("[limits]").nth(1).unwrap();
+    let (space, _) = Space::parse(
+        &silent.replace("recipients_max = 150\nconnections_max = 0", ""),
+        "space.toml",
+    )
+    .unwrap();
+    assert_eq!(space.attempts.retry.first(), Some(&Duration::from_mins(1)));
+    assert_eq!(space.limits, Limits::default());
+}
+
+#[test]
 fn everybody_in_the_default_space_is_invented_and_has_a_right_key() {
     for operator in default_space().operators {
         let directory = &operator.directory;

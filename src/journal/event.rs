@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::evidence::{Examined, HandshakeFailed};
 use super::masked::{Excerpt, MaskedAddress};
+use super::upkeep::Maintained;
 use crate::identity::Address;
 use crate::message::Class;
 use crate::policy::Refusal;
@@ -43,6 +44,8 @@ pub enum Event {
     Started(Started),
     /// The operator stopped in good order.
     Stopped(Stopped),
+    /// Something was done to the store itself.
+    Maintained(Maintained),
     /// A row of a newer program, or one that cannot be read.
     Unknown(Unknown),
 }
@@ -67,6 +70,7 @@ impl Event {
             Self::Opened(_) => Self::OPENED,
             Self::Started(_) => Self::STARTED,
             Self::Stopped(_) => Self::STOPPED,
+            Self::Maintained(_) => Self::MAINTAINED,
             Self::Unknown(unknown) => &unknown.name,
         }
     }
@@ -113,9 +117,11 @@ impl Event {
     pub const STARTED: &'static str = "started";
     /// Name of [`Event::Stopped`].
     pub const STOPPED: &'static str = "stopped";
+    /// Name of [`Event::Maintained`].
+    pub const MAINTAINED: &'static str = "maintained";
 
     /// Every name this program writes.
-    pub const NAMES: [&'static str; 16] = [
+    pub const NAMES: [&'static str; 17] = [
         Self::SUBMITTED,
         Self::RECEIVED,
         Self::REPEATED,
@@ -132,6 +138,7 @@ impl Event {
         Self::OPENED,
         Self::STARTED,
         Self::STOPPED,
+        Self::MAINTAINED,
     ];
 }
 

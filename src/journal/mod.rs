@@ -11,6 +11,7 @@ mod evidence;
 mod masked;
 mod record;
 mod render;
+mod upkeep;
 
 #[cfg(test)]
 pub(crate) mod sample;
@@ -23,3 +24,4 @@ pub use evidence::{CheckOutcome, Encoded, Examined, HandshakeFailed, Negotiated,
 pub use masked::{Excerpt, MaskedAddress, TEXT_CHARS_MAX};
 pub use record::Record;
 pub use render::{json_line, line};
+pub use upkeep::Maintained;

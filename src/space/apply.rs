@@ -218,12 +218,13 @@ impl Difference {
     /// Which operators of the sandbox begin, end, or must be opened anew.
     fn between(before: &Space, after: &Space, in_force: &InForce) -> Changes {
         let mut changes = Changes::default();
+        let alike = before.attempts == after.attempts && before.limits == after.limits;
         for operator in after.operators.iter().filter(|operator| operator.is_local()) {
             let was = before.operator(&operator.key).filter(|was| was.is_local());
             match was {
                 // One that could not be opened again is tried anew.
                 _ if !in_force.operators.contains_key(&operator.key) => changes.started.push(operator.key.clone()),
-                Some(was) if is_opened_alike(was, operator) => {}
+                Some(was) if alike && is_opened_alike(was, operator) => {}
                 _ => changes.restarted.push(operator.key.clone()),
             }
         }

@@ -11,7 +11,7 @@ use super::folder::Layout;
 use super::list::{admit, signed_list};
 use super::material::{self, Files, Wanted, subject_of};
 use super::raise::RaiseError;
-use crate::app::{BoundPort, Plan, limits_of};
+use crate::app::{BoundPort, Plan, limits_of, relay_options, retry_plan};
 use crate::clock::Clock;
 use crate::config::{
     self, HostCertificate, Login, LoginCertificate, LoginKind, Operator, Patient, Side, Space, Standing,
@@ -21,8 +21,6 @@ use crate::dns::Routes;
 use crate::identity::{Domain, SubjectDn};
 use crate::listener::{Face, Handshakes};
 use crate::pki::{self, Authority, Identity, Issuer, Profile, Subject, TlsPolicy, TrustStore};
-use crate::queue::RetryPlan;
-use crate::relay;
 use crate::sync::Responders;
 use crate::trust::{Admitted, AllowList, AllowListDocument, ListedDomain};
 use crate::web::Published;
@@ -35,6 +33,8 @@ pub(super) struct Made {
     allow_list_xml: String,
     hosts: HashMap<Domain, Arc<Identity>>,
     logins: HashMap<(String, String), (SubjectDn, Files)>,
+    attempts: config::Attempts,
+    limits: config::Limits,
 }
 
 impl Made {
@@ -88,6 +88,8 @@ impl Made {
             allow_list_xml,
             hosts,
             logins,
+            attempts: space.attempts.clone(),
+            limits: space.limits,
         })
     }
 
@@ -188,14 +190,15 @@ impl Made {
             operator: operator.key.clone(),
             clock: clock.clone(),
             store_folder: layout.store(&operator.key),
+            retention: operator.retention,
             directory,
             allow_list: Arc::clone(&self.allow_list),
             authority: Arc::clone(&self.trust),
             routes,
             sender,
-            retry: RetryPlan::default(),
-            relay: relay::Options::default(),
-            limits: limits_of(&config::Limits::default(), operator.size_bytes_max),
+            retry: retry_plan(&self.attempts)?,
+            relay: relay_options(&self.attempts, TlsPolicy::default()),
+            limits: limits_of(&self.limits, operator.size_bytes_max),
             handshakes: Handshakes::default(),
             tls: TlsPolicy::default(),
             responders: Arc::new(Responders::none()),

@@ -24,6 +24,7 @@ use crate::config::{ConfigErrors, Space};
 use crate::directory::DirectoryError;
 use crate::dns::{MailPort, MxResolver, Reach, RouteTable};
 use crate::pki::{self, AuthorityError, CrlError, TlsError, TrustStoreError};
+use crate::queue::RetryPlanError;
 use crate::store::StoreError;
 use crate::trust::{AdmissionError, SigningError};
 use crate::web::{self, Published, Serving};
@@ -48,6 +49,9 @@ pub enum RaiseError {
     /// The authority.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
+    /// The retry schedule.
+    #[error("[relay] retry: {0}")]
+    Retry(#[from] RetryPlanError),
     /// A certificate.
     #[error(transparent)]
     Material(#[from] MaterialError),

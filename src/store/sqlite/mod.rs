@@ -72,6 +72,7 @@ pub struct SqliteStore {
     blobs: Arc<Blobs>,
     figures: Arc<Figures>,
     health: Arc<Health>,
+    folder: PathBuf,
     options: Options,
 }
 
@@ -157,6 +158,7 @@ impl SqliteStore {
             blobs,
             figures,
             health,
+            folder: folder.to_owned(),
             options,
         })
     }
@@ -175,6 +177,7 @@ impl SqliteStore {
             blobs: Arc::new(Blobs::new(folder, 0, Arc::clone(&options.disk))),
             figures: Arc::default(),
             health: Arc::default(),
+            folder: folder.to_owned(),
             options,
         })
     }
@@ -222,6 +225,11 @@ impl SqliteStore {
             checkpoints: read(&self.figures.checkpoints),
             orphans_removed: read(&self.figures.orphans_removed),
         }
+    }
+
+    /// Its data folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Why nothing can be stored at the moment; `None` when the last writes succeeded.

@@ -13,6 +13,8 @@ mod salvage;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+
 use super::SqliteStore;
 use super::rows::failed;
 use crate::store::{StoreError, Summary};
@@ -215,7 +217,7 @@ pub struct Knowledge {
     /// What IMAP asks of these bytes.
     pub summarise: fn(&[u8]) -> Summary,
     /// The message that takes the place of one that is lost, given what is known of it, in a line of ASCII.
-    pub notice: fn(&str) -> Vec<u8>,
+    pub notice: fn(Timestamp, &str) -> Vec<u8>,
 }
 
 /// What was looked at, and what is wrong.

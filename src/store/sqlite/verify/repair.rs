@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Value, json};
 
@@ -49,6 +50,7 @@ impl SqliteStore {
             aside: aside.clone(),
             blobs: Arc::clone(&self.blobs),
             knowledge,
+            at: record.at,
         };
         self.write(move |tx, effects| {
             let mut changed = Vec::new();
@@ -85,6 +87,7 @@ struct Work {
     aside: Aside,
     blobs: Arc<Blobs>,
     knowledge: Knowledge,
+    at: Timestamp,
 }
 
 impl Work {
@@ -181,7 +184,7 @@ impl Work {
         effects: &mut Effects,
     ) -> Result<(), StoreError> {
         let text = format!("message {key}: {}; {what}", self.problem.what);
-        let bytes = (self.knowledge.notice)(&text);
+        let bytes = (self.knowledge.notice)(self.at, &text);
         let message = NewMessage {
             content: crate::store::Content::Memory(Arc::default()),
             lead: Vec::new(),

@@ -1,0 +1,65 @@
+//! From the checked configuration to the options of the parts: the same for a gateway and for each operator of a sandbox.
+
+use jiff::SignedDuration;
+
+use crate::config;
+use crate::listener::Limits;
+use crate::pki::TlsPolicy;
+use crate::queue::{RetryPlan, RetryPlanError};
+use crate::relay;
+
+/// Limits of an operator's faces.
+pub fn limits_of(limits: &config::Limits, message_bytes_max: u64) -> Limits {
+    let wait = &limits.timeouts;
+    Limits {
+        connections_max: limits.connections_max as usize,
+        connections_per_address_max: limits.connections_per_address_max as usize,
+        recipients_max: limits.recipients_max as usize,
+        errors_max: limits.faults_max as usize,
+        hops_max: limits.hops_max as usize,
+        message_line_bytes_max: usize::try_from(limits.message_line_bytes_max).unwrap_or(usize::MAX),
+        imap_line_bytes_max: usize::try_from(limits.imap_line_bytes_max).unwrap_or(usize::MAX),
+        handshake: wait.handshake,
+        smtp_idle: wait.smtp_idle,
+        login_idle: wait.login_idle,
+        imap_idle: wait.imap_idle,
+        smtp_session: wait.smtp_session,
+        imap_session: wait.imap_session,
+        write: wait.write,
+        message_bytes_max,
+        memory_bytes_max: MEMORY_BYTES_MAX,
+    }
+}
+
+/// When a message is tried again, and when it is given up.
+///
+/// # Errors
+/// A plan that could not work: what the configuration accepts always does.
+pub fn retry_plan(attempts: &config::Attempts) -> Result<RetryPlan, RetryPlanError> {
+    let seconds = |duration: &std::time::Duration| SignedDuration::try_from(*duration).unwrap_or(SignedDuration::MAX);
+    RetryPlan::new(attempts.retry.iter().map(seconds).collect(), seconds(&attempts.expiry))
+}
+
+/// How the relay connects, and how long it waits.
+pub fn relay_options(attempts: &config::Attempts, tls: TlsPolicy) -> relay::Options {
+    // Connection and handshake, a reply for each step, the verdict: what one message can take at the most, twice.
+    let one_message =
+        attempts.connect_timeout * 2 + attempts.reply_timeout * REPLIES_PER_MESSAGE + attempts.delivery_timeout;
+    let usual = relay::Options::default();
+    relay::Options {
+        tls,
+        lease: usual.lease.max(one_message * 2),
+        connections_max: attempts.connections_max as usize,
+        connections_per_domain_max: attempts.connections_per_domain_max as usize,
+        connect: attempts.connect_timeout,
+        reply: attempts.reply_timeout,
+        delivery: attempts.delivery_timeout,
+        ..usual
+    }
+}
+
+/// A message larger than this arrives on disk: it bounds what many slow senders can hold in memory.
+const MEMORY_BYTES_MAX: usize = 512 * 1024;
+
+/// Greeting, EHLO twice, STARTTLS, MAIL, RCPT, DATA, RSET.
+const REPLIES_PER_MESSAGE: u32 = 8;
