@@ -217,6 +217,10 @@ impl Blobs {
     /// Keeps a published file under another name too, so that its removal loses nothing.
     pub(super) fn keep(&self, name: BlobName, path: &Path) -> io::Result<()> {
         let place = self.place(name);
+        if path.exists() {
+            // Kept before; to copy a file onto its own link would empty it.
+            return Ok(());
+        }
         if fs::hard_link(&place, path).is_err() {
             fs::copy(&place, path)?;
         }

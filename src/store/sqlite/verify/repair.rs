@@ -156,9 +156,13 @@ impl Work {
         changed: &mut Vec<FolderKey>,
     ) -> Result<Repaired, StoreError> {
         let shown = shown(tx, key)?;
-        let queued: i64 = tx.query_row("SELECT count(*) FROM queue WHERE message = ?1", [key], |row| row.get(0))?;
-        if shown.is_empty() && queued == 0 {
-            return Ok(Repaired::Gone);
+        let sql = "SELECT count(*), coalesce(sum(held = 0), 0) FROM queue WHERE message = ?1";
+        let (queued, free): (i64, i64) = tx.query_row(sql, [key], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        match (shown.is_empty(), queued, free) {
+            (true, 0, _) => return Ok(Repaired::Gone),
+            // Held already: whoever looks after the queue decides.
+            (true, _, 0) => return Ok(Repaired::Left),
+            _ => {}
         }
         let what = self.keep(tx, key)?;
         self.aside.write(
