@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -59,6 +60,23 @@ impl Clock {
         };
         let by_ms = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
         cell.fetch_add(by_ms, Ordering::Relaxed);
+    }
+}
+
+/// How long something takes, whatever happens to the clock meanwhile. For figures only: decisions ask a [`Clock`].
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// From now on.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that may")]
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Since then.
+    pub fn elapsed(self) -> Duration {
+        self.0.elapsed()
     }
 }
 

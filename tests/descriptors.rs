@@ -62,7 +62,7 @@ fn a_crowd_at_one_operator_leaves_descriptors_for_everything_else() {
         let url = format!("{}{path}", card["web"].as_str().unwrap());
         Program::new("curl").args(["-sSf", &url]).run().assert_success().stdout
     };
-    assert_eq!(curl("/readyz"), "ready\n");
+    assert!(curl("/readyz").contains("\"ready\": true"));
     for command in ["indicator", "journal"] {
         Space::program()
             .arg(command)

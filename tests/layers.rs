@@ -23,6 +23,8 @@ const MODULES: &[Module] = &[
     // 0: values and time
     module(0, "identity", &[]),
     module(0, "clock", &[]),
+    // Counting is for everybody.
+    module(0, "metrics", &[]),
     // 1: protocols and decisions, pure
     module(1, "message", &[]),
     module(1, "xdm", &[]),
@@ -55,9 +57,15 @@ const MODULES: &[Module] = &[
     // The certificate laboratory plays peers of its own and composes no operator.
     module(5, "lab", &["config"]),
     module(5, "space", &["app", "config", "lab"]),
+    // Proof of durability: raises operators as processes, and stores on a disk that fails.
+    module(5, "selftest", &["config"]),
     module(5, "scenario", &["app", "config", "space"]),
     module(5, "conformance", &["app", "config", "space", "scenario"]),
-    module(5, "cli", &["app", "config", "lab", "space", "scenario", "conformance"]),
+    module(
+        5,
+        "cli",
+        &["app", "config", "lab", "space", "selftest", "scenario", "conformance"],
+    ),
     module(5, "main", &["cli"]),
 ];
 

@@ -126,7 +126,7 @@ fn the_authority_publishes_what_openssl_and_an_xml_parser_accept() {
     let space = Space::up(data.path(), &["--free-ports"]);
     let web = space.printed()["web"].as_str().unwrap();
     assert_eq!(curl(&format!("{web}/healthz")).stdout, "ok\n");
-    assert_eq!(curl(&format!("{web}/readyz")).stdout, "ready\n");
+    assert!(curl(&format!("{web}/readyz")).stdout.contains("\"ready\": true"));
     let ca = fs::read_to_string(space.printed()["ca"].as_str().unwrap()).unwrap();
     assert_eq!(curl(&format!("{web}/ca.pem")).stdout, ca);
     let work = folder();

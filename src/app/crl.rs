@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Operator;
 use super::gateway::reach;
+use super::watch::with_causes;
 use crate::clock::Clock;
 use crate::config::Gateway;
 use crate::pki::TrustStore;
@@ -65,26 +66,34 @@ pub async fn first(gateway: &Gateway, authority: &TrustStore, clock: &Clock) -> 
         reach: reach(gateway),
         ..FetchOptions::default()
     };
-    let lists = fetched(&mut feed, authority, (options, clock)).await;
+    let (lists, _) = fetched(&mut feed, authority, (options, clock)).await;
     lists.iter().map(Vec::as_slice).fold(authority.clone(), with)
 }
 
 async fn round(feed: &mut CrlFeed, operator: &Operator, asking: (FetchOptions, &Clock)) {
-    let lists = fetched(feed, &operator.authority(), asking).await;
+    let (lists, problem) = fetched(feed, &operator.authority(), asking).await;
+    match problem {
+        Some(problem) => operator.reloaded("revocation", Err(problem)),
+        None => operator.unchanged("revocation"),
+    }
     if !lists.is_empty() {
         tracing::info!(lists = lists.len(), "revocation lists renewed");
         operator.amend_authority(|store| lists.iter().map(Vec::as_slice).fold(store.clone(), with));
     }
 }
 
-/// The lists that are new; what cannot be had is told.
-async fn fetched(feed: &mut CrlFeed, trust: &TrustStore, (options, clock): (FetchOptions, &Clock)) -> Vec<Vec<u8>> {
+/// The lists that are new; what cannot be had is told, the first of it in the answer too.
+async fn fetched(
+    feed: &mut CrlFeed,
+    trust: &TrustStore,
+    (options, clock): (FetchOptions, &Clock),
+) -> (Vec<Vec<u8>>, Option<String>) {
     // Made anew: it believes the certificates of now.
     let fetcher = match Fetcher::new(Some(trust), clock, options) {
         Ok(fetcher) => fetcher,
         Err(error) => {
             tracing::error!(error = &error as &dyn std::error::Error, "nothing can be fetched");
-            return Vec::new();
+            return (Vec::new(), Some(with_causes(&error)));
         }
     };
     let round = feed.renew(&fetcher, trust, clock.now()).await;
@@ -94,7 +103,8 @@ async fn fetched(feed: &mut CrlFeed, trust: &TrustStore, (options, clock): (Fetc
             "a revocation list is not renewed, the last good one stays"
         );
     }
-    round.lists
+    let problem = round.errors.first().map(|error| with_causes(error));
+    (round.lists, problem)
 }
 
 /// The store with one more list, unless it holds a newer one: meanwhile that came from a file.

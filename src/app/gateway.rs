@@ -28,6 +28,14 @@ pub struct Material {
     authority: Arc<TrustStore>,
 }
 
+/// The certificates of a configuration, with their keys.
+pub struct Identities {
+    /// Shown to other operators, when receiving and when sending.
+    pub server: Arc<Identity>,
+    /// Shown to clients.
+    pub clients: Arc<Identity>,
+}
+
 /// Why the files of a configuration cannot be used. Each names the file.
 #[derive(Debug, thiserror::Error)]
 pub enum MaterialError {
@@ -103,17 +111,11 @@ impl Material {
     /// # Errors
     /// See [`MaterialError`].
     pub fn read(gateway: &Gateway) -> Result<Self, MaterialError> {
-        let server = Arc::new(identity(&gateway.tls.server)?);
-        let clients = match &gateway.tls.client_face {
-            Some(pair) => Arc::new(identity(pair)?),
-            None => Arc::clone(&server),
-        };
-        let subjects = login_subjects(gateway)?;
-        let directory = gateway.directory(|login| subjects.get(&login.name).cloned())?;
+        let Identities { server, clients } = Identities::read(gateway)?;
         Ok(Self {
             server,
             clients,
-            directory,
+            directory: directory(gateway)?,
             authority: Arc::new(super::crl::restored(gateway, authority(&gateway.trust)?)),
         })
     }
@@ -122,6 +124,38 @@ impl Material {
     pub fn authority(&self) -> &Arc<TrustStore> {
         &self.authority
     }
+}
+
+impl Identities {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// See [`MaterialError`].
+    pub fn read(gateway: &Gateway) -> Result<Self, MaterialError> {
+        let server = Arc::new(identity(&gateway.tls.server)?);
+        let clients = match &gateway.tls.client_face {
+            Some(pair) => Arc::new(identity(pair)?),
+            None => Arc::clone(&server),
+        };
+        Ok(Self { server, clients })
+    }
+
+    /// The one that a face shows.
+    pub fn of(&self, face: Face) -> &Arc<Identity> {
+        match face {
+            Face::Peer => &self.server,
+            _ => &self.clients,
+        }
+    }
+}
+
+/// Who is who, the certificates of logins included.
+///
+/// # Errors
+/// See [`MaterialError`].
+pub fn directory(gateway: &Gateway) -> Result<Directory, MaterialError> {
+    let subjects = login_subjects(gateway)?;
+    Ok(gateway.directory(|login| subjects.get(&login.name).cloned())?)
 }
 
 /// Reads the authority's files anew.

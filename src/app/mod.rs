@@ -8,9 +8,14 @@ mod descriptors;
 pub mod gateway;
 mod options;
 pub mod order;
+mod order_queue;
+mod process;
+mod reload;
 pub mod repair;
+mod standing;
 mod trust;
 pub mod upkeep;
+mod watch;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -33,8 +38,9 @@ use crate::directory::Directory;
 use crate::dns::Routes;
 use crate::identity::{Address, Domain};
 use crate::journal::{Event, Excerpt, Started, Stopped};
-use crate::listener::{Door, Face, Handshakes, Limits, Parts, Places, SessionId, Snapshot, TurnedAway};
+use crate::listener::{Door, Face, Handshakes, Health, Limits, Parts, Places, SessionId, Snapshot, TurnedAway};
 use crate::mailbox::{Mailboxes, Notify};
+use crate::metrics::Meter;
 use crate::pki::{ClientCertificates, Identity, TlsError, TlsPolicy, TrustStore, server_config};
 use crate::queue::RetryPlan;
 use crate::relay::{self, Relay};
@@ -44,6 +50,9 @@ use crate::sync::Responders;
 use crate::trust::AllowList;
 
 pub use options::{limits_of, relay_options, retry_plan};
+pub use reload::Reloader;
+pub use watch::Watch;
+
 pub use trust::{TrustKeeper, Trusted, list_options};
 
 pub use descriptors::sessions_room;
@@ -155,6 +164,8 @@ pub struct Running {
     pub stop: CancellationToken,
     /// Sessions that the process has room for, those of all operators together.
     pub sessions: Arc<Semaphore>,
+    /// How it is, for whoever watches.
+    pub watch: Arc<Watch>,
 }
 
 impl Running {
@@ -164,6 +175,7 @@ impl Running {
             tracker: TaskTracker::new(),
             stop: CancellationToken::new(),
             sessions: Arc::new(Semaphore::new(sessions.min(Semaphore::MAX_PERMITS))),
+            watch: Arc::default(),
         }
     }
 
@@ -174,6 +186,7 @@ impl Running {
             tracker: TaskTracker::new(),
             stop: self.stop.child_token(),
             sessions: Arc::clone(&self.sessions),
+            watch: Arc::clone(&self.watch),
         };
         let waited_for = child.clone();
         self.tracker.spawn(async move {
@@ -200,6 +213,7 @@ pub struct Operator {
     /// The name and certificate it sends with.
     sender: (Domain, Arc<ArcSwap<Identity>>),
     tls: TlsPolicy,
+    places: Arc<Places>,
 }
 
 /// A face that is open, and the certificate it shows.
@@ -221,7 +235,9 @@ impl Operator {
             operator: operator.clone(),
             source,
         };
+        let meter = Meter::new(&plan.operator);
         let options = StoreOptions {
+            meter: meter.clone(),
             // A data folder made anew under the same addresses must not show yesterday's UIDs (RFC 3501 §2.3.1.1).
             uid_validity_first: u32::try_from(plan.clock.now().as_second()).unwrap_or(1),
             ..StoreOptions::default()
@@ -250,11 +266,20 @@ impl Operator {
             queued: Arc::default(),
             responders: plan.responders,
             retry: plan.retry,
-            limits: plan.limits,
+            limits: ArcSwap::from_pointee(plan.limits),
+            meter,
+            health: Health::default(),
             handshakes: plan.handshakes,
         });
         let (host, identity) = plan.sender;
+        let limits = parts.limits();
+        let places = Arc::new(Places::new(
+            limits.connections_max,
+            limits.connections_per_address_max,
+            Arc::clone(&running.sessions),
+        ));
         let mut running_operator = Self {
+            places,
             parts,
             store,
             doors: Vec::new(),
@@ -269,6 +294,7 @@ impl Operator {
             .record(&SessionId::new(), Event::Started(started))
             .await;
         running_operator.open_doors(plan.ports, running)?;
+        running.watch.add(&running_operator.parts, &running_operator.store);
         let relay = Relay::new(
             Arc::clone(&running_operator.parts),
             plan.routes,
@@ -385,15 +411,10 @@ impl Operator {
     }
 
     fn open_doors(&mut self, ports: Vec<BoundPort>, running: &Running) -> Result<(), StartError> {
-        let limits = &self.parts.limits;
-        let room = Arc::clone(&running.sessions);
-        let places = Arc::new(Places::new(
-            limits.connections_max,
-            limits.connections_per_address_max,
-            room,
-        ));
         for port in ports {
             let tls = Arc::new(ArcSwap::new(self.face_tls(port.face, &port.identity)?));
+            let until = port.identity.certificate().not_after;
+            self.parts.health.shows(port.face.name(), until);
             self.doors.push(OpenDoor {
                 face: port.face,
                 host: port.host.clone(),
@@ -410,7 +431,7 @@ impl Operator {
             let session_tracker = running.tracker.clone();
             let run = door.run(
                 Arc::clone(&self.parts),
-                Arc::clone(&places),
+                Arc::clone(&self.places),
                 session_tracker,
                 running.stop.clone(),
             );
@@ -442,6 +463,8 @@ impl Operator {
             let mut shown = door.shown.lock().unwrap_or_else(PoisonError::into_inner);
             if shown.certificate().fingerprint != identity.certificate().fingerprint {
                 door.tls.store(self.face_tls(door.face, &identity)?);
+                let until = identity.certificate().not_after;
+                self.parts.health.shows(door.face.name(), until);
                 *shown = identity;
             }
         }

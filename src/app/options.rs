@@ -15,6 +15,9 @@ pub fn limits_of(limits: &config::Limits, message_bytes_max: u64) -> Limits {
         connections_max: limits.connections_max as usize,
         connections_per_address_max: limits.connections_per_address_max as usize,
         recipients_max: limits.recipients_max as usize,
+        recipient_domains_max: some_limit(limits.recipient_domains_max),
+        transactions_max: some_limit(limits.transactions_max),
+        commands_max: limits.commands_max as usize,
         errors_max: limits.faults_max as usize,
         hops_max: limits.hops_max as usize,
         message_line_bytes_max: usize::try_from(limits.message_line_bytes_max).unwrap_or(usize::MAX),
@@ -29,6 +32,11 @@ pub fn limits_of(limits: &config::Limits, message_bytes_max: u64) -> Limits {
         message_bytes_max,
         memory_bytes_max: MEMORY_BYTES_MAX,
     }
+}
+
+/// 0 stands for no limit.
+fn some_limit(limit: u32) -> Option<usize> {
+    (limit > 0).then_some(limit as usize)
 }
 
 /// When a message is tried again, and when it is given up.

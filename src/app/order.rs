@@ -13,20 +13,23 @@ use tokio::sync::Notify;
 
 use super::Operator;
 use super::control::{Answer, Executor, Reply};
+use super::order_queue;
 use super::repair::{self, Repair};
 use crate::clock::Clock;
 use crate::mailbox;
 use crate::store::sqlite::{Options, SqliteStore};
 use crate::store::{FolderKey, StoreError};
 
+pub use super::order_queue::QueueOrder;
+
 /// One thing to do at one operator. Names and numbers are as the user typed them: whoever executes the order reads and refuses them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "order", deny_unknown_fields)]
 pub enum Order {
-    /// Say who holds the folder: that orders arrive.
-    Ping,
     /// Check the store and repair what can be repaired.
     Repair(Repair),
+    /// Change what waits in the queue.
+    Queue(QueueOrder),
 }
 
 /// Why an order was not carried out.
@@ -77,10 +80,7 @@ impl Hands {
     /// See [`OrderError`].
     pub async fn execute(&self, order: Order) -> Result<Answer, OrderError> {
         match order {
-            Order::Ping => Ok(Answer::new(
-                "the folder is held\n",
-                serde_json::json!({ "running": self.wake.is_some() }),
-            )),
+            Order::Queue(order) => order_queue::execute(self, &order).await,
             Order::Repair(repair) => repair::execute(self, &repair).await,
         }
     }
@@ -125,12 +125,27 @@ impl Operator {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::QueueAction;
+    use crate::queue::Selection;
 
     #[test]
     fn an_order_is_one_line_of_json_and_an_unknown_one_is_refused() {
-        let line = serde_json::to_string(&Order::Ping).unwrap();
-        assert_eq!(line, r#"{"order":"ping"}"#);
-        assert_eq!(serde_json::from_str::<Order>(&line).unwrap(), Order::Ping);
+        let order = Order::Queue(QueueOrder {
+            action: QueueAction::Hold,
+            select: Selection {
+                ids: vec![4],
+                ..Selection::default()
+            },
+            by: "root".into(),
+        });
+        let line = serde_json::to_string(&order).unwrap();
+        assert_eq!(
+            line,
+            r#"{"order":"queue","action":"hold","select":{"ids":[4]},"by":"root"}"#
+        );
+        assert_eq!(serde_json::from_str::<Order>(&line).unwrap(), order);
+        let misspelt = line.replace("ids", "idz");
+        assert!(serde_json::from_str::<Order>(&misspelt).is_err());
         assert!(serde_json::from_str::<Order>(r#"{"order":"explode"}"#).is_err());
     }
 }

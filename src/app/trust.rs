@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
+use jiff::SignedDuration;
+
 use super::gateway::{MaterialError, authority, reach};
+use super::watch::with_causes;
 use super::{Operator, crl};
 use crate::clock::Clock;
 use crate::config::Gateway;
@@ -94,24 +97,25 @@ impl TrustKeeper {
     pub async fn renew(&mut self, operator: &Operator, asked: bool) {
         match authority(&self.gateway.trust) {
             // With what was fetched meanwhile: a file never takes a newer list's place.
-            Ok(store) => self.authority = Arc::new(store.succeeding(&operator.authority())),
-            Err(error) => tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "the authority's files are not reloaded, the last good ones stay"
-            ),
+            Ok(store) => {
+                self.authority = Arc::new(store.succeeding(&operator.authority()));
+                operator.unchanged("authority");
+            }
+            Err(error) => operator.reloaded("authority", Err(with_causes(&error))),
         }
         if asked {
             self.feed.ask_now();
         }
         match self.renew_list().await {
-            Ok(Renewed::List(admitted)) => tell(&admitted),
-            Ok(Renewed::Unchanged | Renewed::NotDue) => {}
-            Err(error) => tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "the allow list is not renewed, the last good one stays"
-            ),
+            Ok(Renewed::List(admitted)) => {
+                tell(&admitted);
+                operator.reloaded("allow-list", Ok(()));
+            }
+            Ok(Renewed::Unchanged) => operator.unchanged("allow-list"),
+            Ok(Renewed::NotDue) => {}
+            Err(error) => operator.reloaded("allow-list", Err(with_causes(&error))),
         }
-        self.watch_age();
+        self.watch_age(operator);
         if let Some(list) = self.feed.list() {
             operator.install(Arc::clone(list), Arc::clone(&self.authority));
         }
@@ -138,8 +142,23 @@ impl TrustKeeper {
     }
 
     /// Says once that the list is late, and once that it is far too late.
-    fn watch_age(&mut self) {
+    pub fn watch_age(&mut self, operator: &Operator) {
         let age = self.feed.staleness(self.clock.now());
+        let late = |age: SignedDuration| format!("no fresh allow list for {} h", age.as_hours());
+        operator.fault(
+            "allow-list",
+            match age {
+                Staleness::Alarm(age) => Some(late(age)),
+                _ => None,
+            },
+        );
+        operator.warn(
+            "allow-list-late",
+            match age {
+                Staleness::Late(age) => Some(late(age)),
+                _ => None,
+            },
+        );
         if std::mem::discriminant(&age) != std::mem::discriminant(&self.said) {
             let source = self.feed.source();
             match age {

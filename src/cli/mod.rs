@@ -21,6 +21,7 @@ mod open;
 mod operator;
 mod order;
 mod output;
+mod queue;
 pub mod recount;
 mod run;
 mod send;
@@ -83,6 +84,8 @@ enum Command {
     Indicator(Reading<indicator::IndicatorArgs>),
     /// Show the decisions taken, one per line
     Journal(Reading<journal::JournalArgs>),
+    /// Show and change what waits for other operators, while the operator runs or not
+    Queue(queue::QueueArgs),
     /// Tell the story of a session or message: what was shown, each check, what refused it and what to do
     Explain(Reading<explain::ExplainArgs>),
     /// Connect as a client or server would and name the first failing step, or look at the sandbox itself
@@ -122,6 +125,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::List(args) => list::run(&args),
         Command::Send(args) => send::run(&args),
+        Command::Queue(args) => queue::run(&args),
         Command::Indicator(reading) => stores::read(&reading.data, async |operators, now, output| {
             indicator::run_indicator(&reading.args, operators, now, output)
                 .await
@@ -135,8 +139,8 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Doctor(args) => doctor::run(&args),
         Command::Explain(reading) => {
             let places = reading.data.places();
-            stores::read(&reading.data, async |operators, _, output| {
-                explain::run_explain(&reading.args, operators, &places, output).await
+            stores::read(&reading.data, async |operators, now, output| {
+                explain::run_explain(&reading.args, operators, (&places, now), output).await
             })
         }
         Command::Verify(args) => verify::run_verify(&args),

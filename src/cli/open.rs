@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use crate::directory::Directory;
-use crate::store::{CounterStore, JournalStore, Store};
+use crate::store::{CounterStore, JournalStore, QueueStore, Store};
 
 /// An operator whose data folder is open.
 pub struct OpenOperator {
@@ -16,6 +16,8 @@ pub struct OpenOperator {
     pub journal: Arc<dyn JournalStore>,
     /// Its counters.
     pub counters: Arc<dyn CounterStore>,
+    /// Its queue; `None` where only journal and counters are at hand.
+    pub queue: Option<Arc<dyn QueueStore>>,
     /// Names and denominators.
     pub directory: Arc<Directory>,
 }
@@ -26,6 +28,7 @@ impl OpenOperator {
         Self {
             name: name.into(),
             journal: Arc::<dyn Store>::clone(&store),
+            queue: Some(Arc::<dyn Store>::clone(&store)),
             counters: store,
             directory,
         }
@@ -78,6 +81,7 @@ pub(super) mod tests {
             name: name.into(),
             journal: Arc::<FakeStore>::clone(&store),
             counters: store,
+            queue: None,
             directory: Arc::new(lilas()),
         }
     }

@@ -42,22 +42,35 @@ impl StopSignal {
         })
     }
 
-    /// Waits for it.
-    pub(super) async fn received(&mut self) {
+    /// Waits for it, and says what a shell would call a process that it ended: 128 and the number of the signal.
+    pub(super) async fn received(&mut self) -> u8 {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => 130,
+            _ = self.terminate.recv() => 143,
         }
     }
 }
 
-/// Ends everything in good order; sessions still open after `limit` are cut, which loses nothing that was acknowledged.
-pub(super) async fn drain(running: &Running, limit: Duration) -> ExitCode {
-    if !running.drain(limit).await {
-        output::error_line(&format!(
-            "some sessions were still open after {} s and were cut",
-            limit.as_secs()
-        ));
+/// Ends everything in good order; sessions still open after `limit` are cut, and a second signal ends the process on the spot. Neither
+/// loses anything that was acknowledged.
+pub(super) async fn drain(running: &Running, limit: Duration, signal: &mut StopSignal) -> ExitCode {
+    running.watch.draining();
+    let drained = tokio::select! {
+        drained = running.drain(limit) => drained,
+        code = signal.received() => {
+            output::error_line("a second signal: ending at once");
+            std::process::exit(i32::from(code));
+        }
+    };
+    if drained {
+        return ExitCode::SUCCESS;
     }
-    ExitCode::SUCCESS
+    output::error_line(&format!(
+        "some sessions were still open after {} s and were cut",
+        limit.as_secs()
+    ));
+    ExitCode::from(SESSIONS_CUT)
 }
+
+/// Exit code of a stop that had to cut sessions. Beside 1 (an error) and 2 (a wrong command line).
+const SESSIONS_CUT: u8 = 3;

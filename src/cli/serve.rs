@@ -16,10 +16,10 @@ use super::{output, up};
 use crate::app::control;
 use crate::app::crl;
 use crate::app::gateway::{self, Material};
-use crate::app::{Operator, Running, TrustKeeper, Trusted, bind, sessions_room};
+use crate::app::{Operator, Reloader, Running, TrustKeeper, Trusted, Watch, bind, sessions_room};
 use crate::clock::Clock;
 use crate::config::Gateway;
-use crate::web::{Published, Serving};
+use crate::web::{Observed, Published, Serving, health, operations};
 
 /// Arguments of `vaguemestre serve`.
 #[derive(Args, Clone, Debug)]
@@ -35,51 +35,65 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     up::warn(&warnings);
     gateway.verify_files()?;
     let material = Material::read(&gateway)?;
-    server_runtime()?.block_on(async {
-        let mut signal = StopSignal::watch()?;
-        // From now on SIGHUP does not end the process, even while it starts.
-        let hangup = watch(SignalKind::hangup()).context("cannot watch for SIGHUP")?;
-        let running = Running::with_room(sessions_room());
-        let clock = Clock::system();
-        let mut trust = TrustKeeper::new(&gateway, Arc::clone(material.authority()), &clock);
-        let trusted = trust.start().await?;
-        tell_skipped(&gateway, &trusted);
-        let published = Arc::new(Published::new(String::from("{}"), &clock));
-        let web = match gateway.listen.web {
-            Some(address) => Some(Serving::start(bind(address, "[listen] web").await?, published.router())),
-            None => None,
-        };
-        let plan = gateway::plan(&gateway, material, trusted, &clock).await?;
-        let store_folder = plan.store_folder.clone();
-        let operator = Arc::new(Operator::start(plan, &running).await?);
-        control::listen(&store_folder, Arc::new(operator.hands()), &running)?;
-        published.set_ready(true);
-        output::error_line(&format!(
-            "{} is serving {} domains; Ctrl-C stops it",
-            gateway.host,
-            gateway.domains.len()
-        ));
-        let (reloading, stop) = (Arc::clone(&operator), running.stop.clone());
-        let drain_max = gateway.limits.timeouts.drain;
-        let period = gateway.trust.reload;
-        let asked = Arc::new(Notify::new());
-        running.tracker.spawn(crl::keep(
-            gateway,
-            Arc::clone(&operator),
-            clock,
-            (Arc::clone(&asked), stop.clone()),
-        ));
-        let reloading = reload(trust, (period, hangup), reloading, (asked, stop));
-        running.tracker.spawn(reloading);
-        signal.received().await;
-        published.set_ready(false);
-        let code = drain(&running, drain_max).await;
-        operator.close().await;
-        if let Some(web) = web {
-            web.stop().await;
-        }
-        Ok(code)
-    })
+    server_runtime()?.block_on(serve(args, gateway, material))
+}
+
+async fn serve(args: &ServeArgs, gateway: Gateway, material: Material) -> anyhow::Result<ExitCode> {
+    let mut signal = StopSignal::watch()?;
+    // From now on SIGHUP does not end the process, even while it starts.
+    let hangup = watch(SignalKind::hangup()).context("cannot watch for SIGHUP")?;
+    let running = Running::with_room(sessions_room());
+    let clock = Clock::system();
+    let faces = http_faces(&gateway, &running, &clock).await?;
+    let mut trust = TrustKeeper::new(&gateway, Arc::clone(material.authority()), &clock);
+    let trusted = trust.start().await?;
+    tell_skipped(&gateway, &trusted);
+    let plan = gateway::plan(&gateway, material, trusted, &clock).await?;
+    let store_folder = plan.store_folder.clone();
+    let operator = Arc::new(Operator::start(plan, &running).await?);
+    control::listen(&store_folder, Arc::new(operator.hands()), &running)?;
+    trust.watch_age(&operator);
+    running.watch.started();
+    output::error_line(&format!(
+        "{} is serving {} domains; Ctrl-C stops it",
+        gateway.host,
+        gateway.domains.len()
+    ));
+    let stop = running.stop.clone();
+    let drain_max = gateway.limits.timeouts.drain;
+    let period = gateway.trust.reload;
+    let asked = Arc::new(Notify::new());
+    running.tracker.spawn(crl::keep(
+        gateway.clone(),
+        Arc::clone(&operator),
+        clock,
+        (Arc::clone(&asked), stop.clone()),
+    ));
+    let reloader = Reloader::new(args.config.clone(), gateway, trust, Arc::clone(&operator));
+    running.tracker.spawn(reload(reloader, (period, hangup), (asked, stop)));
+    signal.received().await;
+    let code = drain(&running, drain_max, &mut signal).await;
+    operator.close().await;
+    for face in faces {
+        face.stop().await;
+    }
+    Ok(code)
+}
+
+/// Opened before everything else, and closed last: whoever asks meanwhile reads "not ready" instead of nothing.
+async fn http_faces(gateway: &Gateway, running: &Running, clock: &Clock) -> anyhow::Result<Vec<Serving>> {
+    let observed: Arc<dyn Observed> = Arc::<Watch>::clone(&running.watch);
+    let mut faces = Vec::new();
+    if let Some(address) = gateway.listen.web {
+        let published = Arc::new(Published::new(String::from("{}"), clock));
+        let router = published.router().merge(health(Arc::clone(&observed)));
+        faces.push(Serving::start(bind(address, "[listen] web").await?, router));
+    }
+    if let Some(address) = gateway.listen.metrics {
+        let listener = bind(address, "[listen] metrics").await?;
+        faces.push(Serving::start(listener, operations(observed)));
+    }
+    Ok(faces)
 }
 
 /// Reads everything the configuration names without asking anybody, and tells what of the allow list could not be used.
@@ -104,11 +118,11 @@ fn tell_skipped(gateway: &Gateway, trusted: &Trusted) {
     }
 }
 
-/// Looks at the authority's files and at the allow list again at each period and on SIGHUP; what cannot be used leaves everything as it was.
+/// Looks at the authority's files and at the allow list again at each period, and at everything on SIGHUP; what cannot be used leaves
+/// everything as it was.
 async fn reload(
-    mut trust: TrustKeeper,
+    mut reloader: Reloader,
     (period, mut hangup): (Duration, Signal),
-    operator: Arc<Operator>,
     (asked_now, stop): (Arc<Notify>, CancellationToken),
 ) {
     loop {
@@ -119,7 +133,9 @@ async fn reload(
         };
         if asked {
             asked_now.notify_one();
+            reloader.reload().await;
+        } else {
+            reloader.look().await;
         }
-        trust.renew(&operator, asked).await;
     }
 }

@@ -139,15 +139,20 @@ fn places_of_gateway(gateway: &Gateway) -> Places {
     }
 }
 
+/// Opens the stores for reading.
+pub(super) fn open(data: &DataArgs) -> anyhow::Result<Vec<OpenOperator>> {
+    match &data.config {
+        Some(file) => Ok(vec![of_gateway(file)?]),
+        None => of_sandbox(data),
+    }
+}
+
 /// Opens the stores and runs a command on them.
 pub(super) fn read(
     data: &DataArgs,
     command: impl AsyncFnOnce(&[OpenOperator], Timestamp, Output<'_>) -> anyhow::Result<u8>,
 ) -> anyhow::Result<ExitCode> {
-    let operators = match &data.config {
-        Some(file) => vec![of_gateway(file)?],
-        None => of_sandbox(data)?,
-    };
+    let operators = open(data)?;
     let now = Clock::system().now();
     run::small_runtime()?.block_on(async {
         let (mut out, mut notes) = (Vec::new(), Vec::new());

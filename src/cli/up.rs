@@ -90,7 +90,7 @@ pub(super) fn run(args: &UpArgs) -> anyhow::Result<ExitCode> {
         announce(args, &raised)?;
         stop.received().await;
         raised.announce_stop();
-        let code = drain(&running, DRAIN_MAX).await;
+        let code = drain(&running, DRAIN_MAX, &mut stop).await;
         raised.close().await;
         remove_ready_file(args)?;
         Ok(code)

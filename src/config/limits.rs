@@ -14,6 +14,12 @@ pub struct Limits {
     pub connections_per_address_max: u32,
     /// Recipients of one message.
     pub recipients_max: u32,
+    /// Domains among the recipients of one SMTP session; 0: any number.
+    pub recipient_domains_max: u32,
+    /// Transactions of one SMTP session; 0: any number.
+    pub transactions_max: u32,
+    /// SMTP commands without an accepted message, before a session is closed.
+    pub commands_max: u32,
     /// One line of a message, CR LF not counted, in bytes.
     pub message_line_bytes_max: u64,
     /// Bytes of one IMAP command line, literals apart.
@@ -59,6 +65,10 @@ impl Limits {
             ),
             // RFC 5321 §4.5.3.1.8: at least 100.
             recipients_max: section.within("recipients_max", default.recipients_max, 100..=10_000),
+            // RFC 9422 §3: at most six digits.
+            recipient_domains_max: section.within("recipient_domains_max", default.recipient_domains_max, 0..=999_999),
+            transactions_max: section.within("transactions_max", default.transactions_max, 0..=999_999),
+            commands_max: section.within("commands_max", default.commands_max, 100..=1_000_000),
             // RFC 5321 §4.5.3.1.6: at least 998 without CR LF.
             message_line_bytes_max: section
                 .within(
@@ -110,6 +120,9 @@ impl Default for Limits {
             connections_max: 1_000,
             connections_per_address_max: 100,
             recipients_max: 100,
+            recipient_domains_max: 0,
+            transactions_max: 0,
+            commands_max: 1_000,
             message_line_bytes_max: 998,
             imap_line_bytes_max: 64 << 10,
             faults_max: 20,

@@ -20,6 +20,8 @@ pub struct Listen {
     pub imaps: Option<SocketAddr>,
     /// Readiness and console, over HTTP without TLS.
     pub web: Option<SocketAddr>,
+    /// Metrics, health and readiness, over HTTP without TLS.
+    pub metrics: Option<SocketAddr>,
 }
 
 impl Listen {
@@ -42,23 +44,21 @@ impl Listen {
             listen("imap"),
             listen("imaps"),
             listen("web"),
+            listen("metrics"),
         ];
-        if let Some(web) = &found[5]
-            && !web.ip().is_loopback()
-        {
-            section.warn(
-                web,
-                format!(
-                    "the console at {} has no TLS of its own: put it behind a proxy, or on loopback",
-                    web.value
-                ),
-            );
+        for (what, at) in [("console", &found[5]), ("metrics face", &found[6])] {
+            if let Some(at) = at
+                && !at.ip().is_loopback()
+            {
+                let advice = "has no TLS of its own: put it behind a proxy, or on loopback";
+                section.warn(at, format!("the {what} at {} {advice}", at.value));
+            }
         }
         if !any {
             section.wrong_here("nothing to listen on".into(), "give at least one address");
         }
         section.close();
-        let [smtp, submission, submissions, imap, imaps, web] = found.map(|at| at.map(|at| at.value));
+        let [smtp, submission, submissions, imap, imaps, web, metrics] = found.map(|at| at.map(|at| at.value));
         Self {
             smtp,
             submission,
@@ -66,6 +66,7 @@ impl Listen {
             imap,
             imaps,
             web,
+            metrics,
         }
     }
 }

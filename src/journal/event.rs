@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::evidence::{Examined, HandshakeFailed};
+use super::managed::Managed;
 use super::masked::{Excerpt, MaskedAddress};
 use super::upkeep::Maintained;
 use crate::identity::Address;
@@ -30,6 +31,8 @@ pub enum Event {
     Deferred(Deferred),
     /// It will never; the queue gave up.
     Bounced(Bounced),
+    /// An administrator did something to an item of the queue.
+    Managed(Managed),
     /// A login succeeded.
     Login(Login),
     /// A login failed.
@@ -63,6 +66,7 @@ impl Event {
             Self::Relayed(_) => Self::RELAYED,
             Self::Deferred(_) => Self::DEFERRED,
             Self::Bounced(_) => Self::BOUNCED,
+            Self::Managed(_) => Self::MANAGED,
             Self::Login(_) => Self::LOGIN,
             Self::LoginRefused(_) => Self::LOGIN_REFUSED,
             Self::Examined(_) => Self::EXAMINED,
@@ -103,6 +107,8 @@ impl Event {
     pub const DEFERRED: &'static str = "deferred";
     /// Name of [`Event::Bounced`].
     pub const BOUNCED: &'static str = "bounced";
+    /// Name of [`Event::Managed`].
+    pub const MANAGED: &'static str = "managed";
     /// Name of [`Event::Login`].
     pub const LOGIN: &'static str = "login";
     /// Name of [`Event::LoginRefused`].
@@ -121,7 +127,7 @@ impl Event {
     pub const MAINTAINED: &'static str = "maintained";
 
     /// Every name this program writes.
-    pub const NAMES: [&'static str; 17] = [
+    pub const NAMES: [&'static str; 18] = [
         Self::SUBMITTED,
         Self::RECEIVED,
         Self::REPEATED,
@@ -131,6 +137,7 @@ impl Event {
         Self::RELAYED,
         Self::DEFERRED,
         Self::BOUNCED,
+        Self::MANAGED,
         Self::LOGIN,
         Self::LOGIN_REFUSED,
         Self::EXAMINED,

@@ -8,6 +8,7 @@
 
 mod event;
 mod evidence;
+mod managed;
 mod masked;
 mod record;
 mod render;
@@ -21,6 +22,7 @@ pub use event::{
     RecipientCounts, Refused, Relayed, Repeated, Started, Stopped, Submitted, Unknown,
 };
 pub use evidence::{CheckOutcome, Encoded, Examined, HandshakeFailed, Negotiated, ShownCertificate};
+pub use managed::{Managed, QueueAction};
 pub use masked::{Excerpt, MaskedAddress, TEXT_CHARS_MAX};
 pub use record::Record;
 pub use render::{json_line, line};

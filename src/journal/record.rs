@@ -77,6 +77,7 @@ fn detail(event: &Event) -> String {
         Event::Relayed(fields) => json(fields),
         Event::Deferred(fields) => json(fields),
         Event::Bounced(fields) => json(fields),
+        Event::Managed(fields) => json(fields),
         Event::Login(fields) => json(fields),
         Event::LoginRefused(fields) => json(fields),
         Event::Examined(fields) => json(fields),
@@ -109,6 +110,7 @@ fn event(row: &JournalRow) -> Option<Event> {
         Event::RELAYED => read(detail).map(Event::Relayed),
         Event::DEFERRED => read(detail).map(Event::Deferred),
         Event::BOUNCED => read(detail).map(Event::Bounced),
+        Event::MANAGED => read(detail).map(Event::Managed),
         Event::LOGIN => read(detail).map(Event::Login),
         Event::LOGIN_REFUSED => read(detail).map(|mut refused: super::LoginRefused| {
             refused.reason.clone_from(&row.reason);

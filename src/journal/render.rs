@@ -72,6 +72,14 @@ fn what(event: &Event) -> String {
                 e.reply
             )
         }
+        Event::Managed(e) => format!(
+            "{} of item {} to {} by {}, after {}",
+            e.action.id(),
+            e.item,
+            e.recipient,
+            e.by,
+            attempts(e.attempts)
+        ),
         Event::Login(e) => format!("{}: {} opens {} with {}", e.face, e.login, e.mailbox, e.mechanism),
         Event::LoginRefused(e) => {
             let asked = e
@@ -237,6 +245,7 @@ mod tests {
         2026-11-21T10:00:00.000Z  s-42          relayed        to 2790…989@patient.mssante.fr by CN=mx.patient: 550 5.1.1 <2790…989@patient.mssante.fr> unknown
         2026-11-21T10:00:00.000Z  s-42          deferred       to 2790…989@patient.mssante.fr, attempt 1, next 2026-11-21T10:00:00Z: 550 5.1.1 <2790…989@patient.mssante.fr> unknown
         2026-11-21T10:00:00.000Z  s-42          bounced        to 2790…989@patient.mssante.fr, refused after 1 attempt, told noreply@ehpad-lilas.mssante.fr: 550 5.1.1 <2790…989@patient.mssante.fr> unknown
+        2026-11-21T10:00:00.000Z  s-42          managed        drop of item 7 to 2790…989@patient.mssante.fr by root, after 3 attempts
         2026-11-21T10:00:00.000Z  s-42          login          imap: jeanne opens jeanne.briard@ssiad-lilas.mssante.fr with PLAIN
         2026-11-21T10:00:00.000Z  s-42          login-refused  imap: 2790…989 with PLAIN (credentials-invalid)
         2026-11-21T10:00:00.000Z  s-42          examined       smtp: CN=mx1.chu.mssante.fr: certificate-expired [127.0.0.1]

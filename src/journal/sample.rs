@@ -118,7 +118,7 @@ pub(crate) fn every_event() -> Vec<Event> {
     events
 }
 
-fn queue_events() -> [Event; 4] {
+fn queue_events() -> [Event; 5] {
     let reply = Excerpt::new(format!("550 5.1.1 <{INS}@patient.mssante.fr> unknown"));
     [
         Event::Queued(Queued { recipient: patient() }),
@@ -142,6 +142,13 @@ fn queue_events() -> [Event; 4] {
             attempts: 1,
             cause: BounceCause::Refused,
             told: Some(masked("noreply@ehpad-lilas.mssante.fr")),
+        }),
+        Event::Managed(Managed {
+            action: QueueAction::Drop,
+            item: 7,
+            recipient: patient(),
+            by: "root".into(),
+            attempts: 3,
         }),
     ]
 }

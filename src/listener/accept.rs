@@ -1,5 +1,6 @@
 //! The accept loop: one task per connection, within a bound, until told to stop.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,13 +9,15 @@ use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::places::Places;
+use super::places::{Full, Places};
 use super::{Parts, SessionId, imap, smtp};
 use crate::identity::Domain;
 use crate::journal::{Event, Excerpt, Refused};
+use crate::metrics::Metric;
 use crate::policy::{Reason, Refusal};
 
 /// What is spoken on a port.
@@ -33,6 +36,9 @@ pub enum Face {
 }
 
 impl Face {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Peer, Self::Submission, Self::Submissions, Self::Imap, Self::Imaps];
+
     /// Its name in endpoints tables and in the journal.
     pub fn name(self) -> &'static str {
         match self {
@@ -60,13 +66,26 @@ pub struct Door {
 }
 
 /// Connections turned away share a session while they come thick and fast: a flood must not become one of journal records.
-#[derive(Debug, Default)]
-pub struct TurnedAway(Mutex<Option<(Timestamp, SessionId)>>);
+#[derive(Debug)]
+pub struct TurnedAway {
+    last: Mutex<Option<(Timestamp, SessionId)>>,
+    /// Those that may be told why at the same time: whoever comes beyond just finds the connection closed, and costs no descriptor.
+    turns: Arc<Semaphore>,
+}
+
+impl Default for TurnedAway {
+    fn default() -> Self {
+        Self {
+            last: Mutex::default(),
+            turns: Arc::new(Semaphore::new(TURNED_AWAY_AT_ONCE)),
+        }
+    }
+}
 
 impl TurnedAway {
     /// The session to name, and whether it is a new one.
     fn session(&self, now: Timestamp) -> (SessionId, bool) {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         match &*last {
             Some((at, session)) if now.duration_since(*at) < TURNED_AWAY_TOGETHER => (session.clone(), false),
             _ => {
@@ -90,16 +109,28 @@ impl Door {
     /// Accepts until `stop`; sessions run on `tracker` and are told to end by `stop` too.
     pub async fn run(self, parts: Arc<Parts>, places: Arc<Places>, tracker: TaskTracker, stop: CancellationToken) {
         let door = Arc::new(self);
+        let mut is_short = false;
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => return,
                 accepted = door.listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => door.admit(stream, peer, (&parts, &places), (&tracker, &stop)),
+                Ok((stream, peer)) => {
+                    if std::mem::take(&mut is_short) {
+                        parts.health.report("listeners", None);
+                    }
+                    door.admit(stream, peer, (&parts, &places), (&tracker, &stop));
+                }
+                // The client left before it was its turn: the next one may be there already.
+                Err(error) if is_of_one_client(&error) => {}
                 Err(error) => {
                     // Out of descriptors or memory: the kernel keeps the connection waiting, so pause instead of spinning.
                     tracing::warn!(operator = parts.operator, face = door.face.name(), %error, "accept failed, pausing");
+                    parts.meter.count(Metric::AcceptErrors, &[door.face.name()], 1);
+                    is_short = true;
+                    let problem = format!("no connection can be accepted on {}: {error}", door.face.name());
+                    parts.health.report("listeners", Some(problem));
                     pause(ACCEPT_PAUSE, &stop).await;
                 }
             }
@@ -114,22 +145,36 @@ impl Door {
         (tracker, stop): (&TaskTracker, &CancellationToken),
     ) {
         let (door, parts, stop) = (Arc::clone(self), Arc::clone(parts), stop.clone());
-        let Some(place) = places.take(peer.ip()) else {
-            tracing::warn!(operator = parts.operator, %peer, face = door.face.name(), "too many connections, turned away");
-            tracker.spawn(async move { door.turn_away(stream, peer, &parts).await });
-            return;
+        let place = match places.take(peer.ip()) {
+            Ok(place) => place,
+            Err(full) => {
+                let (operator, face, limit) = (&parts.operator, door.face.name(), full.name());
+                parts.meter.count(Metric::TurnedAway, &[face, limit], 1);
+                tracing::debug!(operator, face, limit, "too many connections, turned away");
+                if let Ok(turn) = Arc::clone(&door.turned_away.turns).try_acquire_owned() {
+                    tracker.spawn(async move {
+                        door.turn_away(stream, (peer, full), &parts).await;
+                        drop(turn);
+                    });
+                }
+                return;
+            }
         };
+        let open = parts.meter.session(door.face.name());
         tracker.spawn(async move {
             door.serve(stream, parts, stop).await;
-            drop(place);
+            drop((place, open));
         });
     }
 
     /// Says why, where that can be said in clear; a TLS face just closes.
-    async fn turn_away(&self, mut stream: TcpStream, peer: SocketAddr, parts: &Parts) {
+    async fn turn_away(&self, mut stream: TcpStream, (peer, full): (SocketAddr, Full), parts: &Parts) {
         let (session, is_new) = self.turned_away.session(parts.clock.now());
+        let text = full.text();
         if is_new {
-            let refusal = Refusal::new(Reason::TooManyConnections, "too many connections, try again later");
+            let (operator, face, limit) = (&parts.operator, self.face.name(), full.name());
+            tracing::warn!(operator, %session, face, limit, "connections are turned away");
+            let refusal = Refusal::new(Reason::TooManyConnections, text);
             let event = Refused {
                 peer_ip: Excerpt::new(peer.ip().to_canonical().to_string()),
                 ..Refused::new(self.face.name(), "connection", &refusal)
@@ -138,8 +183,8 @@ impl Door {
         }
         let ids = format!("({}, session {session})", Reason::TooManyConnections);
         let farewell = match self.face {
-            Face::Peer | Face::Submission => format!("421 4.7.0 too many connections, try again later {ids}\r\n"),
-            Face::Imap => format!("* BYE [LIMIT] too many connections, try again later {ids}\r\n"),
+            Face::Peer | Face::Submission => format!("421 4.7.0 {text} {ids}\r\n"),
+            Face::Imap => format!("* BYE [LIMIT] {text} {ids}\r\n"),
             Face::Submissions | Face::Imaps => String::new(),
         };
         let said = async {
@@ -159,6 +204,14 @@ impl Door {
     }
 }
 
+/// Whether an accept failed for a reason that says nothing of the next one.
+fn is_of_one_client(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted
+    )
+}
+
 /// Waits, unless told to stop before.
 pub(super) async fn pause(how_long: Duration, stop: &CancellationToken) {
     tokio::select! {
@@ -171,5 +224,7 @@ pub(super) async fn pause(how_long: Duration, stop: &CancellationToken) {
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Turned away within this time of each other: one record.
 const TURNED_AWAY_TOGETHER: SignedDuration = SignedDuration::from_secs(1);
+/// Turned away with a word at the same time, per face.
+const TURNED_AWAY_AT_ONCE: usize = 64;
 /// How long turning a connection away may take.
 const TURN_AWAY_MAX: Duration = Duration::from_secs(1);

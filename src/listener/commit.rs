@@ -12,6 +12,7 @@ use crate::indicator;
 use crate::journal::Record;
 use crate::mailbox::deliver;
 use crate::policy::{Refusal, inbound};
+use crate::queue::Parameters;
 use crate::store::{Acceptance, Content, Delivery, FolderKey, NewMessage, Once, Outgoing, StoreError};
 
 /// A box of this operator that gets the message.
@@ -21,6 +22,12 @@ pub(super) struct LocalRecipient {
     pub(super) inbox: FolderKey,
     /// What makes a repetition of this delivery recognisable; only between operators.
     pub(super) once: Option<Once>,
+    /// What the sender asked for at MAIL and RCPT, report wishes included.
+    #[expect(
+        dead_code,
+        reason = "delivery reports will read it; until then it is only carried here"
+    )]
+    pub(super) parameters: Parameters,
 }
 
 /// Everything that accepting a message changes.

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::accept::Door;
 use super::link::Handshake;
 use super::login::{self, Attempt, Opened, Place};
-use super::wire::{Waits, Wire};
+use super::wire::{Counted, Waits, Wire};
 use super::{Face, Judged, Parts, SessionId, Snapshot};
 use crate::identity::Address;
 use crate::imap::{
@@ -26,8 +26,12 @@ pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, sto
     let wire = match Wire::new(
         stream,
         Waits {
-            idle: parts.limits.imap_idle,
-            write: parts.limits.write,
+            idle: parts.limits().imap_idle,
+            write: parts.limits().write,
+        },
+        Counted {
+            meter: parts.meter.clone(),
+            face: door.face.name(),
         },
     ) {
         Ok(wire) => wire,
@@ -44,8 +48,8 @@ pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, sto
         handshake: Handshake::default(),
         login: None,
         opened: None,
-        deadline: Instant::now() + parts.limits.login_idle,
-        end: Instant::now() + parts.limits.imap_session,
+        deadline: Instant::now() + parts.limits().login_idle,
+        end: Instant::now() + parts.limits().imap_session,
         wire,
         parts,
     };
@@ -120,7 +124,7 @@ impl Drive<'_> {
     }
 
     fn options(&self) -> Options {
-        let limits = &self.parts.limits;
+        let limits = self.parts.limits();
         Options {
             command_bytes_max: limits.imap_line_bytes_max,
             append_bytes_max: usize::try_from(limits.message_bytes_max).unwrap_or(usize::MAX),
@@ -142,7 +146,7 @@ impl Drive<'_> {
                 let got = read? > 0;
                 // Before login the deadline stands: one byte now and then must not hold a place.
                 if self.login.is_some() {
-                    self.deadline = Instant::now() + self.parts.limits.imap_idle;
+                    self.deadline = Instant::now() + self.parts.limits().imap_idle;
                 }
                 return Ok(got);
             }
@@ -157,7 +161,7 @@ impl Drive<'_> {
     async fn handshake(&mut self) -> io::Result<Certificate> {
         let handshake = self
             .wire
-            .start_tls(self.door.tls.load_full(), self.parts.limits.handshake)
+            .start_tls(self.door.tls.load_full(), self.parts.limits().handshake)
             .await;
         self.handshake = match handshake {
             Ok(handshake) => handshake,
@@ -204,7 +208,7 @@ impl Drive<'_> {
                     .map(|address| address.key().to_owned())
                     .collect();
                 self.login = Some(opened);
-                self.deadline = Instant::now() + self.parts.limits.imap_idle;
+                self.deadline = Instant::now() + self.parts.limits().imap_idle;
                 Answer::Boxes(boxes)
             }
             Err(refusal) => Answer::LoginRefused {

@@ -5,11 +5,12 @@
 
 mod accept;
 mod commit;
-mod envelope;
 mod evidence;
+mod health;
 mod imap;
 mod link;
 mod login;
+mod observed;
 mod places;
 mod reception;
 mod repeat;
@@ -33,6 +34,7 @@ use crate::directory::Directory;
 use crate::identity::{Address, Domain};
 use crate::journal::{Event, Record};
 use crate::mailbox::Mailboxes;
+use crate::metrics::Meter;
 use crate::pki::TrustStore;
 use crate::queue::RetryPlan;
 use crate::store::{FolderKey, Store, StoreError};
@@ -41,7 +43,9 @@ use crate::trust::AllowList;
 
 pub use accept::{Door, Face, TurnedAway};
 pub use evidence::{Handshakes, Judged, examined, failure};
+pub use health::{CHECKS, Findings, Health};
 pub use link::{Handshake, Link, Offer, Unfinished};
+pub use observed::{observe_failed_handshake, observe_handshake};
 pub use places::Places;
 pub use session_id::SessionId;
 
@@ -68,13 +72,23 @@ pub struct Parts {
     pub retry: RetryPlan,
     /// Which handshakes leave their evidence in the journal.
     pub handshakes: Handshakes,
-    /// Limits of its faces.
-    pub limits: Limits,
+    /// Limits of its faces; sessions keep those they began with where it matters to them.
+    pub limits: ArcSwap<Limits>,
+    /// What it counts about itself.
+    pub meter: Meter,
+    /// What stands in its way.
+    pub health: Health,
 }
 
 impl Parts {
+    /// Limits of its faces, as they are now.
+    pub fn limits(&self) -> Arc<Limits> {
+        self.limits.load_full()
+    }
+
     /// Writes an event into the journal. A journal that cannot be written is an alarm for the operator, never a reason to accept.
     pub async fn record(&self, session: &SessionId, event: Event) {
+        self.observe(&event);
         let row = Record::new(self.clock.now(), session.as_str(), event).to_row();
         if let Err(error) = self.store.append(vec![row]).await {
             let operator = &self.operator;
@@ -126,6 +140,12 @@ pub struct Limits {
     pub message_bytes_max: u64,
     /// Most recipients of one transaction. RFC 5321 §4.5.3.1.8 asks for at least 100.
     pub recipients_max: usize,
+    /// Most domains among the recipients of one session; `None`: any number.
+    pub recipient_domains_max: Option<usize>,
+    /// Most transactions of one session; `None`: any number.
+    pub transactions_max: Option<usize>,
+    /// SMTP commands without an accepted message, beside those of `recipients_max`, after which a session is closed.
+    pub commands_max: usize,
     /// `Received` fields from which a message counts as looping.
     pub hops_max: usize,
     /// Longest line of a message, CR LF not counted, in bytes. RFC 5321 §4.5.3.1.6 promises 998.

@@ -9,8 +9,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Places of one operator, all its faces together.
 #[derive(Debug)]
 pub struct Places {
-    connections_max: usize,
-    per_address_max: usize,
     /// What the whole process has room for.
     room: Arc<Semaphore>,
     taken: Mutex<Taken>,
@@ -19,6 +17,8 @@ pub struct Places {
 #[derive(Debug, Default)]
 struct Taken {
     all: usize,
+    connections_max: usize,
+    per_address_max: usize,
     by_address: HashMap<IpAddr, usize>,
 }
 
@@ -30,29 +30,72 @@ pub(super) struct Place {
     _room: OwnedSemaphorePermit,
 }
 
+/// Why there is no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Full {
+    /// One address has as many as it may.
+    Address,
+    /// The operator has.
+    Total,
+    /// The process has no room for more, whatever the configuration says.
+    Process,
+}
+
+impl Full {
+    /// Its word in metrics and logs.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Address => "address",
+            Self::Total => "total",
+            Self::Process => "process",
+        }
+    }
+
+    /// What a connection that gets no place reads.
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Self::Address => "too many connections from your address, try again later",
+            Self::Total | Self::Process => "too many connections, try again later",
+        }
+    }
+}
+
 impl Places {
     /// So many in all, and from one address, while the process has room for them.
     pub fn new(connections_max: usize, per_address_max: usize, room: Arc<Semaphore>) -> Self {
         Self {
-            connections_max,
-            per_address_max,
             room,
-            taken: Mutex::default(),
+            taken: Mutex::new(Taken {
+                connections_max,
+                per_address_max,
+                ..Taken::default()
+            }),
         }
     }
 
+    /// From now on so many; connections above stay until they end.
+    pub fn resize(&self, connections_max: usize, per_address_max: usize) {
+        let mut taken = self.lock();
+        taken.connections_max = connections_max;
+        taken.per_address_max = per_address_max;
+    }
+
     /// A place for a connection from `address`, if one is left.
-    pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+    pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Result<Place, Full> {
         let address = address.to_canonical();
         let mut taken = self.lock();
         let held = taken.by_address.get(&address).copied().unwrap_or(0);
-        if taken.all >= self.connections_max || held >= self.per_address_max {
-            return None;
+        if held >= taken.per_address_max {
+            return Err(Full::Address);
         }
-        let room = Arc::clone(&self.room).try_acquire_owned().ok()?;
+        if taken.all >= taken.connections_max {
+            return Err(Full::Total);
+        }
+        let room = Arc::clone(&self.room);
+        let room = room.try_acquire_owned().map_err(|_| Full::Process)?;
         taken.all += 1;
         taken.by_address.insert(address, held + 1);
-        Some(Place {
+        Ok(Place {
             places: Arc::clone(self),
             address,
             _room: room,
@@ -90,11 +133,20 @@ mod tests {
         let (one, other): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
         let first = places.take(one).unwrap();
         let _second = places.take(one).unwrap();
-        assert!(places.take(one).is_none(), "a third from the same address");
+        assert_eq!(
+            places.take(one).unwrap_err(),
+            Full::Address,
+            "a third from the same address"
+        );
         let _third = places.take(other).unwrap();
-        assert!(places.take(other).is_none(), "a fourth in all");
+        assert_eq!(places.take(other).unwrap_err(), Full::Total, "a fourth in all");
         drop(first);
-        assert!(places.take("::ffff:192.0.2.1".parse().unwrap()).is_some());
+        let again = places.take("::ffff:192.0.2.1".parse().unwrap()).unwrap();
+        places.resize(4, 1);
+        assert_eq!(places.take(one).unwrap_err(), Full::Address, "fewer than it holds");
+        let fourth = places.take("192.0.2.3".parse().unwrap()).unwrap();
+        assert_eq!(places.take("192.0.2.4".parse().unwrap()).unwrap_err(), Full::Total);
+        drop((again, fourth));
     }
 
     #[test]
@@ -104,8 +156,8 @@ mod tests {
         let address: IpAddr = "192.0.2.1".parse().unwrap();
         let first = operators[0].take(address).unwrap();
         let _second = operators[1].take(address).unwrap();
-        assert!(operators[0].take(address).is_none(), "a third in the process");
+        assert_eq!(operators[0].take(address).unwrap_err(), Full::Process);
         drop(first);
-        assert!(operators[1].take(address).is_some());
+        assert!(operators[1].take(address).is_ok());
     }
 }

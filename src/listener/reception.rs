@@ -39,7 +39,7 @@ struct Transaction {
         reason = "the proof is held, not read: it cannot be built without the check"
     )]
     proof: TrustedSender,
-    sender: Option<Address>,
+    mail: MailFrom,
     recipients: Vec<LocalRecipient>,
 }
 
@@ -79,22 +79,23 @@ impl Reception {
         };
         self.transaction = Some(Transaction {
             proof,
-            sender: mail.path,
+            mail,
             recipients: Vec::new(),
         });
         Ok(())
     }
 
     fn recipient(&mut self, recipient: &RcptTo) -> Result<(), Refusal> {
-        let recipient = self.visitor.local_recipient(recipient)?;
-        if let Some(transaction) = &mut self.transaction {
-            let known = transaction
-                .recipients
-                .iter()
-                .any(|other| other.inbox == recipient.inbox);
-            if !known {
-                transaction.recipients.push(recipient);
-            }
+        let transaction = self.transaction.as_mut();
+        let transaction =
+            transaction.ok_or_else(|| Refusal::new(Reason::MessageMalformed, "no transaction is open"))?;
+        let recipient = self.visitor.local_recipient(&transaction.mail, recipient)?;
+        let known = transaction
+            .recipients
+            .iter()
+            .any(|other| other.inbox == recipient.inbox);
+        if !known {
+            transaction.recipients.push(recipient);
         }
         Ok(())
     }
@@ -105,11 +106,11 @@ impl Reception {
         };
         let now = self.visitor.parts.clock.now();
         let header = self.visitor.header(&spool, transmission.utf8)?;
-        let class = Class::of(&header, transaction.sender.as_ref());
+        let class = Class::of(&header, transaction.mail.path.as_ref());
         let message_id = Excerpt::new(header.value("Message-ID").unwrap_or_default());
         self.identify(&mut transaction, &spool, &header, now);
         let repeated = self.leave_out_repeats(&mut transaction, now).await?;
-        let repeated = self.repeated(transaction.sender.as_ref(), message_id.clone(), &repeated);
+        let repeated = self.repeated(transaction.mail.path.as_ref(), message_id.clone(), &repeated);
         if transaction.recipients.is_empty() {
             if let Some(event) = repeated {
                 self.visitor.parts.record(&self.visitor.session, event).await;
@@ -133,7 +134,7 @@ impl Reception {
                 message_id,
                 peer_subject: Excerpt::new(self.peer_subject()),
                 peer_ip: Excerpt::new(self.visitor.ip.to_string()),
-                sender: transaction.sender.as_ref().map(Into::into),
+                sender: transaction.mail.path.as_ref().map(Into::into),
                 boxes: transaction
                     .recipients
                     .iter()
@@ -146,7 +147,7 @@ impl Reception {
             let session = self.visitor.session.as_str();
             events.map(|event| Record::new(now, session, event)).collect()
         };
-        let sender = transaction.sender.as_ref();
+        let sender = transaction.mail.path.as_ref();
         let commit = Commit {
             sender,
             writer: None,
@@ -166,7 +167,7 @@ impl Reception {
         let message_id = header.value("Message-ID").unwrap_or_default();
         let identified = Identified {
             peer: &peer.subject,
-            sender: transaction.sender.as_ref(),
+            sender: transaction.mail.path.as_ref(),
             message_id: &message_id,
             received_count: received_count(header),
             content,
@@ -261,7 +262,7 @@ impl Desk for Reception {
                 let sender = self
                     .transaction
                     .as_ref()
-                    .and_then(|transaction| transaction.sender.clone());
+                    .and_then(|transaction| transaction.mail.path.clone());
                 let room = self.visitor.has_room(&to).await;
                 ("rcpt", room.and_then(|()| self.recipient(&to)), sender, address)
             }

@@ -14,11 +14,12 @@ use super::reception::Reception;
 use super::spool::Spool;
 use super::submission::Submission;
 use super::visitor::Visitor;
-use super::wire::{Waits, Wire};
+use super::wire::{Counted, Waits, Wire};
 use super::{Face, Parts, SessionId};
+use crate::clock::Stopwatch;
 use crate::policy::{Reason, Refusal};
 use crate::smtp::session::{self, Options};
-use crate::smtp::{Answer, Extension, Extensions, Question, Session, Step};
+use crate::smtp::{Answer, Extensions, Question, Session, Step};
 use crate::store::StoreError;
 
 /// Protocol facts that a desk needs when a message is complete.
@@ -55,8 +56,12 @@ pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, sto
     let wire = match Wire::new(
         stream,
         Waits {
-            idle: parts.limits.smtp_idle,
-            write: parts.limits.write,
+            idle: parts.limits().smtp_idle,
+            write: parts.limits().write,
+        },
+        Counted {
+            meter: parts.meter.clone(),
+            face: door.face.name(),
         },
     ) {
         Ok(wire) => wire,
@@ -75,7 +80,7 @@ pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, sto
     };
     let options = options(door, &visitor);
     let (parts, id) = (Arc::clone(&visitor.parts), visitor.session.clone());
-    let session_max = parts.limits.smtp_session;
+    let session_max = parts.limits().smtp_session;
     let desk: Box<dyn Desk> = match door.face {
         Face::Peer => Box::new(Reception::new(visitor)),
         _ => Box::new(Submission::new(visitor)),
@@ -100,7 +105,7 @@ pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, sto
 }
 
 fn options(door: &Door, visitor: &Visitor) -> Options {
-    let limits = &visitor.parts.limits;
+    let limits = visitor.parts.limits();
     Options {
         hostname: door.host.to_string(),
         session_id: visitor.session.to_string(),
@@ -113,13 +118,17 @@ fn options(door: &Door, visitor: &Visitor) -> Options {
             _ => session::Tls::Required,
         },
         mechanisms: Vec::new(),
-        extensions: Extensions::usual().without(Extension::Dsn),
+        extensions: Extensions::all(),
         limits: session::Limits {
             size_bytes_max: limits.message_bytes_max,
             recipients_max: limits.recipients_max,
             errors_max: limits.errors_max,
             line_bytes_max: limits.message_line_bytes_max,
-            ..session::Limits::default()
+            commands_max: limits.commands_max,
+            session: session::SessionLimits {
+                mails_max: limits.transactions_max,
+                recipient_domains_max: limits.recipient_domains_max,
+            },
         },
     }
 }
@@ -165,27 +174,25 @@ impl Drive<'_> {
 
     /// False when the peer has left, or when it is time to stop and nothing is under way.
     async fn read(&mut self, stop: &CancellationToken) -> io::Result<bool> {
-        if self.spool.is_some() {
-            return Ok(self.wire.read_into(self.session.input()).await? > 0);
-        }
-        tokio::select! {
-            biased;
-            read = self.wire.read_into(self.session.input()) => {
-                if read? == 0 {
+        let read = if self.session.mail_from().is_some() {
+            // A message under way is finished; who drains waits for it as long as it will.
+            self.wire.read_into(self.session.input()).await?
+        } else {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {
+                    self.wire.write(self.closing("shutting down, try again later").as_bytes()).await?;
                     return Ok(false);
                 }
-                if Instant::now() >= self.end && self.session.mail_from().is_none() {
-                    let text = "this session has lasted long enough, connect again";
-                    self.wire.write(self.closing(text).as_bytes()).await?;
-                    return Ok(false);
-                }
-                Ok(true)
+                read = self.wire.read_into(self.session.input()) => read?,
             }
-            () = stop.cancelled() => {
-                self.wire.write(self.closing("shutting down, try again later").as_bytes()).await?;
-                Ok(false)
-            }
+        };
+        if read > 0 && Instant::now() >= self.end && self.session.mail_from().is_none() {
+            let text = "this session has lasted long enough, connect again";
+            self.wire.write(self.closing(text).as_bytes()).await?;
+            return Ok(false);
         }
+        Ok(read > 0)
     }
 
     /// RFC 5321 §3.8: the server may close at any time after a 421.
@@ -216,7 +223,14 @@ impl Drive<'_> {
             }
             None => self.new_spool(),
         };
-        self.desk.message(spool, transmission).await
+        let (watch, size_bytes) = (Stopwatch::start(), spool.size_bytes());
+        let answer = self.desk.message(spool, transmission).await;
+        if !matches!(answer, Answer::Refused(_)) {
+            let face = self.door.face.name();
+            self.parts.meter.accepted(face, size_bytes);
+            self.parts.meter.accept_took(face, watch.elapsed());
+        }
+        answer
     }
 
     async fn body(&mut self, bytes: &[u8]) {
@@ -231,7 +245,7 @@ impl Drive<'_> {
     }
 
     fn new_spool(&self) -> Spool {
-        let (store, memory_bytes_max) = (Arc::clone(&self.parts.store), self.parts.limits.memory_bytes_max);
+        let (store, memory_bytes_max) = (Arc::clone(&self.parts.store), self.parts.limits().memory_bytes_max);
         match self.door.face {
             Face::Peer => Spool::recognisable(store, memory_bytes_max),
             _ => Spool::new(store, memory_bytes_max),
@@ -241,7 +255,7 @@ impl Drive<'_> {
     async fn start_tls(&mut self) -> io::Result<()> {
         let handshake = self
             .wire
-            .start_tls(self.door.tls.load_full(), self.parts.limits.handshake)
+            .start_tls(self.door.tls.load_full(), self.parts.limits().handshake)
             .await;
         let handshake = match handshake {
             Ok(handshake) => handshake,

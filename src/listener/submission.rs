@@ -6,7 +6,6 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::commit::{Commit, LocalRecipient};
-use super::envelope;
 use super::link::Handshake;
 use super::login::{self, Attempt, Opened, Place};
 use super::smtp::{Desk, Transmission};
@@ -36,7 +35,8 @@ struct Transaction {
     mail: MailFrom,
     sender: Arc<MailBox>,
     local: Vec<LocalRecipient>,
-    remote: Vec<Address>,
+    /// Recipients elsewhere, with what their operator must see.
+    remote: Vec<(Address, queue::Parameters)>,
 }
 
 impl Submission {
@@ -79,11 +79,12 @@ impl Submission {
         let Some(address) = self.visitor.address_of(to) else {
             return Err(Refusal::new(Reason::BoxUnknown, "this operator has no postmaster box"));
         };
+        let transaction = self.transaction.as_mut();
+        let transaction =
+            transaction.ok_or_else(|| Refusal::new(Reason::MessageMalformed, "no transaction is open"))?;
         if self.visitor.snapshot.directory.serves(address.domain()) {
-            let recipient = self.visitor.local_recipient(to)?;
-            if let Some(transaction) = &mut self.transaction
-                && !transaction.local.iter().any(|other| other.inbox == recipient.inbox)
-            {
+            let recipient = self.visitor.local_recipient(&transaction.mail, to)?;
+            if !transaction.local.iter().any(|other| other.inbox == recipient.inbox) {
                 transaction.local.push(recipient);
             }
             return Ok(());
@@ -94,10 +95,9 @@ impl Submission {
             Destination::Unlisted
         };
         submission::recipient(&address, destination)?;
-        if let Some(transaction) = &mut self.transaction
-            && !transaction.remote.contains(&address)
-        {
-            transaction.remote.push(address);
+        if !transaction.remote.iter().any(|(other, _)| *other == address) {
+            let parameters = queue::Parameters::of(&transaction.mail, to);
+            transaction.remote.push((address, parameters));
         }
         Ok(())
     }
@@ -167,7 +167,7 @@ impl Submission {
     fn enqueue(&self, transaction: &Transaction, now: Timestamp) -> Result<(Vec<Outgoing>, Vec<Record>), Refusal> {
         let leaving = queue::Submission {
             sender: transaction.mail.path.as_ref(),
-            recipients: &transaction.leaving(),
+            recipients: &transaction.remote,
             session: self.visitor.session.as_str(),
         };
         queue::enqueue(&leaving, &self.visitor.parts.retry, now).map_err(|error| {
@@ -291,15 +291,8 @@ struct Facts<'a> {
 impl Transaction {
     fn recipients(&self) -> Vec<Address> {
         let local = self.local.iter().map(|recipient| recipient.mailbox.address.clone());
-        local.chain(self.remote.iter().cloned()).collect()
-    }
-
-    /// Recipients elsewhere with the parameters their operator must see.
-    fn leaving(&self) -> Vec<(Address, queue::Parameters)> {
-        let parameters = envelope::parameters(&self.mail);
-        self.remote
-            .iter()
-            .map(|address| (address.clone(), parameters.clone()))
+        local
+            .chain(self.remote.iter().map(|(address, _)| address.clone()))
             .collect()
     }
 }

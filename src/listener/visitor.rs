@@ -17,7 +17,8 @@ use crate::message::{Charset, Header, HeaderLimits};
 use crate::pki::Usage;
 use crate::policy::inbound::{self, BoxStanding, DomainStanding, MessageFacts, RecipientFacts};
 use crate::policy::{Reason, Refusal};
-use crate::smtp::{ForwardPath, RcptTo};
+use crate::queue::Parameters;
+use crate::smtp::{ForwardPath, MailFrom, RcptTo};
 
 /// What is known of one connection from its start.
 pub(super) struct Visitor {
@@ -42,7 +43,7 @@ impl Visitor {
     }
 
     /// Finds the box of a recipient of this operator.
-    pub(super) fn local_recipient(&self, to: &RcptTo) -> Result<LocalRecipient, Refusal> {
+    pub(super) fn local_recipient(&self, mail: &MailFrom, to: &RcptTo) -> Result<LocalRecipient, Refusal> {
         let Some(address) = self.address_of(to) else {
             return Err(Refusal::new(Reason::BoxUnknown, "this operator has no postmaster box"));
         };
@@ -69,6 +70,7 @@ impl Visitor {
                 mailbox: Arc::clone(mailbox),
                 inbox: *inbox,
                 once: None,
+                parameters: Parameters::of(mail, to),
             }),
             _ => Err(Refusal::new(Reason::BoxUnknown, "no such box")),
         }
@@ -92,7 +94,7 @@ impl Visitor {
             received_count: received_count(&header),
             defect,
         };
-        let limits = &self.parts.limits;
+        let limits = self.parts.limits();
         let limits = inbound::Limits {
             message_bytes_max: limits.message_bytes_max,
             received_fields_max: limits.hops_max,

@@ -9,6 +9,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::link::{Handshake, Link, Unfinished};
+use super::observed::{observe_failed_handshake, observe_handshake};
+use crate::clock::Stopwatch;
+use crate::metrics::Meter;
 
 /// One connection, clear or encrypted.
 pub(super) struct Wire {
@@ -16,6 +19,15 @@ pub(super) struct Wire {
     /// The other end.
     pub peer: SocketAddr,
     waits: Waits,
+    counted: Counted,
+}
+
+/// Where a connection's handshakes and bytes are counted.
+#[derive(Clone, Debug)]
+pub(super) struct Counted {
+    pub meter: Meter,
+    /// The name of its face.
+    pub face: &'static str,
 }
 
 /// Longest waits of a connection.
@@ -32,10 +44,15 @@ impl Wire {
     ///
     /// # Errors
     /// The socket is gone already.
-    pub(super) fn new(stream: TcpStream, waits: Waits) -> io::Result<Self> {
+    pub(super) fn new(stream: TcpStream, waits: Waits, counted: Counted) -> io::Result<Self> {
         let peer = stream.peer_addr()?;
         let link = Link::new(stream)?;
-        Ok(Self { link, peer, waits })
+        Ok(Self {
+            link,
+            peer,
+            waits,
+            counted,
+        })
     }
 
     /// Runs the server side of a TLS handshake within `limit`.
@@ -47,11 +64,18 @@ impl Wire {
         config: Arc<rustls::ServerConfig>,
         limit: Duration,
     ) -> Result<Handshake, Unfinished> {
+        let watch = Stopwatch::start();
         let handshake = timeout(limit, self.link.accept_tls(config)).await;
-        handshake.unwrap_or_else(|elapsed| {
+        let handshake = handshake.unwrap_or_else(|elapsed| {
             let error = timed_out(elapsed);
             Err(Unfinished { error, offer: None })
-        })
+        });
+        let Counted { meter, face } = &self.counted;
+        match &handshake {
+            Ok(handshake) => observe_handshake(meter, face, handshake, watch.elapsed()),
+            Err(unfinished) => observe_failed_handshake(meter, face, &unfinished.error),
+        }
+        handshake
     }
 
     /// Appends what is there to `buffer`; 0 when the peer has closed. Safe to give up and call again.
@@ -60,7 +84,8 @@ impl Wire {
     /// The connection failed, or nothing came within the idle limit.
     pub(super) async fn read_into(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
         let idle = self.waits.idle;
-        timeout(idle, self.link.read_into(buffer)).await.map_err(timed_out)?
+        let read = timeout(idle, self.link.read_into(buffer)).await.map_err(timed_out)?;
+        self.count("in", read)
     }
 
     /// The same without a limit of its own, for drivers that wait for several things at once.
@@ -68,7 +93,8 @@ impl Wire {
     /// # Errors
     /// The connection failed.
     pub(super) async fn read_into_unbounded(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
-        self.link.read_into(buffer).await
+        let read = self.link.read_into(buffer).await;
+        self.count("in", read)
     }
 
     /// Writes all of `bytes` and flushes.
@@ -78,7 +104,8 @@ impl Wire {
     pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         timeout(self.waits.write, self.link.write(bytes))
             .await
-            .map_err(timed_out)?
+            .map_err(timed_out)??;
+        self.count("out", Ok(bytes.len())).map(|_| ())
     }
 
     /// Says good-bye. A peer that is gone already is not an error worth a line.
@@ -86,6 +113,12 @@ impl Wire {
         if let Ok(Err(error)) = timeout(CLOSE_MAX, self.link.shutdown()).await {
             tracing::trace!(%error, "peer left before the connection was closed");
         }
+    }
+
+    fn count(&self, direction: &'static str, moved: io::Result<usize>) -> io::Result<usize> {
+        let Counted { meter, face } = &self.counted;
+        meter.network(face, direction, *moved.as_ref().unwrap_or(&0) as u64);
+        moved
     }
 }
 

@@ -7,12 +7,14 @@
 
 mod enqueue;
 mod fate;
+mod manage;
 mod parameters;
 mod schedule;
 mod settle;
 
 pub use enqueue::{Submission, enqueue};
 pub use fate::{Answer, Fate, Origin, Outcome, Tried, fate};
-pub use parameters::{Body, Condition, Parameters, ParametersError, Ret};
+pub use manage::{Selection, SelectionError, manage};
+pub use parameters::{Parameters, ParametersError};
 pub use schedule::{DELAY_MIN, DELAYS_MAX, EXPIRY_MAX, RetryPlan, RetryPlanError};
 pub use settle::{Action, Attempt, Notice, Settling, settle};

@@ -1,68 +1,39 @@
-//! ESMTP parameters that travel with a queued recipient, as one JSON object of this module's own making.
+//! ESMTP parameters that travel with a queued recipient, as one JSON object of this module's own making. Its values are those that
+//! [`crate::smtp`] reads and prints, so nothing is translated between the wire and the row.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::journal::Excerpt;
+use crate::identity::Address;
+use crate::smtp::command::{Body, ForwardPath, MailFrom, Notify, Onward, OriginalRecipient, RcptTo, Ret, Xtext};
 
 /// What the sender asked for at MAIL and RCPT. It holds the original recipient in clear, since the peer must get it; Debug output
-/// masks it.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// shows only how long it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Parameters {
     /// `RET` (RFC 3461 §4.3).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ret: Option<Ret>,
-    /// `ENVID`, still in xtext (§4.4).
+    /// `ENVID` (§4.4).
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub envid: Option<String>,
-    /// `NOTIFY` (§4.1): `None` when absent, empty for `NEVER`.
+    pub envid: Option<Xtext>,
+    /// `NOTIFY` (§4.1).
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub notify: Option<BTreeSet<Condition>>,
-    /// `ORCPT`, still in xtext (§4.2).
+    pub notify: Option<Notify>,
+    /// `ORCPT` (§4.2).
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub orcpt: Option<String>,
+    pub orcpt: Option<OriginalRecipient>,
     /// `BODY` (RFC 6152).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<Body>,
     /// `SMTPUTF8` (RFC 6531): the peer must offer it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub smtputf8: bool,
-}
-
-/// What a failure report returns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Ret {
-    /// The whole message.
-    Full,
-    /// Its header.
-    Hdrs,
-}
-
-/// When a report is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Condition {
-    /// When it arrived.
-    Success,
-    /// When it never will.
-    Failure,
-    /// When it is late.
-    Delay,
-}
-
-/// What the content holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Body {
-    /// `7BIT`
-    #[serde(rename = "7BIT")]
-    SevenBit,
-    /// `8BITMIME`
-    #[serde(rename = "8BITMIME")]
-    EightBitMime,
+    /// `REQUIRETLS` (RFC 8689): the peer must offer it.
+    #[serde(skip_serializing_if = "Onward::is_unsaid")]
+    pub onward: Onward,
 }
 
 /// The stored text is none of this module's.
@@ -71,6 +42,56 @@ pub enum Body {
 pub struct ParametersError(#[source] serde_json::Error);
 
 impl Parameters {
+    /// What the client said of this recipient, and of the transaction it is in.
+    pub fn of(mail: &MailFrom, recipient: &RcptTo) -> Self {
+        Self {
+            notify: recipient.notify,
+            orcpt: recipient.orcpt.clone(),
+            ..Self::of_mail(mail)
+        }
+    }
+
+    /// What the client said of the transaction.
+    pub fn of_mail(mail: &MailFrom) -> Self {
+        Self {
+            ret: mail.ret,
+            envid: mail.envid.clone(),
+            body: mail.body,
+            smtputf8: mail.utf8,
+            onward: mail.onward,
+            ..Self::default()
+        }
+    }
+
+    /// MAIL as the next operator shall read it. What the client claimed of its login stays here (RFC 4954 §5).
+    pub fn mail_from(&self, path: Option<Address>, size_bytes: u64) -> MailFrom {
+        MailFrom {
+            path,
+            size_bytes: Some(size_bytes),
+            body: self.body,
+            utf8: self.smtputf8,
+            ret: self.ret,
+            envid: self.envid.clone(),
+            auth: None,
+            onward: self.onward,
+        }
+    }
+
+    /// RCPT as the next operator shall read it.
+    pub fn rcpt_to(&self, recipient: Address) -> RcptTo {
+        RcptTo {
+            path: ForwardPath::Address(recipient),
+            notify: self.notify,
+            orcpt: self.orcpt.clone(),
+        }
+    }
+
+    /// Whether both may travel in one transaction: all that stands at MAIL is equal.
+    pub fn shares_mail(&self, other: &Self) -> bool {
+        let mail = |one: &Self| one.mail_from(None, 0);
+        mail(self) == mail(other)
+    }
+
     /// Reads what [`Self::to_json`] wrote; an empty text is no parameters at all.
     pub fn from_json(text: &str) -> Result<Self, ParametersError> {
         if text.is_empty() {
@@ -86,79 +107,135 @@ impl Parameters {
 
     /// Whether the sender may be told of a failure. RFC 3461 §4.1: without `NOTIFY`, as in plain SMTP, yes.
     pub fn tell_failure(&self) -> bool {
-        self.notify.as_ref().is_none_or(|on| on.contains(&Condition::Failure))
+        self.notify.is_none_or(|notify| notify.wants(Notify::FAILURE))
+    }
+
+    /// Whether the sender may be told that it is late. RFC 3461 §4.1 leaves it to the server when there is no `NOTIFY`; here, yes.
+    pub fn tell_delay(&self) -> bool {
+        self.notify.is_none_or(|notify| notify.wants(Notify::DELAY))
     }
 
     /// Whether the sender asked to be told of success.
     pub fn tell_success(&self) -> bool {
-        self.notify.as_ref().is_some_and(|on| on.contains(&Condition::Success))
+        self.notify.is_some_and(|notify| notify.wants(Notify::SUCCESS))
     }
 }
 
-impl fmt::Debug for Parameters {
+/// For logs: the wire form of what is not a name of anybody.
+impl fmt::Display for Parameters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Parameters")
-            .field("ret", &self.ret)
-            .field("notify", &self.notify)
-            .field("orcpt", &self.orcpt.as_ref().map(Excerpt::from))
-            .field("body", &self.body)
-            .field("smtputf8", &self.smtputf8)
-            .finish_non_exhaustive()
+        let words = [
+            self.ret.map(|ret| format!("RET={ret}")),
+            self.notify.map(|notify| format!("NOTIFY={notify}")),
+            self.body.map(|body| format!("BODY={body}")),
+            self.smtputf8.then(|| "SMTPUTF8".to_owned()),
+            (!self.onward.is_unsaid()).then(|| "REQUIRETLS".to_owned()),
+        ];
+        let words: Vec<String> = words.into_iter().flatten().collect();
+        f.write_str(&words.join(" "))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::smtp::Command;
 
     fn full() -> Parameters {
         Parameters {
-            ret: Some(Ret::Hdrs),
-            envid: Some("QQ+3D1".into()),
-            notify: Some([Condition::Success, Condition::Failure].into()),
-            orcpt: Some("rfc822;279035121518989@patient.mssante.fr".into()),
+            ret: Some(Ret::Headers),
+            envid: Xtext::of("QQ=1"),
+            notify: Some(Notify::SUCCESS.with(Notify::FAILURE)),
+            orcpt: Some("rfc822;279035121518989@patient.mssante.fr".parse().unwrap()),
             body: Some(Body::EightBitMime),
             smtputf8: true,
+            onward: Onward::TlsRequired,
+        }
+    }
+
+    fn never() -> Parameters {
+        Parameters {
+            notify: Some(Notify::NEVER),
+            ..Parameters::default()
         }
     }
 
     #[test]
     fn parameters_survive_the_queue() {
-        let never = Parameters {
-            notify: Some(BTreeSet::new()),
-            ..Parameters::default()
-        };
-        for parameters in [full(), never, Parameters::default()] {
+        for parameters in [full(), never(), Parameters::default()] {
             let text = parameters.to_json().unwrap();
             assert_eq!(Parameters::from_json(&text).unwrap(), parameters, "{text}");
         }
         assert_eq!(Parameters::from_json("").unwrap(), Parameters::default());
         assert_eq!(Parameters::default().to_json().unwrap(), "{}");
         assert!(Parameters::from_json("{").is_err());
+        assert!(Parameters::from_json("{\"orcpt\":\"no kind\"}").is_err());
+    }
+
+    #[test]
+    fn a_row_written_by_an_earlier_version_is_read() {
+        let row = r#"{"ret":"HDRS","envid":"QQ+3D1","notify":["SUCCESS","FAILURE"],
+            "orcpt":"rfc822;279035121518989@patient.mssante.fr","body":"8BITMIME","smtputf8":true}"#;
+        let expected = Parameters {
+            onward: Onward::Unsaid,
+            ..full()
+        };
+        assert_eq!(Parameters::from_json(row).unwrap(), expected);
+        assert_eq!(Parameters::from_json("{\"notify\":[]}").unwrap(), never());
+    }
+
+    #[test]
+    fn what_a_client_said_is_what_the_next_operator_reads() {
+        let mail = "MAIL FROM:<a@b.fr> SIZE=9 BODY=8BITMIME SMTPUTF8 RET=FULL ENVID=QQ+3D1 AUTH=x REQUIRETLS";
+        let rcpt = "RCPT TO:<c@d.fr> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;c+2Bx@d.fr";
+        let (Ok(Command::Mail(mail)), Ok(Command::Rcpt(rcpt))) =
+            (Command::parse(mail.as_bytes()), Command::parse(rcpt.as_bytes()))
+        else {
+            panic!("both lines are commands");
+        };
+        let parameters = Parameters::of(&mail, &rcpt);
+        let parameters = Parameters::from_json(&parameters.to_json().unwrap()).unwrap();
+        assert_eq!(parameters.rcpt_to("c@d.fr".parse().unwrap()), rcpt);
+        let onward = parameters.mail_from(mail.path.clone(), 12);
+        let expected = MailFrom {
+            size_bytes: Some(12),
+            auth: None,
+            ..mail
+        };
+        assert_eq!(onward, expected);
+        let other = Parameters {
+            notify: None,
+            orcpt: None,
+            ..parameters.clone()
+        };
+        assert!(parameters.shares_mail(&other));
+        assert!(!parameters.shares_mail(&Parameters { ret: None, ..other }));
     }
 
     #[test]
     fn notify_decides_who_is_told() {
-        let with = |notify: Option<&[Condition]>| Parameters {
-            notify: notify.map(|on| on.iter().copied().collect()),
-            ..Parameters::default()
-        };
-        for (notify, failure, success) in [
-            (None, true, false),
-            (Some(&[][..]), false, false),
-            (Some(&[Condition::Success]), false, true),
-            (Some(&[Condition::Failure, Condition::Delay]), true, false),
+        let delay = Notify::FAILURE.with(Notify::DELAY);
+        for (notify, failure, delay, success) in [
+            (None, true, true, false),
+            (Some(Notify::NEVER), false, false, false),
+            (Some(Notify::SUCCESS), false, false, true),
+            (Some(delay), true, true, false),
         ] {
-            let parameters = with(notify);
-            assert_eq!(
-                (parameters.tell_failure(), parameters.tell_success()),
-                (failure, success)
-            );
+            let told = Parameters {
+                notify,
+                ..Parameters::default()
+            };
+            let told = (told.tell_failure(), told.tell_delay(), told.tell_success());
+            assert_eq!(told, (failure, delay, success));
         }
     }
 
     #[test]
-    fn debug_output_masks_the_original_recipient() {
+    fn debug_output_and_logs_mask_the_original_recipient() {
         assert!(!format!("{:?}", full()).contains("279035121518989"));
+        assert_eq!(
+            full().to_string(),
+            "RET=HDRS NOTIFY=SUCCESS,FAILURE BODY=8BITMIME SMTPUTF8 REQUIRETLS"
+        );
     }
 }

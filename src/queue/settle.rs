@@ -176,16 +176,16 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
-    use crate::queue::Condition;
+    use crate::smtp::command::Notify;
     use crate::store::{MessageKey, QueueKey};
 
     fn now() -> Timestamp {
         "2026-11-21T10:00:00Z".parse().unwrap()
     }
 
-    fn item(sender: Option<&str>, notify: Option<&[Condition]>) -> QueueItem {
+    fn item(sender: Option<&str>, notify: Option<Notify>) -> QueueItem {
         let parameters = Parameters {
-            notify: notify.map(|on| on.iter().copied().collect()),
+            notify,
             ..Parameters::default()
         };
         QueueItem {
@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn an_automatic_message_triggers_nothing_however_it_ends() {
-        let wants_all = &[Condition::Success, Condition::Failure][..];
+        let wants_all = Notify::SUCCESS.with(Notify::FAILURE);
         for outcome in [refused(), Outcome::AcceptedWithoutDsn(Answer::peer("250 ok"))] {
             let settling = settled(&item(None, Some(wants_all)), outcome);
             assert!(settling.notices.is_empty());
@@ -276,7 +276,11 @@ mod tests {
 
     #[test]
     fn notify_never_keeps_a_failure_silent() {
-        assert!(settled(&item(SENDER, Some(&[])), refused()).notices.is_empty());
+        assert!(
+            settled(&item(SENDER, Some(Notify::NEVER)), refused())
+                .notices
+                .is_empty()
+        );
     }
 
     #[test]
@@ -290,7 +294,7 @@ mod tests {
 
     #[test]
     fn success_is_reported_here_only_when_asked_for_and_nobody_beyond_can() {
-        let asked = &[Condition::Success][..];
+        let asked = Notify::SUCCESS;
         let silent = || Outcome::AcceptedWithoutDsn(Answer::peer("250 ok"));
         let told = settled(&item(SENDER, Some(asked)), silent());
         assert_eq!(

@@ -20,8 +20,7 @@ use crate::pki::{Demand, Expectation, Usage, client_config};
 use crate::policy::Reason;
 use crate::queue::{self, Answer, Attempt, Outcome, Parameters, ParametersError};
 use crate::smtp::client::{self, ClientOptions, ClientTls, RecipientOutcome, Transaction, Transfer};
-use crate::smtp::command::Body as WireBody;
-use crate::smtp::{ForwardPath, MailFrom, RcptTo};
+use crate::smtp::command::Body;
 use crate::store::{Acceptance, MessageKey, QueueItem, QueueKey, StoreError};
 
 /// Until when an attempt may begin something new.
@@ -389,6 +388,7 @@ impl Relay {
             records.extend(report.records);
         }
         indicator::enter(&mut also, &records);
+        let created: Vec<_> = attempts.iter().map(|attempt| attempt.item.created).collect();
         let folders: Vec<_> = also.deliveries.iter().map(|delivery| delivery.folder).collect();
         if !self.parts.store.settle(settling.settlements, also).await? {
             tracing::warn!(
@@ -398,6 +398,7 @@ impl Relay {
             return Ok(());
         }
         drop(departed);
+        self.parts.observe_settled(&records, &created);
         for folder in folders {
             self.parts.mailboxes.notify().changed(folder);
         }
@@ -501,23 +502,16 @@ fn transaction(group: &Group, content: &[u8]) -> Transaction {
     let parameters = first
         .and_then(|item| Parameters::from_json(&item.parameters).ok())
         .unwrap_or_default();
-    let body = parameters.body.map(|body| match body {
-        queue::Body::SevenBit => WireBody::SevenBit,
-        queue::Body::EightBitMime => WireBody::EightBitMime,
-    });
-    let mail = MailFrom {
-        path: first.and_then(|item| item.sender.clone()),
-        size_bytes: Some(content.len() as u64),
-        // Clients often send 8 bits without saying so; the next hop must know.
-        body: body.or_else(|| (!content.is_ascii()).then_some(WireBody::EightBitMime)),
-        utf8: parameters.smtputf8,
-        ..MailFrom::default()
-    };
-    let recipients = group.items.iter().map(|item| RcptTo {
-        path: ForwardPath::Address(item.recipient.clone()),
-        notify: None,
-        orcpt: None,
-    });
+    let sender = first.and_then(|item| item.sender.clone());
+    let mut mail = parameters.mail_from(sender, content.len() as u64);
+    // Clients often send 8 bits without saying so; the next hop must know.
+    let unsaid = || (!content.is_ascii()).then_some(Body::EightBitMime);
+    mail.body = mail.body.or_else(unsaid);
+    // Every item of a group has the same parameters.
+    let recipients = group
+        .items
+        .iter()
+        .map(|item| parameters.rcpt_to(item.recipient.clone()));
     Transaction {
         mail,
         recipients: recipients.collect(),

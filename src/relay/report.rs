@@ -14,7 +14,8 @@ use crate::listener::{SessionId, Snapshot};
 use crate::mailbox::deliver;
 use crate::message::Class;
 use crate::message::dsn::{self, Action, Original, RecipientReport, Report};
-use crate::queue::{self, Notice, Parameters, Ret};
+use crate::queue::{self, Notice, Parameters};
+use crate::smtp::command::{Ret, Xtext};
 use crate::store::{Content, Delivery, FolderKey, NewMessage, Outgoing};
 
 /// A report ready to be stored with the settlement it tells of.
@@ -67,7 +68,7 @@ impl Relay {
             id: id.as_str(),
             at: now,
             arrived: first.item.created,
-            envelope_id: first.parameters.envid.as_deref(),
+            envelope_id: first.parameters.envid.as_ref().map(Xtext::decoded),
             recipients: &recipients,
             original: match first.parameters.ret {
                 Some(Ret::Full) => Original::Full(&original),
@@ -144,7 +145,11 @@ impl Relay {
 
 fn recipient(notice: &Notice, now: Timestamp) -> RecipientReport {
     RecipientReport {
-        original_recipient: notice.parameters.orcpt.clone(),
+        original_recipient: notice
+            .parameters
+            .orcpt
+            .as_ref()
+            .map(|orcpt| format!("{};{}", orcpt.kind(), orcpt.address())),
         final_recipient: notice.item.recipient.clone(),
         action: match notice.action {
             queue::Action::Failed => Action::Failed,

@@ -19,11 +19,13 @@ pub enum Extension {
     Dsn,
     /// RFC 8689.
     RequireTls,
+    /// RFC 9422.
+    Limits,
 }
 
 impl Extension {
     /// All of them, in the order of an EHLO answer.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Pipelining,
         Self::Size,
         Self::EightBitMime,
@@ -32,6 +34,7 @@ impl Extension {
         Self::Utf8,
         Self::Dsn,
         Self::RequireTls,
+        Self::Limits,
     ];
 
     /// The keyword in an EHLO answer.
@@ -45,17 +48,18 @@ impl Extension {
             Self::Utf8 => "SMTPUTF8",
             Self::Dsn => "DSN",
             Self::RequireTls => "REQUIRETLS",
+            Self::Limits => "LIMITS",
         }
     }
 
-    fn bit(self) -> u8 {
+    fn bit(self) -> u16 {
         1 << self as u8
     }
 }
 
 /// A set of extensions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Extensions(u8);
+pub struct Extensions(u16);
 
 impl Extensions {
     /// None.

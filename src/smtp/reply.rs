@@ -202,7 +202,7 @@ impl From<&CommandError> for Reply {
             CommandError::Syntax(_) | CommandError::Chunk => (501, Status(5, 5, 2)),
             CommandError::ReversePath => (501, Status(5, 1, 7)),
             CommandError::ForwardPath => (501, Status(5, 1, 3)),
-            CommandError::Parameter(_) => (501, Status(5, 5, 4)),
+            CommandError::Parameter(_) | CommandError::RepeatedParameter(_) => (501, Status(5, 5, 4)),
             CommandError::UnknownParameter(_) => (555, Status(5, 5, 4)),
         };
         Self::new(code, status, error.to_string())

@@ -250,7 +250,7 @@ impl Keeper {
     /// From now on readiness says no.
     pub(super) fn announce_stop(&self) {
         if let Some(live) = &self.live {
-            live.published.set_ready(false);
+            live.running.watch.draining();
         }
     }
 

@@ -170,7 +170,7 @@ pub async fn raise(
     keeper.serve_audit().await;
     control::listen(keeper.layout().root(), Arc::clone(&keeper), running)?;
     watch(&keeper, running);
-    published.set_ready(true);
+    running.watch.started();
     Ok(Raised { card, keeper, web })
 }
 

@@ -16,13 +16,13 @@ use super::folder::Layout;
 use super::material::{self, Wanted};
 use super::raise::RaiseError;
 use super::zone::providers;
-use crate::app::{PortError, Running, bind};
+use crate::app::{PortError, Running, Watch, bind};
 use crate::clock::Clock;
 use crate::config::Space;
 use crate::dns::{NameServer, NameSockets, Records, RouteTable, Zone};
 use crate::identity::Domain;
 use crate::pki::{Authority, ClientCertificates, Profile, Subject, TlsMinimum, server_config};
-use crate::web::{Autoconfig, Provider, Published, Serving, TlsSlot};
+use crate::web::{Autoconfig, Observed, Provider, Published, Serving, TlsSlot, operations};
 
 /// Ports of the services, bound.
 pub(super) struct ServiceSockets {
@@ -128,6 +128,8 @@ impl Services {
             .tracker
             .spawn(Arc::clone(&self.names).run(dns, running.stop.clone()));
         let router = published.router().merge(self.autoconfig.router()).merge(ocsp);
+        let observed: Arc<dyn Observed> = Arc::<Watch>::clone(&running.watch);
+        let router = router.merge(operations(observed));
         [
             Serving::start(web, router.clone()),
             Serving::start_tls(web_tls, router, Arc::clone(&self.tls)),

@@ -17,6 +17,10 @@ mod queue_view;
 pub mod sqlite;
 
 pub use disk::{BodyFile, Disk, LocalDisk};
+use std::io::ErrorKind;
+
+use crate::metrics::Meter;
+
 pub use journal::{Carried, Count, CountKey, CounterStore, JournalFilter, JournalRow, JournalStore};
 pub use mailbox::{
     EntryRow, FlagChange, Flags, FolderChanges, FolderRow, FolderStatus, MailboxStore, SpecialUse, Usage,
@@ -92,6 +96,34 @@ impl StoreError {
             cause = error.source();
         }
         text
+    }
+
+    /// Counts it, unless it is an answer like any other: not found, exists already, delivered before.
+    pub(crate) fn observe(&self, meter: &Meter) {
+        if let Some(kind) = self.kind() {
+            meter.store_error(kind);
+        }
+    }
+
+    /// What kind of failure it is, in the words of the metric `vaguemestre_store_errors_total`; none for what is no failure.
+    fn kind(&self) -> Option<&'static str> {
+        let source = match self {
+            Self::Backend { source, .. } => source,
+            Self::Full { .. } => return Some("full"),
+            Self::Damaged { .. } => return Some("corrupt"),
+            _ => return None,
+        };
+        if let Some(error) = source.downcast_ref::<rusqlite::Error>() {
+            return Some(sqlite::kind_of(error));
+        }
+        Some(
+            match source.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
+                Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge) => "full",
+                Some(ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied) => "read-only",
+                Some(_) => "io",
+                None => "other",
+            },
+        )
     }
 }
 

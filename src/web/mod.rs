@@ -2,15 +2,18 @@
 //!
 //! | Router | Paths |
 //! |---|---|
-//! | [`Published::router`] | `/`, `/healthz`, `/readyz`, and every published file: allow list, CRLs, certificates |
+//! | [`Published::router`] | `/` and every published file: allow list, CRLs, certificates |
+//! | [`health`], [`operations`] | `/healthz`, `/readyz`, and `/metrics` |
 //! | [`ocsp::router`] | `/ocsp`, `/ocsp/{request}`: status of certificates |
 //! | [`Autoconfig::router`] | `/mail/config-v1.1.xml`, `/.well-known/autoconfig/mail/config-v1.1.xml` |
 
 mod autoconfig;
 pub mod ocsp;
+mod operations;
 mod published;
 mod serving;
 
 pub use autoconfig::{Autoconfig, Provider};
+pub use operations::{Observed, health, operations};
 pub use published::Published;
 pub use serving::{Serving, TlsSlot};

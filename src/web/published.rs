@@ -1,9 +1,8 @@
-//! Published files, asked for conditionally (RFC 9110 §13), beside the card and readiness. A change is one swap: a reader gets the whole of
+//! Published files, asked for conditionally (RFC 9110 §13), beside the card. A change is one swap: a reader gets the whole of
 //! one version.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -18,9 +17,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::Clock;
 
-/// What is published, by path, and whether the process is ready.
+/// What is published, by path.
 pub struct Published {
-    ready: AtomicBool,
     card: ArcSwap<String>,
     shelf: ArcSwap<Shelf>,
     clock: Clock,
@@ -46,10 +44,9 @@ struct File {
 }
 
 impl Published {
-    /// Nothing but `card`, the answer at `/`: the endpoints as JSON. Not ready. `clock` dates what is published.
+    /// Nothing but `card`, the answer at `/`: the endpoints as JSON. `clock` dates what is published.
     pub fn new(card: String, clock: &Clock) -> Self {
         Self {
-            ready: AtomicBool::new(false),
             card: ArcSwap::from_pointee(card),
             shelf: ArcSwap::default(),
             clock: clock.clone(),
@@ -90,17 +87,10 @@ impl Published {
         self.card.store(Arc::new(card));
     }
 
-    /// What `/readyz` answers from now on.
-    pub fn set_ready(&self, ready: bool) {
-        self.ready.store(ready, Ordering::Release);
-    }
-
     /// The routes of this face.
     pub fn router(self: &Arc<Self>) -> Router {
         Router::new()
             .route("/", get(card))
-            .route("/healthz", get(|| async { "ok\n" }))
-            .route("/readyz", get(readiness))
             .fallback_service(get(file).with_state(Arc::clone(self)))
             .with_state(Arc::clone(self))
     }
@@ -196,14 +186,6 @@ const SUM_DIGITS: usize = 64;
 async fn card(State(published): State<Arc<Published>>) -> Response {
     let card = String::clone(&published.card.load());
     ([(header::CONTENT_TYPE, "application/json")], card).into_response()
-}
-
-async fn readiness(State(published): State<Arc<Published>>) -> Response {
-    if published.ready.load(Ordering::Acquire) {
-        "ready\n".into_response()
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "starting or stopping\n").into_response()
-    }
 }
 
 async fn file(State(published): State<Arc<Published>>, uri: Uri, request: HeaderMap) -> Response {

@@ -73,7 +73,7 @@ pub(super) fn run(order: &OrderArgs, wanted: &ServeArgs) -> anyhow::Result<ExitC
         let end = tokio::time::Instant::now() + end;
         loop {
             tokio::select! {
-                () = signal.received() => break,
+                _ = signal.received() => break,
                 () = tokio::time::sleep_until(end) => break,
                 () = fair.next_visit() => {
                     if wanted.once && fair.is_complete() {

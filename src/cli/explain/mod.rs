@@ -7,8 +7,10 @@ mod tell;
 mod verdict;
 
 use clap::Args;
+use jiff::Timestamp;
 
 use super::open::{JsonFlag, OpenOperator, Output};
+use super::queue;
 use super::words::LanguageFlag;
 use find::Found;
 use story::Story;
@@ -19,7 +21,7 @@ pub(in crate::cli) use verdict::{Places, differences};
 /// Arguments of `vaguemestre explain`.
 #[derive(Args, Clone, Debug)]
 pub(super) struct ExplainArgs {
-    /// A session id as it stands in a reply, or the beginning of one, or a Message-ID
+    /// A session id as it stands in a reply, or the beginning of one, a Message-ID, or queue:N for an item of the queue
     #[arg(value_name = "ID")]
     id: String,
     /// Language of the explanation
@@ -34,9 +36,12 @@ pub(super) struct ExplainArgs {
 pub(super) async fn run_explain(
     args: &ExplainArgs,
     operators: &[OpenOperator],
-    places: &Places,
+    (places, now): (&Places, Timestamp),
     output: Output<'_>,
 ) -> anyhow::Result<u8> {
+    if let Some(item) = queue::number_of(&args.id) {
+        return queue::item_story(item, operators, now, (args.json.json, output)).await;
+    }
     let words = args.language.words();
     let texts = &words.texts;
     let sessions = match find::find(operators, &args.id).await? {

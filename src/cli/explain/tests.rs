@@ -28,7 +28,13 @@ fn explain(words: &[&str], operators: &[OpenOperator]) -> (u8, Printed) {
         authority: "/data/ca.pem".into(),
     };
     let mut printed = Printed::default();
-    let code = block_on(run_explain(&args, operators, &places, printed.output())).unwrap();
+    let code = block_on(run_explain(
+        &args,
+        operators,
+        (&places, sample::moment()),
+        printed.output(),
+    ))
+    .unwrap();
     (code, printed)
 }
 

@@ -81,7 +81,7 @@ pub(super) async fn send_all(job: Job, clock: Clock, bar: &ProgressBar) -> anyho
                 None => break,
                 Some(record) => take(record, &mut tally, bar),
             },
-            () = signal.received() => {
+            _ = signal.received() => {
                 tally.interrupt();
                 run.stop.cancel();
                 let rest = async {

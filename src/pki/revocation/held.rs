@@ -54,6 +54,15 @@ impl Crls {
         self.held.iter().map(Held::next_update).min()
     }
 
+    /// When the oldest was made; a delta renews its base.
+    pub(in crate::pki) fn oldest(&self) -> Option<Timestamp> {
+        let made = |held: &Held| {
+            let delta = held.delta.as_ref().map(|delta| delta.this_update);
+            delta.map_or(held.complete.this_update, |delta| delta.max(held.complete.this_update))
+        };
+        self.held.iter().map(made).min()
+    }
+
     /// What the lists say of a certificate.
     pub(in crate::pki) fn status(&self, link: &Link<'_>, (policy, now): (&RevocationPolicy, Timestamp)) -> Status<'_> {
         let mut status = Status::Unknown(None);

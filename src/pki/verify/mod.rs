@@ -208,6 +208,11 @@ impl TrustStore {
         self.crls.next_update()
     }
 
+    /// When the oldest of the CRLs held was made; none without CRL.
+    pub fn oldest_crl(&self) -> Option<Timestamp> {
+        self.crls.oldest()
+    }
+
     /// Whether clients are told the same names by both.
     pub fn names_same_authorities(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.authorities, &other.authorities) || self.authorities.all == other.authorities.all

@@ -2,15 +2,17 @@
 //!
 //! A command line is parsed into a value that cannot be malformed; whether it is allowed now is the session's question.
 
+mod dsn;
 mod parameter;
 mod path;
 
+pub use dsn::Notify;
+pub use dsn::OriginalRecipient;
+pub use dsn::Ret;
+pub use dsn::Xtext;
 pub use parameter::Body;
-pub use parameter::Notify;
 pub use parameter::Onward;
-pub use parameter::OriginalRecipient;
-pub use parameter::Ret;
-pub use parameter::Xtext;
+pub use parameter::ParameterError;
 pub use path::ForwardPath;
 
 use super::sasl::Secret;
@@ -117,9 +119,12 @@ pub enum CommandError {
     /// RCPT has no usable path.
     #[error("syntax: RCPT TO:<local@domain>")]
     ForwardPath,
-    /// A known parameter has an impossible value, or stands there twice.
+    /// A known parameter has an impossible value.
     #[error("bad value of parameter {0}")]
     Parameter(&'static str),
+    /// A parameter stands there twice (RFC 3461 §4.3, §4.4).
+    #[error("parameter {0} stands twice")]
+    RepeatedParameter(String),
     /// A parameter this server does not know (RFC 5321 §4.1.1.11).
     #[error("unknown parameter {0}")]
     UnknownParameter(String),

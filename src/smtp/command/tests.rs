@@ -122,10 +122,7 @@ fn parameters_of_rcpt_become_typed_values() {
     assert!(notify.wants(Notify::SUCCESS) && notify.wants(Notify::DELAY) && !notify.wants(Notify::FAILURE));
     assert_eq!(notify.to_string(), "SUCCESS,DELAY");
     let orcpt = rcpt.orcpt.unwrap();
-    assert_eq!(
-        (orcpt.kind.as_str(), orcpt.address.decoded()),
-        ("rfc822", "Bob+tag@x.fr")
-    );
+    assert_eq!((orcpt.kind(), orcpt.address()), ("rfc822", "Bob+tag@x.fr"));
     assert_eq!(orcpt.to_string(), "rfc822;Bob+2Btag@x.fr");
 }
 
@@ -141,10 +138,25 @@ fn impossible_values_are_refused_and_unknown_parameters_named() {
         ("MAIL FROM:<> ENVID=", "ENVID"),
         ("MAIL FROM:<> ENVID=a+0Ab", "ENVID"),
         ("MAIL FROM:<> ENVID=a+2bb", "ENVID"),
+        ("MAIL FROM:<> ENVID=caf\u{e9}", "ENVID"),
+        ("MAIL FROM:<> RET=", "RET"),
+        ("MAIL FROM:<> RET=FULL,HDRS", "RET"),
         ("RCPT TO:<a@b.fr> NOTIFY=NEVER,DELAY", "NOTIFY"),
+        ("RCPT TO:<a@b.fr> NOTIFY=DELAY,NEVER", "NOTIFY"),
+        ("RCPT TO:<a@b.fr> NOTIFY=SUCCESS,", "NOTIFY"),
+        ("RCPT TO:<a@b.fr> NOTIFY", "NOTIFY"),
         ("RCPT TO:<a@b.fr> NOTIFY=", "NOTIFY"),
         ("RCPT TO:<a@b.fr> ORCPT=a@b.fr", "ORCPT"),
         ("RCPT TO:<a@b.fr> ORCPT=rfc822;a=b", "ORCPT"),
+        ("RCPT TO:<a@b.fr> ORCPT=rfc822;", "ORCPT"),
+        ("RCPT TO:<a@b.fr> ORCPT=;a@b.fr", "ORCPT"),
+        ("RCPT TO:<a@b.fr> ORCPT=rfc822;a+00@b.fr", "ORCPT"),
+        ("RCPT TO:<a@b.fr> ORCPT=rfc822;\u{e9}@b.fr", "ORCPT"),
+        ("RCPT TO:<a@b.fr> ORCPT=utf-8;a+2Bb@b.fr", "ORCPT"),
+        ("RCPT TO:<a@b.fr> ORCPT=utf-8;\\x{D800}@b.fr", "ORCPT"),
+        ("RCPT TO:<a@b.fr> ORCPT=utf-8;\\x{0A}@b.fr", "ORCPT"),
+        ("RCPT TO:<a@b.fr> ORCPT=utf-8;\\x{}@b.fr", "ORCPT"),
+        ("RCPT TO:<a@b.fr> ORCPT=utf-8;\\xE9@b.fr", "ORCPT"),
     ] {
         assert_eq!(parse(line), Err(CommandError::Parameter(name)), "{line}");
     }
@@ -156,13 +168,54 @@ fn impossible_values_are_refused_and_unknown_parameters_named() {
         parse("RCPT TO:<a@b.fr> SIZE=1"),
         Err(CommandError::UnknownParameter("SIZE".into()))
     );
-    for line in [
-        "MAIL FROM:<> SIZE=1 SIZE=2",
-        "MAIL FROM:<>SIZE=1",
-        "MAIL FROM:<> =1",
-        "MAIL FROM:<> a_b",
+    for (line, name) in [
+        ("MAIL FROM:<> SIZE=1 size=2", "SIZE"),
+        ("MAIL FROM:<> RET=FULL RET=FULL", "RET"),
+        ("MAIL FROM:<> ENVID=a ENVID=b", "ENVID"),
+        ("RCPT TO:<a@b.fr> NOTIFY=NEVER NOTIFY=DELAY", "NOTIFY"),
     ] {
+        assert_eq!(parse(line), Err(CommandError::RepeatedParameter(name.into())), "{line}");
+    }
+    for line in ["MAIL FROM:<>SIZE=1", "MAIL FROM:<> =1", "MAIL FROM:<> a_b"] {
         assert!(matches!(parse(line), Err(CommandError::Syntax(_))), "{line}");
+    }
+}
+
+#[test]
+fn an_original_recipient_beyond_ascii_is_read_in_both_forms_and_leaves_in_seven_bits() {
+    for wire in ["utf-8;andr\\x{E9}\\x{2B}x@b.fr", "UTF-8;andr\u{e9}\\x{2b}x@b.fr"] {
+        let orcpt: OriginalRecipient = wire.parse().unwrap();
+        assert_eq!(
+            (orcpt.kind(), orcpt.address()),
+            ("utf-8", "andr\u{e9}+x@b.fr"),
+            "{wire}"
+        );
+        assert_eq!(orcpt.to_string(), "utf-8;andr\\x{E9}\\x{2B}x@b.fr");
+    }
+    let space: OriginalRecipient = "x400;/G+3DA+20B/".parse().unwrap();
+    assert_eq!(
+        (space.address(), space.to_string().as_str()),
+        ("/G=A B/", "x400;/G+3DA+20B/")
+    );
+    let of = |text: &str| OriginalRecipient::of(&text.parse().unwrap()).to_string();
+    assert_eq!(of("a+b@c.fr"), "rfc822;a+2Bb@c.fr");
+    assert_eq!(of("\u{e9}+b@c.fr"), "utf-8;\\x{E9}\\x{2B}b@c.fr");
+}
+
+#[test]
+fn envid_and_orcpt_are_as_long_as_the_standard_allows_and_no_longer() {
+    for (length, taken) in [(100, true), (101, false)] {
+        let line = format!("MAIL FROM:<> ENVID={}", "e".repeat(length));
+        assert_eq!(parse(&line).is_ok(), taken, "ENVID {length}");
+    }
+    for (length, taken) in [(500, true), (501, false)] {
+        let line = format!("RCPT TO:<a@b.fr> ORCPT=rfc822;{}", "o".repeat(length - 7));
+        assert_eq!(parse(&line).is_ok(), taken, "ORCPT {length}");
+    }
+    // What would be longer than that on the way onward is not taken either: 6 bytes for each \u{e9}.
+    for (count, taken) in [(82, true), (83, false)] {
+        let text = format!("utf-8;{}", "\u{e9}".repeat(count));
+        assert_eq!(text.parse::<OriginalRecipient>().is_ok(), taken, "{count}");
     }
 }
 
@@ -205,7 +258,7 @@ proptest! {
     }
 
     #[test]
-    fn xtext_survives_the_wire(text in "[ -~é]{0,60}") {
+    fn xtext_survives_the_wire(text in "[ -~]{0,60}") {
         let xtext = Xtext::of(&text).unwrap();
         let back: Xtext = xtext.to_string().parse().unwrap();
         prop_assert_eq!(back.decoded(), text);

@@ -185,6 +185,7 @@ impl Session {
             .filter(|extension| encrypted || *extension != Extension::RequireTls)
             .map(|extension| match extension {
                 Extension::Size => format!("SIZE {}", self.options.limits.size_bytes_max),
+                Extension::Limits => self.announced_limits(),
                 other => other.keyword().to_owned(),
             })
             .collect();
@@ -203,6 +204,23 @@ impl Session {
         keywords
     }
 
+    /// RFC 9422 §3: values have at most six digits; a limit beyond that is none that a client has to mind.
+    fn announced_limits(&self) -> String {
+        let limits = &self.options.limits;
+        let named = [
+            ("MAILMAX", limits.session.mails_max),
+            ("RCPTMAX", Some(limits.recipients_max)),
+            ("RCPTDOMAINMAX", limits.session.recipient_domains_max),
+        ];
+        let mut line = Extension::Limits.keyword().to_owned();
+        for (name, value) in named {
+            if let Some(value) = value.filter(|value| (1..=ANNOUNCED_LIMIT_MAX).contains(value)) {
+                line.push_str(&format!(" {name}={value}"));
+            }
+        }
+        line
+    }
+
     fn start_tls(&mut self, transaction: Transaction) {
         if self.known.link == Link::Encrypted {
             return self.out_of_sequence(transaction, &Reply::TLS_ALREADY);
@@ -216,6 +234,13 @@ impl Session {
     }
 
     fn mail(&mut self, mail: MailFrom, transaction: Transaction) -> Progress {
+        self.spent.mails = self.spent.mails.saturating_add(1);
+        let mails_max = self.options.limits.session.mails_max;
+        if mails_max.is_some_and(|most| self.spent.mails > most) {
+            self.state = State::Command(transaction);
+            self.give_up("as many transactions as one session may hold, connect again");
+            return Progress::Again;
+        }
         let misplaced = match transaction {
             _ if self.known.hello.is_none() => Some(Reply::HELLO_FIRST),
             Transaction::Idle => self.unusable(&mail),
@@ -244,10 +269,7 @@ impl Session {
             (Extension::Dsn, mail.ret.is_some() || mail.envid.is_some()),
             (Extension::RequireTls, mail.onward == Onward::TlsRequired),
         ];
-        let extended = self.known.hello.as_ref().is_some_and(|hello| hello.verb == Verb::Ehlo);
-        let foreign = used
-            .iter()
-            .any(|(extension, used)| *used && !(extended && self.offers(*extension)));
+        let foreign = used.iter().any(|(extension, used)| *used && !self.agreed(*extension));
         if foreign || mail.body == Some(Body::BinaryMime) {
             return Some(Reply::PARAMETER_NOT_OFFERED);
         }
@@ -255,6 +277,24 @@ impl Session {
             return Some(Reply::PARAMETER_NOT_OFFERED);
         }
         needs_utf8(mail.path.as_ref(), mail).then_some(Reply::ADDRESS_NEEDS_UTF8)
+    }
+
+    /// RFC 5321 §2.2.1: parameters belong to extensions, which only EHLO announces.
+    fn agreed(&self, extension: Extension) -> bool {
+        let extended = self.known.hello.as_ref().is_some_and(|hello| hello.verb == Verb::Ehlo);
+        extended && self.offers(extension)
+    }
+
+    /// Why one more recipient is for another transaction or session (RFC 5321 §4.5.3.1.10); not an error of the client.
+    fn no_room(&self, recipient: &RcptTo, accepted: usize) -> Option<String> {
+        let limits = &self.options.limits;
+        if accepted >= limits.recipients_max {
+            return Some(format!("at most {accepted} recipients in one transaction"));
+        }
+        let most = limits.session.recipient_domains_max?;
+        let known = &self.spent.domains;
+        let another = recipient.path.address().is_some_and(|to| !known.contains(to.domain()));
+        (another && known.len() >= most).then(|| format!("at most {most} domains among the recipients of one session"))
     }
 
     fn recipient(&mut self, recipient: RcptTo, transaction: Transaction) -> Progress {
@@ -271,7 +311,7 @@ impl Session {
             }
         };
         let reports = recipient.notify.is_some() || recipient.orcpt.is_some();
-        let unusable = if reports && !self.offers(Extension::Dsn) {
+        let unusable = if reports && !self.agreed(Extension::Dsn) {
             Some(Reply::PARAMETER_NOT_OFFERED)
         } else {
             needs_utf8(recipient.path.address(), mail).then_some(Reply::ADDRESS_NEEDS_UTF8)
@@ -280,14 +320,13 @@ impl Session {
             self.out_of_sequence(transaction, &reply);
             return Progress::Again;
         }
-        // RFC 5321 §4.5.3.1.10: those over the limit are for another transaction; not an error of the client.
-        if accepted >= self.options.limits.recipients_max {
+        if let Some(text) = self.no_room(&recipient, accepted) {
             self.state = State::Command(transaction);
-            let text = format!("at most {accepted} recipients in one transaction");
             self.refuse(Refusal::new(Reason::TooManyRecipients, text));
             return Progress::Again;
         }
-        self.state = State::Asked(Asked::Recipient(transaction));
+        let domain = recipient.path.address().map(|to| to.domain().clone());
+        self.state = State::Asked(Asked::Recipient(transaction, domain));
         Progress::Now(Step::Ask(Question::Recipient(recipient)))
     }
 }
@@ -305,5 +344,7 @@ fn command_bytes_max(rest: &[u8]) -> usize {
     }
 }
 
+/// RFC 9422 §3.
+const ANNOUNCED_LIMIT_MAX: usize = 999_999;
 /// RFC 5321 §4.5.3.1.4 says 512; the parameters known here add at most 26 + 17 + 10 + 11 + 500 + 9 + 106 (MAIL) or 28 + 507 (RCPT).
 const COMMAND_BYTES_MAX: usize = 2048;

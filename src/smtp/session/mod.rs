@@ -36,11 +36,13 @@ mod step;
 pub use options::Face;
 pub use options::Limits;
 pub use options::Options;
+pub use options::SessionLimits;
 pub use options::Tls;
 pub use step::Answer;
 pub use step::Question;
 pub use step::Step;
 
+use std::collections::BTreeSet;
 use std::collections::VecDeque;
 use std::fmt;
 
@@ -49,6 +51,7 @@ use super::extension::Extension;
 use super::input::Input;
 use super::reply::Reply;
 use super::sasl::Mechanism;
+use crate::identity::Domain;
 use crate::policy::Reason;
 use crate::policy::Refusal;
 use state::Asked;
@@ -64,6 +67,7 @@ pub struct Session {
     notices: VecDeque<Step>,
     known: Known,
     tally: Tally,
+    spent: Spent,
     state: State,
 }
 
@@ -104,6 +108,13 @@ enum Verb {
     Ehlo,
 }
 
+/// What of [`SessionLimits`] is used up; nothing gives it back.
+#[derive(Debug, Default)]
+struct Spent {
+    mails: usize,
+    domains: BTreeSet<Domain>,
+}
+
 #[derive(Debug, Default)]
 struct Tally {
     errors: usize,
@@ -134,6 +145,7 @@ impl Session {
             output: Vec::new(),
             notices: VecDeque::new(),
             tally: Tally::default(),
+            spent: Spent::default(),
             state: State::Greeting,
         }
     }
@@ -278,7 +290,11 @@ impl Session {
                 });
                 Reply::SENDER_OK
             }
-            Asked::Recipient(transaction) => {
+            Asked::Recipient(transaction, domain) => {
+                // RFC 9422 §4.3
+                if !matches!(answer, Answer::Refused(_)) {
+                    self.spent.domains.extend(domain);
+                }
                 self.state = State::Command(after_recipient(transaction, &answer));
                 Reply::RECIPIENT_OK
             }
@@ -398,5 +414,7 @@ const OUTPUT_BYTES_MAX: usize = 16 * 1024;
 /// RFC 5321 §3.8.
 const CODE_CLOSING: u16 = 421;
 
+#[cfg(test)]
+mod conversation;
 #[cfg(test)]
 mod tests;

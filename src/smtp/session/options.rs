@@ -53,6 +53,17 @@ pub struct Limits {
     pub errors_max: usize,
     /// Commands, beside those of `recipients_max`, before the session is closed with 421; counted anew after each accepted message.
     pub commands_max: usize,
+    /// What LIMITS announces beside `recipients_max`.
+    pub session: SessionLimits,
+}
+
+/// What bounds a session as a whole; `None`: nothing does, and nothing is announced (RFC 9422 §4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SessionLimits {
+    /// MAIL commands, good or bad; the session is closed with 421 at the next one.
+    pub mails_max: Option<usize>,
+    /// Domains among the accepted recipients; those of further domains are for another session.
+    pub recipient_domains_max: Option<usize>,
 }
 
 impl Default for Limits {
@@ -63,6 +74,7 @@ impl Default for Limits {
             recipients_max: 100,
             errors_max: 20,
             commands_max: 1000,
+            session: SessionLimits::default(),
         }
     }
 }

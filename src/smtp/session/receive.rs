@@ -43,13 +43,9 @@ impl Session {
             _ if !self.offers(Extension::Chunking) => Reply::NOT_OFFERED,
             Transaction::ToKnown { mail, .. } => {
                 let receipt = Receipt::new(mail, Framing::Counted, &self.options.limits);
-                self.state = State::Chunk(receipt, chunk);
-                return;
+                return self.begin_chunk(receipt, chunk);
             }
-            Transaction::Chunked(receipt) => {
-                self.state = State::Chunk(receipt, chunk);
-                return;
-            }
+            Transaction::Chunked(receipt) => return self.begin_chunk(receipt, chunk),
             ref other => no_text_now(other),
         };
         let after = match transaction {
@@ -61,6 +57,12 @@ impl Session {
             after,
         };
         self.blame(&reply);
+    }
+
+    fn begin_chunk(&mut self, mut receipt: Receipt, chunk: Chunk) {
+        receipt.expect(chunk.size_bytes);
+        self.note_fault(&mut receipt);
+        self.state = State::Chunk(receipt, chunk);
     }
 
     /// A refused BDAT is followed by its octets all the same.

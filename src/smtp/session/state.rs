@@ -1,5 +1,6 @@
 //! The states of a server session; each owns exactly what is known in it.
 
+use crate::identity::Domain;
 use crate::policy::Reason;
 use crate::policy::Refusal;
 use crate::smtp::command::MailFrom;
@@ -42,7 +43,8 @@ pub(super) enum State {
 pub(super) enum Asked {
     Login(Mechanism),
     Sender(MailFrom),
-    Recipient(Transaction),
+    /// With the domain of the recipient.
+    Recipient(Transaction, Option<Domain>),
     Message(MailFrom),
 }
 
@@ -79,7 +81,7 @@ impl State {
     /// The sender of the transaction, in whatever state it is.
     pub(super) fn mail(&self) -> Option<&MailFrom> {
         match self {
-            Self::Command(transaction) | Self::Asked(Asked::Recipient(transaction)) => transaction.mail(),
+            Self::Command(transaction) | Self::Asked(Asked::Recipient(transaction, _)) => transaction.mail(),
             Self::Drain { after, .. } => after.mail(),
             Self::Asked(Asked::Sender(mail) | Asked::Message(mail)) => Some(mail),
             Self::Data(receipt) | Self::Received(receipt) | Self::Chunk(receipt, _) => Some(&receipt.mail),
@@ -143,6 +145,13 @@ impl Receipt {
     /// No more octets will come.
     pub(super) fn finish(&mut self) {
         self.text.finish();
+    }
+
+    /// A chunk of this size is announced: what would not fit is dropped as it comes.
+    pub(super) fn expect(&mut self, chunk_bytes: u64) {
+        if self.size_bytes.saturating_add(chunk_bytes) > self.size_bytes_max {
+            self.size_bytes = u64::MAX;
+        }
     }
 
     /// The refusal that the text has earned; `Some` only the first time it is seen.

@@ -6,15 +6,15 @@ use crate::smtp::sasl::Credentials;
 use proptest::prelude::*;
 
 /// A peer that talks to a session, and a driver that decides like a small operator.
-struct Play {
-    session: Session,
+pub(super) struct Play {
+    pub(super) session: Session,
     /// What the driver saw, in words.
     seen: Vec<String>,
     body: Vec<u8>,
-    closed: bool,
+    pub(super) closed: bool,
 }
 
-fn options(face: Face, tls: Tls) -> Options {
+pub(super) fn options(face: Face, tls: Tls) -> Options {
     Options {
         hostname: "mx.example".into(),
         session_id: "K3F7Q2".into(),
@@ -31,12 +31,13 @@ fn options(face: Face, tls: Tls) -> Options {
             recipients_max: 3,
             errors_max: 5,
             commands_max: 50,
+            session: SessionLimits::default(),
         },
     }
 }
 
 impl Play {
-    fn new(options: Options) -> (Self, String) {
+    pub(super) fn new(options: Options) -> (Self, String) {
         let mut play = Self {
             session: Session::new(options),
             seen: Vec::new(),
@@ -76,11 +77,11 @@ impl Play {
         play
     }
 
-    fn send(&mut self, line: &str) -> String {
+    pub(super) fn send(&mut self, line: &str) -> String {
         self.bytes(format!("{line}\r\n").as_bytes())
     }
 
-    fn bytes(&mut self, bytes: &[u8]) -> String {
+    pub(super) fn bytes(&mut self, bytes: &[u8]) -> String {
         self.session.feed(bytes);
         self.run()
     }
@@ -151,7 +152,7 @@ fn decide_login(credentials: &Credentials) -> Answer {
     }
 }
 
-fn base64(text: &str) -> String {
+pub(super) fn base64(text: &str) -> String {
     use base64::Engine;
     base64::engine::general_purpose::STANDARD.encode(text)
 }
@@ -165,7 +166,7 @@ fn a_message_is_received() {
     assert_eq!(
         play.send("EHLO a.example"),
         "250-mx.example greets a.example\n250-PIPELINING\n250-SIZE 1000\n250-8BITMIME\n250-ENHANCEDSTATUSCODES\n\
-         250-CHUNKING\n250-SMTPUTF8\n250 DSN"
+         250-CHUNKING\n250-SMTPUTF8\n250-DSN\n250 LIMITS RCPTMAX=3"
     );
     assert_eq!(play.send("MAIL FROM:<a@b.fr> SIZE=10"), "250 2.1.0 sender ok");
     assert_eq!(play.send("RCPT TO:<c@d.fr>"), "250 2.1.5 recipient ok");
@@ -770,6 +771,97 @@ fn parameters_need_ehlo_and_binary_is_never_offered() {
         play.send("MAIL FROM:<a@b.fr> FOO=1")
             .starts_with("555 5.5.4 unknown parameter FOO")
     );
+}
+
+#[test]
+fn wishes_about_reports_reach_the_driver_and_need_ehlo() {
+    let mut play = Play::peer();
+    play.session
+        .feed(b"MAIL FROM:<> RET=HDRS ENVID=QQ+2B1\r\nRCPT TO:<c@d.fr> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;x@d.fr\r\n");
+    let mut asked = Vec::new();
+    while let Step::Ask(question) = play.session.step() {
+        asked.push(format!("{question:?}"));
+        play.session.answer(Answer::Accepted);
+    }
+    assert!(
+        asked[0].contains("ret: Some(Headers), envid: Some(Xtext(4 bytes))"),
+        "{asked:?}"
+    );
+    assert!(
+        asked[1].contains("orcpt: Some(OriginalRecipient(rfc822; 6 bytes))"),
+        "{asked:?}"
+    );
+    let mut old = Play::new(options(Face::Peer, Tls::Done)).0;
+    old.send("HELO a.example");
+    assert!(old.send("MAIL FROM:<a@b.fr> RET=FULL").starts_with("555 5.5.4"));
+    assert!(old.send("MAIL FROM:<a@b.fr>").starts_with("250"));
+    assert!(old.send("RCPT TO:<c@d.fr> NOTIFY=NEVER").starts_with("555 5.5.4"));
+    assert!(old.send("RCPT TO:<c@d.fr>").starts_with("250"));
+}
+
+#[test]
+fn requiretls_is_offered_only_inside_tls() {
+    let mut settings = options(Face::Peer, Tls::Required);
+    settings.extensions = Extensions::all();
+    let mut play = Play::new(settings).0;
+    assert!(!play.send("EHLO a.example").contains("REQUIRETLS"));
+    assert!(play.send("MAIL FROM:<a@b.fr> REQUIRETLS").starts_with("530 5.7.0"));
+    play.send("STARTTLS");
+    assert!(play.send("EHLO a.example").contains("\n250-REQUIRETLS\n"));
+    assert!(play.send("MAIL FROM:<a@b.fr> REQUIRETLS").starts_with("250"));
+}
+
+#[test]
+fn limits_of_a_session_are_announced_and_kept() {
+    let mut settings = options(Face::Peer, Tls::Done);
+    settings.limits.session = SessionLimits {
+        mails_max: Some(4),
+        recipient_domains_max: Some(2),
+    };
+    let mut play = Play::new(settings).0;
+    let offer = play.send("EHLO a.example");
+    assert!(
+        offer.ends_with("\n250 LIMITS MAILMAX=4 RCPTMAX=3 RCPTDOMAINMAX=2"),
+        "{offer}"
+    );
+    assert!(play.send("MAIL FROM:<a@x.fr>").starts_with("550"));
+    play.send("MAIL FROM:<a@b.fr>");
+    for (to, verdict) in [
+        ("c@d.fr", "250"),
+        ("nobody@refused.fr", "550"),
+        ("c@e.fr", "250"),
+        ("c@f.fr", "452 4.5.3 at most 2 domains"),
+        ("d@D.FR", "250"),
+    ] {
+        let reply = play.send(&format!("RCPT TO:<{to}>"));
+        assert!(reply.starts_with(verdict), "{to}: {reply}");
+    }
+    play.send("RSET");
+    play.send("MAIL FROM:<a@b.fr>");
+    assert!(
+        play.send("RCPT TO:<c@f.fr>").starts_with("452 4.5.3"),
+        "the session counts, not the transaction"
+    );
+    assert!(play.send("MAIL FROM:<a@b.fr>").starts_with("503"));
+    assert!(
+        play.send("MAIL FROM:<a@b.fr>")
+            .starts_with("421 4.7.0 as many transactions")
+    );
+    assert!(play.closed);
+    assert_eq!(play.seen.last().unwrap(), "refused too-many-connections");
+}
+
+#[test]
+fn a_chunk_that_cannot_fit_is_dropped_as_it_comes() {
+    let mut play = Play::ready();
+    assert_eq!(play.bytes(b"BDAT 500\r\n"), "");
+    assert!(play.bytes(&b"line\r\n".repeat(83)).is_empty());
+    assert!(play.bytes(b"\r\n").starts_with("250 2.0.0 500 octets"));
+    play.bytes(b"BDAT 501 LAST\r\nmore");
+    assert_eq!(play.seen, ["refused message-too-large", "abandon"]);
+    assert_eq!(play.body, b"", "nothing of it is handed out");
+    assert!(play.bytes(&[b'x'; 497]).starts_with("552 5.3.4"));
+    assert!(play.send("MAIL FROM:<a@b.fr>").starts_with("250"));
 }
 
 #[test]

@@ -42,6 +42,7 @@ mod stage;
 mod store;
 mod upkeep;
 pub mod verify;
+mod watch;
 mod writer;
 
 use std::fs::{DirBuilder, File, TryLockError};
@@ -56,11 +57,14 @@ use self::health::Health;
 pub use self::health::Trouble;
 pub use self::purge::Purged;
 use self::readers::Readers;
+pub(super) use self::rows::kind_of;
 use self::rows::{failed, raise};
 use self::schema::Database;
 use self::upkeep::Upkeep;
+pub use self::watch::QueueFigures;
 use self::writer::{Effects, Figures, Writer};
 use crate::identity::Domain;
+use crate::metrics::Meter;
 use crate::store::blobs::Blobs;
 use crate::store::{Disk, LocalDisk, MessageStore, Once, StoreError};
 
@@ -98,6 +102,8 @@ pub struct Options {
     /// The first UIDVALIDITY given in a new data folder. Default 1. Give the clock's Unix seconds where a data folder may be
     /// deleted and made again under the same addresses, or mail programs would trust what they cached (RFC 3501 §2.3.1.1).
     pub uid_validity_first: u32,
+    /// Where commits and failures are counted. Default: a meter that nobody reads.
+    pub meter: Meter,
 }
 
 /// What a store did since it was opened.
@@ -153,7 +159,7 @@ impl SqliteStore {
             health: Arc::clone(&health),
         })?;
         Ok(Self {
-            readers: Readers::new(database, options.readers),
+            readers: Readers::new(database, options.readers, options.meter.clone()),
             writer: Some(writer),
             blobs,
             figures,
@@ -172,7 +178,7 @@ impl SqliteStore {
         }
         schema::check_version(&schema::open_reader(&database)?, &database.path)?;
         Ok(Self {
-            readers: Readers::new(database, options.readers),
+            readers: Readers::new(database, options.readers, options.meter.clone()),
             writer: None,
             blobs: Arc::new(Blobs::new(folder, 0, Arc::clone(&options.disk))),
             figures: Arc::default(),
@@ -237,14 +243,8 @@ impl SqliteStore {
         self.health.trouble()
     }
 
-    /// Writes a little, to see whether there is still trouble; it is over once this succeeds.
-    pub async fn probe(&self) -> Result<(), StoreError> {
-        self.write(|tx, _| {
-            tx.prepare_cached("INSERT INTO number (name, value) VALUES ('probe', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1")?
-                .execute([])?;
-            Ok(())
-        })
-        .await?;
+    /// Writes and removes a body file, to see whether there is still trouble with those; it is over once this succeeds.
+    async fn probe_bodies(&self) -> Result<(), StoreError> {
         let mut stage = self.stage().await?;
         stage.write(&[0; PROBE_BYTES]).await?;
         // Dropped with its guard: the file is gone again.
@@ -255,7 +255,7 @@ impl SqliteStore {
     async fn write<T, F>(&self, write: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection, &mut Effects) -> Result<T, StoreError> + Send + 'static,
+        F: FnMut(&Connection, &mut Effects) -> Result<T, StoreError> + Send + 'static,
     {
         self.writer()?.run(SMALL_WRITE_BYTES, write).await
     }
@@ -278,6 +278,7 @@ impl Default for Options {
             wal_bytes_max: 32 * 1024 * 1024,
             disk: Arc::new(LocalDisk),
             uid_validity_first: 1,
+            meter: Meter::default(),
         }
     }
 }

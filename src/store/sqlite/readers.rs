@@ -8,6 +8,7 @@ use tokio::task::spawn_blocking;
 
 use super::rows::{execute, failed};
 use super::schema::{self, Database};
+use crate::metrics::Meter;
 use crate::store::StoreError;
 
 /// Read-only connections; opened when first needed, then kept.
@@ -17,14 +18,16 @@ pub(super) struct Readers {
     idle: Arc<Mutex<Vec<Connection>>>,
     /// One permit per connection that may exist.
     permits: Arc<Semaphore>,
+    meter: Meter,
 }
 
 impl Readers {
-    pub(super) fn new(database: Database, connections_max: usize) -> Self {
+    pub(super) fn new(database: Database, connections_max: usize, meter: Meter) -> Self {
         Self {
             database: Arc::new(database),
             idle: Arc::default(),
             permits: Arc::new(Semaphore::new(connections_max.max(1))),
+            meter,
         }
     }
 
@@ -44,7 +47,8 @@ impl Readers {
             drop(permit);
             result
         });
-        work.await.map_err(|source| failed("a read was interrupted", source))?
+        let result = work.await.map_err(|source| failed("a read was interrupted", source))?;
+        result.inspect_err(|error| error.observe(&self.meter))
     }
 
     /// Lets no further read begin, waits for those under way and closes the connections.

@@ -14,10 +14,22 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
+/// The kind of a failure, see `StoreError::kind`.
+pub(in crate::store) fn kind_of(error: &rusqlite::Error) -> &'static str {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => "full",
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => "read-only",
+        Some(ErrorCode::SystemIoFailure) => "io",
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => "corrupt",
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => "busy",
+        _ => "other",
+    }
+}
+
 /// What failed, as a [`StoreError`] that tells a full disk and damage from everything else.
 pub(super) fn failed(context: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
     let (context, source) = (context.to_owned(), source.into());
-    match kind_of(source.as_ref()) {
+    match sort(source.as_ref()) {
         Kind::Full => StoreError::Full { context, source },
         Kind::Damaged => StoreError::Damaged {
             what: format!("{context} ({source})"),
@@ -47,7 +59,7 @@ enum Kind {
     Other,
 }
 
-fn kind_of(error: &(dyn std::error::Error + 'static)) -> Kind {
+fn sort(error: &(dyn std::error::Error + 'static)) -> Kind {
     if let Some(rusqlite::Error::SqliteFailure(failure, _)) = error.downcast_ref() {
         return match failure.code {
             ErrorCode::DiskFull => Kind::Full,

@@ -1,8 +1,11 @@
 //! The one thread that writes, with group commit.
 //!
-//! It takes every waiting write, applies each in a savepoint of one transaction, commits (which syncs) once and only then
-//! answers them all. A write that fails rolls back alone. The thread never waits in order to make a group larger: while one
-//! group syncs, the next one gathers in the channel.
+//! It takes every waiting write, applies them in one transaction, commits (which syncs) once and only then answers them all.
+//! The thread never waits in order to make a group larger: while one group syncs, the next one gathers in the channel.
+//!
+//! A write that fails rolls back alone. That takes a savepoint around each write, and SQLite copies every page that a savepoint
+//! may have to bring back. Writes hardly ever fail: so a group begins without savepoints, and when one of its writes fails the
+//! group is rolled back and its writes are applied once more, each in a savepoint.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +19,8 @@ use super::rows::{execute, failed};
 use super::schema::Database;
 use super::upkeep::Upkeep;
 use super::{Options, rows, schema};
+use crate::clock::Stopwatch;
+use crate::metrics::Meter;
 use crate::store::StoreError;
 use crate::store::blobs::BlobName;
 
@@ -23,6 +28,7 @@ use crate::store::blobs::BlobName;
 #[derive(Debug)]
 pub(super) struct Writer {
     requests: mpsc::Sender<Request>,
+    meter: Meter,
 }
 
 /// What the thread needs to start.
@@ -61,6 +67,7 @@ impl Writer {
     /// Starts the thread.
     pub(super) fn start(start: Start) -> Result<Self, StoreError> {
         let (requests, waiting) = mpsc::channel(start.options.queue_max.max(1));
+        let meter = start.options.meter.clone();
         thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || {
@@ -72,25 +79,27 @@ impl Writer {
                 .serve()
             })
             .map_err(|source| failed("the writer thread could not be started", source))?;
-        Ok(Self { requests })
+        Ok(Self { requests, meter })
     }
 
     /// Applies `write` in the next group and returns once it is durable. `bytes` is about what it adds to the log.
-    /// If the caller goes away before the group starts, nothing of the call is written.
+    /// If the caller goes away before the group starts, nothing of the call is written. `write` may run more than once; only what
+    /// its last run did counts.
     pub(super) async fn run<T, F>(&self, bytes: usize, write: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection, &mut Effects) -> Result<T, StoreError> + Send + 'static,
+        F: FnMut(&Connection, &mut Effects) -> Result<T, StoreError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         let job = Box::new(Pending {
-            write: Some(write),
+            write,
             outcome: None,
             reply,
         });
         let request = Request::Write { job, bytes };
         self.requests.send(request).await.map_err(|_| StoreError::Closed)?;
-        answer.await.map_err(|_| StoreError::Closed)?
+        let answer = answer.await.map_err(|_| StoreError::Closed)?;
+        answer.inspect_err(|error| error.observe(&self.meter))
     }
 
     /// Writes what waits, ends the thread and returns once the log is checkpointed and the data folder free for another process.
@@ -130,7 +139,7 @@ enum Request {
 trait Job: Send {
     /// Whether the caller is gone, so that nothing needs to be done.
     fn is_abandoned(&self) -> bool;
-    /// Runs the write; whether it succeeded, and if not, what of the disk was to blame.
+    /// Runs the write, again if it ran before; whether it succeeded, and if not, what of the disk was to blame.
     fn apply(&mut self, tx: &Connection, effects: &mut Effects) -> Result<(), Option<Failure>>;
     /// Tells the caller, with why the group failed if it did.
     fn answer(self: Box<Self>, failure: Option<&Failure>);
@@ -169,7 +178,7 @@ impl Failure {
 }
 
 struct Pending<T, F> {
-    write: Option<F>,
+    write: F,
     outcome: Option<Result<T, StoreError>>,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
@@ -177,19 +186,20 @@ struct Pending<T, F> {
 impl<T, F> Job for Pending<T, F>
 where
     T: Send,
-    F: FnOnce(&Connection, &mut Effects) -> Result<T, StoreError> + Send,
+    F: FnMut(&Connection, &mut Effects) -> Result<T, StoreError> + Send,
 {
     fn is_abandoned(&self) -> bool {
         self.reply.is_closed()
     }
 
     fn apply(&mut self, tx: &Connection, effects: &mut Effects) -> Result<(), Option<Failure>> {
-        self.outcome = self.write.take().map(|write| write(tx, effects));
-        match &self.outcome {
-            Some(Ok(_)) => Ok(()),
-            Some(Err(error)) => Err(rows::is_of_disk(error).then(|| Failure::of(error))),
-            None => Err(None),
-        }
+        let outcome = (self.write)(tx, effects);
+        let applied = match &outcome {
+            Ok(_) => Ok(()),
+            Err(error) => Err(rows::is_of_disk(error).then(|| Failure::of(error))),
+        };
+        self.outcome = Some(outcome);
+        applied
     }
 
     fn answer(self: Box<Self>, failure: Option<&Failure>) {
@@ -210,6 +220,8 @@ struct Group {
     jobs: Vec<Box<dyn Job>>,
     effects: Effects,
     bytes: usize,
+    /// A write of it failed: each is in a savepoint.
+    is_careful: bool,
     /// Why all of it failed.
     failure: Option<Failure>,
     /// What of the disk made one of them fail alone.
@@ -243,8 +255,9 @@ impl Thread {
     }
 
     fn serve_group(&mut self, first: Request) -> Option<oneshot::Sender<Result<(), StoreError>>> {
+        let watch = Stopwatch::start();
         let mut group = self.gather(first);
-        let committed = !group.jobs.is_empty() && self.commit(&mut group);
+        let committed = !group.jobs.is_empty() && self.commit(&mut group, watch);
         for job in group.jobs {
             job.answer(group.failure.as_ref());
         }
@@ -293,8 +306,15 @@ impl Thread {
 
     fn apply(&mut self, mut job: Box<dyn Job>, group: &mut Group) {
         let began = if group.jobs.is_empty() { self.begin() } else { Ok(()) };
-        let applied = began.and_then(|()| apply_in_savepoint(&self.start.connection, job.as_mut(), &mut group.effects));
+        let connection = &self.start.connection;
+        let applied = match began {
+            Err(error) => Err(error),
+            Ok(()) if group.is_careful => apply_in_savepoint(connection, job.as_mut(), &mut group.effects),
+            Ok(()) => Ok(None),
+        };
+        let is_again = applied.is_ok() && !group.is_careful && job.apply(connection, &mut group.effects).is_err();
         group.jobs.push(job);
+        let applied = if is_again { self.apply_again(group) } else { applied };
         match applied {
             Ok(None) => {}
             Ok(broken) => group.broken = broken,
@@ -302,6 +322,19 @@ impl Thread {
         }
     }
 
+    /// Starts the transaction over, so that only the writes that fail do.
+    fn apply_again(&mut self, group: &mut Group) -> Result<Option<Failure>, rusqlite::Error> {
+        group.is_careful = true;
+        group.effects = Effects::default();
+        self.begin()?;
+        let mut broken = None;
+        for job in &mut group.jobs {
+            broken = apply_in_savepoint(&self.start.connection, job.as_mut(), &mut group.effects)?.or(broken);
+        }
+        Ok(broken)
+    }
+
+    /// Opens a transaction, the one before being over or given up.
     fn begin(&mut self) -> Result<(), rusqlite::Error> {
         if !self.start.connection.is_autocommit() {
             self.recover();
@@ -309,7 +342,8 @@ impl Thread {
         execute(&self.start.connection, "BEGIN IMMEDIATE")
     }
 
-    fn commit(&mut self, group: &mut Group) -> bool {
+    fn commit(&mut self, group: &mut Group, watch: Stopwatch) -> bool {
+        let sync = Stopwatch::start();
         let figures = &self.start.figures;
         if group.failure.is_none()
             && let Err(error) = execute(&self.start.connection, "COMMIT")
@@ -336,6 +370,8 @@ impl Thread {
         figures.commits.fetch_add(1, Ordering::Relaxed);
         figures.writes.fetch_add(writes, Ordering::Relaxed);
         figures.largest_group.fetch_max(writes, Ordering::Relaxed);
+        let meter = &self.start.options.meter;
+        meter.committed(group.jobs.len(), watch.elapsed(), sync.elapsed());
         true
     }
 

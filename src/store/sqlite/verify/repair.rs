@@ -56,7 +56,7 @@ impl SqliteStore {
             let mut changed = Vec::new();
             let done = work.carry_out(tx, effects, &mut changed)?;
             if done == Repaired::Done {
-                journal::insert(tx, &[record])?;
+                journal::insert(tx, std::slice::from_ref(&record))?;
             }
             Ok((done, changed))
         })
@@ -77,7 +77,8 @@ impl SqliteStore {
             Ok(true) => {}
             Err(error) => return Err(error),
         }
-        self.write(move |tx, _| journal::insert(tx, &[record])).await?;
+        self.write(move |tx, _| journal::insert(tx, std::slice::from_ref(&record)))
+            .await?;
         Ok((Repaired::Done, Vec::new()))
     }
 }

@@ -1,0 +1,1 @@
+//! Two operators killed without warning under load.
