@@ -301,14 +301,7 @@ impl Operator {
             running_operator.sender.clone(),
             plan.relay,
         );
-        let upkeep = upkeep::Upkeep {
-            operator: running_operator.parts.operator.clone(),
-            store: Arc::clone(&running_operator.store),
-            notify: running_operator.parts.mailboxes.notify().clone(),
-            clock: running_operator.parts.clock.clone(),
-            retention: plan.retention,
-        };
-        running.tracker.spawn(upkeep.keep(running.stop.clone()));
+        running_operator.keep_up(plan.retention, running);
         running
             .tracker
             .spawn(Arc::new(relay).run(running.tracker.clone(), running.stop.clone()));

@@ -25,6 +25,7 @@ pub use super::order_queue::QueueOrder;
 /// One thing to do at one operator. Names and numbers are as the user typed them: whoever executes the order reads and refuses them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "order", deny_unknown_fields)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, from a command")]
 pub enum Order {
     /// Check the store and repair what can be repaired.
     Repair(Repair),
@@ -88,7 +89,9 @@ impl Hands {
     /// Tells those who look at these folders that they changed.
     pub(super) fn tell(&self, folders: &[FolderKey]) {
         if let Some(notify) = &self.notify {
-            folders.iter().for_each(|folder| notify.changed(*folder));
+            for folder in folders {
+                notify.changed(*folder);
+            }
         }
     }
 

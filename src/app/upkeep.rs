@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
+use super::{Operator, Running};
 use crate::clock::Clock;
 use crate::config::Retention;
 use crate::identity::Address;
@@ -16,17 +17,31 @@ use crate::store::sqlite::{Purged, SqliteStore};
 use crate::store::{Count, JournalRow, JournalStore, SpecialUse, StoreError};
 
 /// Whose store it is, and what is kept how long.
-pub(super) struct Upkeep {
-    pub(super) operator: String,
-    pub(super) store: Arc<SqliteStore>,
-    pub(super) notify: Notify,
-    pub(super) clock: Clock,
-    pub(super) retention: Retention,
+struct Upkeep {
+    operator: String,
+    store: Arc<SqliteStore>,
+    notify: Notify,
+    clock: Clock,
+    retention: Retention,
+}
+
+impl Operator {
+    /// Has the store looked after while the operator runs.
+    pub(super) fn keep_up(&self, retention: Retention, running: &Running) {
+        let upkeep = Upkeep {
+            operator: self.parts.operator.clone(),
+            store: Arc::clone(&self.store),
+            notify: self.parts.mailboxes.notify().clone(),
+            clock: self.parts.clock.clone(),
+            retention,
+        };
+        running.tracker.spawn(upkeep.keep(running.stop.clone()));
+    }
 }
 
 impl Upkeep {
     /// Purges at the start and once per [`PERIOD`]; probes a failing disk every [`PROBE_PERIOD`]; until `stop`.
-    pub(super) async fn keep(self, stop: CancellationToken) {
+    async fn keep(self, stop: CancellationToken) {
         let mut next_purge = self.clock.now();
         loop {
             if self.store.trouble().is_some() {
@@ -107,7 +122,9 @@ impl Upkeep {
             let record = move |address: &str, count| record(now, kind, address, count);
             let Purged { has_more, folders, .. } =
                 self.store.purge_folders(of, before, MESSAGES_AT_ONCE, record).await?;
-            folders.into_iter().for_each(|folder| self.notify.changed(folder));
+            for folder in folders {
+                self.notify.changed(folder);
+            }
             if !has_more {
                 return Ok(());
             }

@@ -7,7 +7,7 @@ use anyhow::Context;
 use serde_json::json;
 
 use super::stores::DataArgs;
-use super::{output, run};
+use super::{JsonFlag, output, run};
 use crate::app::backup::{self, Contents};
 use crate::clock::Clock;
 use crate::indicator::recount;
@@ -30,9 +30,9 @@ pub(super) struct BackupArgs {
     /// Copy large bodies even where a hard link would do: for a backup that stays on this disk
     #[arg(long)]
     copy: bool,
-    /// Print JSON for scripts
-    #[arg(long)]
-    json: bool,
+    /// Print JSON for scripts.
+    #[command(flatten)]
+    json: JsonFlag,
 }
 
 /// Arguments of `vaguemestre restore`.
@@ -50,9 +50,9 @@ pub(super) struct RestoreArgs {
     /// be sent again: look at it with `vaguemestre queue list`, then release or drop it
     #[arg(long)]
     send_queue: bool,
-    /// Print JSON for scripts
-    #[arg(long)]
-    json: bool,
+    /// Print JSON for scripts.
+    #[command(flatten)]
+    json: JsonFlag,
 }
 
 /// Makes a backup of a sandbox, a gateway or one operator, running or not.
@@ -67,7 +67,7 @@ pub(super) fn run_backup(args: &BackupArgs) -> anyhow::Result<ExitCode> {
         "{} holds no store: nothing was backed up",
         root.display()
     );
-    tell(&contents, (&args.to, "backed up to"), args.json)
+    tell(&contents, (&args.to, "backed up to"), args.json.json)
 }
 
 /// Restores a backup into an empty folder and looks at every byte of it.
@@ -85,7 +85,7 @@ pub(super) fn run_restore(args: &RestoreArgs) -> anyhow::Result<ExitCode> {
         for (path, _) in &contents.stores {
             check(&root.join(path)).await?;
         }
-        tell(&contents, (&root, "restored to"), args.json)
+        tell(&contents, (&root, "restored to"), args.json.json)
     })
 }
 

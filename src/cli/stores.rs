@@ -44,19 +44,16 @@ impl DataArgs {
 
     /// Names and folders of the stores asked for; all of them when none is. They may be in use.
     pub(super) fn chosen_stores(&self, names: &[String]) -> anyhow::Result<Stores> {
-        let mut stores = match &self.config {
-            Some(file) => {
-                let (gateway, _) = Gateway::load(file)?;
-                vec![(gateway.host.to_string(), gateway.data_folder)]
-            }
-            None => {
-                let root = self.data.clone().map_or_else(default_root, Ok)?;
-                let layout = Layout::existing(&root)?;
-                let (space, _) = Space::load(&layout.space())?;
-                let local = space.operators.iter().filter(|operator| operator.is_local());
-                let stores = local.map(|operator| (operator.key.clone(), layout.store(&operator.key)));
-                stores.filter(|(_, folder)| folder.exists()).collect()
-            }
+        let mut stores: Stores = if let Some(file) = &self.config {
+            let (gateway, _) = Gateway::load(file)?;
+            vec![(gateway.host.to_string(), gateway.data_folder)]
+        } else {
+            let root = self.data.clone().map_or_else(default_root, Ok)?;
+            let layout = Layout::existing(&root)?;
+            let (space, _) = Space::load(&layout.space())?;
+            let local = space.operators.iter().filter(|operator| operator.is_local());
+            let stores = local.map(|operator| (operator.key.clone(), layout.store(&operator.key)));
+            stores.filter(|(_, folder)| folder.exists()).collect()
         };
         if let Some(wrong) = names.iter().find(|name| stores.iter().all(|(known, _)| known != *name)) {
             let known: Vec<&str> = stores.iter().map(|(known, _)| known.as_str()).collect();

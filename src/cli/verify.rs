@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::stores::DataArgs;
-use super::{act, output, run};
+use super::{JsonFlag, act, output, run};
 use crate::app::control::Answer;
 use crate::app::order::Order;
 use crate::app::repair::{Repair, line, problem_json};
@@ -28,12 +28,19 @@ pub(super) struct VerifyArgs {
     /// Repair what can be repaired; what is taken out is kept in `damaged/` of the data folder, and the journal says so
     #[arg(long)]
     repair: bool,
+    #[command(flatten)]
+    thoroughness: Thoroughness,
+    /// Print JSON for scripts.
+    #[command(flatten)]
+    json: JsonFlag,
+}
+
+/// How much to look at.
+#[derive(clap::Args, Clone, Copy, Debug)]
+struct Thoroughness {
     /// Rows, figures and lengths only, not every byte
     #[arg(long)]
     quick: bool,
-    /// Print JSON for scripts
-    #[arg(long)]
-    json: bool,
 }
 
 /// Checks, and repairs when asked to. Exit code 0: nothing is wrong (any more); 1: it could not be done; 2: something is wrong.
@@ -46,7 +53,7 @@ pub(super) fn run_verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
             looked(args, &folder)?
         };
         sound &= found.problems == 0;
-        if args.json {
+        if args.json.json {
             let mut value = json!({ "operator": name, "sound": found.problems == 0 });
             if let (Some(value), Value::Object(more)) = (value.as_object_mut(), found.answer.data) {
                 value.extend(more);
@@ -56,7 +63,7 @@ pub(super) fn run_verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
             output::print(&format!("{name}: {}", found.answer.text))?;
         }
     }
-    if args.json {
+    if args.json.json {
         output::print(&format!("{}\n", serde_json::to_string_pretty(&values)?))?;
     }
     Ok(ExitCode::from(if sound { 0 } else { 2 }))
@@ -69,7 +76,11 @@ struct Found {
 
 /// Looks at a store without changing it, whoever uses it meanwhile.
 fn looked(args: &VerifyArgs, folder: &Path) -> anyhow::Result<Found> {
-    let depth = if args.quick { Depth::Rows } else { Depth::Bytes };
+    let depth = if args.thoroughness.quick {
+        Depth::Rows
+    } else {
+        Depth::Bytes
+    };
     let store = match SqliteStore::open_read_only(folder) {
         Ok(store) => store,
         Err(StoreError::Damaged { what }) => return Ok(beyond_reading(&what)),
@@ -161,7 +172,13 @@ fn repaired(args: &VerifyArgs, name: &str, folder: &Path) -> anyhow::Result<Foun
         Ok(None) | Err(StoreError::InUse { .. }) => {}
         Err(error) => return Err(error.into()),
     }
-    let mut answer = act::act(&args.data, name, Order::Repair(Repair { quick: args.quick }))?;
+    let mut answer = act::act(
+        &args.data,
+        name,
+        Order::Repair(Repair {
+            quick: args.thoroughness.quick,
+        }),
+    )?;
     answer.text = format!("{before}{}", answer.text);
     let problems = answer.data["problems"].as_array().map_or(0, Vec::len);
     Ok(Found { answer, problems })

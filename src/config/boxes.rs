@@ -14,8 +14,8 @@ use crate::identity::{Address, Domain, Finess, Rpps};
 pub struct DeclaredBox {
     /// The box of the directory.
     pub mailbox: MailBox,
-    /// Its own quota in bytes, `Some(None)` for no limit; `None`: what holds for every box.
-    pub quota_bytes: Option<Option<u64>>,
+    /// Its own quota; `None`: what holds for every box.
+    pub quota: Option<Quota>,
 }
 
 /// The boxes of one operator; addresses are known even when the rest of their section is wrong.
@@ -62,7 +62,7 @@ impl Boxes {
         let label = section.required::<String>("label");
         let state = section.or("state", BoxState::Active);
         let holder = section.optional::<Rpps>("holder");
-        let quota_bytes = Quota::read(section);
+        let quota = Quota::read(section);
         let attachment = read_attachment(section, structures);
         check_label(section, label.as_ref());
         check_holder(section, holder.as_ref(), box_type.as_ref(), structures);
@@ -90,7 +90,7 @@ impl Boxes {
                     holder: holder.map(|holder| holder.value),
                     state,
                 },
-                quota_bytes,
+                quota,
             });
         }
     }

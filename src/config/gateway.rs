@@ -137,7 +137,7 @@ impl OperatorSection {
         let host = section.required::<Domain>("host");
         let listed = section.required_list::<Domain>("domains");
         let size = section.within("size_max", SIZE_DEFAULT, SIZE_SMALLEST..=SIZE_LARGEST);
-        let quota_bytes = Quota::read(&section).flatten();
+        let quota_bytes = Quota::read(&section).and_then(|quota| quota.0);
         let mut declared = Declared::default();
         for domain in &listed {
             declared

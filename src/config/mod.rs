@@ -42,7 +42,7 @@ pub use login::{Login, LoginCertificate, LoginKind};
 pub use operator::{ClientPorts, ExternalHost, HostCertificate, Leaving, LocalHost, Operator, Side, Standing};
 pub use patient::Patient;
 pub use relay::{Attempts, Relay, Route};
-pub use retention::Retention;
+pub use retention::{Quota, Retention};
 pub use revocation::Revocation;
 pub use space::Space;
 pub use structure::Person;

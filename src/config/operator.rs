@@ -165,7 +165,7 @@ impl Operator {
             ..ports
         };
         let largest = section.within("size_max", SIZE_DEFAULT, SIZE_SMALLEST..=SIZE_LARGEST);
-        let quota_bytes = Quota::read(&section).flatten();
+        let quota_bytes = Quota::read(&section).and_then(|quota| quota.0);
         let retention = Retention::read(section.section("retention"));
         if let Some(key) = &key {
             let named = At {

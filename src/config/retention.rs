@@ -47,14 +47,17 @@ impl Retention {
 
 /// The most a box may hold, or no limit: `"2 GiB"`, `"none"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Quota(Option<u64>);
+pub struct Quota(
+    /// Bytes; `None`: no limit.
+    pub Option<u64>,
+);
 
 impl Quota {
-    /// The key `quota`; the outer `None`: it is not there.
-    pub(super) fn read(section: &Section<'_>) -> Option<Option<u64>> {
+    /// The key `quota`, if it is there.
+    pub(super) fn read(section: &Section<'_>) -> Option<Self> {
         let set = section.optional::<Self>("quota").is_some();
         let none = Self(None);
-        set.then(|| section.within("quota", none, Self(Some(QUOTA_SMALLEST))..=none).0)
+        set.then(|| section.within("quota", none, Self(Some(QUOTA_SMALLEST))..=none))
     }
 }
 

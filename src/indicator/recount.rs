@@ -182,7 +182,7 @@ impl Pass {
             counters: keys.len(),
             differences: keys.iter().filter_map(difference).collect(),
             damaged: self.damaged,
-            carried: (self.carried.sequence > 0).then(|| CarriedOver {
+            carried: (self.carried.sequence > 0).then_some(CarriedOver {
                 sequence: self.carried.sequence,
                 until: self.carried.until,
                 counters: self.carried.counts.len(),

@@ -89,15 +89,18 @@ impl Prepared {
     }
 
     fn files(&self) -> impl Iterator<Item = &PublishedFile> {
-        let file = |body| match body {
-            &Body::File { ref file, .. } => Some(file),
-            &Body::Inline { .. } => None,
-        };
-        self.body.iter().chain(&self.reports).filter_map(file)
+        self.body.iter().chain(&self.reports).filter_map(Body::file)
     }
 }
 
 impl Body {
+    fn file(&self) -> Option<&PublishedFile> {
+        match self {
+            Self::File { file, .. } => Some(file),
+            Self::Inline { .. } => None,
+        }
+    }
+
     fn log_bytes(&self) -> usize {
         match self {
             Self::Inline { bytes, .. } => bytes.len(),

@@ -246,7 +246,7 @@ impl SqliteStore {
     /// Writes and removes a body file, to see whether there is still trouble with those; it is over once this succeeds.
     async fn probe_bodies(&self) -> Result<(), StoreError> {
         let mut stage = self.stage().await?;
-        stage.write(&[0; PROBE_BYTES]).await?;
+        stage.write(&vec![0; PROBE_BYTES]).await?;
         // Dropped with its guard: the file is gone again.
         stage.finish(b"").await.map(drop)
     }

@@ -112,12 +112,15 @@ fn purge_journal(
     Ok(purged)
 }
 
+/// The record of a piece, from the address of the box and how many messages went.
+type RecordOf<'a> = dyn Fn(&str, u64) -> JournalRow + 'a;
+
 /// One folder at most: the next call takes the next one.
 fn purge_folder(
     tx: &Connection,
     (of, before): (SpecialUse, Timestamp),
     limit: usize,
-    (record, effects): (&dyn Fn(&str, u64) -> JournalRow, &mut Effects),
+    (record, effects): (&RecordOf<'_>, &mut Effects),
 ) -> Result<Purged, StoreError> {
     let sql = "SELECT m.folder, max(m.uid_next), b.address FROM folder_mark m JOIN folder f ON f.key = m.folder \
                JOIN box b ON b.key = f.box WHERE m.at < ?1 AND f.special_use = ?2 \

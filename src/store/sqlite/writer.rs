@@ -76,7 +76,7 @@ impl Writer {
                     waiting,
                     doubtful: Vec::new(),
                 }
-                .serve()
+                .serve();
             })
             .map_err(|source| failed("the writer thread could not be started", source))?;
         Ok(Self { requests, meter })

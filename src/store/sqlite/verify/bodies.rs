@@ -99,7 +99,7 @@ impl SqliteStore {
             }
         };
         report.files += u64::try_from(files.len()).unwrap_or(u64::MAX);
-        let (named, run) = match self.readers.run(|db| names(db)).await {
+        let (named, run) = match self.readers.run(names).await {
             Ok(found) => found,
             Err(error) => {
                 report.unreadable("names of body files", &error);
