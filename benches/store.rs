@@ -178,6 +178,7 @@ fn acceptance(inbox: FolderKey, body: &Arc<Vec<u8>>) -> Acceptance {
             room: Room::IfNotFull,
         }],
         outgoing: Vec::new(),
+        reports: Vec::new(),
         records: vec![JournalRow {
             sequence: 0,
             at: now,

@@ -214,6 +214,7 @@ pub async fn plan(
         retry,
         relay: relay_options(&gateway.relay.attempts, gateway.tls.policy),
         limits: limits_of(&gateway.limits, gateway.size_bytes_max),
+        sending: gateway.sending,
         tls: gateway.tls.policy,
         responders,
         handshakes: gateway.journal.handshakes,

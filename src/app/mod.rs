@@ -42,6 +42,7 @@ use crate::listener::{Door, Face, Handshakes, Health, Limits, Parts, Places, Ses
 use crate::mailbox::{Mailboxes, Notify};
 use crate::metrics::Meter;
 use crate::pki::{ClientCertificates, Identity, TlsError, TlsPolicy, TrustStore, server_config};
+use crate::policy::submission::Rules;
 use crate::queue::RetryPlan;
 use crate::relay::{self, Relay};
 use crate::store::sqlite::{Options as StoreOptions, SqliteStore};
@@ -81,6 +82,8 @@ pub struct Plan {
     pub relay: relay::Options,
     /// Bounds of its faces.
     pub limits: Limits,
+    /// What is asked of its users' messages.
+    pub sending: Rules,
     /// Which handshakes leave their evidence in the journal.
     pub handshakes: Handshakes,
     /// Lowest TLS version and suites of its faces.
@@ -269,6 +272,7 @@ impl Operator {
             limits: ArcSwap::from_pointee(plan.limits),
             meter,
             health: Health::default(),
+            sending: plan.sending,
             handshakes: plan.handshakes,
         });
         let (host, identity) = plan.sender;

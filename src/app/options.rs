@@ -30,6 +30,10 @@ pub fn limits_of(limits: &config::Limits, message_bytes_max: u64) -> Limits {
         imap_session: wait.imap_session,
         write: wait.write,
         message_bytes_max,
+        header_bytes_max: usize::try_from(limits.header_bytes_max).unwrap_or(usize::MAX),
+        header_fields_max: limits.header_fields_max as usize,
+        mime_depth_max: limits.mime_depth_max as usize,
+        report_original_bytes_max: limits.report_original_bytes_max,
         memory_bytes_max: MEMORY_BYTES_MAX,
     }
 }
@@ -45,7 +49,9 @@ fn some_limit(limit: u32) -> Option<usize> {
 /// A plan that could not work: what the configuration accepts always does.
 pub fn retry_plan(attempts: &config::Attempts) -> Result<RetryPlan, RetryPlanError> {
     let seconds = |duration: &std::time::Duration| SignedDuration::try_from(*duration).unwrap_or(SignedDuration::MAX);
-    RetryPlan::new(attempts.retry.iter().map(seconds).collect(), seconds(&attempts.expiry))
+    let plan = RetryPlan::new(attempts.retry.iter().map(seconds).collect(), seconds(&attempts.expiry))?;
+    let delay_notice = (!attempts.delay_notice.is_zero()).then(|| seconds(&attempts.delay_notice));
+    Ok(plan.with_delay_notice(delay_notice))
 }
 
 /// How the relay connects, and how long it waits.
@@ -62,6 +68,11 @@ pub fn relay_options(attempts: &config::Attempts, tls: TlsPolicy) -> relay::Opti
         connect: attempts.connect_timeout,
         reply: attempts.reply_timeout,
         delivery: attempts.delivery_timeout,
+        reuse: relay::Reuse {
+            idle: attempts.connection_idle,
+            age: attempts.connection_age_max,
+            messages_max: attempts.messages_per_connection_max as usize,
+        },
         ..usual
     }
 }

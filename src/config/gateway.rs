@@ -15,10 +15,12 @@ use super::operator::{SIZE_DEFAULT, SIZE_LARGEST, SIZE_SMALLEST};
 use super::reader::{self, NamedFile, Section};
 use super::relay::Relay;
 use super::retention::{Quota, Retention};
+use super::sending;
 use super::tls::Tls;
 use super::trust::Trust;
 use crate::directory::{Directory, DirectoryError};
 use crate::identity::{Domain, SubjectDn};
+use crate::policy::submission::Rules;
 
 /// One operator, as configured.
 #[derive(Clone, Debug)]
@@ -39,6 +41,8 @@ pub struct Gateway {
     pub trust: Trust,
     /// How mail leaves.
     pub relay: Relay,
+    /// What is asked of its users' messages.
+    pub sending: Rules,
     /// What it allows at most.
     pub limits: Limits,
     /// What a box may hold, in bytes, unless it says otherwise; `None`: no limit.
@@ -92,6 +96,7 @@ impl Gateway {
         let tls = root.required_section("tls").map(Tls::read);
         let trust = root.required_section("trust").map(Trust::read);
         let relay = Relay::read(root.section("relay"));
+        let sending = sending::read(root.section("sending"));
         let limits = Limits::read(root.section("limits"));
         let retention = Retention::read(root.section("retention"));
         let journal = Journal::read(root.section("journal"));
@@ -115,6 +120,7 @@ impl Gateway {
             tls: tls??,
             trust: trust??,
             relay,
+            sending,
             limits,
             journal,
             directory,

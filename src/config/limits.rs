@@ -28,6 +28,14 @@ pub struct Limits {
     pub faults_max: u32,
     /// `Received` fields before a message counts as looping.
     pub hops_max: u32,
+    /// Longest header of a message, in bytes.
+    pub header_bytes_max: u64,
+    /// Most fields of a header.
+    pub header_fields_max: u32,
+    /// Deepest nesting of multiparts and messages in a message.
+    pub mime_depth_max: u32,
+    /// Largest message that a failure report gives back whole, in bytes.
+    pub report_original_bytes_max: u64,
     /// How long each wait may last.
     pub timeouts: Timeouts,
 }
@@ -87,6 +95,22 @@ impl Limits {
             faults_max: section.within("faults_max", default.faults_max, 1..=1_000),
             // RFC 5321 §6.3: at least 100.
             hops_max: section.within("hops_max", default.hops_max, 100..=1_000),
+            header_bytes_max: section
+                .within(
+                    "header_max",
+                    Size(default.header_bytes_max),
+                    Size(16 << 10)..=Size(256 << 10),
+                )
+                .0,
+            header_fields_max: section.within("header_fields_max", default.header_fields_max, 100..=10_000),
+            mime_depth_max: section.within("mime_depth_max", default.mime_depth_max, 5..=100),
+            report_original_bytes_max: section
+                .within(
+                    "report_original_max",
+                    Size(default.report_original_bytes_max),
+                    Size(1 << 10)..=Size(64 << 20),
+                )
+                .0,
             timeouts: Timeouts::read(&section),
         };
         section.close();
@@ -127,6 +151,10 @@ impl Default for Limits {
             imap_line_bytes_max: 64 << 10,
             faults_max: 20,
             hops_max: 100,
+            header_bytes_max: 256 << 10,
+            header_fields_max: 1_000,
+            mime_depth_max: 20,
+            report_original_bytes_max: 1 << 20,
             timeouts: Timeouts::default(),
         }
     }

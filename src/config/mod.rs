@@ -23,6 +23,7 @@ mod reader;
 mod relay;
 mod retention;
 mod revocation;
+mod sending;
 mod space;
 mod structure;
 mod suggest;

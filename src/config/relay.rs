@@ -33,10 +33,18 @@ pub struct Attempts {
     pub retry: Vec<Duration>,
     /// After this long in the queue a message bounces.
     pub expiry: Duration,
+    /// After this long in the queue its sender is told that a message is late; zero: never.
+    pub delay_notice: Duration,
     /// Deliveries at the same time, in all.
     pub connections_max: u32,
     /// Deliveries at the same time to one domain.
     pub connections_per_domain_max: u32,
+    /// How long a connection without mail stays open.
+    pub connection_idle: Duration,
+    /// How long a connection stays open at most.
+    pub connection_age_max: Duration,
+    /// Messages of one connection; 1: each has its own.
+    pub messages_per_connection_max: u32,
     /// Longest wait for a TCP connection.
     pub connect_timeout: Duration,
     /// Longest wait for a reply to a command.
@@ -78,11 +86,19 @@ impl Attempts {
         Self {
             retry: read_retry(section),
             expiry: section.within("expiry", EXPIRY, MINUTE..=EXPIRY_LONGEST),
+            delay_notice: section.within("delay_notice", DELAY_NOTICE, Duration::ZERO..=EXPIRY_LONGEST),
             connections_max: section.within("connections_max", CONNECTIONS, 1..=CONNECTIONS_LARGEST),
             connections_per_domain_max: section.within(
                 "connections_per_domain_max",
                 PER_DOMAIN,
                 1..=CONNECTIONS_LARGEST,
+            ),
+            connection_idle: section.within("connection_idle", IDLE, SECOND..=WAIT_LONGEST),
+            connection_age_max: section.within("connection_age_max", AGE, SECOND..=WAIT_LONGEST),
+            messages_per_connection_max: section.within(
+                "messages_per_connection_max",
+                PER_CONNECTION,
+                1..=PER_CONNECTION_LARGEST,
             ),
             connect_timeout: section.within("connect_timeout", CONNECT, SECOND..=WAIT_LONGEST),
             reply_timeout: section.within("reply_timeout", REPLY, SECOND..=WAIT_LONGEST),
@@ -182,9 +198,16 @@ const RETRY: [Duration; 6] = [
 ];
 const RETRY_STEPS_MAX: usize = 32;
 const EXPIRY: Duration = Duration::from_hours(48);
+/// Half a working day.
+const DELAY_NOTICE: Duration = Duration::from_hours(4);
 const EXPIRY_LONGEST: Duration = Duration::from_hours(24 * 30);
 const CONNECTIONS: u32 = 32;
 const PER_DOMAIN: u32 = 4;
+/// Well below the 5 minutes that a server must wait (RFC 5321 §4.5.3.2.7).
+const IDLE: Duration = Duration::from_secs(2);
+const AGE: Duration = Duration::from_mins(1);
+const PER_CONNECTION: u32 = 1000;
+const PER_CONNECTION_LARGEST: u32 = 1_000_000;
 const CONNECTIONS_LARGEST: u32 = 10_000;
 const SMTP: u16 = 25;
 const CONNECT: Duration = Duration::from_secs(30);

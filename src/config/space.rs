@@ -12,8 +12,10 @@ use super::limits::Limits;
 use super::operator::{Operator, PortRange};
 use super::reader::{self, At, Section};
 use super::relay::Attempts;
+use super::sending;
 use super::value::Slug;
 use crate::pki::Chain;
+use crate::policy::submission::Rules;
 
 /// A trust space as described.
 #[derive(Clone, Debug)]
@@ -34,6 +36,8 @@ pub struct Space {
     pub attempts: Attempts,
     /// What each of its operators allows at most.
     pub limits: Limits,
+    /// What each asks of its users' messages.
+    pub sending: Rules,
     /// Its authority.
     pub authority: SpaceAuthority,
     /// Its operators, in the order of the file; never empty.
@@ -103,6 +107,7 @@ impl Space {
             refresh: header.refresh,
             attempts,
             limits,
+            sending: sending::read(root.section("sending")),
             operators,
         })
     }

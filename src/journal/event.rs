@@ -33,6 +33,10 @@ pub enum Event {
     Bounced(Bounced),
     /// An administrator did something to an item of the queue.
     Managed(Managed),
+    /// A report about recipients was written to their sender; one about a failure is told by [`Event::Bounced`]. It counts for nothing.
+    Reported(Reported),
+    /// A submitted message was accepted, or refused, with findings about its form. It counts for nothing.
+    Noted(Noted),
     /// A login succeeded.
     Login(Login),
     /// A login failed.
@@ -67,6 +71,8 @@ impl Event {
             Self::Deferred(_) => Self::DEFERRED,
             Self::Bounced(_) => Self::BOUNCED,
             Self::Managed(_) => Self::MANAGED,
+            Self::Reported(_) => Self::REPORTED,
+            Self::Noted(_) => Self::NOTED,
             Self::Login(_) => Self::LOGIN,
             Self::LoginRefused(_) => Self::LOGIN_REFUSED,
             Self::Examined(_) => Self::EXAMINED,
@@ -109,6 +115,10 @@ impl Event {
     pub const BOUNCED: &'static str = "bounced";
     /// Name of [`Event::Managed`].
     pub const MANAGED: &'static str = "managed";
+    /// Name of [`Event::Reported`].
+    pub const REPORTED: &'static str = "reported";
+    /// Name of [`Event::Noted`].
+    pub const NOTED: &'static str = "noted";
     /// Name of [`Event::Login`].
     pub const LOGIN: &'static str = "login";
     /// Name of [`Event::LoginRefused`].
@@ -127,7 +137,7 @@ impl Event {
     pub const MAINTAINED: &'static str = "maintained";
 
     /// Every name this program writes.
-    pub const NAMES: [&'static str; 18] = [
+    pub const NAMES: [&'static str; 20] = [
         Self::SUBMITTED,
         Self::RECEIVED,
         Self::REPEATED,
@@ -138,6 +148,8 @@ impl Event {
         Self::DEFERRED,
         Self::BOUNCED,
         Self::MANAGED,
+        Self::REPORTED,
+        Self::NOTED,
         Self::LOGIN,
         Self::LOGIN_REFUSED,
         Self::EXAMINED,
@@ -408,6 +420,32 @@ pub struct Bounced {
     /// Box told about it; absent when nobody may be (null reverse-path, `NOTIFY=NEVER`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told: Option<MaskedAddress>,
+}
+
+/// See [`Event::Reported`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reported {
+    /// `delivered`, `relayed` or `delayed` (RFC 3464 §2.3.3).
+    pub action: Excerpt,
+    /// Whom it is about.
+    pub recipients: Vec<MaskedAddress>,
+    /// Whom it was written to.
+    pub to: MaskedAddress,
+}
+
+/// See [`Event::Noted`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Noted {
+    /// `Message-ID`, if the message has one.
+    #[serde(default, skip_serializing_if = "Excerpt::is_empty")]
+    pub message_id: Excerpt,
+    /// The sending box.
+    pub sender: MaskedAddress,
+    /// `X-MSS-NIL`: the product that wrote it (ECO.2.4.3).
+    #[serde(default, skip_serializing_if = "Excerpt::is_empty")]
+    pub product: Excerpt,
+    /// Ids of the findings; nothing of what the header says.
+    pub findings: Vec<Excerpt>,
 }
 
 /// See [`Event::Login`].

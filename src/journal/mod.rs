@@ -18,8 +18,8 @@ mod upkeep;
 pub(crate) mod sample;
 
 pub use event::{
-    Appended, BounceCause, Bounced, Deferred, Event, Login, LoginRefused, Opened, Owner, Queued, Received, ReceivedBox,
-    RecipientCounts, Refused, Relayed, Repeated, Started, Stopped, Submitted, Unknown,
+    Appended, BounceCause, Bounced, Deferred, Event, Login, LoginRefused, Noted, Opened, Owner, Queued, Received,
+    ReceivedBox, RecipientCounts, Refused, Relayed, Repeated, Reported, Started, Stopped, Submitted, Unknown,
 };
 pub use evidence::{CheckOutcome, Encoded, Examined, HandshakeFailed, Negotiated, ShownCertificate};
 pub use managed::{Managed, QueueAction};

@@ -78,6 +78,8 @@ fn detail(event: &Event) -> String {
         Event::Deferred(fields) => json(fields),
         Event::Bounced(fields) => json(fields),
         Event::Managed(fields) => json(fields),
+        Event::Reported(fields) => json(fields),
+        Event::Noted(fields) => json(fields),
         Event::Login(fields) => json(fields),
         Event::LoginRefused(fields) => json(fields),
         Event::Examined(fields) => json(fields),
@@ -111,6 +113,8 @@ fn event(row: &JournalRow) -> Option<Event> {
         Event::DEFERRED => read(detail).map(Event::Deferred),
         Event::BOUNCED => read(detail).map(Event::Bounced),
         Event::MANAGED => read(detail).map(Event::Managed),
+        Event::REPORTED => read(detail).map(Event::Reported),
+        Event::NOTED => read(detail).map(Event::Noted),
         Event::LOGIN => read(detail).map(Event::Login),
         Event::LOGIN_REFUSED => read(detail).map(|mut refused: super::LoginRefused| {
             refused.reason.clone_from(&row.reason);

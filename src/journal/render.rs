@@ -3,7 +3,7 @@
 use serde_json::Value;
 use serde_json::json;
 
-use super::event::{BounceCause, Event, Received, Refused, Repeated, Submitted};
+use super::event::{BounceCause, Event, Noted, Received, Refused, Repeated, Submitted};
 use super::evidence::Examined;
 use super::masked::{Excerpt, MaskedAddress};
 use super::record::Record;
@@ -80,6 +80,8 @@ fn what(event: &Event) -> String {
             e.by,
             attempts(e.attempts)
         ),
+        Event::Reported(e) => format!("{} {} to {}", addresses(&e.recipients), e.action, e.to),
+        Event::Noted(e) => noted_line(e),
         Event::Login(e) => format!("{}: {} opens {} with {}", e.face, e.login, e.mailbox, e.mechanism),
         Event::LoginRefused(e) => {
             let asked = e
@@ -134,6 +136,23 @@ fn maintained_line(e: &Maintained) -> String {
     match e.count {
         0 | 1 => line,
         count => format!("{line} ({count})"),
+    }
+}
+
+fn noted_line(noted: &Noted) -> String {
+    let findings: Vec<&str> = noted.findings.iter().map(Excerpt::as_str).collect();
+    let product = if noted.product.is_empty() {
+        "a product without number"
+    } else {
+        noted.product.as_str()
+    };
+    format!("from {} by {product}: {}", noted.sender, findings.join(", "))
+}
+
+fn addresses(list: &[MaskedAddress]) -> String {
+    match list {
+        [only] => only.to_string(),
+        several => format!("{} recipients", several.len()),
     }
 }
 
@@ -246,6 +265,8 @@ mod tests {
         2026-11-21T10:00:00.000Z  s-42          deferred       to 2790…989@patient.mssante.fr, attempt 1, next 2026-11-21T10:00:00Z: 550 5.1.1 <2790…989@patient.mssante.fr> unknown
         2026-11-21T10:00:00.000Z  s-42          bounced        to 2790…989@patient.mssante.fr, refused after 1 attempt, told noreply@ehpad-lilas.mssante.fr: 550 5.1.1 <2790…989@patient.mssante.fr> unknown
         2026-11-21T10:00:00.000Z  s-42          managed        drop of item 7 to 2790…989@patient.mssante.fr by root, after 3 attempts
+        2026-11-21T10:00:00.000Z  s-42          reported       2790…989@patient.mssante.fr delivered to noreply@ehpad-lilas.mssante.fr
+        2026-11-21T10:00:00.000Z  s-42          noted          from noreply@ehpad-lilas.mssante.fr by DEV935997: nil-missing, ins-missing
         2026-11-21T10:00:00.000Z  s-42          login          imap: jeanne opens jeanne.briard@ssiad-lilas.mssante.fr with PLAIN
         2026-11-21T10:00:00.000Z  s-42          login-refused  imap: 2790…989 with PLAIN (credentials-invalid)
         2026-11-21T10:00:00.000Z  s-42          examined       smtp: CN=mx1.chu.mssante.fr: certificate-expired [127.0.0.1]

@@ -107,6 +107,17 @@ pub(crate) fn every_event() -> Vec<Event> {
         )
     }));
     events.extend(queue_events());
+    events.push(Event::Reported(Reported {
+        action: "delivered".into(),
+        recipients: vec![patient()],
+        to: masked("noreply@ehpad-lilas.mssante.fr"),
+    }));
+    events.push(Event::Noted(Noted {
+        message_id: Excerpt::new(format!("<{INS}@dui>")),
+        sender: masked("noreply@ehpad-lilas.mssante.fr"),
+        product: "DEV935997".into(),
+        findings: vec!["nil-missing".into(), "ins-missing".into()],
+    }));
     events.extend(login_events());
     events.push(Event::Maintained(Maintained {
         action: "repair".into(),

@@ -1,16 +1,21 @@
 //! The last step of an accepted message, whichever face it came in by: trace header, copies for local boxes, queue items, journal
 //! and counts, all in one store transaction. 250 is answered only after it (invariant 1).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::Parts;
+use super::report;
 use super::smtp::storage_failed;
 use super::spool::{Spool, Spooled};
+use super::visitor::Visitor;
+use super::{Parts, Telling, Told};
 use crate::directory::MailBox;
-use crate::identity::Address;
+use crate::identity::{Address, Domain};
 use crate::indicator;
 use crate::journal::Record;
 use crate::mailbox::deliver;
+use crate::message::Header;
+use crate::message::dsn::{Original, RecipientReport};
 use crate::policy::{Refusal, inbound};
 use crate::queue::Parameters;
 use crate::store::{Acceptance, Content, Delivery, FolderKey, NewMessage, Once, Outgoing, StoreError};
@@ -23,10 +28,6 @@ pub(super) struct LocalRecipient {
     /// What makes a repetition of this delivery recognisable; only between operators.
     pub(super) once: Option<Once>,
     /// What the sender asked for at MAIL and RCPT, report wishes included.
-    #[expect(
-        dead_code,
-        reason = "delivery reports will read it; until then it is only carried here"
-    )]
     pub(super) parameters: Parameters,
 }
 
@@ -47,10 +48,12 @@ impl Commit<'_> {
     /// Ends the data, computes what IMAP will ask for, and stores it all. `records` is given the final size.
     pub(super) async fn carry_out(
         self,
-        parts: &Parts,
+        visitor: &Visitor,
         now: jiff::Timestamp,
         records: impl FnOnce(u64) -> Vec<Record>,
     ) -> Result<(), Refusal> {
+        let parts = &*visitor.parts;
+        let delivered = self.delivered(now);
         let lead = deliver::return_path(self.sender.map(Address::as_str));
         let spooled = self
             .spool
@@ -58,13 +61,12 @@ impl Commit<'_> {
             .await
             .map_err(|error| storage_failed(&error))?;
         let Spooled { content, size_bytes } = spooled;
-        let folders: Vec<FolderKey> = self.local.iter().map(|recipient| recipient.inbox).collect();
         let mut acceptance = Acceptance {
             outgoing: self.outgoing,
             ..Acceptance::default()
         };
         acceptance.message = Some(
-            message(parts, content, lead, !folders.is_empty())
+            message(parts, content, lead, !self.local.is_empty())
                 .await
                 .map_err(|error| storage_failed(&error))?,
         );
@@ -74,7 +76,6 @@ impl Commit<'_> {
         });
         acceptance.deliveries = copies.collect();
         indicator::enter(&mut acceptance, &records(size_bytes));
-        let queued = !acceptance.outgoing.is_empty();
         // Held until the delivery is durable: after a domain has been named there, its boxes get nothing more.
         let departed = parts.departed.read().await;
         let recipients = self.local.iter().map(|recipient| recipient.mailbox.address.domain());
@@ -82,19 +83,69 @@ impl Commit<'_> {
         if let Some(domain) = recipients.chain(writer).find(|domain| departed.contains(*domain)) {
             return Err(inbound::leaving(domain));
         }
-        parts
+        let told = delivered.and_then(|delivered| delivered.tell(visitor, &departed, now));
+        if let Some(told) = told {
+            indicator::enter(&mut acceptance, &told.records);
+            acceptance.reports.push(told.enclosure);
+        }
+        let reports = acceptance.reports.iter().map(|report| &report.outgoing);
+        let is_queued = reports
+            .chain([&acceptance.outgoing])
+            .any(|outgoing| !outgoing.is_empty());
+        let accepted = parts
             .store
             .accept(acceptance)
             .await
             .map_err(|error| storage_failed(&error))?;
         drop(departed);
-        for folder in folders {
-            parts.mailboxes.notify().changed(folder);
-        }
-        if queued {
+        parts.mailboxes.notify().accepted(&accepted);
+        if is_queued {
             parts.queued.notify_one();
         }
         Ok(())
+    }
+}
+
+impl Commit<'_> {
+    /// The report about the boxes of which the sender wants to know that they have it. Asked before the data is handed over.
+    fn delivered(&self, now: jiff::Timestamp) -> Option<Delivered> {
+        let sender = self.sender?;
+        let recipients = report::delivered(self.local, Some(sender), now);
+        let first = self
+            .local
+            .iter()
+            .find(|one| one.parameters.tell_success(Some(sender)))?;
+        let head = self.spool.head();
+        let header = &head[..Header::scan(head).len()];
+        Some(Delivered {
+            sender: sender.clone(),
+            recipients,
+            envelope_id: first.parameters.envid.as_ref().map(|envid| envid.decoded().to_owned()),
+            header: [self.front.as_bytes(), header].concat(),
+        })
+    }
+}
+
+/// What a report about a delivery says. RFC 3461 §4.3: the header alone goes back when nothing failed.
+struct Delivered {
+    sender: Address,
+    recipients: Vec<RecipientReport>,
+    envelope_id: Option<String>,
+    header: Vec<u8>,
+}
+
+impl Delivered {
+    fn tell(&self, visitor: &Visitor, departed: &HashSet<Domain>, now: jiff::Timestamp) -> Option<Told> {
+        let telling = Telling {
+            host: &visitor.host,
+            sender: &self.sender,
+            session: visitor.session.as_str(),
+            arrived: now,
+            envelope_id: self.envelope_id.as_deref(),
+            recipients: &self.recipients,
+            original: Original::Headers(&self.header),
+        };
+        visitor.parts.tell(&telling, (&visitor.snapshot, departed), now)
     }
 }
 

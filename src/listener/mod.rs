@@ -4,6 +4,7 @@
 //! asks `trust` and `policy`, and has `mailbox` or `queue` carry the verdict out in one store transaction.
 
 mod accept;
+mod ahead;
 mod commit;
 mod evidence;
 mod health;
@@ -14,6 +15,7 @@ mod observed;
 mod places;
 mod reception;
 mod repeat;
+mod report;
 mod room;
 mod session_id;
 mod smtp;
@@ -36,17 +38,20 @@ use crate::journal::{Event, Record};
 use crate::mailbox::Mailboxes;
 use crate::metrics::Meter;
 use crate::pki::TrustStore;
+use crate::policy::submission::Rules;
 use crate::queue::RetryPlan;
 use crate::store::{FolderKey, Store, StoreError};
 use crate::sync::Responders;
 use crate::trust::AllowList;
 
 pub use accept::{Door, Face, TurnedAway};
+pub use ahead::Ahead;
 pub use evidence::{Handshakes, Judged, examined, failure};
 pub use health::{CHECKS, Findings, Health};
 pub use link::{Handshake, Link, Offer, Unfinished};
 pub use observed::{observe_failed_handshake, observe_handshake};
 pub use places::Places;
+pub use report::{Telling, Told, original_recipient};
 pub use session_id::SessionId;
 
 /// What every session of one operator shares.
@@ -78,6 +83,8 @@ pub struct Parts {
     pub meter: Meter,
     /// What stands in its way.
     pub health: Health,
+    /// What is asked of its users' messages.
+    pub sending: Rules,
 }
 
 impl Parts {
@@ -152,6 +159,14 @@ pub struct Limits {
     pub message_line_bytes_max: usize,
     /// Longest IMAP command, an appended message apart, in bytes.
     pub imap_line_bytes_max: usize,
+    /// Longest header of a message, in bytes; at most what a spool keeps of its beginning.
+    pub header_bytes_max: usize,
+    /// Most fields of a header.
+    pub header_fields_max: usize,
+    /// Deepest nesting of multiparts and messages in a message.
+    pub mime_depth_max: usize,
+    /// A message larger than this goes back in a failure report by its header only, whatever `RET` says.
+    pub report_original_bytes_max: u64,
     /// A message larger than this arrives on disk instead of in memory.
     pub memory_bytes_max: usize,
     /// Protocol errors after which a session is closed.

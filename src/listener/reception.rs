@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::commit::{Commit, LocalRecipient};
 use super::link::Handshake;
-use super::repeat::Identified;
+use super::repeat::{self, Identified};
 use super::smtp::{Desk, Transmission, storage_failed};
 use super::spool::Spool;
 use super::visitor::Visitor;
@@ -108,6 +108,9 @@ impl Reception {
         let header = self.visitor.header(&spool, transmission.utf8)?;
         let class = Class::of(&header, transaction.mail.path.as_ref());
         let message_id = Excerpt::new(header.value("Message-ID").unwrap_or_default());
+        for recipient in &mut transaction.recipients {
+            recipient.parameters.class = class;
+        }
         self.identify(&mut transaction, &spool, &header, now);
         let repeated = self.leave_out_repeats(&mut transaction, now).await?;
         let repeated = self.repeated(transaction.mail.path.as_ref(), message_id.clone(), &repeated);
@@ -156,20 +159,23 @@ impl Reception {
             local: &transaction.recipients,
             outgoing: Vec::new(),
         };
-        commit.carry_out(&self.visitor.parts, now, record).await
+        commit.carry_out(&self.visitor, now, record).await
     }
 
     /// Gives each recipient the key by which a repetition is recognised.
     fn identify(&self, transaction: &mut Transaction, spool: &Spool, header: &Header<'_>, now: Timestamp) {
+        let (message_id, received_count) = (header.value("Message-ID").unwrap_or_default(), received_count(header));
+        if !repeat::is_recognisable(received_count, &message_id) {
+            return;
+        }
         let (Some(peer), Some(content)) = (&self.peer, spool.digest()) else {
             return;
         };
-        let message_id = header.value("Message-ID").unwrap_or_default();
         let identified = Identified {
             peer: &peer.subject,
             sender: transaction.mail.path.as_ref(),
             message_id: &message_id,
-            received_count: received_count(header),
+            received_count,
             content,
         };
         let until = now.saturating_add(REPEATS_KNOWN).unwrap_or(Timestamp::MAX);

@@ -160,7 +160,7 @@ impl Drive<'_> {
                 }
                 Step::Write(bytes) => self.wire.write(&bytes).await?,
                 Step::Ask(question) => self.ask(question).await,
-                Step::Body(bytes) => self.body(&bytes).await,
+                Step::Body(bytes) => self.body(bytes).await,
                 Step::StartTls => self.start_tls().await?,
                 Step::Refused(refusal) => self.desk.journal_refusal("session", &refusal).await,
                 Step::Abandon => {
@@ -214,7 +214,7 @@ impl Drive<'_> {
             protocol: self.session.protocol(),
             utf8: self.session.mail_from().is_some_and(|mail| mail.utf8),
         };
-        let spool = match self.spool.take() {
+        let mut spool = match self.spool.take() {
             Some(Ok(spool)) => spool,
             Some(Err(error)) => {
                 let refusal = storage_failed(&error);
@@ -223,6 +223,7 @@ impl Drive<'_> {
             }
             None => self.new_spool(),
         };
+        spool.complete();
         let (watch, size_bytes) = (Stopwatch::start(), spool.size_bytes());
         let answer = self.desk.message(spool, transmission).await;
         if !matches!(answer, Answer::Refused(_)) {
@@ -233,7 +234,7 @@ impl Drive<'_> {
         answer
     }
 
-    async fn body(&mut self, bytes: &[u8]) {
+    async fn body(&mut self, bytes: Vec<u8>) {
         let spool = match self.spool.take() {
             Some(spool) => spool,
             None => Ok(self.new_spool()),
@@ -245,10 +246,11 @@ impl Drive<'_> {
     }
 
     fn new_spool(&self) -> Spool {
-        let (store, memory_bytes_max) = (Arc::clone(&self.parts.store), self.parts.limits().memory_bytes_max);
+        let (store, limits) = (Arc::clone(&self.parts.store), self.parts.limits());
+        let limits = (limits.memory_bytes_max, limits.mime_depth_max);
         match self.door.face {
-            Face::Peer => Spool::recognisable(store, memory_bytes_max),
-            _ => Spool::new(store, memory_bytes_max),
+            Face::Peer => Spool::recognisable(store, limits),
+            _ => Spool::new(store, limits),
         }
     }
 

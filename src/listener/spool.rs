@@ -5,6 +5,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 
 use super::repeat;
+use crate::message::structure::Structure;
 use crate::store::{Content, Stage, Store, StoreError};
 
 /// Collects the body of one message.
@@ -14,7 +15,9 @@ pub(super) struct Spool {
     memory: Vec<u8>,
     stage: Option<Box<dyn Stage>>,
     size_bytes: u64,
-    /// Over the bytes received, where the desk wants to recognise them.
+    /// What its parts say they are.
+    structure: Structure,
+    /// Over the bytes that went to disk, where the desk wants to recognise them.
     digest: Option<digest::Context>,
 }
 
@@ -27,23 +30,24 @@ pub(super) struct Spooled {
 }
 
 impl Spool {
-    /// An empty spool that goes to disk past `memory_bytes_max`.
-    pub(super) fn new(store: Arc<dyn Store>, memory_bytes_max: usize) -> Self {
+    /// An empty spool that goes to disk past `memory_bytes_max`, for a message of parts nested no deeper than `mime_depth_max`.
+    pub(super) fn new(store: Arc<dyn Store>, (memory_bytes_max, mime_depth_max): (usize, usize)) -> Self {
         Self {
             store,
             memory_bytes_max,
             memory: Vec::new(),
             stage: None,
             size_bytes: 0,
+            structure: Structure::new(mime_depth_max),
             digest: None,
         }
     }
 
     /// The same, which also computes the SHA-256 of what it collects.
-    pub(super) fn recognisable(store: Arc<dyn Store>, memory_bytes_max: usize) -> Self {
+    pub(super) fn recognisable(store: Arc<dyn Store>, limits: (usize, usize)) -> Self {
         Self {
             digest: Some(digest::Context::new(&digest::SHA256)),
-            ..Self::new(store, memory_bytes_max)
+            ..Self::new(store, limits)
         }
     }
 
@@ -51,16 +55,25 @@ impl Spool {
     ///
     /// # Errors
     /// The disk refused them.
-    pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+    pub(super) async fn write(&mut self, bytes: Vec<u8>) -> Result<(), StoreError> {
         self.size_bytes += bytes.len() as u64;
-        if let Some(digest) = &mut self.digest {
-            digest.update(bytes);
-        }
+        self.structure.feed(&bytes);
         if let Some(stage) = &mut self.stage {
-            return stage.write(bytes).await;
+            if let Some(digest) = &mut self.digest {
+                digest.update(&bytes);
+            }
+            return stage.write(&bytes).await;
         }
-        self.memory.extend_from_slice(bytes);
+        if self.memory.is_empty() {
+            // Most messages come in one piece.
+            self.memory = bytes;
+        } else {
+            self.memory.extend_from_slice(&bytes);
+        }
         if self.memory.len() > self.memory_bytes_max {
+            if let Some(digest) = &mut self.digest {
+                digest.update(&self.memory);
+            }
             let mut stage = self.store.stage().await?;
             stage.write(&self.memory).await?;
             self.stage = Some(stage);
@@ -76,14 +89,28 @@ impl Spool {
         &self.memory[..self.memory.len().min(HEAD_BYTES_MAX)]
     }
 
+    /// Says that all bytes have come: [`Self::structure`] is complete from now on.
+    pub(super) fn complete(&mut self) {
+        self.structure.finish();
+    }
+
+    /// The parts of the message.
+    pub(super) fn structure(&self) -> &Structure {
+        &self.structure
+    }
+
     /// Bytes received so far.
     pub(super) fn size_bytes(&self) -> u64 {
         self.size_bytes
     }
 
-    /// SHA-256 of the bytes received so far, if it is computed.
+    /// SHA-256 of the bytes received so far, if it is wanted at all: of a message in memory, computed now.
     pub(super) fn digest(&self) -> Option<[u8; 32]> {
-        self.digest.clone().map(repeat::finish)
+        let mut digest = self.digest.clone()?;
+        if self.stage.is_none() {
+            digest.update(&self.memory);
+        }
+        Some(repeat::finish(digest))
     }
 
     /// Ends the body and puts `front` before it.

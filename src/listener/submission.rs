@@ -11,15 +11,18 @@ use super::login::{self, Attempt, Opened, Place};
 use super::smtp::{Desk, Transmission};
 use super::spool::Spool;
 use super::visitor::Visitor;
-use crate::directory::{BoxState, MailBox};
-use crate::identity::Address;
+use crate::directory::{BoxState, BoxType, MailBox};
+use crate::identity::{Address, Domain};
 use crate::indicator;
-use crate::journal::{Event, Excerpt, Received, Record, Refused, Submitted};
+use crate::journal::{Event, Excerpt, Noted, Received, Record, Refused, Submitted};
 use crate::message::received::TlsTrace;
+use crate::message::structure::Structure;
 use crate::message::{Authors, Class, Header};
-use crate::policy::submission::{self, AuthorFacts, Destination, SenderRule};
+use crate::policy::form::{self, Mode};
+use crate::policy::submission::{self, AuthorFacts, Destination, Rules, SenderRule};
 use crate::policy::{Reason, Refusal, inbound};
 use crate::queue;
+use crate::smtp::command::Notify;
 use crate::smtp::{Answer, Credentials, MailFrom, Mechanism, Question, RcptTo};
 use crate::store::Outgoing;
 
@@ -82,6 +85,8 @@ impl Submission {
         let transaction = self.transaction.as_mut();
         let transaction =
             transaction.ok_or_else(|| Refusal::new(Reason::MessageMalformed, "no transaction is open"))?;
+        let rules = &self.visitor.parts.sending;
+        submission::patient_size(&address, transaction.mail.size_bytes.unwrap_or(0), rules)?;
         if self.visitor.snapshot.directory.serves(address.domain()) {
             let recipient = self.visitor.local_recipient(&transaction.mail, to)?;
             if !transaction.local.iter().any(|other| other.inbox == recipient.inbox) {
@@ -103,13 +108,18 @@ impl Submission {
     }
 
     async fn store(&mut self, spool: Spool, transmission: Transmission<'_>) -> Result<(), Refusal> {
-        let (Some(transaction), Some(login)) = (self.transaction.take(), &self.login) else {
+        let (Some(mut transaction), Some(login)) = (self.transaction.take(), &self.login) else {
             return Err(Refusal::new(Reason::MessageMalformed, "no transaction is open"));
         };
         let now = self.visitor.parts.clock.now();
         let header = self.visitor.header(&spool, transmission.utf8)?;
         let authors = self.authors(&header, login, &transaction)?;
         let recipients = transaction.recipients();
+        let rules = &self.visitor.parts.sending;
+        for recipient in &recipients {
+            submission::patient_size(recipient, spool.size_bytes(), rules)?;
+        }
+        transaction.want(&header, rules);
         let tls = TlsTrace {
             version: &self.handshake.protocol,
             peer_name: None,
@@ -125,6 +135,7 @@ impl Submission {
             authors: &authors,
             recipients: &recipients,
         };
+        let noted = self.noted(&facts, spool.structure()).await?;
         let (submitted, received) = (self.submitted(&facts), self.received(&facts));
         let session = self.visitor.session.as_str();
         let (outgoing, queued) = self.enqueue(&transaction, now)?;
@@ -134,7 +145,7 @@ impl Submission {
                 ..submitted
             });
             let received = received.map(|received| Event::Received(Received { size_bytes, ..received }));
-            let events = std::iter::once(submitted).chain(received);
+            let events = std::iter::once(submitted).chain(received).chain(noted);
             let records = events.map(|event| Record::new(now, session, event));
             records.chain(queued).collect()
         };
@@ -146,7 +157,7 @@ impl Submission {
             local: &transaction.local,
             outgoing,
         };
-        commit.carry_out(&self.visitor.parts, now, records).await
+        commit.carry_out(&self.visitor, now, records).await
     }
 
     /// Reads who wrote the message and checks that the login may write in their name.
@@ -161,6 +172,40 @@ impl Submission {
             sender_rule: SenderRule::Domains(self.visitor.snapshot.directory.domains()),
         })?;
         authors.map_err(|error| inbound::malformed(&error))
+    }
+
+    /// Checks the form of the message. What is found is to stand in the journal beside it; where findings are enforced, it stands there
+    /// and the message is refused.
+    async fn noted(&self, facts: &Facts<'_>, structure: &Structure) -> Result<Option<Event>, Refusal> {
+        let mode = self.visitor.parts.sending.checks;
+        if mode == Mode::Off {
+            return Ok(None);
+        }
+        let Visitor { parts, snapshot, .. } = &self.visitor;
+        let submitted = form::Submitted {
+            header: facts.header,
+            class: facts.class(),
+            parts: structure.parts(),
+            authors: facts.authors,
+            recipients: facts.recipients,
+            is_personal: facts.transaction.sender.box_type == BoxType::Personal,
+        };
+        let is_trusted = |domain: &Domain| snapshot.directory.serves(domain) || snapshot.allow_list.lists(domain);
+        let findings = form::findings(&submitted, is_trusted);
+        let Some(first) = findings.first() else {
+            return Ok(None);
+        };
+        let event = Event::Noted(Noted {
+            message_id: facts.field("Message-ID"),
+            sender: (&facts.transaction.sender.address).into(),
+            product: facts.field("X-MSS-NIL"),
+            findings: findings.iter().map(|rule| Excerpt::new(rule.id)).collect(),
+        });
+        if mode == Mode::Enforce {
+            parts.record(&self.visitor.session, event).await;
+            return Err(form::refusal(first));
+        }
+        Ok(Some(event))
     }
 
     /// Queue rows and records of the recipients elsewhere.
@@ -187,16 +232,15 @@ impl Submission {
             .map(|author| author.address.clone())
             .collect();
         let attribution = indicator::attribute(mailbox, &reply_to, &self.visitor.snapshot.directory);
-        let field = |name| Excerpt::new(facts.header.value(name).unwrap_or_default());
         Submitted {
-            message_id: field("Message-ID"),
+            message_id: facts.field("Message-ID"),
             sender: (&mailbox.address).into(),
             login: Excerpt::new(&facts.login.name),
             owner: attribution.owner(mailbox.box_type),
-            class: Class::of(facts.header, facts.transaction.mail.path.as_ref()),
+            class: facts.class(),
             peer_ip: Excerpt::new(self.visitor.ip.to_string()),
             // ECO.2.4.3: which product sent it.
-            product: field("X-MSS-NIL"),
+            product: facts.field("X-MSS-NIL"),
             ..Submitted::default()
         }
         .to(facts.recipients, |address| {
@@ -209,14 +253,14 @@ impl Submission {
         let directory = &self.visitor.snapshot.directory;
         let local = &facts.transaction.local;
         (!local.is_empty()).then(|| Received {
-            message_id: Excerpt::new(facts.header.value("Message-ID").unwrap_or_default()),
+            message_id: facts.field("Message-ID"),
             peer_ip: Excerpt::new(self.visitor.ip.to_string()),
             sender: facts.transaction.mail.path.as_ref().map(Into::into),
             boxes: local
                 .iter()
                 .map(|recipient| indicator::received_box(&recipient.mailbox, directory))
                 .collect(),
-            class: Class::of(facts.header, facts.transaction.mail.path.as_ref()),
+            class: facts.class(),
             ..Received::default()
         })
     }
@@ -288,7 +332,34 @@ struct Facts<'a> {
     recipients: &'a [Address],
 }
 
+impl Facts<'_> {
+    fn class(&self) -> Class {
+        Class::of(self.header, self.transaction.mail.path.as_ref())
+    }
+
+    fn field(&self, name: &str) -> Excerpt {
+        Excerpt::new(self.header.value(name).unwrap_or_default())
+    }
+}
+
 impl Transaction {
+    /// What the header adds to the wishes of MAIL and RCPT: the kind of message, which bounds the reports about it, and the old receipt
+    /// field, which counts for recipients without NOTIFY.
+    fn want(&mut self, header: &Header<'_>, rules: &Rules) {
+        let sender = self.mail.path.as_ref();
+        let class = Class::of(header, sender);
+        let asks = class == Class::Message && submission::asks_old_receipt(header, sender, rules);
+        let local = self.local.iter_mut().map(|recipient| &mut recipient.parameters);
+        let remote = self.remote.iter_mut().map(|(_, parameters)| parameters);
+        for parameters in local.chain(remote) {
+            parameters.class = class;
+            if asks && parameters.notify.is_none() {
+                // What no NOTIFY means, and success (RFC 3461 §4.1).
+                parameters.notify = Some(Notify::SUCCESS.with(Notify::FAILURE).with(Notify::DELAY));
+            }
+        }
+    }
+
     fn recipients(&self) -> Vec<Address> {
         let local = self.local.iter().map(|recipient| recipient.mailbox.address.clone());
         local

@@ -83,7 +83,8 @@ impl Visitor {
             spool.head(),
             &HeaderLimits {
                 charset,
-                ..HeaderLimits::default()
+                header_bytes_max: self.parts.limits().header_bytes_max,
+                fields_max: self.parts.limits().header_fields_max,
             },
         ) {
             Ok(header) => (header, None),
@@ -101,6 +102,9 @@ impl Visitor {
             recipients_max: limits.recipients_max,
         };
         inbound::message(&facts, &limits)?;
+        if spool.structure().is_too_deep() {
+            return Err(inbound::too_deep(self.parts.limits().mime_depth_max));
+        }
         Ok(header)
     }
 

@@ -9,6 +9,7 @@ pub mod dsn;
 pub mod fields;
 pub mod pdf;
 pub mod received;
+pub mod structure;
 pub mod synthetic;
 
 pub use addresses::{AddressListError, Authors, Labelled};

@@ -173,6 +173,14 @@ pub fn malformed(defect: &dyn std::error::Error) -> Refusal {
     Refusal::new(Reason::MessageMalformed, format!("malformed message: {defect}"))
 }
 
+/// The refusal of a message whose parts lie too deep in each other.
+pub fn too_deep(depth_max: usize) -> Refusal {
+    Refusal::new(
+        Reason::MessageMalformed,
+        format!("the message has more than {depth_max} multiparts or messages inside each other"),
+    )
+}
+
 /// 25 MiB of files in base64 with line ends, and 1 MiB for the rest.
 const MESSAGE_BYTES_MAX: u64 = 36 * 1024 * 1024;
 const RECIPIENTS_MAX: usize = 1_000;

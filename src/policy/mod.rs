@@ -1,5 +1,6 @@
 //! Who may send what to whom: pure verdicts with a stable reason each. Nothing here waits, stores or logs.
 
+pub mod form;
 pub mod inbound;
 mod refusal;
 pub mod submission;

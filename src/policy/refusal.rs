@@ -43,6 +43,10 @@ pub enum Reason {
     OverQuota,
     /// The message is larger than this operator takes.
     MessageTooLarge,
+    /// The message is larger than the patients' operator takes.
+    PatientMessageTooLarge,
+    /// The message breaks a national rule on its form, and the operator enforces them.
+    MessageForm,
     /// The message breaks a rule of its format.
     MessageMalformed,
     /// The message has passed here, or anywhere, too often.
@@ -73,7 +77,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, for documentation and tests.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 34] = [
         Self::TlsRequired,
         Self::CertificateMissing,
         Self::CertificateUntrusted,
@@ -93,6 +97,8 @@ impl Reason {
         Self::BoxSuspended,
         Self::OverQuota,
         Self::MessageTooLarge,
+        Self::PatientMessageTooLarge,
+        Self::MessageForm,
         Self::MessageMalformed,
         Self::MailLoop,
         Self::TooManyRecipients,
@@ -141,6 +147,8 @@ impl Reason {
             Self::BoxSuspended => ("box-suspended", 450, "4.2.1"),
             Self::OverQuota => ("over-quota", 452, "4.2.2"),
             Self::MessageTooLarge => ("message-too-large", 552, "5.3.4"),
+            Self::PatientMessageTooLarge => ("patient-message-too-large", 552, "5.3.4"),
+            Self::MessageForm => ("message-form", 554, "5.6.0"),
             Self::MessageMalformed => ("message-malformed", 554, "5.6.0"),
             Self::MailLoop => ("mail-loop", 554, "5.4.6"),
             Self::TooManyRecipients => ("too-many-recipients", 452, "4.5.3"),

@@ -1,11 +1,14 @@
 //! What a login may submit: as which box, from whom, to whom (invariant 3: no open relay, no impersonation).
 
+use super::form::Mode;
 use super::inbound::{BoxStanding, malformed, takes_mail};
 use super::{Reason, Refusal, shown};
 use crate::identity::{Address, Domain};
+use crate::message::addresses;
 use crate::message::addresses::Authors;
 use crate::message::addresses::FieldError;
 use crate::message::class::Class;
+use crate::message::fields::Header;
 
 /// Where a recipient's box is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +29,67 @@ pub enum SenderRule<'a> {
     /// Also any address of these domains: with a BAL APP, `Sender` is the person who asked for the send (CI-SIS).
     Domains(&'a [Domain]),
 }
+
+/// What an operator asks of its users' messages beside the identity rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// What findings about the form of a message lead to.
+    pub checks: Mode,
+    /// What becomes of the old receipt field.
+    pub old_receipt: OldReceipt,
+    /// Largest message to a patient, in bytes of the encoded message.
+    pub patient_bytes_max: u64,
+}
+
+/// Whether `Return-Receipt-To` asks for a delivery report (MSS/va1.15).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OldReceipt {
+    /// It does, as `NOTIFY=SUCCESS` would.
+    Heard,
+    /// It is a field like any other.
+    Ignored,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            checks: Mode::Report,
+            old_receipt: OldReceipt::Heard,
+            patient_bytes_max: PATIENT_BYTES_MAX,
+        }
+    }
+}
+
+/// Decides on the size of a message to `recipient`, as MAIL announced it or as it came: Mon espace santé takes 25 MB in all, and would send
+/// back what is larger.
+pub fn patient_size(recipient: &Address, size_bytes: u64, rules: &Rules) -> Result<(), Refusal> {
+    if !recipient.domain().is_patient() || size_bytes <= rules.patient_bytes_max {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Reason::PatientMessageTooLarge,
+        format!(
+            "the message has {size_bytes} bytes and {} takes {} at most; send fewer attachments",
+            recipient.domain(),
+            rules.patient_bytes_max
+        ),
+    ))
+}
+
+/// Whether the old receipt field of this header asks for a delivery report: it names the sender's own box, and nobody else
+/// (ECO.2.3.1; a report goes to the reverse-path alone, so one for another box would surprise both).
+pub fn asks_old_receipt(header: &Header<'_>, reverse_path: Option<&Address>, rules: &Rules) -> bool {
+    if rules.old_receipt == OldReceipt::Ignored {
+        return false;
+    }
+    let (Some(own), Some(value)) = (reverse_path, header.value("Return-Receipt-To")) else {
+        return false;
+    };
+    addresses::list(&value).is_ok_and(|named| matches!(named.as_slice(), [only] if only.address == *own))
+}
+
+/// What Mon espace santé takes, attachments included.
+const PATIENT_BYTES_MAX: u64 = 25_000_000;
 
 /// Chooses the box of a SASL EXTERNAL login (RFC 4422 Appendix A): `bound` are the boxes bound to the certificate, `authzid`
 /// the one asked for. Empty, it is enough when only one box fits.
@@ -180,7 +244,6 @@ fn allowed(field: &str, boxes: &[Address]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::fields::Header;
 
     fn address(text: &str) -> Address {
         text.parse().unwrap()

@@ -95,6 +95,8 @@ pub struct Tried {
     pub expires: Timestamp,
     /// Whether somebody may be told of a failure: not for a null reverse-path, not when `NOTIFY` leaves failure out.
     pub tell_failure: bool,
+    /// When the sender is to learn that it is late; `None` when that is not wanted, or was said.
+    pub late: Option<Timestamp>,
 }
 
 /// What becomes of a recipient.
@@ -104,6 +106,8 @@ pub enum Fate {
     Delivered,
     /// It stays, and is tried again then.
     RetryAt(Timestamp),
+    /// The same, and its sender is told that it is late.
+    TellDelay(Timestamp),
     /// It leaves the queue and its sender is told.
     Bounce(BounceCause),
     /// It leaves the queue and nobody is told.
@@ -123,7 +127,12 @@ pub fn fate(outcome: &Outcome, tried: Tried, plan: &RetryPlan, now: Timestamp) -
         Outcome::Accepted(_) | Outcome::AcceptedWithoutDsn(_) => Fate::Delivered,
         Outcome::Refused(_) => give_up(BounceCause::Refused),
         Outcome::Deferred(_) => match plan.next(tried.attempts, now, tried.expires) {
-            Some(due) => Fate::RetryAt(due),
+            Some(due) => match tried.late {
+                Some(late) if late <= now => Fate::TellDelay(due),
+                // One more attempt before saying so: the notice is neither early nor, between two long waits, hours late.
+                Some(late) => Fate::RetryAt(due.min(late)),
+                None => Fate::RetryAt(due),
+            },
             None => give_up(BounceCause::Expired),
         },
     }
@@ -170,9 +179,42 @@ mod tests {
                 attempts,
                 expires,
                 tell_failure,
+                late: None,
             };
             assert_eq!(fate(&outcome, tried, &plan, now), expected, "{outcome:?} {tried:?}");
         }
+    }
+
+    #[test]
+    fn the_sender_learns_of_a_delay_when_the_message_is_late_and_not_before() {
+        let now: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
+        let plan = RetryPlan::default();
+        let busy = Outcome::Deferred(Answer::peer("451 4.3.0 later"));
+        let minutes = |minutes| now + SignedDuration::from_mins(minutes);
+        let with = |late, expires| {
+            let tried = Tried {
+                attempts: 7,
+                expires,
+                tell_failure: true,
+                late,
+            };
+            fate(&busy, tried, &plan, now)
+        };
+        let later = minutes(6_000);
+        assert_eq!(with(None, later), Fate::RetryAt(minutes(240)));
+        assert_eq!(with(Some(minutes(9)), later), Fate::RetryAt(minutes(9)));
+        assert_eq!(with(Some(minutes(999)), later), Fate::RetryAt(minutes(240)));
+        assert_eq!(with(Some(now), later), Fate::TellDelay(minutes(240)));
+        assert_eq!(with(Some(minutes(-9)), later), Fate::TellDelay(minutes(240)));
+        assert_eq!(with(Some(now), now), Fate::Bounce(BounceCause::Expired));
+        let taken = Outcome::Accepted(Answer::peer("250 ok"));
+        let tried = Tried {
+            attempts: 7,
+            expires: later,
+            tell_failure: true,
+            late: Some(now),
+        };
+        assert_eq!(fate(&taken, tried, &plan, now), Fate::Delivered);
     }
 
     #[test]

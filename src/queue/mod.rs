@@ -16,5 +16,5 @@ pub use enqueue::{Submission, enqueue};
 pub use fate::{Answer, Fate, Origin, Outcome, Tried, fate};
 pub use manage::{Selection, SelectionError, manage};
 pub use parameters::{Parameters, ParametersError};
-pub use schedule::{DELAY_MIN, DELAYS_MAX, EXPIRY_MAX, RetryPlan, RetryPlanError};
+pub use schedule::{DEFAULT_DELAY_NOTICE, DELAY_MIN, DELAYS_MAX, EXPIRY_MAX, RetryPlan, RetryPlanError};
 pub use settle::{Action, Attempt, Notice, Settling, settle};

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::Address;
+use crate::message::Class;
 use crate::smtp::command::{Body, ForwardPath, MailFrom, Notify, Onward, OriginalRecipient, RcptTo, Ret, Xtext};
 
 /// What the sender asked for at MAIL and RCPT. It holds the original recipient in clear, since the peer must get it; Debug output
@@ -34,6 +35,9 @@ pub struct Parameters {
     /// `REQUIRETLS` (RFC 8689): the peer must offer it.
     #[serde(skip_serializing_if = "Onward::is_unsaid")]
     pub onward: Onward,
+    /// What kind of message it is. No parameter of the wire: it decides which reports about it may be written (invariant 6).
+    #[serde(skip_serializing_if = "is_message")]
+    pub class: Class,
 }
 
 /// The stored text is none of this module's.
@@ -105,20 +109,32 @@ impl Parameters {
         serde_json::to_string(self).map_err(ParametersError)
     }
 
-    /// Whether the sender may be told of a failure. RFC 3461 §4.1: without `NOTIFY`, as in plain SMTP, yes.
-    pub fn tell_failure(&self) -> bool {
-        self.notify.is_none_or(|notify| notify.wants(Notify::FAILURE))
+    /// Whether this sender (`None`: `<>`) is told of a failure. RFC 3461 §4.1: without `NOTIFY`, as in plain SMTP, yes.
+    pub fn tell_failure(&self, sender: Option<&Address>) -> bool {
+        let wanted = self.notify.is_none_or(|notify| notify.wants(Notify::FAILURE));
+        wanted && self.class.may_be_reported(sender)
     }
 
-    /// Whether the sender may be told that it is late. RFC 3461 §4.1 leaves it to the server when there is no `NOTIFY`; here, yes.
-    pub fn tell_delay(&self) -> bool {
-        self.notify.is_none_or(|notify| notify.wants(Notify::DELAY))
+    /// Whether this sender is told of success: only if it asked.
+    pub fn tell_success(&self, sender: Option<&Address>) -> bool {
+        let wanted = self.notify.is_some_and(|notify| notify.wants(Notify::SUCCESS));
+        wanted && self.class.may_be_reported(sender)
     }
 
-    /// Whether the sender asked to be told of success.
-    pub fn tell_success(&self) -> bool {
-        self.notify.is_some_and(|notify| notify.wants(Notify::SUCCESS))
+    /// Whether this sender is told that it is late. RFC 3461 §4.1 leaves it to the server when there is no `NOTIFY`: a person is told, a
+    /// software that did not ask is not.
+    pub fn tell_delay(&self, sender: Option<&Address>) -> bool {
+        let wanted = match self.notify {
+            Some(notify) => notify.wants(Notify::DELAY),
+            None => is_message(&self.class),
+        };
+        wanted && self.class.may_be_reported(sender)
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_message(class: &Class) -> bool {
+    *class == Class::Message
 }
 
 /// For logs: the wire form of what is not a name of anybody.
@@ -150,6 +166,7 @@ mod tests {
             body: Some(Body::EightBitMime),
             smtputf8: true,
             onward: Onward::TlsRequired,
+            class: Class::Auto,
         }
     }
 
@@ -178,6 +195,7 @@ mod tests {
             "orcpt":"rfc822;279035121518989@patient.mssante.fr","body":"8BITMIME","smtputf8":true}"#;
         let expected = Parameters {
             onward: Onward::Unsaid,
+            class: Class::Message,
             ..full()
         };
         assert_eq!(Parameters::from_json(row).unwrap(), expected);
@@ -213,20 +231,34 @@ mod tests {
     }
 
     #[test]
-    fn notify_decides_who_is_told() {
-        let delay = Notify::FAILURE.with(Notify::DELAY);
-        for (notify, failure, delay, success) in [
-            (None, true, true, false),
-            (Some(Notify::NEVER), false, false, false),
-            (Some(Notify::SUCCESS), false, false, true),
-            (Some(delay), true, true, false),
+    fn notify_and_the_class_decide_who_is_told() {
+        let sender: Address = "dui@lilas.mssante.fr".parse().unwrap();
+        let late = Notify::FAILURE.with(Notify::DELAY);
+        for (notify, class, failure, success, delay) in [
+            (None, Class::Message, true, false, true),
+            (None, Class::Auto, true, false, false),
+            (None, Class::Mdn, false, false, false),
+            (Some(Notify::NEVER), Class::Message, false, false, false),
+            (Some(Notify::SUCCESS), Class::Message, false, true, false),
+            (Some(Notify::SUCCESS), Class::Auto, false, true, false),
+            (Some(Notify::SUCCESS), Class::Dsn, false, false, false),
+            (Some(late), Class::Message, true, false, true),
+            (Some(late), Class::Auto, true, false, true),
         ] {
-            let told = Parameters {
+            let parameters = Parameters {
                 notify,
+                class,
                 ..Parameters::default()
             };
-            let told = (told.tell_failure(), told.tell_delay(), told.tell_success());
-            assert_eq!(told, (failure, delay, success));
+            let told = |sender: Option<&Address>| {
+                (
+                    parameters.tell_failure(sender),
+                    parameters.tell_success(sender),
+                    parameters.tell_delay(sender),
+                )
+            };
+            assert_eq!(told(Some(&sender)), (failure, success, delay), "{notify:?} {class}");
+            assert_eq!(told(None), (false, false, false), "a null reverse-path is told nothing");
         }
     }
 

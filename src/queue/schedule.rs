@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 pub struct RetryPlan {
     delays: Vec<SignedDuration>,
     expiry: SignedDuration,
+    delay_notice: Option<SignedDuration>,
 }
 
 /// A plan that could not work.
@@ -36,7 +37,28 @@ impl RetryPlan {
         if !(DELAY_MIN..=EXPIRY_MAX).contains(&expiry) {
             return Err(RetryPlanError::Expiry(expiry));
         }
-        Ok(Self { delays, expiry })
+        Ok(Self {
+            delays,
+            expiry,
+            delay_notice: Some(DEFAULT_DELAY_NOTICE),
+        })
+    }
+
+    /// Tells senders that their mail is late after `delay_notice` in the queue; never with `None`.
+    #[must_use]
+    pub fn with_delay_notice(self, delay_notice: Option<SignedDuration>) -> Self {
+        Self { delay_notice, ..self }
+    }
+
+    /// When a message queued at `created` counts as late; `None` when nobody is to be told.
+    pub fn late(&self, created: Timestamp) -> Option<Timestamp> {
+        let after = self.delay_notice?;
+        Some(created.saturating_add(after).unwrap_or(Timestamp::MAX))
+    }
+
+    /// Until when a message was queued that counts as late at `now`; `None` when nobody is to be told.
+    pub fn late_before(&self, now: Timestamp) -> Option<Timestamp> {
+        Some(now.saturating_sub(self.delay_notice?).unwrap_or(Timestamp::MIN))
     }
 
     /// When a message queued at `now` is given up.
@@ -70,6 +92,7 @@ impl Default for RetryPlan {
         Self {
             delays: DEFAULT_DELAYS_MINUTES.map(SignedDuration::from_mins).to_vec(),
             expiry: SignedDuration::from_hours(48),
+            delay_notice: Some(DEFAULT_DELAY_NOTICE),
         }
     }
 }
@@ -80,6 +103,8 @@ pub const DELAYS_MAX: usize = 64;
 pub const DELAY_MIN: SignedDuration = SignedDuration::from_secs(1);
 /// Longest life in the queue: thirty days.
 pub const EXPIRY_MAX: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// Half a working day: a document that was not delivered by then is worth a telephone call.
+pub const DEFAULT_DELAY_NOTICE: SignedDuration = SignedDuration::from_hours(4);
 const DEFAULT_DELAYS_MINUTES: [i64; 7] = [1, 5, 15, 30, 60, 120, 240];
 
 #[cfg(test)]

@@ -60,6 +60,8 @@ pub enum Action {
     Failed,
     /// The peer took it and cannot report: the end of what is known.
     Relayed,
+    /// It has not arrived yet; attempts go on.
+    Delayed,
 }
 
 /// Decides for each attempt and gathers what follows. Fails only on an item whose parameters are not ours; nothing is settled then.
@@ -79,13 +81,18 @@ impl Settling {
             attempts: item.attempts.saturating_add(1),
             expires: item.expires,
             // Invariant 6: an automatic message never triggers another.
-            tell_failure: item.sender.is_some() && parameters.tell_failure(),
+            tell_failure: parameters.tell_failure(item.sender.as_ref()),
+            late: plan
+                .late(item.created)
+                .filter(|_| item.delay_told.is_none() && parameters.tell_delay(item.sender.as_ref())),
         };
         let fate = fate(&attempt.outcome, tried, plan, now);
+        // Also where nobody is to be told: the moment has passed, and the item need not be looked at for it again.
+        let is_late = item.delay_told.is_none() && plan.late(item.created).is_some_and(|late| late <= now);
         self.settlements.push(Settlement {
             key: item.key,
             lease: item.lease,
-            fate: settled(fate, attempt),
+            fate: settled(fate, attempt, is_late.then_some(now)),
         });
         let event = event(fate, attempt, tried.attempts);
         self.records.push(Record::new(now, &item.session, event));
@@ -93,11 +100,12 @@ impl Settling {
     }
 }
 
-fn settled(fate: Fate, attempt: &Attempt<'_>) -> Settled {
+fn settled(fate: Fate, attempt: &Attempt<'_>, delay_told: Option<Timestamp>) -> Settled {
     match fate {
-        Fate::RetryAt(due) => Settled::Retry {
+        Fate::RetryAt(due) | Fate::TellDelay(due) => Settled::Retry {
             due,
             last_reply: Excerpt::new(&attempt.outcome.answer().text).as_str().to_owned(),
+            delay_told,
         },
         Fate::Delivered | Fate::Bounce(_) | Fate::Discard(_) => Settled::Done,
     }
@@ -122,7 +130,7 @@ fn event(fate: Fate, attempt: &Attempt<'_>, attempts: u32) -> Event {
             reply,
             attempts,
         }),
-        Fate::RetryAt(due) => Event::Deferred(Deferred {
+        Fate::RetryAt(due) | Fate::TellDelay(due) => Event::Deferred(Deferred {
             recipient,
             peer_subject,
             reply,
@@ -140,11 +148,11 @@ fn notice(fate: Fate, attempt: &Attempt<'_>, parameters: Parameters) -> Option<N
     let (action, status) = match fate {
         Fate::Bounce(BounceCause::Refused) => (Action::Failed, permanent(&said(STATUS_UNDEFINED))),
         Fate::Bounce(BounceCause::Expired) => (Action::Failed, STATUS_EXPIRED.to_owned()),
+        Fate::TellDelay(_) => (Action::Delayed, temporary(&said(STATUS_WAITING))),
         // RFC 3461 §5.2.2 (c): success was asked for, the peer cannot tell of it, so this operator says "relayed".
         Fate::Delivered
             if matches!(attempt.outcome, Outcome::AcceptedWithoutDsn(_))
-                && parameters.tell_success()
-                && attempt.item.sender.is_some() =>
+                && parameters.tell_success(attempt.item.sender.as_ref()) =>
         {
             (Action::Relayed, said(STATUS_SUCCESS))
         }
@@ -165,17 +173,25 @@ fn permanent(status: &str) -> String {
     format!("5{}", status.get(1..).unwrap_or(".0.0"))
 }
 
+/// The same for a delay.
+fn temporary(status: &str) -> String {
+    format!("4{}", status.get(1..).unwrap_or(".0.0"))
+}
+
 /// RFC 3463 §3.1: other or undefined status.
 const STATUS_UNDEFINED: &str = "5.0.0";
 const STATUS_SUCCESS: &str = "2.0.0";
+const STATUS_WAITING: &str = "4.0.0";
 /// RFC 3463 §3.5 X.4.7 delivery time expired, now for good.
 const STATUS_EXPIRED: &str = "5.4.7";
 
 #[cfg(test)]
 mod tests {
     use jiff::SignedDuration;
+    use proptest::prelude::*;
 
     use super::*;
+    use crate::message::Class;
     use crate::smtp::command::Notify;
     use crate::store::{MessageKey, QueueKey};
 
@@ -199,6 +215,7 @@ mod tests {
             expires: now() + SignedDuration::from_hours(48),
             attempts: 0,
             last_reply: None,
+            delay_told: None,
             parameters: parameters.to_json().unwrap(),
             session: "s-1".into(),
             lease: 9,
@@ -239,7 +256,7 @@ mod tests {
     fn a_deferred_recipient_waits_and_shows_no_ins() {
         let answer = Answer::peer("451 4.2.0 <279035121518989@patient.mssante.fr> later");
         let settling = settled(&item(SENDER, None), Outcome::Deferred(answer));
-        let Settled::Retry { due, last_reply } = &settling.settlements[0].fate else {
+        let Settled::Retry { due, last_reply, .. } = &settling.settlements[0].fate else {
             panic!("it stays in the queue");
         };
         assert_eq!(due.to_string(), "2026-11-21T10:01:00Z");
@@ -304,6 +321,128 @@ mod tests {
         assert!(settled(&item(SENDER, None), silent()).notices.is_empty());
         let onward = Outcome::Accepted(Answer::peer("250 ok"));
         assert!(settled(&item(SENDER, Some(asked)), onward).notices.is_empty());
+    }
+
+    #[test]
+    fn a_delay_is_told_once_and_only_to_who_may_be_told() {
+        let busy = || Outcome::Deferred(Answer::peer("451 4.2.0 later"));
+        let waiting = |sender, notify, hours| QueueItem {
+            created: now() - SignedDuration::from_hours(hours),
+            ..item(sender, notify)
+        };
+        let told_at = |settling: &Settling| match settling.settlements[0].fate {
+            Settled::Retry { delay_told, .. } => delay_told,
+            Settled::Done => panic!("it stays in the queue"),
+        };
+        let first = settled(&waiting(SENDER, None, 4), busy());
+        assert_eq!(
+            (first.notices[0].action, first.notices[0].status.as_str()),
+            (Action::Delayed, "4.2.0")
+        );
+        assert_eq!(told_at(&first), Some(now()));
+        assert_eq!(first.records.len(), 1);
+
+        let early = settled(&waiting(SENDER, None, 3), busy());
+        assert!(early.notices.is_empty() && told_at(&early).is_none());
+        let again = QueueItem {
+            delay_told: Some(now()),
+            ..waiting(SENDER, None, 5)
+        };
+        assert!(settled(&again, busy()).notices.is_empty());
+        for (sender, notify) in [
+            (None, None),
+            (None, Some(Notify::DELAY)),
+            (SENDER, Some(Notify::NEVER)),
+            (SENDER, Some(Notify::FAILURE)),
+        ] {
+            let silent = settled(&waiting(sender, notify, 5), busy());
+            assert!(silent.notices.is_empty());
+            assert_eq!(told_at(&silent), Some(now()), "it is not looked at again");
+        }
+    }
+
+    /// Plays attempts until the item leaves the queue; what its sender was told, in order.
+    fn told_by(item: &mut QueueItem, outcomes: &[Outcome], plan: &RetryPlan) -> (Vec<Action>, u32) {
+        let (mut told, mut at, mut ends) = (Vec::new(), item.created, 0);
+        // The last outcome repeats: no schedule has more attempts than this.
+        let outcomes = outcomes
+            .iter()
+            .chain(outcomes.last().into_iter().cycle().take(PLAYED_MAX));
+        for outcome in outcomes {
+            let attempt = Attempt {
+                item,
+                outcome: outcome.clone(),
+                peer_subject: "CN=mx",
+                peer_host: None,
+            };
+            let settling = settle(&[attempt], plan, at).unwrap();
+            assert_eq!((settling.settlements.len(), settling.records.len()), (1, 1));
+            told.extend(settling.notices.iter().map(|notice| notice.action));
+            match &settling.settlements[0].fate {
+                Settled::Done => {
+                    ends += 1;
+                    break;
+                }
+                Settled::Retry { due, delay_told, .. } => {
+                    assert!(*due > at && *due <= item.expires, "later, and not after the end");
+                    at = *due;
+                    item.attempts += 1;
+                    item.delay_told = delay_told.or(item.delay_told);
+                }
+            }
+        }
+        (told, ends)
+    }
+
+    const PLAYED_MAX: usize = 500;
+
+    fn outcomes() -> impl Strategy<Value = Vec<Outcome>> {
+        let one = prop_oneof![
+            6 => Just(Outcome::Deferred(Answer::peer("451 4.3.0 later"))),
+            1 => Just(Outcome::Accepted(Answer::peer("250 2.0.0 ok"))),
+            1 => Just(Outcome::AcceptedWithoutDsn(Answer::peer("250 ok"))),
+            1 => Just(Outcome::Refused(Answer::here("550 5.1.1 no"))),
+        ];
+        proptest::collection::vec(one, 1..30)
+    }
+
+    fn notify() -> impl Strategy<Value = Option<Notify>> {
+        let one = |on: bool, condition| if on { condition } else { Notify::NEVER };
+        let any = any::<(bool, bool, bool)>().prop_map(move |(success, failure, delay)| {
+            one(success, Notify::SUCCESS)
+                .with(one(failure, Notify::FAILURE))
+                .with(one(delay, Notify::DELAY))
+        });
+        proptest::option::of(any)
+    }
+
+    proptest! {
+        #[test]
+        fn a_recipient_has_one_final_verdict_and_an_automatic_message_is_never_answered(
+            outcomes in outcomes(),
+            notify in notify(),
+            has_sender: bool,
+            class in proptest::sample::select(&Class::ALL[..]),
+            delay_hours in 0i64..60,
+        ) {
+            let plan = RetryPlan::default().with_delay_notice((delay_hours > 0).then(|| SignedDuration::from_hours(delay_hours)));
+            let mut item = item(has_sender.then_some("dui@lilas.mssante.fr"), notify);
+            let parameters = Parameters { notify, class, ..Parameters::default() };
+            item.parameters = parameters.to_json().unwrap();
+            let sender = item.sender.clone();
+            let (told, ends) = told_by(&mut item, &outcomes, &plan);
+            prop_assert_eq!(ends, 1, "it leaves the queue once");
+            let finals = told.iter().filter(|action| **action != Action::Delayed).count();
+            prop_assert!(finals <= 1 && told.len() - finals <= 1, "{:?}", told);
+            prop_assert!(told.is_empty() || finals == 0 || told.last() != Some(&Action::Delayed), "nothing after the end: {:?}", told);
+            if sender.is_none() || matches!(class, Class::Mdn | Class::Dsn) || notify == Some(Notify::NEVER) {
+                prop_assert!(told.is_empty(), "{:?}", told);
+            }
+            let sender = sender.as_ref();
+            prop_assert!(parameters.tell_failure(sender) || !told.contains(&Action::Failed));
+            prop_assert!(parameters.tell_success(sender) || !told.contains(&Action::Relayed));
+            prop_assert!(parameters.tell_delay(sender) || !told.contains(&Action::Delayed));
+        }
     }
 
     #[test]

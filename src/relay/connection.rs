@@ -6,14 +6,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::time::timeout;
 
+use super::text::Text;
+use crate::clock::Stopwatch;
 use crate::identity::SubjectDn;
-use crate::listener::Link;
+use crate::listener::{Handshake, Link};
 use crate::pki;
 use crate::policy::Refusal;
-use crate::smtp::client::{Client, ClientOptions, ClientStep, ClientTls, Failure, Outcome, Stage, Transaction};
+use crate::smtp::client::{Client, ClientOptions, ClientStep, ClientTls, Failure, Offer, Outcome, Stage, Transaction};
 use crate::smtp::data::{DotStuffer, Framing};
 
 /// A server to connect to.
@@ -87,6 +89,11 @@ pub struct Connection {
     client: Client,
     waits: Waits,
     peer: Option<SubjectDn>,
+    handshake: Handshake,
+    /// How long that took, until somebody has asked.
+    took: Option<Duration>,
+    /// It was idle for a while, and nothing has been heard since.
+    is_resumed: bool,
 }
 
 impl Connection {
@@ -116,6 +123,9 @@ impl Connection {
             client,
             waits,
             peer: None,
+            handshake: Handshake::default(),
+            took: None,
+            is_resumed: false,
         };
         if implicit {
             connection.start_tls().await?;
@@ -128,13 +138,47 @@ impl Connection {
         self.peer.as_ref()
     }
 
-    /// Carries the transaction under way to its end; `content` is its message.
-    pub async fn transact(&mut self, content: &[u8]) -> Driven {
+    /// The certificates that peer has shown, leaf first; empty before the handshake.
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.handshake.chain
+    }
+
+    /// The handshake and how long it took, once.
+    pub(super) fn take_handshake(&mut self) -> Option<(&Handshake, Duration)> {
+        let took = self.took.take()?;
+        Some((&self.handshake, took))
+    }
+
+    /// What the peer offers, as far as it has said so.
+    pub fn offer(&self) -> &Offer {
+        self.client.offer()
+    }
+
+    /// Transactions begun so far.
+    pub fn transactions(&self) -> usize {
+        self.client.transactions()
+    }
+
+    /// Whether it can take another transaction now, as far as the last reply told.
+    pub fn is_idle(&self) -> bool {
+        self.client.is_idle()
+    }
+
+    /// Whether nothing has come since the last reply: a peer that has closed, or said goodbye, is of no more use.
+    pub async fn is_quiet(&mut self) -> bool {
+        let mut unasked = Vec::new();
+        timeout(Duration::ZERO, self.link.read_into(&mut unasked))
+            .await
+            .is_err()
+    }
+
+    /// Carries the transaction under way to its end; `text` is its message.
+    pub async fn transact(&mut self, text: &Text) -> Driven {
         loop {
             let moved = match self.client.step() {
                 ClientStep::Read => self.read().await,
                 ClientStep::Write(bytes) => self.write(&bytes).await,
-                ClientStep::SendBody(framing) => match self.send_body(content, framing).await {
+                ClientStep::SendBody(framing) => match self.send_body(text, framing).await {
                     Ok(()) => {
                         self.client.body_sent();
                         Ok(())
@@ -165,6 +209,13 @@ impl Connection {
         self.client.next_transaction(transaction)
     }
 
+    /// The same after a time in which the peer may have gone away without a word: its first answer is not waited for as long as others
+    /// are, since a fresh connection can be had instead.
+    pub(super) fn resume(&mut self, transaction: Transaction) -> bool {
+        self.is_resumed = true;
+        self.next_transaction(transaction)
+    }
+
     /// Says QUIT and closes. A peer that does not wait for it has lost nothing.
     pub async fn close(mut self) {
         self.client.quit();
@@ -191,11 +242,13 @@ impl Connection {
             stage,
             cause: crate::smtp::client::Cause::Lost,
             text,
+            refused: Vec::new(),
         })
     }
 
     async fn start_tls(&mut self) -> Result<(), ConnectionError> {
         let name = server_name(&self.target);
+        let watch = Stopwatch::start();
         let handshake = self.link.connect_tls(Arc::clone(&self.target.tls), name);
         let handshake = within(self.waits.connect, handshake).await.map_err(|source| {
             let name = self.target.name.clone();
@@ -205,19 +258,25 @@ impl Connection {
             }
         })?;
         self.peer = handshake.chain.first().and_then(|leaf| pki::subject_of(leaf).ok());
+        self.handshake = handshake;
+        self.took = Some(watch.elapsed());
         Ok(())
     }
 
     async fn read(&mut self) -> io::Result<()> {
         let limit = match self.client.stage() {
             Stage::Verdict => self.waits.delivery,
+            _ if self.is_resumed => self.waits.connect.min(self.waits.reply),
             _ => self.waits.reply,
         };
         let buffer = self.client.input();
         let read = self.link.read_into(buffer);
         match within(limit, read).await? {
             0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the peer closed it")),
-            _ => Ok(()),
+            _ => {
+                self.is_resumed = false;
+                Ok(())
+            }
         }
     }
 
@@ -225,26 +284,30 @@ impl Connection {
         within(self.waits.reply, self.link.write(bytes)).await
     }
 
-    /// In pieces: the wait is for progress, not for the whole of a large message.
-    async fn send_body(&mut self, content: &[u8], framing: Framing) -> io::Result<()> {
-        match framing {
-            Framing::Counted => {
-                for piece in content.chunks(PIECE_BYTES) {
-                    self.write(piece).await?;
+    /// In pieces: the wait is for progress, not for the whole of a large message. A text that cannot be read to its end is not ended:
+    /// the connection is given up instead.
+    async fn send_body(&mut self, text: &Text, framing: Framing) -> io::Result<()> {
+        let mut stuffer = (framing == Framing::Dots).then(DotStuffer::new);
+        let mut wire = Vec::new();
+        let mut at = 0;
+        while at < text.size_bytes() {
+            let piece = text.piece(at).await.map_err(io::Error::other)?;
+            at += piece.bytes().len() as u64;
+            for part in piece.bytes().chunks(PART_BYTES) {
+                match &mut stuffer {
+                    None => self.write(part).await?,
+                    Some(stuffer) => {
+                        wire.clear();
+                        stuffer.push(part, &mut wire);
+                        self.write(&wire).await?;
+                    }
                 }
             }
-            Framing::Dots => {
-                let mut stuffer = DotStuffer::new();
-                let mut wire = Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 16);
-                for piece in content.chunks(PIECE_BYTES) {
-                    wire.clear();
-                    stuffer.push(piece, &mut wire);
-                    self.write(&wire).await?;
-                }
-                wire.clear();
-                stuffer.finish(&mut wire);
-                self.write(&wire).await?;
-            }
+        }
+        if let Some(stuffer) = stuffer {
+            wire.clear();
+            stuffer.finish(&mut wire);
+            self.write(&wire).await?;
         }
         Ok(())
     }
@@ -266,7 +329,7 @@ fn server_name(target: &Target) -> ServerName<'static> {
     ServerName::try_from(target.name.clone()).unwrap_or_else(|_| ip(target.address.ip()))
 }
 
-/// Message text is written in pieces of this size.
-const PIECE_BYTES: usize = 64 * 1024;
+/// Message text is written in parts of this size.
+const PART_BYTES: usize = 64 * 1024;
 /// How long a farewell may take.
 const CLOSE_MAX: Duration = Duration::from_secs(5);

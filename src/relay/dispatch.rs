@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Relay;
-use super::attempt::{Bounds, Visited};
 use super::lanes::{Lane, Lanes};
+use super::verdicts::{Bounds, Visited};
 use crate::identity::Domain;
 use crate::queue::{Answer, Outcome};
 use crate::store::{Closed, Instead, Portion, QueueItem, StoreError};
@@ -22,6 +22,7 @@ use crate::store::{Closed, Instead, Portion, QueueItem, StoreError};
 impl Relay {
     /// Works until `stop`; attempts under way go on on `tracker`.
     pub async fn run(self: Arc<Self>, tracker: TaskTracker, stop: CancellationToken) {
+        tracker.spawn(Arc::clone(&self).keep_pool(stop.clone()));
         let lanes = Arc::new(Lanes::new(&self.options));
         match self.parts.store.destinations().await {
             Ok(destinations) => lanes.remember(&destinations),
@@ -127,6 +128,7 @@ impl Relay {
             per_destination_max: self.options.batch_max,
             destinations_max: lanes.free(),
             busy: lanes.busy(),
+            late_before: self.parts.retry.late_before(now),
         };
         let until = later(now, self.options.lease);
         self.parts.store.lease_portion(now, until, portion).await

@@ -4,11 +4,16 @@
 //! open transaction during network I/O; a process that dies leaves leases that run out (invariant 6).
 
 mod attempt;
+mod call;
 mod connection;
 mod dispatch;
 mod lanes;
 mod order;
+mod pool;
 mod report;
+mod text;
+mod transaction;
+mod verdicts;
 mod visit;
 
 use std::sync::Arc;
@@ -16,13 +21,17 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio_util::sync::CancellationToken;
 
 use crate::dns::Routes;
 use crate::identity::Domain;
 use crate::listener::Parts;
 use crate::pki::{Identity, TlsPolicy};
+use pool::Pool;
 
 pub use connection::{Connection, ConnectionError, Driven, Target, Waits};
+pub use pool::Reuse;
+pub use text::{Piece, Text};
 
 /// Bounds and delays of the relay.
 #[derive(Clone, Debug)]
@@ -43,6 +52,8 @@ pub struct Options {
     pub reply: Duration,
     /// Longest wait for the reply to a whole message. RFC 5321 §4.5.3.2.6 asks for 10 minutes.
     pub delivery: Duration,
+    /// How long connections serve.
+    pub reuse: Reuse,
 }
 
 impl Default for Options {
@@ -56,6 +67,7 @@ impl Default for Options {
             connect: Duration::from_secs(30),
             reply: Duration::from_mins(5),
             delivery: Duration::from_mins(10),
+            reuse: Reuse::default(),
         }
     }
 }
@@ -69,6 +81,7 @@ pub struct Relay {
     options: Options,
     /// Counts attempts: which of two hosts of the same preference is asked first.
     turn: AtomicUsize,
+    pool: Pool,
 }
 
 impl Relay {
@@ -79,13 +92,24 @@ impl Relay {
         (host, identity): (Domain, Arc<ArcSwap<Identity>>),
         options: Options,
     ) -> Self {
+        let pool = Pool::new(
+            options.reuse,
+            options.connections_max,
+            options.connections_per_domain_max,
+        );
         Self {
             parts,
             routes,
             identity,
             host,
             options,
+            pool,
             turn: AtomicUsize::new(0),
         }
+    }
+
+    /// Looks after idle connections until `stop`, then closes them.
+    async fn keep_pool(self: Arc<Self>, stop: CancellationToken) {
+        self.pool.keep(stop).await;
     }
 }

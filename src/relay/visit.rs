@@ -114,4 +114,4 @@ pub(super) fn failed(failure: &client::Failure, session: &SessionId) -> Outcome 
 }
 
 /// How the journal calls connections of our own.
-const FACE: &str = "relay";
+pub(super) const FACE: &str = "relay";

@@ -218,7 +218,8 @@ impl Difference {
     /// Which operators of the sandbox begin, end, or must be opened anew.
     fn between(before: &Space, after: &Space, in_force: &InForce) -> Changes {
         let mut changes = Changes::default();
-        let alike = before.attempts == after.attempts && before.limits == after.limits;
+        let alike =
+            before.attempts == after.attempts && before.limits == after.limits && before.sending == after.sending;
         for operator in after.operators.iter().filter(|operator| operator.is_local()) {
             let was = before.operator(&operator.key).filter(|was| was.is_local());
             match was {

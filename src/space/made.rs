@@ -21,6 +21,7 @@ use crate::dns::Routes;
 use crate::identity::{Domain, SubjectDn};
 use crate::listener::{Face, Handshakes};
 use crate::pki::{self, Authority, Identity, Issuer, Profile, Subject, TlsPolicy, TrustStore};
+use crate::policy::submission::Rules;
 use crate::sync::Responders;
 use crate::trust::{Admitted, AllowList, AllowListDocument, ListedDomain};
 use crate::web::Published;
@@ -35,6 +36,7 @@ pub(super) struct Made {
     logins: HashMap<(String, String), (SubjectDn, Files)>,
     attempts: config::Attempts,
     limits: config::Limits,
+    sending: Rules,
 }
 
 impl Made {
@@ -90,6 +92,7 @@ impl Made {
             logins,
             attempts: space.attempts.clone(),
             limits: space.limits,
+            sending: space.sending,
         })
     }
 
@@ -199,6 +202,7 @@ impl Made {
             retry: retry_plan(&self.attempts)?,
             relay: relay_options(&self.attempts, TlsPolicy::default()),
             limits: limits_of(&self.limits, operator.size_bytes_max),
+            sending: self.sending,
             handshakes: Handshakes::default(),
             tls: TlsPolicy::default(),
             responders: Arc::new(Responders::none()),

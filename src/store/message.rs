@@ -180,6 +180,15 @@ pub trait MessageStore: Send + Sync {
     /// The bytes of a message, trace header first, without its lead.
     /// Fails with [`StoreError::NotFound`] once nothing refers to it any more.
     async fn content(&self, message: MessageKey) -> Result<Arc<Vec<u8>>, StoreError>;
+
+    /// Up to `length_max` bytes of what [`Self::content`] gives, from `offset` on: fewer at the end, none beyond it. For messages that are
+    /// too large to hold. A backend overrides it to read no more than that.
+    async fn content_part(&self, message: MessageKey, offset: u64, length_max: usize) -> Result<Vec<u8>, StoreError> {
+        let content = self.content(message).await?;
+        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(content.len());
+        let to = from.saturating_add(length_max).min(content.len());
+        Ok(content[from..to].to_vec())
+    }
 }
 
 /// A message file being written.

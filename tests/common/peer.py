@@ -27,9 +27,9 @@ def talk(peer):
     if ask.get("user"):
         if not told("auth", peer.login(ask["user"], ask["password"])):
             return
-    if not told("mail", peer.mail(ask["from"])):
+    if not told("mail", peer.mail(ask["from"], ask.get("mail_options", ()))):
         return
-    taken = [told("rcpt", peer.rcpt(one)) for one in ask["to"]]
+    taken = [told("rcpt", peer.rcpt(one, ask.get("rcpt_options", ()))) for one in ask["to"]]
     if any(taken):
         told("data", peer.data(ask["message"].encode("utf-8")))
 

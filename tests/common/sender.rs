@@ -10,7 +10,7 @@ use vaguemestre::clock::Clock;
 use vaguemestre::pki::{
     Expectation, Identity, MissingRevocation, RevocationPolicy, TlsMinimum, TrustStore, client_config,
 };
-use vaguemestre::relay::{Connection, Driven, Target, Waits};
+use vaguemestre::relay::{Connection, Driven, Target, Text, Waits};
 use vaguemestre::smtp::client::{ClientOptions, ClientTls, Outcome, RecipientOutcome, Transaction, Transfer};
 use vaguemestre::smtp::{Credentials, ForwardPath, MailFrom, RcptTo};
 
@@ -117,7 +117,7 @@ impl Line {
         let Some(connection) = &mut self.connection else {
             return Err("no connection".to_owned());
         };
-        match connection.transact(content).await {
+        match connection.transact(&Text::from(content.to_vec())).await {
             Driven::Outcome(Outcome::Finished(outcomes)) => Ok(outcomes.iter().map(code).collect()),
             Driven::Outcome(Outcome::Failed(failure)) => Err(failure.to_string()),
             Driven::Unproved(error) => Err(error.to_string()),

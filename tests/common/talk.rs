@@ -36,6 +36,20 @@ impl Peer {
         self.ask(json!({ "user": user, "password": password, "from": user, "to": to, "message": message }))
     }
 
+    /// The same with parameters of MAIL and of each RCPT.
+    pub(crate) fn submit_with(
+        &self,
+        (user, password): (&str, &str),
+        (mail_options, rcpt_options): (&[&str], &[&str]),
+        to: &[&str],
+        message: &str,
+    ) -> Replies {
+        self.ask(json!({
+            "user": user, "password": password, "from": user, "to": to, "message": message,
+            "mail_options": mail_options, "rcpt_options": rcpt_options,
+        }))
+    }
+
     fn ask(&self, mut what: Value) -> Replies {
         what["port"] = json!(self.port);
         what["authority"] = json!(self.authority);

@@ -72,11 +72,11 @@ pub(crate) async fn no_two_leases_have_the_same_number(store: &dyn Store) {
 pub(crate) async fn items_of_one_message_and_domain_come_together(store: &dyn Store) {
     queue(store, &[(A, 1), (C, 2), (B, 8), ("late@hopital.mssante.fr", 50)]).await;
     queue(store, &[("other@hopital.mssante.fr", 3)]).await;
-    let leased = store.lease(at(10), at(99), 2).await.unwrap();
-    assert_eq!(recipients(&leased), [A, B], "though another item was due before B");
+    let leased = store.lease(at(10), at(99), 3).await.unwrap();
+    assert_eq!(recipients(&leased), [A, B, C], "though another item was due before B");
     assert_eq!(leased[0].message, leased[1].message);
     let rest = store.lease(at(10), at(99), 10).await.unwrap();
-    assert_eq!(recipients(&rest), [C, "other@hopital.mssante.fr"]);
+    assert_eq!(recipients(&rest), ["other@hopital.mssante.fr"]);
 }
 
 pub(crate) async fn a_lease_takes_at_most_the_limit(store: &dyn Store) {
@@ -138,6 +138,7 @@ pub(crate) async fn a_retry_stays_in_the_queue_until_it_is_due(store: &dyn Store
     let retry = Settled::Retry {
         due: at(100),
         last_reply: "451 4.3.0 try again later".into(),
+        delay_told: Some(at(7)),
     };
     let settled = store
         .settle(vec![settlement(&leased[0], retry)], Acceptance::default())
@@ -147,6 +148,19 @@ pub(crate) async fn a_retry_stays_in_the_queue_until_it_is_due(store: &dyn Store
     let again = store.lease(at(100), at(200), 10).await.unwrap();
     assert_eq!((again[0].attempts, again[0].due), (1, at(100)));
     assert_eq!(again[0].last_reply.as_deref(), Some("451 4.3.0 try again later"));
+    assert_eq!((leased[0].delay_told, again[0].delay_told), (None, Some(at(7))));
+    let retry = Settled::Retry {
+        due: at(300),
+        last_reply: String::new(),
+        delay_told: None,
+    };
+    let settled = store.settle(vec![settlement(&again[0], retry)], Acceptance::default());
+    assert!(settled.await.unwrap());
+    assert_eq!(
+        store.queued(1).await.unwrap()[0].delay_told,
+        Some(at(7)),
+        "it stays said"
+    );
     assert!(store.content(again[0].message).await.is_ok());
 }
 

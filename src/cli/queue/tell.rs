@@ -4,6 +4,7 @@ use jiff::{Timestamp, Unit};
 use serde_json::{Value, json};
 
 use crate::identity::Address;
+use crate::journal::MaskedAddress;
 use crate::store::{Destination, QueueEntry, QueueGroup, QueueState};
 
 /// One item, as it is to be shown.
@@ -166,7 +167,7 @@ impl Shown<'_> {
         if self.in_full {
             address.as_str().to_owned()
         } else {
-            address.masked()
+            MaskedAddress::from(address).as_str().to_owned()
         }
     }
 }
@@ -236,6 +237,7 @@ mod tests {
                 last_reply: Some("451 4.3.0 later".into()),
                 parameters: String::new(),
                 session: "K3F7Q2ABCD".into(),
+                delay_told: None,
                 lease: 0,
                 instead: None,
             },

@@ -1,5 +1,7 @@
 //! What the simulated DUI writes: mail number n, from a seed. No real person, no real data.
 
+use std::sync::Arc;
+
 use aws_lc_rs::rand;
 use jiff::Timestamp;
 
@@ -34,7 +36,7 @@ enum Files {
 /// A mail ready to be sent.
 pub(super) struct Mail {
     /// Its text.
-    pub(super) content: Vec<u8>,
+    pub(super) content: Arc<Vec<u8>>,
     /// Its envelope.
     pub(super) transaction: Transaction,
 }
@@ -101,7 +103,10 @@ impl Recipe {
             content = self.write(number, now, &scene, &padded)?;
         }
         let transaction = self.envelope(&content);
-        Ok(Mail { content, transaction })
+        Ok(Mail {
+            content: Arc::new(content),
+            transaction,
+        })
     }
 
     fn write(&self, number: u64, now: Timestamp, scene: &Scene, text: &str) -> Result<Vec<u8>, SyntheticError> {
@@ -336,7 +341,7 @@ mod tests {
 
     #[test]
     fn a_page_is_attached_unless_files_are_or_none_is_wanted() {
-        let text = |more: &[&str]| String::from_utf8(recipe(more).mail(1, now()).unwrap().content).unwrap();
+        let text = |more: &[&str]| String::from_utf8(recipe(more).mail(1, now()).unwrap().content.to_vec()).unwrap();
         assert!(text(&[]).contains("application/pdf"));
         assert!(!text(&["--no-pdf"]).contains("multipart"));
         let folder = tempfile::tempdir().unwrap();

@@ -17,7 +17,7 @@ use super::route::Route;
 use super::summary::{Asked, Record, Tally};
 use crate::cli::run::StopSignal;
 use crate::clock::Clock;
-use crate::relay::{Connection, ConnectionError, Driven, Waits};
+use crate::relay::{Connection, ConnectionError, Driven, Text, Waits};
 use crate::smtp::client::{Failure, Outcome, Stage};
 
 /// What to do.
@@ -187,10 +187,11 @@ impl Run {
 
     /// Sends over the connection at hand if it still lives, else over a new one.
     async fn send(&self, line: &mut Option<Connection>, mail: &Mail) -> Sent {
+        let text = Text::Memory(Arc::clone(&mail.content));
         if let Some(mut kept) = line.take()
             && kept.next_transaction(mail.transaction.clone())
         {
-            match kept.transact(&mail.content).await {
+            match kept.transact(&text).await {
                 Driven::Outcome(Outcome::Finished(verdicts)) => {
                     *line = Some(kept);
                     return Sent::Record(Record::Answered(verdicts));
@@ -211,7 +212,7 @@ impl Run {
             Ok(fresh) => fresh,
             Err(error) => return self.no_connection(&error),
         };
-        match fresh.transact(&mail.content).await {
+        match fresh.transact(&text).await {
             Driven::Outcome(Outcome::Finished(verdicts)) => {
                 *line = Some(fresh);
                 Sent::Record(Record::Answered(verdicts))

@@ -359,6 +359,7 @@ mod tests {
             stage: Stage::Verdict,
             cause,
             text: text.to_owned(),
+            refused: Vec::new(),
         })
     }
 

@@ -226,6 +226,22 @@ pub(super) static WORDS: Words = Words {
             },
         ),
         (
+            Reason::PatientMessageTooLarge,
+            ReasonWords {
+                meaning: "The message is larger than what patients' boxes take (Mon espace santé: 25 MB in all).",
+                remedy: "Send fewer or smaller attachments to the patient; base64 adds 37 % to each file.",
+                expected: "",
+            },
+        ),
+        (
+            Reason::MessageForm,
+            ReasonWords {
+                meaning: "The message breaks a national rule on its form, and the operator enforces them (`checks = \"enforce\"`).",
+                remedy: "Look the finding that the text names up in docs/submission.md, and correct the software that wrote the message.",
+                expected: "",
+            },
+        ),
+        (
             Reason::MessageMalformed,
             ReasonWords {
                 meaning: "The message breaks a rule of its format; the text says which.",

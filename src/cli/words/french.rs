@@ -226,6 +226,22 @@ pub(super) static WORDS: Words = Words {
             },
         ),
         (
+            Reason::PatientMessageTooLarge,
+            ReasonWords {
+                meaning: "Le message est plus gros que ce que prennent les boîtes des patients (Mon espace santé : 25 Mo en tout).",
+                remedy: "Envoyer au patient moins de pièces jointes, ou de plus petites ; base64 ajoute 37 % à chaque fichier.",
+                expected: "",
+            },
+        ),
+        (
+            Reason::MessageForm,
+            ReasonWords {
+                meaning: "Le message enfreint une règle nationale de forme, et l'opérateur les impose (`checks = \"enforce\"`).",
+                remedy: "Chercher dans docs/submission.md le constat que nomme le texte, et corriger le logiciel qui a écrit le message.",
+                expected: "",
+            },
+        ),
+        (
             Reason::MessageMalformed,
             ReasonWords {
                 meaning: "Le message enfreint une règle de son format ; le texte dit laquelle.",

@@ -275,6 +275,7 @@ impl Worker {
             settlement.fate = Settled::Retry {
                 due: self.now,
                 last_reply: String::from("451 try again"),
+                delay_told: None,
             };
             drop(self.store.settle(vec![settlement], Acceptance::default()).await);
             return;

@@ -63,15 +63,21 @@ impl Flight {
         let mut ahead = VecDeque::with_capacity(count + 3);
         ahead.extend((before == Before::Remains).then_some(Said::Reset));
         ahead.push_back(Said::Mail);
-        ahead.extend((0..count).map(Said::Recipient));
+        let room = offer.limits.recipients_max.unwrap_or(count).min(count);
+        ahead.extend((0..room).map(Said::Recipient));
         ahead.extend((body == Framing::Dots).then_some(Said::Data));
         let window = if offer.extensions.has(Extension::Pipelining) {
             FLIGHT_COMMANDS_MAX
         } else {
             1
         };
+        // RFC 9422 §4.2
+        let seat = |place| match place < room {
+            true => Seat::Open,
+            false => Seat::Settled(RecipientOutcome::Deferred(beyond(room))),
+        };
         Self {
-            seats: (0..count).map(|_| Seat::Open).collect(),
+            seats: (0..count).map(seat).collect(),
             transaction,
             ahead,
             awaited: VecDeque::new(),
@@ -98,6 +104,15 @@ impl Flight {
                 Seat::Open | Seat::Taken => RecipientOutcome::Deferred(unasked()),
             })
             .collect()
+    }
+
+    /// Those the peer has refused for good already, by their place.
+    pub(super) fn refused(&self) -> Vec<(usize, Reply)> {
+        let refused = |(place, seat): (usize, &Seat)| match seat {
+            Seat::Settled(RecipientOutcome::Refused(reply)) => Some((place, reply.clone())),
+            _ => None,
+        };
+        self.seats.iter().enumerate().filter_map(refused).collect()
     }
 
     fn anyone(&self) -> bool {
@@ -297,6 +312,12 @@ fn recipient_line(recipient: &RcptTo, offer: &Offer) -> String {
         line.extend([notify, orcpt].into_iter().flatten());
     }
     line
+}
+
+/// What is not even said of a recipient for whom a transaction has no room.
+fn beyond(room: usize) -> Reply {
+    let text = format!("the peer takes at most {room} recipients at once");
+    Reply::new(452, Status(4, 5, 3), text)
 }
 
 /// RFC 5321 §4.5.3.1.10: an old code for "too many recipients", which another transaction heals.

@@ -29,6 +29,7 @@ mod offer;
 mod opening;
 mod outcome;
 
+pub use offer::Limits;
 pub use offer::Offer;
 pub use outcome::Cause;
 pub use outcome::Failure;
@@ -114,6 +115,8 @@ pub struct Client {
     reader: ReplyReader,
     output: Vec<u8>,
     done: Option<Outcome>,
+    /// Transactions begun on this connection.
+    mails: usize,
     state: State,
 }
 
@@ -181,6 +184,7 @@ impl Client {
             reader: ReplyReader::default(),
             output: Vec::new(),
             done: None,
+            mails: 0,
             state: State::Opening(Opening::Greeting, transaction),
         }
     }
@@ -234,12 +238,27 @@ impl Client {
     /// [`Outcome::Finished`]. `false`: the connection cannot take one.
     pub fn next_transaction(&mut self, transaction: Transaction) -> bool {
         match self.state {
-            State::Idle(before) => {
+            State::Idle(before) if self.has_room() => {
                 self.begin(transaction, before);
                 true
             }
             _ => false,
         }
+    }
+
+    /// Whether the connection can take another transaction now.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.state, State::Idle(_)) && self.has_room()
+    }
+
+    /// Transactions begun so far.
+    pub fn transactions(&self) -> usize {
+        self.mails
+    }
+
+    /// RFC 9422 §4.1
+    fn has_room(&self) -> bool {
+        self.offer.limits.mails_max.is_none_or(|limit| self.mails < limit)
     }
 
     /// Ends the connection politely. Does nothing in the middle of a transaction.
@@ -255,6 +274,7 @@ impl Client {
     pub fn lost(&mut self, text: &str) -> Option<Failure> {
         let stage = self.stage();
         self.output.clear();
+        let refused = self.refused_so_far();
         let before = std::mem::take(&mut self.state);
         if matches!(before, State::Idle(_) | State::Quitting | State::Closed) {
             return None;
@@ -264,7 +284,17 @@ impl Client {
             stage,
             cause: Cause::Lost,
             text: text.to_owned(),
+            refused,
         })
+    }
+
+    fn refused_so_far(&self) -> Vec<(usize, Reply)> {
+        match &self.state {
+            State::Envelope(flight) | State::Body(flight, _) | State::Verdict(flight) | State::Nothing(flight) => {
+                flight.refused()
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// What the peer offers, as far as it has said so.
@@ -279,7 +309,9 @@ impl Client {
             State::Handshake(_) => Stage::Tls,
             State::Envelope(flight) => flight.stage(),
             State::Body(..) => Stage::Text,
-            State::Verdict(_) | State::Nothing(_) => Stage::Verdict,
+            // Whatever comes of a text of nothing, nobody has got it.
+            State::Nothing(_) => Stage::Data,
+            State::Verdict(_) => Stage::Verdict,
             State::Idle(_) | State::Quitting | State::Closed => Stage::Quit,
         }
     }
@@ -319,6 +351,7 @@ impl Client {
     }
 
     fn begin(&mut self, transaction: Transaction, before: Before) {
+        self.mails += 1;
         let flight = Flight::new(transaction, &self.offer, self.options.transfer, before);
         self.proceed(flight);
     }
@@ -346,6 +379,7 @@ impl Client {
             stage: self.stage(),
             cause,
             text: text.into(),
+            refused: self.refused_so_far(),
         }
     }
 

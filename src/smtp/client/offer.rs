@@ -16,6 +16,32 @@ pub struct Offer {
     pub mechanisms: Vec<Mechanism>,
     /// RFC 3207.
     pub starttls: bool,
+    /// RFC 9422.
+    pub limits: Limits,
+}
+
+/// What a server takes at most in one session (RFC 9422 §4); `None`: not said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Transactions of one connection: `MAILMAX`.
+    pub mails_max: Option<usize>,
+    /// Recipients of one transaction: `RCPTMAX`.
+    pub recipients_max: Option<usize>,
+}
+
+impl Limits {
+    /// RFC 9422 §3: names that are not known, and values that cannot be read, say nothing; 0 would make the server useless.
+    fn add(&mut self, word: &str) {
+        let Some((name, value)) = word.split_once('=') else {
+            return;
+        };
+        let limit = value.parse().ok().filter(|limit| *limit > 0);
+        match name.to_ascii_uppercase().as_str() {
+            "MAILMAX" => self.mails_max = limit,
+            "RCPTMAX" => self.recipients_max = limit,
+            _ => {}
+        }
+    }
 }
 
 impl Offer {
@@ -27,6 +53,7 @@ impl Offer {
             let keyword = words.next().unwrap_or_default().to_ascii_uppercase();
             match keyword.as_str() {
                 "STARTTLS" => offer.starttls = true,
+                "LIMITS" => words.for_each(|word| offer.limits.add(word)),
                 "AUTH" => offer.mechanisms = words.filter_map(mechanism).collect(),
                 _ => offer.add(&keyword, words.next()),
             }

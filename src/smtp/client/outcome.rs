@@ -3,13 +3,14 @@
 use std::fmt;
 
 use crate::smtp::reply::Reply;
+use crate::smtp::reply::Status;
 
 /// The end of one transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// One verdict for each recipient, in the order of the transaction.
     Finished(Vec<RecipientOutcome>),
-    /// Nobody got it, and the connection is of no more use.
+    /// Nobody got it, unless [`Failure::may_have_arrived`]; the connection is of no more use.
     Failed(Failure),
 }
 
@@ -34,6 +35,17 @@ impl RecipientOutcome {
             _ => None,
         }
     }
+
+    /// Whether the peer only says that this transaction is full: the recipient belongs into another one, at once.
+    ///
+    /// RFC 5321 §4.5.3.1.10: 452, or 552 from an old server, for "too many recipients". Other reasons for those codes have a status.
+    pub fn wants_another_transaction(&self) -> bool {
+        let Self::Deferred(reply) = self else { return false };
+        match reply.status {
+            Some(status) => matches!(status, Status(4 | 5, 5, 3)),
+            None => matches!(reply.code, 452 | 552),
+        }
+    }
 }
 
 /// Why a connection could not carry the transaction.
@@ -48,6 +60,15 @@ pub struct Failure {
     pub cause: Cause,
     /// One line for an administrator.
     pub text: String,
+    /// Recipients that the peer had refused for good before, by their place: what came later takes nothing back.
+    pub refused: Vec<(usize, Reply)>,
+}
+
+impl Failure {
+    /// Whether the peer may have the message all the same: its whole text was sent, and nobody has said what became of it (RFC 1047).
+    pub fn may_have_arrived(&self) -> bool {
+        self.stage == Stage::Verdict && self.cause != Cause::Refused
+    }
 }
 
 /// Kinds of failure.

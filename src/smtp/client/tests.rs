@@ -6,6 +6,7 @@ use crate::policy::Refusal;
 use crate::smtp::command::Body;
 use crate::smtp::command::ForwardPath;
 use crate::smtp::command::Notify;
+use crate::smtp::command::Onward;
 use crate::smtp::command::OriginalRecipient;
 use crate::smtp::command::Ret;
 use crate::smtp::command::Xtext;
@@ -367,10 +368,13 @@ fn what_the_peer_cannot_take_is_not_tried() {
     utf8.mail.utf8 = true;
     let mut eight_bit = transaction(&["c@d.fr"]);
     eight_bit.mail.body = Some(Body::EightBitMime);
+    let mut demanding = transaction(&["c@d.fr"]);
+    demanding.mail.onward = Onward::TlsRequired;
     for (needy, lacking, enough, code) in [
         (large, "SIZE_1000", "SIZE_1001", 552),
         (utf8, "8BITMIME", "SMTPUTF8", 553),
         (eight_bit, "SMTPUTF8", "8BITMIME", 554),
+        (demanding, "DSN", "REQUIRETLS", 550),
     ] {
         let script = Script::greeted(options(ClientTls::Implicit), needy.clone(), lacking);
         let Outcome::Finished(outcomes) = &script.outcomes[0] else {
@@ -380,6 +384,109 @@ fn what_the_peer_cannot_take_is_not_tried() {
         assert_eq!(script.written, "");
         let script = Script::greeted(options(ClientTls::Implicit), needy, enough);
         assert!(script.written.starts_with("MAIL FROM:<a@b.fr>"), "{}", script.written);
+    }
+}
+
+#[test]
+fn a_transaction_has_no_more_recipients_than_the_peer_takes() {
+    let many = ["c@d.fr", "e@f.fr", "g@h.fr"];
+    let mut script = Script::greeted(
+        options(ClientTls::Implicit),
+        transaction(&many),
+        "PIPELINING LIMITS_RCPTMAX=2_MAILMAX=2",
+    );
+    assert_eq!(
+        script.written,
+        "MAIL FROM:<a@b.fr> | RCPT TO:<c@d.fr> | RCPT TO:<e@f.fr> | DATA"
+    );
+    script.answer("250 ok\r\n250 ok\r\n550 no\r\n354 go");
+    script.answer("250 ok");
+    assert_eq!(script.verdicts(), "ARD");
+    let Outcome::Finished(outcomes) = &script.outcomes[0] else {
+        panic!()
+    };
+    let another: Vec<bool> = outcomes
+        .iter()
+        .map(RecipientOutcome::wants_another_transaction)
+        .collect();
+    assert_eq!(another, [false, false, true]);
+    // And no more messages than it takes.
+    assert!(script.client.next_transaction(transaction(&["g@h.fr"])));
+    script.run();
+    script.answer("250 ok\r\n250 ok\r\n354 go");
+    script.answer("250 ok");
+    assert!(!script.client.is_idle());
+    assert!(!script.client.next_transaction(transaction(&["i@j.fr"])));
+    assert_eq!(script.run(), "QUIT");
+}
+
+#[test]
+fn limits_that_cannot_be_read_bind_nobody() {
+    for words in [
+        "LIMITS",
+        "LIMITS_RCPTMAX=0_MAILMAX=many",
+        "LIMITS_RCPTDOMAINMAX=1",
+        "LIMITS_RCPTMAX",
+    ] {
+        let mut script = Script::greeted(options(ClientTls::Implicit), transaction(&["c@d.fr", "e@f.fr"]), words);
+        assert_eq!(script.client.offer().limits, Limits::default(), "{words}");
+        script.answer("250 ok");
+        assert_eq!(script.answer("250 ok"), "RCPT TO:<e@f.fr>");
+    }
+}
+
+#[test]
+fn only_too_many_recipients_asks_for_another_transaction() {
+    for (line, expected) in [
+        ("452 4.5.3 too many recipients", true),
+        ("452 too many", true),
+        ("552 5.5.3 too many", true),
+        ("552 too many", true),
+        ("452 4.3.1 disk full", false),
+        ("450 4.2.0 greylisted", false),
+        ("451 later", false),
+        ("552 5.2.2 box full", false),
+    ] {
+        let mut script = pipelined(&["c@d.fr", "e@f.fr"]);
+        script.answer(&format!("250 ok\r\n250 ok\r\n{line}\r\n354 go"));
+        script.answer("250 ok");
+        let Outcome::Finished(outcomes) = &script.outcomes[0] else {
+            panic!()
+        };
+        assert_eq!(outcomes[1].wants_another_transaction(), expected, "{line}");
+    }
+}
+
+#[test]
+fn what_was_refused_for_good_stays_so_when_the_connection_ends() {
+    for (answers, lost, stage, arrived) in [
+        ("250 ok\r\n550 5.1.1 no\r\n421 closing", false, Stage::Recipient, false),
+        (
+            "250 ok\r\n550 5.1.1 no\r\n250 ok\r\n421 closing",
+            false,
+            Stage::Data,
+            false,
+        ),
+        ("250 ok\r\n550 5.1.1 no", true, Stage::Recipient, false),
+        ("250 ok\r\n550 5.1.1 no\r\n250 ok\r\n354 go", true, Stage::Verdict, true),
+        (
+            "250 ok\r\n550 5.1.1 no\r\n250 ok\r\n354 go\r\n421 closing",
+            false,
+            Stage::Verdict,
+            false,
+        ),
+        ("250 ok\r\n550 5.1.1 no\r\n451 no\r\n354 go", true, Stage::Data, false),
+        ("250 ok\r\n550 5.1.1 no\r\nwhat", false, Stage::Recipient, false),
+    ] {
+        let mut script = pipelined(&["c@d.fr", "e@f.fr"]);
+        script.answer(answers);
+        let failure = match lost {
+            true => script.client.lost("gone").unwrap(),
+            false => script.failure().clone(),
+        };
+        let places: Vec<usize> = failure.refused.iter().map(|(place, _)| *place).collect();
+        assert_eq!((failure.stage, places.as_slice()), (stage, &[0][..]), "{answers}");
+        assert_eq!(failure.may_have_arrived(), arrived, "{answers}");
     }
 }
 

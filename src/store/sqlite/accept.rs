@@ -254,8 +254,8 @@ pub(super) fn insert_entry(
     }
     // RFC 3501 §2.3.1.1: UIDs are 32-bit; a folder that has used them all takes no more.
     let uid = u32::try_from(uid).map_err(|error| failed("the folder has no UID left", error))?;
-    let sql = "INSERT INTO entry (folder, uid, message, flags, keywords, internal_date, size_bytes, modseq) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let sql = "INSERT INTO entry (folder, uid, message, flags, keywords, internal_date, size_bytes, modseq, born) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)";
     tx.prepare_cached(sql)?.execute((
         folder.0,
         uid,
@@ -363,6 +363,36 @@ fn damaged(message: MessageKey, how: &str) -> StoreError {
     StoreError::Damaged {
         what: format!("message {}: {how}; it", message.0),
     }
+}
+
+/// Part of a message, without its lead.
+pub(super) fn part(
+    db: &Connection,
+    blobs: &Blobs,
+    message: MessageKey,
+    (offset, length_max): (u64, usize),
+) -> Result<Vec<u8>, StoreError> {
+    let sql = "SELECT m.size_bytes, m.file, m.file_offset, substr(b.bytes, ?2 + 1, ?3) \
+               FROM message m LEFT JOIN body b ON b.message = m.key WHERE m.key = ?1";
+    let from = i64::try_from(offset).unwrap_or(i64::MAX - 1);
+    let mut statement = db.prepare_cached(sql)?;
+    let mut rows = statement.query((message.0, from, integer(length_max)))?;
+    let row = rows.next()?.ok_or(StoreError::NotFound { what: "message" })?;
+    let left = u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0).saturating_sub(offset);
+    let length = usize::try_from(left).unwrap_or(usize::MAX).min(length_max);
+    let Some(file) = row.get_ref(1)?.as_str_or_null().map_err(rusqlite::Error::from)? else {
+        let bytes = row.get_ref(3)?.as_blob_or_null().map_err(rusqlite::Error::from)?;
+        return bytes
+            .map(<[u8]>::to_vec)
+            .ok_or_else(|| damaged(message, "its body is missing"));
+    };
+    let name: BlobName = file.parse().map_err(|error| failed("the name of a body file", error))?;
+    let begin = u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0);
+    let mut bytes = Vec::new();
+    blobs
+        .read(name, begin + offset, length, &mut bytes)
+        .map_err(|error| unreadable(name, message, error))?;
+    Ok(bytes)
 }
 
 /// What a message's rows take in the log beside its content, roughly.

@@ -234,7 +234,7 @@ fn duplicate(from: &Path, to: &Path, copying: Copying) -> io::Result<()> {
 /// Makes the folder, or sees that it is empty.
 pub(super) fn empty(folder: &Path) -> Result<(), StoreError> {
     let io = |error: io::Error| failed(&format!("{} could not be made", folder.display()), error);
-    create_private(folder).map_err(io)?;
+    create_private(folder, &LocalDisk).map_err(io)?;
     let first: Option<PathBuf> = fs::read_dir(folder)
         .and_then(|mut entries| entries.next().transpose())
         .map_err(io)?

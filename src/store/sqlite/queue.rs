@@ -89,11 +89,16 @@ fn apply(tx: &Connection, settlement: &Settlement, effects: &mut Effects) -> Res
                 .query_row([settlement.key.0], |row| row.get(0).map(MessageKey))?;
             accept::end_reference(tx, message, effects)
         }
-        Settled::Retry { due, last_reply } => {
-            let sql = "UPDATE queue SET due = ?2, last_reply = ?3, attempts = attempts + 1, lease = 0, leased_until = 0 \
-                       WHERE key = ?1";
+        Settled::Retry {
+            due,
+            last_reply,
+            delay_told,
+        } => {
+            let sql = "UPDATE queue SET due = ?2, last_reply = ?3, attempts = attempts + 1, lease = 0, leased_until = 0, \
+                       delay_told = coalesce(?4, delay_told) WHERE key = ?1";
+            let told = delay_told.map(Timestamp::as_millisecond);
             tx.prepare_cached(sql)?
-                .execute((settlement.key.0, due.as_millisecond(), last_reply))?;
+                .execute((settlement.key.0, due.as_millisecond(), last_reply, told))?;
             Ok(())
         }
     }
@@ -158,7 +163,12 @@ pub(super) fn item_row(row: &Row<'_>) -> Result<QueueItem, StoreError> {
         session: row.get(11)?,
         lease: row.get(12)?,
         instead: None,
+        delay_told: row.get::<_, Option<i64>>(13)?.map(moment).transpose()?,
     })
+}
+
+fn moment(milliseconds: i64) -> Result<Timestamp, StoreError> {
+    Timestamp::from_millisecond(milliseconds).map_err(|error| failed("a time in the queue", error))
 }
 
 fn address(text: &str) -> Result<Address, StoreError> {
@@ -167,5 +177,5 @@ fn address(text: &str) -> Result<Address, StoreError> {
 
 /// What [`item_row`] reads, from `queue q` and `message m`.
 pub(super) const ITEM_COLUMNS: &str = "q.key, q.message, m.size_bytes, q.sender, q.recipient, q.created, q.due, \
-                                       q.expires, q.attempts, q.last_reply, q.parameters, q.session, q.lease";
+                                       q.expires, q.attempts, q.last_reply, q.parameters, q.session, q.lease, q.delay_told";
 const FROM: &str = "FROM queue q LEFT JOIN message m ON m.key = q.message";

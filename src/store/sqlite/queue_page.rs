@@ -103,6 +103,12 @@ pub(super) fn condition(filter: &QueueFilter, is_page: bool) -> (String, Vec<Val
         values.extend(filter.keys.iter().map(|key| Value::from(key.0)));
     }
     if let Some(state) = filter.state {
+        // What an index knows.
+        sql.push_str(match state {
+            QueueState::Held => " AND q.held <> 0",
+            QueueState::Leased => " AND q.lease <> 0",
+            QueueState::Due | QueueState::Waiting | QueueState::Blocked => "",
+        });
         sql.push_str(&format!(" AND {STATE} = ?"));
         values.extend(std::iter::repeat_n(now, STATE_VALUES));
         values.push(state.id().to_owned().into());
@@ -112,18 +118,18 @@ pub(super) fn condition(filter: &QueueFilter, is_page: bool) -> (String, Vec<Val
 
 fn entry(row: &Row<'_>) -> Result<QueueEntry, StoreError> {
     let item = item_row(row)?;
-    let state: String = row.get(13)?;
+    let state: String = row.get(14)?;
     let state = QueueState::from_id(&state).ok_or_else(|| failed("the state of a queue item", "unknown state"))?;
-    let held = match (row.get::<_, i64>(15)?, row.get::<_, Option<i64>>(17)?) {
+    let held = match (row.get::<_, i64>(16)?, row.get::<_, Option<i64>>(18)?) {
         (0, _) | (_, None) => None,
-        (_, Some(_)) => Some((row.get::<_, Option<String>>(16)?.unwrap_or_default(), time(row, 17)?)),
+        (_, Some(_)) => Some((row.get::<_, Option<String>>(17)?.unwrap_or_default(), time(row, 18)?)),
     };
     Ok(QueueEntry {
-        leased_until: (item.lease != 0).then(|| time(row, 14)).transpose()?,
+        leased_until: (item.lease != 0).then(|| time(row, 15)).transpose()?,
         item,
         state,
         held,
-        verdict: row.get(18)?,
+        verdict: row.get(19)?,
     })
 }
 

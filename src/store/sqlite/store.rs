@@ -49,6 +49,12 @@ impl MessageStore for SqliteStore {
     async fn content(&self, message: MessageKey) -> Result<Arc<Vec<u8>>, StoreError> {
         self.bytes(message, false).await
     }
+
+    async fn content_part(&self, message: MessageKey, offset: u64, length_max: usize) -> Result<Vec<u8>, StoreError> {
+        let blobs = Arc::clone(&self.blobs);
+        let read = move |db: &rusqlite::Connection| accept::part(db, &blobs, message, (offset, length_max));
+        self.readers.run(read).await
+    }
 }
 
 #[async_trait]

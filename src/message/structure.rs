@@ -1,0 +1,402 @@
+//! The parts of a message read while it passes: what each part says it is, and how deep they lie in each other. Nothing of the content is
+//! kept, so a message of any size is looked at in a few kilobytes; a message that is no multipart costs nothing after its header.
+
+use mail_parser::parsers::MessageStream;
+
+use super::fields::Header;
+
+/// Reads parts from the bytes of a message, handed over piece by piece. No Debug: names of files may be those of patients.
+pub struct Structure {
+    depth_max: usize,
+    state: State,
+    /// Multiparts that are open, the innermost last.
+    open: Vec<Open>,
+    /// Attached messages that the current part lies in, within the innermost multipart.
+    nested: usize,
+    /// The line that is not complete yet, as far as it is kept.
+    line: Vec<u8>,
+    line_bytes: usize,
+    /// Fields of the current part's header that matter here.
+    fields: Vec<u8>,
+    keeps_field: bool,
+    parts: Vec<Part>,
+    deepest: usize,
+}
+
+/// What one part says of itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Multiparts and attached messages around it.
+    pub depth: usize,
+    /// Whether it belongs to an attached message.
+    pub is_in_message: bool,
+    /// Type and subtype in lower case; `text/plain` when nothing is said (RFC 2045 §5.2).
+    pub content_type: String,
+    /// `charset`, in lower case.
+    pub charset: Option<String>,
+    /// Name of the file, decoded.
+    pub file_name: Option<String>,
+    /// Whether it is shown as a file beside the text.
+    pub is_attachment: bool,
+}
+
+/// An open multipart.
+struct Open {
+    /// The line that begins its parts: two hyphens and the boundary.
+    delimiter: Vec<u8>,
+    depth: usize,
+    is_in_message: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Header,
+    Content,
+    /// Nothing that follows matters.
+    Over,
+}
+
+impl Structure {
+    /// Reads a message from its first byte; stops where it is nested deeper than `depth_max`.
+    pub fn new(depth_max: usize) -> Self {
+        Self {
+            depth_max,
+            state: State::Header,
+            open: Vec::new(),
+            nested: 0,
+            line: Vec::new(),
+            line_bytes: 0,
+            fields: Vec::new(),
+            keeps_field: false,
+            parts: Vec::new(),
+            deepest: 0,
+        }
+    }
+
+    /// The next bytes of the message.
+    pub fn feed(&mut self, mut bytes: &[u8]) {
+        while self.state != State::Over && !bytes.is_empty() {
+            let end = memchr::memchr(b'\n', bytes);
+            let (piece, rest) = bytes.split_at(end.map_or(bytes.len(), |at| at + 1));
+            bytes = rest;
+            if self.line_bytes == 0 && end.is_some() {
+                // A whole line where it lies: nearly all of them, and nearly all say nothing here.
+                self.whole_line(piece);
+                continue;
+            }
+            let room = LINE_BYTES_KEPT.saturating_sub(self.line.len());
+            self.line.extend_from_slice(&piece[..piece.len().min(room)]);
+            self.line_bytes += piece.len();
+            if end.is_some() {
+                self.line_bytes = 0;
+                let mut line = std::mem::take(&mut self.line);
+                self.whole_line(&line);
+                line.clear();
+                self.line = line;
+            }
+        }
+    }
+
+    /// The parts, in order; those of the whole message after [`Self::finish`].
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// Says that the message is complete, and gives its parts in order.
+    pub fn finish(&mut self) -> &[Part] {
+        if self.line_bytes > 0 {
+            self.line_bytes = 0;
+            let line = std::mem::take(&mut self.line);
+            self.whole_line(&line);
+        }
+        if self.state == State::Header {
+            self.header_ends();
+        }
+        self.state = State::Over;
+        &self.parts
+    }
+
+    /// Whether it is nested deeper than allowed.
+    pub fn is_too_deep(&self) -> bool {
+        self.deepest > self.depth_max
+    }
+
+    fn whole_line(&mut self, line: &[u8]) {
+        if line.starts_with(b"--") && !self.open.is_empty() && self.delimiter(line) {
+            return;
+        }
+        if self.state == State::Header {
+            self.header_line(line);
+        }
+    }
+
+    /// RFC 2046 §5.1.1: a delimiter of any open multipart ends what is inside it.
+    fn delimiter(&mut self, line: &[u8]) -> bool {
+        let line = line.trim_ascii_end();
+        let found = self.open.iter().rposition(|open| {
+            line.strip_prefix(open.delimiter.as_slice())
+                .is_some_and(|rest| rest.is_empty() || rest == b"--")
+        });
+        let Some(at) = found else { return false };
+        if self.state == State::Header {
+            // A part that is all header still counts.
+            self.header_ends();
+        }
+        let is_last = line.len() > self.open[at].delimiter.len();
+        self.open.truncate(if is_last { at } else { at + 1 });
+        self.nested = 0;
+        self.state = match (is_last, self.open.is_empty()) {
+            (false, _) => State::Header,
+            (true, false) => State::Content,
+            (true, true) => State::Over,
+        };
+        true
+    }
+
+    fn header_line(&mut self, line: &[u8]) {
+        if line.trim_ascii().is_empty() && !line.starts_with(b" ") && !line.starts_with(b"\t") {
+            self.header_ends();
+            return;
+        }
+        if !line.starts_with(b" ") && !line.starts_with(b"\t") {
+            self.keeps_field = KEPT.iter().any(|name| {
+                line.get(..name.len())
+                    .is_some_and(|start| start.eq_ignore_ascii_case(name))
+            });
+        }
+        if self.keeps_field && self.fields.len() + line.len() <= FIELDS_BYTES_KEPT {
+            self.fields.extend_from_slice(line);
+        }
+    }
+
+    fn header_ends(&mut self) {
+        let fields = std::mem::take(&mut self.fields);
+        let read = Read::of(&fields);
+        self.fields = fields;
+        self.fields.clear();
+        self.keeps_field = false;
+        let around = self.open.last();
+        let depth = around.map_or(0, |open| open.depth + 1) + self.nested;
+        let is_in_message = around.is_some_and(|open| open.is_in_message) || self.nested > 0;
+        let part = Part {
+            depth,
+            is_in_message,
+            ..read.part
+        };
+        let is_message = matches!(part.content_type.as_str(), "message/rfc822" | "message/global") && !read.is_encoded;
+        if self.parts.len() < PARTS_KEPT {
+            self.parts.push(part);
+        }
+        self.state = if self.open.is_empty() {
+            State::Over
+        } else {
+            State::Content
+        };
+        self.deepest = self.deepest.max(depth);
+        if let Some(boundary) = read.boundary {
+            self.open.push(Open {
+                delimiter: [b"--", boundary.as_bytes()].concat(),
+                depth,
+                is_in_message,
+            });
+            self.nested = 0;
+            self.state = State::Content;
+        } else if is_message {
+            self.nested += 1;
+            self.state = State::Header;
+        }
+        if self.is_too_deep() {
+            self.state = State::Over;
+        }
+    }
+}
+
+/// The header of a part, read.
+struct Read {
+    part: Part,
+    /// Of a multipart.
+    boundary: Option<String>,
+    /// Its content is base64 or quoted-printable.
+    is_encoded: bool,
+}
+
+impl Read {
+    fn of(fields: &[u8]) -> Self {
+        let header = Header::scan(fields);
+        let content_type = parsed(&header, "Content-Type");
+        let disposition = parsed(&header, "Content-Disposition");
+        let encoding = header.value("Content-Transfer-Encoding").unwrap_or_default();
+        let encoding = encoding.trim().to_ascii_lowercase();
+        let kind = content_type.as_ref().map_or("text/plain", |found| found.value.as_str());
+        let attribute = |found: &Option<Value>, name: &str| found.as_ref().and_then(|found| found.attribute(name));
+        let boundary = kind
+            .starts_with("multipart/")
+            .then(|| attribute(&content_type, "boundary"))
+            .flatten()
+            .filter(|boundary| (1..=BOUNDARY_BYTES_MAX).contains(&boundary.len()));
+        Self {
+            part: Part {
+                depth: 0,
+                is_in_message: false,
+                charset: attribute(&content_type, "charset").map(|charset| charset.to_ascii_lowercase()),
+                file_name: attribute(&disposition, "filename").or_else(|| attribute(&content_type, "name")),
+                is_attachment: disposition
+                    .as_ref()
+                    .is_some_and(|found| found.value.starts_with("attachment")),
+                content_type: kind.to_owned(),
+            },
+            boundary,
+            is_encoded: matches!(encoding.as_str(), "base64" | "quoted-printable"),
+        }
+    }
+}
+
+/// A field with parameters.
+struct Value {
+    /// What stands before the parameters, in lower case: a type with its subtype, or a disposition.
+    value: String,
+    attributes: Vec<(String, String)>,
+}
+
+impl Value {
+    fn attribute(&self, name: &str) -> Option<String> {
+        let mut attributes = self.attributes.iter();
+        let found = attributes.find(|(named, _)| named.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.clone())
+    }
+}
+
+/// The field, its continuations (RFC 2231) and encoded words decoded.
+fn parsed(header: &Header<'_>, name: &str) -> Option<Value> {
+    // The parser wants the line end that unfolding took away.
+    let line = format!("{}\n", header.value(name)?);
+    let read = MessageStream::new(line.as_bytes()).parse_content_type();
+    let read = read.as_content_type()?;
+    let subtype = read.subtype().map(|subtype| format!("/{subtype}")).unwrap_or_default();
+    let attributes = read.attributes().into_iter().flatten();
+    Some(Value {
+        value: format!("{}{subtype}", read.ctype()).to_ascii_lowercase(),
+        attributes: attributes
+            .map(|attribute| (attribute.name.to_string(), attribute.value.to_string()))
+            .collect(),
+    })
+}
+
+/// Fields that say what a part is.
+const KEPT: [&[u8]; 3] = [b"content-type", b"content-disposition", b"content-transfer-encoding"];
+/// As much of a line is looked at; RFC 5322 §2.1.1 allows 998 characters.
+const LINE_BYTES_KEPT: usize = 4096;
+/// As much of a part's header is looked at.
+const FIELDS_BYTES_KEPT: usize = 8192;
+/// As many parts are told of; deeper or later ones still count for the depth.
+const PARTS_KEPT: usize = 256;
+/// RFC 2046 §5.1.1 allows 70; software errs.
+const BOUNDARY_BYTES_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(message: &str, piece: usize) -> (Vec<Part>, usize, bool) {
+        let mut structure = Structure::new(20);
+        for bytes in message.as_bytes().chunks(piece) {
+            structure.feed(bytes);
+        }
+        let parts = structure.finish().to_vec();
+        (parts, structure.deepest, structure.is_too_deep())
+    }
+
+    fn shown(parts: &[Part]) -> Vec<String> {
+        let show = |part: &Part| {
+            let inside = if part.is_in_message { " inside" } else { "" };
+            let name = part.file_name.as_deref().unwrap_or("-");
+            let charset = part.charset.as_deref().unwrap_or("-");
+            format!("{} {} {charset} {name}{inside}", part.depth, part.content_type)
+        };
+        parts.iter().map(show).collect()
+    }
+
+    const DOCUMENT: &str = "Subject: x\r\nContent-Type: multipart/mixed;\r\n boundary=\"a b\"\r\n\r\npreamble\r\n--a b\r\n\
+        Content-Type: multipart/alternative; boundary=in\r\n\r\n--in\r\n\r\ntext\r\n--in\r\nContent-Type: TEXT/html; charset=UTF-8\r\n\r\n<p>\r\n--in--\r\n\
+        --a b\r\nContent-Type: application/zip\r\nContent-Disposition: attachment; filename*0=IHE_; filename*1=XDM.zip\r\n\r\nAAAA\r\n\
+        --a b\r\nContent-Type: message/rfc822\r\n\r\nSubject: y\r\nContent-Type: text/plain; charset=iso-8859-1\r\n\r\nold\r\n--a b--\r\nepilogue\r\n--a b\r\n\r\n";
+
+    #[test]
+    fn parts_are_told_in_order_however_the_bytes_come() {
+        for piece in [1, 7, 64, 100_000] {
+            let (parts, deepest, is_too_deep) = read(DOCUMENT, piece);
+            assert_eq!(
+                shown(&parts),
+                [
+                    "0 multipart/mixed - -",
+                    "1 multipart/alternative - -",
+                    "2 text/plain - -",
+                    "2 text/html utf-8 -",
+                    "1 application/zip - IHE_XDM.zip",
+                    "1 message/rfc822 - -",
+                    "2 text/plain iso-8859-1 - inside",
+                ],
+                "in pieces of {piece}"
+            );
+            assert_eq!((deepest, is_too_deep), (2, false));
+        }
+    }
+
+    #[test]
+    fn a_simple_message_is_one_part_and_is_not_looked_at_further() {
+        let mut structure = Structure::new(1);
+        structure.feed(b"Subject: x\r\n\r\n--a\r\nContent-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\n\r\n");
+        assert!(structure.state == State::Over);
+        assert_eq!(shown(structure.finish()), ["0 text/plain - -"]);
+        assert_eq!(shown(&read("", 1).0), ["0 text/plain - -"]);
+        assert_eq!(shown(&read("Content-Type: text/html", 3).0), ["0 text/html - -"]);
+    }
+
+    #[test]
+    fn nesting_is_measured_up_to_the_limit() {
+        let nested = |levels: usize| {
+            let mut message = String::new();
+            for level in 0..levels {
+                message.push_str(&format!(
+                    "Content-Type: multipart/mixed; boundary=b{level}\r\n\r\n--b{level}\r\n"
+                ));
+            }
+            message + "\r\ntext\r\n"
+        };
+        assert!(!read(&nested(20), 1000).2);
+        assert!(read(&nested(21), 1000).2);
+        let messages = "Content-Type: message/rfc822\r\n\r\n";
+        assert!(!read(&messages.repeat(20), 1000).2);
+        assert!(read(&messages.repeat(21), 1000).2);
+        assert!(read(&messages.repeat(100_000), 1000).0.len() <= 22);
+    }
+
+    #[test]
+    fn an_inner_part_that_is_never_closed_ends_with_the_outer() {
+        let message = "Content-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\nContent-Type: multipart/mixed; boundary=i\r\n\r\n--i\r\n\r\nx\r\n--o\r\nContent-Type: text/html\r\n\r\n";
+        assert_eq!(
+            shown(&read(message, 9).0),
+            [
+                "0 multipart/mixed - -",
+                "1 multipart/mixed - -",
+                "2 text/plain - -",
+                "1 text/html - -"
+            ]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_in_bounded_memory(bytes in proptest::collection::vec(any::<u8>(), 0..3000), piece in 1usize..50) {
+            let mut structure = Structure::new(5);
+            structure.feed(b"Content-Type: multipart/mixed; boundary=\"-\"\r\n\r\n");
+            for piece in bytes.chunks(piece) {
+                structure.feed(piece);
+                prop_assert!(structure.line.len() <= LINE_BYTES_KEPT && structure.fields.len() <= FIELDS_BYTES_KEPT);
+            }
+            prop_assert!(structure.finish().len() <= PARTS_KEPT);
+        }
+    }
+}
