@@ -42,6 +42,14 @@ pub fn unread(folder: FolderKey, received: Timestamp) -> Delivery {
     }
 }
 
+/// A report on the box's own mail: a full box gets it too.
+pub fn report(folder: FolderKey, received: Timestamp) -> Delivery {
+    Delivery {
+        room: Room::Always,
+        ..unread(folder, received)
+    }
+}
+
 /// The `Return-Path:` line of final delivery (RFC 5321 §4.4); `None` is the null reverse-path.
 pub fn return_path(sender: Option<&str>) -> Vec<u8> {
     format!("Return-Path: <{}>\r\n", sender.unwrap_or_default()).into_bytes()
