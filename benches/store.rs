@@ -21,7 +21,7 @@ use vaguemestre::identity::Address;
 use vaguemestre::store::sqlite::{Options, SqliteStore};
 use vaguemestre::store::{
     Acceptance, Content, Count, CountKey, Delivery, Flags, FolderKey, JournalRow, MailboxStore, MessageStore,
-    NewMessage, Summary,
+    NewMessage, Room, Summary,
 };
 
 fn main() {
@@ -175,6 +175,7 @@ fn acceptance(inbox: FolderKey, body: &Arc<Vec<u8>>) -> Acceptance {
             flags: Flags::default(),
             internal_date: now,
             once: None,
+            room: Room::IfNotFull,
         }],
         outgoing: Vec::new(),
         reports: Vec::new(),

@@ -15,6 +15,8 @@ mod model;
 mod queue;
 #[path = "store_contract/queue_and_journal.rs"]
 mod queue_and_journal;
+#[path = "store_contract/quota.rs"]
+mod quota;
 
 use vaguemestre::store::Store;
 use vaguemestre::store::sqlite::{Options, SqliteStore};
@@ -118,6 +120,12 @@ macro_rules! contract {
                 the_journal_is_read_by_ascending_sequence_and_filter
                 counters_add_up_and_come_by_ascending_key
             );
+            contract!(@tests $backend; quota:
+                mail_is_taken_until_the_box_is_full
+                what_a_user_stores_has_to_fit
+                what_is_removed_makes_room
+                a_message_to_a_full_box_among_others_changes_nothing
+            );
             contract!(@tests $backend; queue:
                 a_crowd_for_one_destination_does_not_delay_another
                 nothing_is_leased_for_a_busy_destination
@@ -134,6 +142,7 @@ macro_rules! contract {
                 sums_are_those_of_the_pages
             );
             contract!(@reopened $backend;
+                quota: quotas_and_usage_survive_a_restart
                 messages: uids_are_not_used_again_after_a_restart
                 messages: everything_answered_is_there_after_a_restart
                 messages: a_delivery_is_not_made_twice_after_a_restart

@@ -351,6 +351,8 @@ fn a_staged_file_is_removed_when_dropped_and_used_once() {
                 vaguemestre::store::Content::Staged(vaguemestre::store::StagedFile {
                     name: name.into(),
                     size_bytes: 1,
+                    checksum: None,
+                    guard: None,
                 });
             assert!(
                 matches!(store.accept(acceptance).await, Err(StoreError::Backend { .. })),

@@ -205,6 +205,7 @@ pub async fn plan(
         operator: gateway.host.to_string(),
         clock: clock.clone(),
         store_folder: gateway.data_folder.clone(),
+        retention: gateway.retention,
         directory: material.directory,
         allow_list: trusted.allow_list,
         authority: trusted.authority,

@@ -1,6 +1,7 @@
 //! One operator from its parts: opens what a [`Plan`] names, starts it, drains it. The only place that knows all of one operator;
 //! `up` and `serve` differ only in where their plans come from.
 
+pub mod backup;
 pub mod control;
 pub mod crl;
 mod descriptors;
@@ -10,9 +11,11 @@ pub mod order;
 mod order_queue;
 mod process;
 mod reload;
+pub mod repair;
 mod running;
 mod standing;
 mod trust;
+pub mod upkeep;
 mod watch;
 
 use std::collections::HashMap;
@@ -28,6 +31,7 @@ use tokio::sync::RwLock;
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
+use crate::config::Retention;
 use crate::directory::Directory;
 use crate::dns::Routes;
 use crate::identity::{Address, Domain};
@@ -85,6 +89,8 @@ pub struct Plan {
     pub tls: TlsPolicy,
     /// Who is asked about revocation by OCSP.
     pub responders: Arc<Responders>,
+    /// How long things are kept.
+    pub retention: Retention,
     /// Its bound ports.
     pub ports: Vec<BoundPort>,
 }
@@ -240,6 +246,7 @@ impl Operator {
             running_operator.sender.clone(),
             plan.relay,
         );
+        running_operator.keep_up(plan.retention, running);
         running
             .tracker
             .spawn(Arc::new(relay).run(running.tracker.clone(), running.stop.clone()));
@@ -453,5 +460,9 @@ async fn ensure_boxes(mailboxes: &Mailboxes, directory: &Directory) -> Result<Ha
         let (address, inbox) = made.map_err(|_| StoreError::Closed)??;
         inboxes.insert(address, inbox);
     }
+    let quotas = directory
+        .boxes()
+        .map(|mailbox| (mailbox.address.clone(), directory.quota_of(&mailbox.address)));
+    mailboxes.set_quotas(&quotas.collect::<Vec<_>>()).await?;
     Ok(inboxes)
 }

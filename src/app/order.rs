@@ -14,16 +14,21 @@ use tokio::sync::Notify;
 use super::Operator;
 use super::control::{Answer, Executor, Reply};
 use super::order_queue;
+use super::repair::{self, Repair};
 use crate::clock::Clock;
-use crate::store::StoreError;
+use crate::mailbox;
 use crate::store::sqlite::{Options, SqliteStore};
+use crate::store::{FolderKey, StoreError};
 
 pub use super::order_queue::QueueOrder;
 
 /// One thing to do at one operator. Names and numbers are as the user typed them: whoever executes the order reads and refuses them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "order", deny_unknown_fields)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, from a command")]
 pub enum Order {
+    /// Check the store and repair what can be repaired.
+    Repair(Repair),
     /// Change what waits in the queue.
     Queue(QueueOrder),
 }
@@ -48,6 +53,8 @@ pub struct Hands {
     pub clock: Clock,
     /// Woken after a change of the queue; `None` while nothing runs.
     pub wake: Option<Arc<Notify>>,
+    /// Told of folders that changed; `None` while nothing runs.
+    pub notify: Option<mailbox::Notify>,
 }
 
 impl Hands {
@@ -64,6 +71,7 @@ impl Hands {
             store: Arc::new(SqliteStore::open(folder, options)?),
             clock,
             wake: None,
+            notify: None,
         })
     }
 
@@ -74,6 +82,16 @@ impl Hands {
     pub async fn execute(&self, order: Order) -> Result<Answer, OrderError> {
         match order {
             Order::Queue(order) => order_queue::execute(self, &order).await,
+            Order::Repair(repair) => repair::execute(self, &repair).await,
+        }
+    }
+
+    /// Tells those who look at these folders that they changed.
+    pub(super) fn tell(&self, folders: &[FolderKey]) {
+        if let Some(notify) = &self.notify {
+            for folder in folders {
+                notify.changed(*folder);
+            }
         }
     }
 
@@ -102,6 +120,7 @@ impl Operator {
             store: Arc::clone(&self.store),
             clock: self.parts.clock.clone(),
             wake: Some(Arc::clone(&self.parts.queued)),
+            notify: Some(self.parts.mailboxes.notify().clone()),
         }
     }
 }

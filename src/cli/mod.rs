@@ -7,6 +7,7 @@ mod act;
 mod apply;
 mod audit;
 mod authority;
+mod backup;
 mod cert;
 mod certlab;
 mod check;
@@ -28,6 +29,7 @@ mod send;
 mod serve;
 mod stores;
 mod up;
+mod verify;
 mod words;
 
 use std::process::ExitCode;
@@ -109,6 +111,12 @@ enum Command {
     Explain(Reading<explain::ExplainArgs>),
     /// Connect as a client or server would and name the first failing step, or look at the sandbox itself
     Doctor(doctor::DoctorArgs),
+    /// Look at everything that is stored, byte by byte, and repair what can be repaired
+    Verify(verify::VerifyArgs),
+    /// Back up a data folder, while it is in use or not
+    Backup(backup::BackupArgs),
+    /// Restore a backup into an empty data folder
+    Restore(backup::RestoreArgs),
     /// Prove durability: kill operators under load, or run stores on a disk that fails, and count what is lost
     Selftest(selftest::SelftestArgs),
     /// Recompute every counter from the journal and compare
@@ -171,6 +179,9 @@ pub fn run(arguments: Arguments) -> ExitCode {
                 explain::run_explain(&reading.args, operators, (&places, now), output).await
             })
         }
+        Command::Verify(args) => verify::run_verify(&args),
+        Command::Backup(args) => backup::run_backup(&args),
+        Command::Restore(args) => backup::run_restore(&args),
         Command::Recount(reading) => stores::read(&reading.data, async |operators, _, output| {
             recount::run_recount(&reading.args, operators, output).await
         }),

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::open::{JsonFlag, OpenOperator, Output, chosen};
-use crate::indicator::{Difference, Recount, Tally, recount};
+use crate::indicator::{CarriedOver, Difference, Recount, Tally, recount};
 use crate::store::CountKey;
 
 /// Arguments of `vaguemestre recount`.
@@ -46,8 +46,10 @@ fn to_text(operator: &str, found: &Recount) -> String {
         (false, several) => format!("{several} differences"),
     };
     let summary = format!(
-        "{operator}: {} journal rows, {} counters: {verdict}\n",
-        found.rows, found.counters
+        "{operator}: {} journal rows{}, {} counters: {verdict}\n",
+        found.rows,
+        found.carried.as_ref().map(carried_text).unwrap_or_default(),
+        found.counters
     );
     let differences = found
         .differences
@@ -58,6 +60,15 @@ fn to_text(operator: &str, found: &Recount) -> String {
         .iter()
         .map(|sequence| format!("  journal row {sequence} should count and cannot be read\n"));
     std::iter::once(summary).chain(differences).chain(damaged).collect()
+}
+
+/// What the rows that are left cannot prove: sums taken when the others were purged.
+fn carried_text(carried: &CarriedOver) -> String {
+    let until = carried.until.map(|until| format!(" of {until}")).unwrap_or_default();
+    format!(
+        " after row {}{until}, {} counters carried over from before",
+        carried.sequence, carried.counters
+    )
 }
 
 fn difference_line(difference: &Difference) -> String {
@@ -105,6 +116,11 @@ fn to_json(operator: &str, found: &Recount) -> Value {
         "operator": operator,
         "agrees": found.agrees(),
         "rows": found.rows,
+        "carried_over": found.carried.as_ref().map(|carried| json!({
+            "last_row_purged": carried.sequence,
+            "until": carried.until.map(|until| until.to_string()),
+            "counters": carried.counters,
+        })),
         "counters": found.counters,
         "damaged_rows": found.damaged,
         "differences": found.differences.iter().map(difference).collect::<Vec<_>>(),

@@ -8,6 +8,7 @@ use anyhow::Context;
 use jiff::Timestamp;
 
 use super::explain::Places;
+use super::verify::Stores;
 use super::{OpenOperator, Output, run};
 use crate::clock::Clock;
 use crate::config::{Gateway, Operator, Space};
@@ -39,6 +40,41 @@ impl DataArgs {
     /// The configuration of the gateway it is about, if it is about one.
     pub(super) fn gateway(&self) -> Option<&Path> {
         self.config.as_deref()
+    }
+
+    /// Names and folders of the stores asked for; all of them when none is. They may be in use.
+    pub(super) fn chosen_stores(&self, names: &[String]) -> anyhow::Result<Stores> {
+        let mut stores: Stores = if let Some(file) = &self.config {
+            let (gateway, _) = Gateway::load(file)?;
+            vec![(gateway.host.to_string(), gateway.data_folder)]
+        } else {
+            let root = self.data.clone().map_or_else(default_root, Ok)?;
+            let layout = Layout::existing(&root)?;
+            let (space, _) = Space::load(&layout.space())?;
+            let local = space.operators.iter().filter(|operator| operator.is_local());
+            let stores = local.map(|operator| (operator.key.clone(), layout.store(&operator.key)));
+            stores.filter(|(_, folder)| folder.exists()).collect()
+        };
+        if let Some(wrong) = names.iter().find(|name| stores.iter().all(|(known, _)| known != *name)) {
+            let known: Vec<&str> = stores.iter().map(|(known, _)| known.as_str()).collect();
+            anyhow::bail!("no operator {wrong:?} here; there is {}", known.join(", "));
+        }
+        stores.retain(|(name, _)| names.is_empty() || names.contains(name));
+        Ok(stores)
+    }
+
+    /// The data folder itself, or that of one operator's store; it need not exist.
+    pub(super) fn data_root(&self, operator: Option<&str>) -> anyhow::Result<PathBuf> {
+        if let Some(file) = &self.config {
+            return Ok(Gateway::load(file)?.0.data_folder);
+        }
+        let root = self.data.clone().map_or_else(default_root, Ok)?;
+        let Some(key) = operator else { return Ok(root) };
+        let layout = Layout::existing(&root)?;
+        let (space, _) = Space::load(&layout.space())?;
+        let is_local = space.operator(key).is_some_and(Operator::is_local);
+        anyhow::ensure!(is_local, "no operator {key:?} of the sandbox here");
+        Ok(layout.store(key))
     }
 
     /// Where the faces of these operators listen, as far as files tell; nothing is known of a space that never ran.

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::declared::Declared;
 use super::reader::{At, Section};
+use super::retention::Quota;
 use super::structure::Structures;
 use crate::directory::{Attachment, BoxState, BoxType, MailBox};
 use crate::identity::{Address, Domain, Finess, Rpps};
@@ -13,6 +14,8 @@ use crate::identity::{Address, Domain, Finess, Rpps};
 pub struct DeclaredBox {
     /// The box of the directory.
     pub mailbox: MailBox,
+    /// Its own quota; `None`: what holds for every box.
+    pub quota: Option<Quota>,
 }
 
 /// The boxes of one operator; addresses are known even when the rest of their section is wrong.
@@ -59,6 +62,7 @@ impl Boxes {
         let label = section.required::<String>("label");
         let state = section.or("state", BoxState::Active);
         let holder = section.optional::<Rpps>("holder");
+        let quota = Quota::read(section);
         let attachment = read_attachment(section, structures);
         check_label(section, label.as_ref());
         check_holder(section, holder.as_ref(), box_type.as_ref(), structures);
@@ -86,6 +90,7 @@ impl Boxes {
                     holder: holder.map(|holder| holder.value),
                     state,
                 },
+                quota,
             });
         }
     }

@@ -56,6 +56,9 @@ impl DirectorySection {
         }
         for declared in &self.boxes {
             directory.add_box(declared.mailbox.clone())?;
+            if let Some(quota) = declared.quota {
+                directory.set_quota(declared.mailbox.address.clone(), quota.0);
+            }
         }
         for login in &self.logins {
             add_login(&mut directory, login, &subject_of)?;

@@ -14,6 +14,7 @@ use super::login::{Issuer, Login};
 use super::operator::{SIZE_DEFAULT, SIZE_LARGEST, SIZE_SMALLEST};
 use super::reader::{self, NamedFile, Section};
 use super::relay::Relay;
+use super::retention::{Quota, Retention};
 use super::sending;
 use super::tls::Tls;
 use super::trust::Trust;
@@ -44,6 +45,10 @@ pub struct Gateway {
     pub sending: Rules,
     /// What it allows at most.
     pub limits: Limits,
+    /// What a box may hold, in bytes, unless it says otherwise; `None`: no limit.
+    pub quota_bytes: Option<u64>,
+    /// How long things are kept.
+    pub retention: Retention,
     /// What its journal keeps beside every decision.
     pub journal: Journal,
     /// Who is who.
@@ -79,7 +84,9 @@ impl Gateway {
 
     /// Its directory. `subject_of` reads the subject of a login that names a PEM file; without it the login opens nothing.
     pub fn directory(&self, subject_of: impl Fn(&Login) -> Option<SubjectDn>) -> Result<Directory, DirectoryError> {
-        self.directory.build(self.domains.clone(), subject_of)
+        let mut directory = self.directory.build(self.domains.clone(), subject_of)?;
+        directory.set_quota_default(self.quota_bytes);
+        Ok(directory)
     }
 
     pub(super) fn read(root: &Section<'_>) -> Option<Self> {
@@ -91,6 +98,7 @@ impl Gateway {
         let relay = Relay::read(root.section("relay"));
         let sending = sending::read(root.section("sending"));
         let limits = Limits::read(root.section("limits"));
+        let retention = Retention::read(root.section("retention"));
         let journal = Journal::read(root.section("journal"));
         let domains = operator
             .as_ref()
@@ -105,6 +113,8 @@ impl Gateway {
             host: operator.host?,
             domains,
             size_bytes_max: operator.size_bytes_max,
+            quota_bytes: operator.quota_bytes,
+            retention,
             data_folder: data_folder_named.path.clone(),
             listen: listen?,
             tls: tls??,
@@ -125,6 +135,7 @@ struct OperatorSection {
     host: Option<Domain>,
     domains: Vec<Domain>,
     size_bytes_max: u64,
+    quota_bytes: Option<u64>,
 }
 
 impl OperatorSection {
@@ -132,6 +143,7 @@ impl OperatorSection {
         let host = section.required::<Domain>("host");
         let listed = section.required_list::<Domain>("domains");
         let size = section.within("size_max", SIZE_DEFAULT, SIZE_SMALLEST..=SIZE_LARGEST);
+        let quota_bytes = Quota::read(&section).and_then(|quota| quota.0);
         let mut declared = Declared::default();
         for domain in &listed {
             declared
@@ -143,6 +155,7 @@ impl OperatorSection {
             host: host.map(|host| host.value),
             domains: listed.into_iter().map(|domain| domain.value).collect(),
             size_bytes_max: size.0,
+            quota_bytes,
         }
     }
 }

@@ -9,6 +9,7 @@ use super::directory::DirectorySection;
 use super::login::{Issuer, Login};
 use super::patient::{Patient, read_patients};
 use super::reader::{At, FromToml, Section, Wrong};
+use super::retention::{Quota, Retention};
 use super::value::{HostPort, Size, Slug, Structure, choose, text_of};
 use crate::directory::{Directory, DirectoryError};
 use crate::identity::{Domain, SubjectDn};
@@ -32,6 +33,10 @@ pub struct Operator {
     pub standing: Standing,
     /// Largest message it takes, in bytes of the encoded message.
     pub size_bytes_max: u64,
+    /// What a box may hold, in bytes, unless it says otherwise; `None`: no limit.
+    pub quota_bytes: Option<u64>,
+    /// How long things are kept.
+    pub retention: Retention,
     /// Who runs it, and where it listens.
     pub side: Side,
     /// Its directory; empty for an external operator.
@@ -131,6 +136,7 @@ impl Operator {
             directory.add_box(patient.mailbox())?;
             directory.add_password(patient.login())?;
         }
+        directory.set_quota_default(self.quota_bytes);
         directory.set_leaving(self.leaving.iter().map(|leaving| leaving.domain.clone()).collect());
         Ok(directory)
     }
@@ -159,6 +165,8 @@ impl Operator {
             ..ports
         };
         let largest = section.within("size_max", SIZE_DEFAULT, SIZE_SMALLEST..=SIZE_LARGEST);
+        let quota_bytes = Quota::read(&section).and_then(|quota| quota.0);
+        let retention = Retention::read(section.section("retention"));
         if let Some(key) = &key {
             let named = At {
                 value: key.value.0.clone(),
@@ -196,6 +204,8 @@ impl Operator {
             leaving,
             standing,
             size_bytes_max: largest.0,
+            quota_bytes,
+            retention,
             side,
             directory,
             patients,

@@ -166,6 +166,8 @@ pub struct Directory {
     entities: HashMap<Finess, Entity>,
     establishments: BTreeMap<Finess, Establishment>,
     boxes: HashMap<Address, Arc<MailBox>>,
+    quota_default: Option<u64>,
+    quotas: HashMap<Address, Option<u64>>,
     certificates: HashMap<SubjectDn, Vec<Address>>,
     passwords: HashMap<String, PasswordLogin>,
 }
@@ -234,6 +236,21 @@ impl Directory {
         }
         self.boxes.insert(address, Arc::new(mailbox));
         Ok(())
+    }
+
+    /// What a box may hold, in bytes, where nothing else was set for it; `None`: no limit.
+    pub fn set_quota_default(&mut self, quota_bytes: Option<u64>) {
+        self.quota_default = quota_bytes;
+    }
+
+    /// What this box may hold, in bytes; `None`: no limit.
+    pub fn set_quota(&mut self, address: Address, quota_bytes: Option<u64>) {
+        self.quotas.insert(address, quota_bytes);
+    }
+
+    /// What a box may hold, in bytes; `None`: no limit.
+    pub fn quota_of(&self, address: &Address) -> Option<u64> {
+        self.quotas.get(address).copied().unwrap_or(self.quota_default)
     }
 
     fn check_attachment(&self, mailbox: &MailBox) -> Result<(), DirectoryError> {

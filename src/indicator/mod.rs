@@ -18,7 +18,7 @@ pub(crate) mod fake;
 pub use attribution::{Attribution, Rule, attribute, received_box};
 pub use counter::{RECEIVED, SENT, enter, increments};
 pub use month::{Month, MonthError};
-pub use recount::{DAMAGED_LISTED_MAX, Difference, PAGE_ROWS, Recount, RecountError, Tally, recount};
+pub use recount::{CarriedOver, DAMAGED_LISTED_MAX, Difference, PAGE_ROWS, Recount, RecountError, Tally, recount};
 pub use render::{csv, table};
 pub use report::{BoxTypeRow, EntitySum, Report, Row, RowKind, Structures, Traffic, indicator};
 pub use usage::{NotComputable, TARGET_PERCENT, Usage, Window};

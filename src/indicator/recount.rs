@@ -6,9 +6,11 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
+
 use super::counter::increments;
 use crate::journal::{Event, Record};
-use crate::store::{Count, CountKey, CounterStore, JournalFilter, JournalStore, StoreError};
+use crate::store::{Carried, Count, CountKey, CounterStore, JournalFilter, JournalStore, StoreError};
 
 /// The value of a counter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,6 +43,19 @@ pub struct Recount {
     pub damaged: Vec<i64>,
     /// Counters that differ, by ascending key.
     pub differences: Vec<Difference>,
+    /// The rows that were purged, which what is carried over stands for; `None` when the journal is whole.
+    pub carried: Option<CarriedOver>,
+}
+
+/// What a recount could not count again, because its rows were purged: sums taken when they were.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CarriedOver {
+    /// The last position purged: the recount read what comes after it.
+    pub sequence: i64,
+    /// When that row was written.
+    pub until: Option<Timestamp>,
+    /// Counters that have something in them from before.
+    pub counters: usize,
 }
 
 impl Recount {
@@ -64,13 +79,18 @@ pub enum RecountError {
 /// Recomputes every counter from the journal, in pages of [`PAGE_ROWS`], and compares. Memory grows with the number of
 /// counters, not with the journal.
 pub async fn recount(journal: &dyn JournalStore, counters: &dyn CounterStore) -> Result<Recount, RecountError> {
-    let mut pass = Pass::default();
+    let mut pass = Pass::from(counters.carried().await?);
     pass.advance(journal).await?;
     for _ in 0..ATTEMPTS_MAX {
         let stored = counters.counters(None).await?;
         let before = pass.counting_rows;
         pass.advance(journal).await?;
-        if pass.counting_rows == before {
+        // A purge moved rows to what is carried over, perhaps before they were read here: begin again.
+        let carried = counters.carried().await?;
+        if carried.sequence != pass.carried.sequence {
+            pass = Pass::from(carried);
+            pass.advance(journal).await?;
+        } else if pass.counting_rows == before {
             return Ok(pass.compare(stored));
         }
     }
@@ -80,13 +100,34 @@ pub async fn recount(journal: &dyn JournalStore, counters: &dyn CounterStore) ->
 /// One walk through the journal.
 #[derive(Default)]
 struct Pass {
+    carried: Carried,
     after_sequence: i64,
     counting_rows: u64,
     tallies: BTreeMap<CountKey, Tally>,
     damaged: Vec<i64>,
 }
 
+impl From<Carried> for Pass {
+    fn from(carried: Carried) -> Self {
+        let mut pass = Self {
+            after_sequence: carried.sequence,
+            ..Self::default()
+        };
+        pass.add(&carried.counts);
+        pass.carried = carried;
+        pass
+    }
+}
+
 impl Pass {
+    fn add(&mut self, counts: &[Count]) {
+        for count in counts {
+            let tally = self.tallies.entry(count.key.clone()).or_default();
+            tally.messages += count.messages;
+            tally.recipients += count.recipients;
+        }
+    }
+
     /// Reads on to the end of the journal.
     async fn advance(&mut self, journal: &dyn JournalStore) -> Result<(), StoreError> {
         loop {
@@ -116,11 +157,7 @@ impl Pass {
         if record.is_damaged() && self.damaged.len() < DAMAGED_LISTED_MAX {
             self.damaged.push(record.sequence);
         }
-        for count in increments(&record.event, record.at) {
-            let tally = self.tallies.entry(count.key).or_default();
-            tally.messages += count.messages;
-            tally.recipients += count.recipients;
-        }
+        self.add(&increments(&record.event, record.at));
     }
 
     fn compare(self, stored: Vec<Count>) -> Recount {
@@ -145,6 +182,11 @@ impl Pass {
             counters: keys.len(),
             differences: keys.iter().filter_map(difference).collect(),
             damaged: self.damaged,
+            carried: (self.carried.sequence > 0).then_some(CarriedOver {
+                sequence: self.carried.sequence,
+                until: self.carried.until,
+                counters: self.carried.counts.len(),
+            }),
         }
     }
 }

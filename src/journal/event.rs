@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::evidence::{Examined, HandshakeFailed};
 use super::masked::{Excerpt, MaskedAddress};
 use super::queue::{Bounced, Deferred, Managed, Noted, Queued, Relayed, Reported};
+use super::upkeep::Maintained;
 use crate::identity::Address;
 use crate::message::Class;
 use crate::policy::Refusal;
@@ -50,6 +51,8 @@ pub enum Event {
     Started(Started),
     /// The operator stopped in good order.
     Stopped(Stopped),
+    /// Something was done to the store itself.
+    Maintained(Maintained),
     /// A row of a newer program, or one that cannot be read.
     Unknown(Unknown),
 }
@@ -77,6 +80,7 @@ impl Event {
             Self::Opened(_) => Self::OPENED,
             Self::Started(_) => Self::STARTED,
             Self::Stopped(_) => Self::STOPPED,
+            Self::Maintained(_) => Self::MAINTAINED,
             Self::Unknown(unknown) => &unknown.name,
         }
     }
@@ -129,9 +133,11 @@ impl Event {
     pub const STARTED: &'static str = "started";
     /// Name of [`Event::Stopped`].
     pub const STOPPED: &'static str = "stopped";
+    /// Name of [`Event::Maintained`].
+    pub const MAINTAINED: &'static str = "maintained";
 
     /// Every name this program writes.
-    pub const NAMES: [&'static str; 19] = [
+    pub const NAMES: [&'static str; 20] = [
         Self::SUBMITTED,
         Self::RECEIVED,
         Self::REPEATED,
@@ -151,6 +157,7 @@ impl Event {
         Self::OPENED,
         Self::STARTED,
         Self::STOPPED,
+        Self::MAINTAINED,
     ];
 }
 

@@ -12,6 +12,7 @@ mod masked;
 mod queue;
 mod record;
 mod render;
+mod upkeep;
 
 #[cfg(test)]
 pub(crate) mod sample;
@@ -25,3 +26,4 @@ pub use masked::{Excerpt, MaskedAddress, TEXT_CHARS_MAX};
 pub use queue::{BounceCause, Bounced, Deferred, Managed, Noted, QueueAction, Queued, Relayed, Reported};
 pub use record::Record;
 pub use render::{json_line, line};
+pub use upkeep::Maintained;

@@ -87,6 +87,7 @@ fn detail(event: &Event) -> String {
         Event::Opened(fields) => json(fields),
         Event::Started(fields) => json(fields),
         Event::Stopped(fields) => json(fields),
+        Event::Maintained(fields) => json(fields),
         Event::Unknown(unknown) => unknown.detail.clone(),
     }
 }
@@ -124,6 +125,7 @@ fn event(row: &JournalRow) -> Option<Event> {
         Event::OPENED => read(detail).map(Event::Opened),
         Event::STARTED => read(detail).map(Event::Started),
         Event::STOPPED => read(detail).map(Event::Stopped),
+        Event::MAINTAINED => read(detail).map(Event::Maintained),
         _ => None,
     }
 }

@@ -8,6 +8,7 @@ use super::evidence::Examined;
 use super::masked::{Excerpt, MaskedAddress};
 use super::queue::{BounceCause, Noted};
 use super::record::Record;
+use super::upkeep::Maintained;
 
 /// Time (UTC, to the millisecond), session, event, what: one line without its end.
 pub fn line(record: &Record) -> String {
@@ -101,6 +102,7 @@ fn what(event: &Event) -> String {
         Event::Opened(e) => format!("{} by {}", e.mailbox, e.by),
         Event::Started(e) => format!("version {}", e.version),
         Event::Stopped(_) => String::new(),
+        Event::Maintained(e) => maintained_line(e),
         Event::Unknown(e) => Excerpt::new(&e.detail).as_str().to_owned(),
     }
 }
@@ -123,6 +125,19 @@ fn submitted_line(submitted: &Submitted) -> String {
         size(submitted.size_bytes),
         Excerpt::new(&owner.rule)
     )
+}
+
+fn maintained_line(e: &Maintained) -> String {
+    let mut line = format!("{} {}", e.action, e.kind);
+    for (before, part) in [(" at ", &e.place), (": ", &e.text)] {
+        if !part.is_empty() {
+            line.push_str(&format!("{before}{part}"));
+        }
+    }
+    match e.count {
+        0 | 1 => line,
+        count => format!("{line} ({count})"),
+    }
 }
 
 fn noted_line(noted: &Noted) -> String {

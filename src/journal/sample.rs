@@ -119,6 +119,13 @@ pub(crate) fn every_event() -> Vec<Event> {
         findings: vec!["nil-missing".into(), "ins-missing".into()],
     }));
     events.extend(login_events());
+    events.push(Event::Maintained(Maintained {
+        action: "repair".into(),
+        kind: "body-missing".into(),
+        place: "message 7".into(),
+        text: Excerpt::new(format!("the file of {INS} is missing")),
+        count: 1,
+    }));
     events
 }
 

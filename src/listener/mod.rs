@@ -17,6 +17,7 @@ mod places;
 mod reception;
 mod repeat;
 mod report;
+mod room;
 mod session_id;
 mod smtp;
 mod spool;
@@ -40,7 +41,7 @@ use crate::metrics::Meter;
 use crate::pki::TrustStore;
 use crate::policy::submission::Rules;
 use crate::queue::RetryPlan;
-use crate::store::{FolderKey, Store};
+use crate::store::{FolderKey, Store, StoreError};
 use crate::sync::Responders;
 use crate::trust::AllowList;
 
@@ -104,6 +105,11 @@ impl Parts {
         let row = Record::new(self.clock.now(), session.as_str(), event).to_row();
         if let Err(error) = self.store.append(vec![row]).await {
             let operator = &self.operator;
+            if matches!(error, StoreError::Full { .. }) {
+                // Told by the store, once for all that it cannot write.
+                tracing::debug!(operator, %session, "journal not written: the disk is full");
+                return;
+            }
             tracing::error!(operator, %session, error = &error as &dyn std::error::Error, "journal not written");
         }
     }

@@ -269,7 +269,8 @@ impl Desk for Reception {
                     .transaction
                     .as_ref()
                     .and_then(|transaction| transaction.mail.path.clone());
-                ("rcpt", self.recipient(&to), sender, address)
+                let room = self.visitor.has_room(&to).await;
+                ("rcpt", room.and_then(|()| self.recipient(&to)), sender, address)
             }
             Question::Authenticate(_) | Question::Message => {
                 let refusal = Refusal::new(

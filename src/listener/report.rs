@@ -86,7 +86,7 @@ impl Parts {
                 records.push(Record::new(now, telling.session, Event::Received(event)));
                 Enclosure {
                     message: deliver::new_message(bytes.into(), deliver::return_path(None)),
-                    deliveries: vec![deliver::unread(inbox, now)],
+                    deliveries: vec![deliver::report(inbox, now)],
                     outgoing: Vec::new(),
                 }
             }

@@ -298,9 +298,16 @@ impl Drive<'_> {
 
 /// What a peer reads when the store fails; the detail goes to the log only.
 pub(super) fn storage_failed(error: &StoreError) -> Refusal {
-    tracing::error!(error = error as &dyn std::error::Error, "the store refused a message");
-    Refusal::new(
-        Reason::StorageFailed,
-        "the message could not be stored, try again later",
-    )
+    match error {
+        // Told by the store, once for all messages.
+        StoreError::Full { .. } => Refusal::new(Reason::StorageFull, "the disk is full, try again later"),
+        StoreError::OverQuota { .. } => Refusal::new(Reason::OverQuota, "a box has become full meanwhile, try again"),
+        error => {
+            tracing::warn!(error = error as &dyn std::error::Error, "the store refused a message");
+            Refusal::new(
+                Reason::StorageFailed,
+                "the message could not be stored, try again later",
+            )
+        }
+    }
 }

@@ -390,7 +390,11 @@ impl Desk for Submission {
                 let path = mail.path.clone();
                 ("mail", self.sender(mail), path, None)
             }
-            Question::Recipient(to) => ("rcpt", self.recipient(&to), sender, self.visitor.address_of(&to)),
+            Question::Recipient(to) => {
+                let room = self.visitor.has_room(&to).await;
+                let result = room.and_then(|()| self.recipient(&to));
+                ("rcpt", result, sender, self.visitor.address_of(&to))
+            }
             Question::Message => {
                 return Answer::Refused(Refusal::new(Reason::MessageMalformed, "no transaction is open"));
             }

@@ -84,8 +84,12 @@ pub(super) fn refused(error: &StoreError) -> imap::Refused {
     match error {
         StoreError::NotFound { .. } => imap::Refused::NoSuchFolder,
         StoreError::FolderExists { .. } => imap::Refused::FolderExists,
-        StoreError::Closed | StoreError::Newer { .. } | StoreError::InUse { .. } => imap::Refused::Unavailable,
-        StoreError::Backend { .. } | StoreError::Repeated => {
+        // A full disk is told by the store, once for all.
+        StoreError::Closed | StoreError::Newer { .. } | StoreError::InUse { .. } | StoreError::Full { .. } => {
+            imap::Refused::Unavailable
+        }
+        StoreError::OverQuota { .. } => imap::Refused::OverQuota,
+        StoreError::Backend { .. } | StoreError::Damaged { .. } | StoreError::Repeated => {
             tracing::error!(error = %error, "storage failed under an IMAP command");
             imap::Refused::Unavailable
         }

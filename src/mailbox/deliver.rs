@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::convert;
 use crate::imap;
-use crate::store::{Content, Delivery, Flags, FolderKey, NewMessage, SpecialUse};
+use crate::store::{Content, Delivery, Flags, FolderKey, NewMessage, Room, SpecialUse};
 
 /// The folders every box has beside INBOX.
 pub const STANDARD_FOLDERS: [(&str, Option<SpecialUse>); 6] = [
@@ -38,6 +38,15 @@ pub fn unread(folder: FolderKey, received: Timestamp) -> Delivery {
         flags: Flags::default(),
         internal_date: received,
         once: None,
+        room: Room::IfNotFull,
+    }
+}
+
+/// A report on the box's own mail: a full box gets it too.
+pub fn report(folder: FolderKey, received: Timestamp) -> Delivery {
+    Delivery {
+        room: Room::Always,
+        ..unread(folder, received)
     }
 }
 

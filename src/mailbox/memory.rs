@@ -14,7 +14,7 @@ use crate::store::{
     Acceptance, Accepted, BoxKey, ChangeRecord, Changed, Closed, Content, Count, CounterStore, Destination, EntryRow,
     FlagChange, Flags, FolderKey, FolderRow, FolderStatus, JournalFilter, JournalRow, JournalStore, MailboxStore,
     MessageKey, MessageStore, Portion, QueueBy, QueueChange, QueueEntry, QueueFilter, QueueGroup, QueueItem,
-    QueueStore, Settlement, SpecialUse, Stage, StagedFile, StoreError, Summary,
+    QueueStore, Room, Settlement, SpecialUse, Stage, StagedFile, StoreError, Summary, Usage,
 };
 
 #[derive(Default)]
@@ -30,6 +30,7 @@ struct Tables {
     folders: BTreeMap<FolderKey, Folder>,
     messages: BTreeMap<MessageKey, (Arc<Vec<u8>>, Summary)>,
     next_folder: i64,
+    quotas: BTreeMap<Address, Option<u64>>,
 }
 
 struct Folder {
@@ -47,6 +48,38 @@ const MISSING: StoreError = StoreError::NotFound { what: "folder" };
 impl Tables {
     fn folder(&mut self, key: FolderKey) -> Result<&mut Folder, StoreError> {
         self.folders.get_mut(&key).ok_or(MISSING)
+    }
+
+    fn usage(&mut self, key: FolderKey) -> Result<Usage, StoreError> {
+        let owner = self.folder(key)?.owner;
+        let entries = self
+            .folders
+            .values()
+            .filter(|f| f.owner == owner)
+            .flat_map(|f| &f.entries);
+        let (used_bytes, messages) = entries.fold((0, 0), |(b, m), e| (b + e.size_bytes, m + 1));
+        let address = &self.boxes[usize::try_from(owner.0).unwrap()];
+        let quota_bytes = self.quotas.get(address).copied().flatten();
+        Ok(Usage {
+            used_bytes,
+            messages,
+            quota_bytes,
+        })
+    }
+
+    /// Only what a user stores is refused here: mail does not come in by this store.
+    fn check_room(&mut self, key: FolderKey, more_bytes: u64) -> Result<(), StoreError> {
+        match self.usage(key)? {
+            Usage {
+                used_bytes,
+                quota_bytes: Some(quota_bytes),
+                ..
+            } if used_bytes + more_bytes > quota_bytes => Err(StoreError::OverQuota {
+                used_bytes,
+                quota_bytes,
+            }),
+            _ => Ok(()),
+        }
     }
 
     fn create(&mut self, owner: BoxKey, name: &str, special_use: Option<SpecialUse>) -> Result<FolderRow, StoreError> {
@@ -157,6 +190,9 @@ impl MessageStore for MemoryStore {
             delivered: Vec::new(),
         };
         for delivery in acceptance.deliveries {
+            if delivery.room == Room::Whole {
+                tables.check_room(delivery.folder, size_bytes)?;
+            }
             let entry = EntryRow {
                 uid: 0,
                 message: key,
@@ -272,6 +308,16 @@ impl MailboxStore for MemoryStore {
         })
     }
 
+    async fn usage(&self, folder: FolderKey) -> Result<Usage, StoreError> {
+        let mut tables = self.tables();
+        tables.usage(folder)
+    }
+
+    async fn set_quotas(&self, quotas: &[(Address, Option<u64>)]) -> Result<(), StoreError> {
+        self.tables().quotas.extend(quotas.iter().cloned());
+        Ok(())
+    }
+
     async fn entries(&self, folder: FolderKey, after: u64) -> Result<Vec<EntryRow>, StoreError> {
         Ok(self
             .tables()
@@ -347,7 +393,17 @@ impl MailboxStore for MemoryStore {
     }
 
     async fn copy(&self, from: FolderKey, uids: &[u32], to: FolderKey) -> Result<(u32, Vec<(u32, u32)>), StoreError> {
-        self.tables().copy(from, uids, to)
+        let mut tables = self.tables();
+        let wanted = |e: &&EntryRow| uids.contains(&e.uid);
+        let more_bytes = tables
+            .folder(from)?
+            .entries
+            .iter()
+            .filter(wanted)
+            .map(|e| e.size_bytes)
+            .sum();
+        tables.check_room(to, more_bytes)?;
+        tables.copy(from, uids, to)
     }
 
     async fn move_to(

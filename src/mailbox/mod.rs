@@ -3,6 +3,7 @@
 //! Invariant: whoever changes a folder through this module tells [`Notify`] after the commit, so that a session in IDLE writes
 //! within milliseconds and nobody polls. Deliberately absent: rights and authentication, which the listener decides.
 
+pub mod care;
 mod convert;
 pub mod deliver;
 mod executor;

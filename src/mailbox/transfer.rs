@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Mailboxes, deliver};
 use crate::identity::Address;
-use crate::store::{Acceptance, BoxKey, Delivery, EntryRow, FolderKey, FolderRow, Once, Store, StoreError};
+use crate::store::{Acceptance, BoxKey, Delivery, EntryRow, FolderKey, FolderRow, Once, Room, Store, StoreError};
 
 /// Where the copying of one operator's boxes stands.
 pub struct Transfer {
@@ -119,6 +119,7 @@ async fn copy_entry(
             flags: entry.flags,
             internal_date: entry.internal_date,
             once: Some(once),
+            room: Room::Always,
         }],
         ..Acceptance::default()
     };

@@ -69,13 +69,15 @@ pub enum Reason {
     RecipientDomainUnlisted,
     /// The store could not take it.
     StorageFailed,
+    /// The disk is full.
+    StorageFull,
     /// Too many connections or errors from this peer.
     TooManyConnections,
 }
 
 impl Reason {
     /// All of them, for documentation and tests.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::TlsRequired,
         Self::CertificateMissing,
         Self::CertificateUntrusted,
@@ -108,6 +110,7 @@ impl Reason {
         Self::FromNotAllowed,
         Self::RecipientDomainUnlisted,
         Self::StorageFailed,
+        Self::StorageFull,
         Self::TooManyConnections,
     ];
 
@@ -157,6 +160,8 @@ impl Reason {
             Self::FromNotAllowed => ("from-not-allowed", 550, "5.7.1"),
             Self::RecipientDomainUnlisted => ("recipient-domain-unlisted", 550, "5.7.1"),
             Self::StorageFailed => ("storage-failed", 451, "4.3.0"),
+            // RFC 3463 §3.4: mail system full.
+            Self::StorageFull => ("storage-full", 452, "4.3.1"),
             Self::TooManyConnections => ("too-many-connections", 421, "4.7.0"),
         }
     }

@@ -193,6 +193,7 @@ impl Made {
             operator: operator.key.clone(),
             clock: clock.clone(),
             store_folder: layout.store(&operator.key),
+            retention: operator.retention,
             directory,
             allow_list: Arc::clone(&self.allow_list),
             authority: Arc::clone(&self.trust),

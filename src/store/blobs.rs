@@ -6,12 +6,12 @@
 //! name: files of earlier runs that no row names are orphans and may be swept while this run goes on.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{BodyFile, Disk};
 
@@ -24,6 +24,8 @@ pub(super) struct Blobs {
     disk: Arc<dyn Disk>,
     /// Messages on their way into a file.
     stages: AtomicUsize,
+    /// Files to remove once no backup copies them.
+    waiting: Mutex<Vec<BlobName>>,
 }
 
 /// Name of a body file: the run that wrote it and its number in that run.
@@ -43,6 +45,7 @@ impl Blobs {
             next: AtomicU64::new(1),
             disk,
             stages: AtomicUsize::new(0),
+            waiting: Mutex::default(),
         }
     }
 
@@ -99,8 +102,12 @@ impl Blobs {
     pub(super) fn publish(&self, name: BlobName) -> io::Result<u64> {
         let place = self.place(name);
         self.disk.rename(&self.incoming(name), &place)?;
-        self.disk.sync_folder(&self.root.join(folder_name(name.number)))?;
-        Ok(fs::metadata(&place)?.len())
+        let durable = self.disk.sync_folder(&self.root.join(folder_name(name.number)));
+        let length = durable.and_then(|()| Ok(fs::metadata(&place)?.len()));
+        if length.is_err() {
+            self.remove(name);
+        }
+        length
     }
 
     /// Appends `length_bytes` of a file, from `offset` on, to `into`.
@@ -126,9 +133,116 @@ impl Blobs {
         Ok(())
     }
 
-    /// Removes a file that no row names any more; a failure leaves an orphan for the next start to sweep.
+    /// Removes a file that no row names any more; a failure leaves an orphan for the next start to sweep. While a backup copies files, they
+    /// stay until it is over.
     pub(super) fn remove(&self, name: BlobName) {
-        self.remove_or_tell(&self.place(name));
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.push(name);
+        match self.gate() {
+            Ok(Some(gate)) => {
+                waiting
+                    .drain(..)
+                    .for_each(|name| self.remove_or_tell(&self.place(name)));
+                drop(gate);
+            }
+            Ok(None) if waiting.len() < WAITING_MAX => {}
+            Ok(None) => {
+                tracing::warn!("many body files wait for a backup to end; the next start removes them");
+                waiting.clear();
+            }
+            Err(error) => {
+                tracing::warn!(%error, "body files that are no longer used could not be removed; the next removal tries again");
+            }
+        }
+    }
+
+    /// The right to remove files, until it is dropped; `None` while a backup copies them.
+    fn gate(&self) -> io::Result<Option<File>> {
+        let gate = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(self.root.join(GATE))?;
+        match gate.try_lock() {
+            Ok(()) => Ok(Some(gate)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    /// Keeps every file where it is until the value is dropped, in whatever process removes them.
+    pub(super) fn hold(&self) -> io::Result<File> {
+        let gate = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(self.root.join(GATE))?;
+        gate.lock_shared()?;
+        Ok(gate)
+    }
+
+    /// The number of this run; 0 for one that only reads.
+    pub(super) fn run(&self) -> u64 {
+        self.run
+    }
+
+    /// Makes the names of all files durable.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        for number in 0..FOLDERS {
+            self.disk.sync_folder(&self.root.join(folder_name(number)))?;
+        }
+        self.disk.sync_folder(&self.root)
+    }
+
+    /// Length of a published file.
+    pub(super) fn length(&self, name: BlobName) -> io::Result<u64> {
+        Ok(fs::metadata(self.place(name))?.len())
+    }
+
+    /// Path of a published file below `bodies/`.
+    pub(super) fn relative(name: BlobName) -> PathBuf {
+        Path::new(&folder_name(name.number)).join(name.to_string())
+    }
+
+    /// Every file below `bodies/`, those in `incoming` included, with the name it is if it is one of ours.
+    pub(super) fn list(&self) -> io::Result<Vec<(PathBuf, Option<BlobName>)>> {
+        let mut files = Vec::new();
+        for folder in fs::read_dir(&self.root)? {
+            let folder = folder?;
+            if !folder.file_type()?.is_dir() {
+                continue;
+            }
+            for entry in fs::read_dir(folder.path())? {
+                let entry = entry?.file_name();
+                let name = entry.to_str().and_then(|text| text.parse().ok());
+                files.push((Path::new(&folder.file_name()).join(entry), name));
+            }
+        }
+        Ok(files)
+    }
+
+    /// Moves a file below `bodies/` into another folder of the disk; false when it is gone.
+    pub(super) fn move_aside(&self, path: &Path, to: &Path) -> io::Result<bool> {
+        let name = path.file_name().ok_or(ErrorKind::InvalidInput)?;
+        match self.disk.rename(&self.root.join(path), &to.join(name)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            other => other?,
+        }
+        self.disk.sync_folder(to)?;
+        Ok(true)
+    }
+
+    /// Keeps a published file under another name too, so that its removal loses nothing.
+    pub(super) fn keep(&self, name: BlobName, path: &Path) -> io::Result<()> {
+        let place = self.place(name);
+        if path.exists() {
+            // Kept before; to copy a file onto its own link would empty it.
+            return Ok(());
+        }
+        if fs::hard_link(&place, path).is_err() {
+            fs::copy(&place, path)?;
+        }
+        File::open(path)?.sync_all()
     }
 
     /// Removes a file that was never published.
@@ -140,6 +254,9 @@ impl Blobs {
     /// Returns how many were removed.
     pub(super) fn sweep(&self, mut named: impl FnMut(BlobName) -> io::Result<bool>) -> io::Result<u64> {
         let mut removed = 0;
+        let Some(_gate) = self.gate()? else {
+            return Ok(removed);
+        };
         for folder in fs::read_dir(&self.root)? {
             let folder = folder?;
             if !folder.file_type()?.is_dir() {
@@ -220,6 +337,10 @@ fn folder_name(number: u64) -> String {
 
 /// Where files are written before a row may name them.
 const INCOMING: &str = "incoming";
+/// Locked by whoever removes files, and shared by whoever wants them kept.
+const GATE: &str = "gate";
+/// Files that wait for a backup; each is a name of 16 bytes.
+const WAITING_MAX: usize = 1_000_000;
 /// Folders that published files are spread over.
 const FOLDERS: u64 = 256;
 

@@ -81,9 +81,25 @@ pub struct Count {
     pub recipients: u64,
 }
 
+/// What journal rows that were purged counted for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// The last position that was purged; 0: nothing was.
+    pub sequence: i64,
+    /// When that row was written.
+    pub until: Option<Timestamp>,
+    /// What the rows up to it counted for.
+    pub counts: Vec<Count>,
+}
+
 /// Counters kept beside the journal, in the same transactions.
 #[async_trait]
 pub trait CounterStore: Send + Sync {
+    /// What counts beside the rows that are left in the journal: a purge moves rows there. A backend that never purges has nothing.
+    async fn carried(&self) -> Result<Carried, StoreError> {
+        Ok(Carried::default())
+    }
+
     /// All counters of a month, or of every month, by ascending key.
     async fn counters(&self, month: Option<&str>) -> Result<Vec<Count>, StoreError>;
 }

@@ -99,6 +99,24 @@ pub struct FolderStatus {
     pub size_bytes: u64,
 }
 
+/// What a box holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Sum of the sizes of what its folders show: a message that is in two folders counts twice.
+    pub used_bytes: u64,
+    /// Messages in all its folders.
+    pub messages: u64,
+    /// The most it may hold, in bytes; `None`: no limit.
+    pub quota_bytes: Option<u64>,
+}
+
+impl Usage {
+    /// Whether the quota is used up.
+    pub fn is_full(&self) -> bool {
+        self.quota_bytes.is_some_and(|quota| self.used_bytes >= quota)
+    }
+}
+
 /// One message in one folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntryRow {
@@ -160,6 +178,12 @@ pub trait MailboxStore: Send + Sync {
     /// Figures of a folder.
     async fn status(&self, folder: FolderKey) -> Result<FolderStatus, StoreError>;
 
+    /// What the box of a folder holds, exact after any change, and its quota.
+    async fn usage(&self, folder: FolderKey) -> Result<Usage, StoreError>;
+
+    /// Sets the quotas of boxes, `None` for no limit; boxes that do not exist are skipped. A box that holds more keeps it.
+    async fn set_quotas(&self, quotas: &[(Address, Option<u64>)]) -> Result<(), StoreError>;
+
     /// Entries changed after modification sequence `after` (0: all of them), by ascending UID.
     /// An expunged entry is simply absent: compare with `entries(folder, 0)` or use [`Self::expunged`].
     async fn entries(&self, folder: FolderKey, after: u64) -> Result<Vec<EntryRow>, StoreError>;
@@ -184,6 +208,15 @@ pub trait MailboxStore: Send + Sync {
             found.push(match self.read(*message).await {
                 Ok(bytes) => Some(bytes),
                 Err(StoreError::NotFound { .. }) => None,
+                // The others can be read all the same.
+                Err(StoreError::Damaged { what }) => {
+                    tracing::error!(
+                        what,
+                        message = message.0,
+                        "a message cannot be read: run `vaguemestre verify`"
+                    );
+                    None
+                }
                 Err(error) => return Err(error),
             });
         }
@@ -225,7 +258,7 @@ pub trait MailboxStore: Send + Sync {
         flags: &Flags,
     ) -> Result<Vec<EntryRow>, StoreError>;
 
-    /// Copies entries, flags and dates kept, to the end of `to`. Returns pairs (old UID, new UID) and the UIDVALIDITY of `to`.
+    /// Copies entries, flags and dates kept, to the end of `to`. Fails with [`StoreError::OverQuota`] when they do not fit. Returns pairs (old UID, new UID) and the UIDVALIDITY of `to`.
     async fn copy(&self, from: FolderKey, uids: &[u32], to: FolderKey) -> Result<(u32, Vec<(u32, u32)>), StoreError>;
 
     /// Like `copy`, then removes them from `from`, in the same transaction (RFC 6851).

@@ -1,5 +1,6 @@
 //! Where messages enter the store: everything that accepting one changes, in one transaction.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
@@ -26,13 +27,18 @@ impl fmt::Debug for Content {
     }
 }
 
-/// A file written by [`MessageStore::stage`], waiting to be named by an [`Acceptance`]. Removed at the next start if none does.
+/// A file written by [`MessageStore::stage`], waiting to be named by an [`Acceptance`]. Removed with the last copy of this value, or at the
+/// next start, if none does.
 #[derive(Clone, Debug)]
 pub struct StagedFile {
     /// Backend's name of the file.
     pub name: String,
     /// Bytes in it.
     pub size_bytes: u64,
+    /// CRC-32 of them, when the backend computed it on the way.
+    pub checksum: Option<u32>,
+    /// Whatever the backend wants dropped with the last copy.
+    pub guard: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 /// A message to be stored. Debug output shows sizes only.
@@ -90,6 +96,21 @@ pub struct Delivery {
     pub internal_date: Timestamp,
     /// What makes this delivery recognisable when it is asked for again; `None`: it never is a repeat.
     pub once: Option<Once>,
+    /// How much room the box must have left for it.
+    pub room: Room,
+}
+
+/// What a box's quota means for one delivery. Without a quota there is always room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Room {
+    /// Mail: taken until the box is full, the message that fills it included. So a message larger than what is left does not come
+    /// back for days, and no transaction fails for one recipient among many unless a box filled up meanwhile.
+    #[default]
+    IfNotFull,
+    /// What a user stores: it has to fit.
+    Whole,
+    /// Reports on the box's own mail, and what is moved from elsewhere: nothing may keep it out.
+    Always,
 }
 
 /// A delivery that must be made once, however often it is asked for.
@@ -143,7 +164,8 @@ pub struct Accepted {
 pub trait MessageStore: Send + Sync {
     /// Applies the whole acceptance in one transaction and returns once it would survive a crash.
     /// UIDs are given in delivery order within this transaction; UIDs of a folder only grow (invariant 7).
-    /// Fails with [`StoreError::Repeated`] when the key of a delivery was used before, at its internal date.
+    /// Fails with [`StoreError::Repeated`] when the key of a delivery was used before, at its internal date, and with
+    /// [`StoreError::OverQuota`] when a box has no room for it, see [`Room`].
     async fn accept(&self, acceptance: Acceptance) -> Result<Accepted, StoreError>;
 
     /// For each of these keys of [`Once`], whether a delivery used it and it is not forgotten at `now`.

@@ -21,11 +21,13 @@ use std::io::ErrorKind;
 
 use crate::metrics::Meter;
 
-pub use journal::{Count, CountKey, CounterStore, JournalFilter, JournalRow, JournalStore};
-pub use mailbox::{EntryRow, FlagChange, Flags, FolderChanges, FolderRow, FolderStatus, MailboxStore, SpecialUse};
+pub use journal::{Carried, Count, CountKey, CounterStore, JournalFilter, JournalRow, JournalStore};
+pub use mailbox::{
+    EntryRow, FlagChange, Flags, FolderChanges, FolderRow, FolderStatus, MailboxStore, SpecialUse, Usage,
+};
 pub use message::{
-    Acceptance, Accepted, Content, Delivery, Enclosure, MessageStore, NewMessage, Once, STAGE_FRONT_BYTES_MAX, Stage,
-    StagedFile, Summary,
+    Acceptance, Accepted, Content, Delivery, Enclosure, MessageStore, NewMessage, Once, Room, STAGE_FRONT_BYTES_MAX,
+    Stage, StagedFile, Summary,
 };
 pub use queue::{Instead, Outgoing, Portion, QueueItem, QueueStore, Settled, Settlement};
 pub use queue_view::{
@@ -62,6 +64,19 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The disk has no room left, or this user may not take more of it.
+    #[error("the disk is full: {context}")]
+    Full {
+        context: String,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A box has no room for it; nothing of the call was written.
+    #[error("the box is full: {used_bytes} of {quota_bytes} bytes are used")]
+    OverQuota { used_bytes: u64, quota_bytes: u64 },
+    /// Bytes are not what was stored: `vaguemestre verify` looks further.
+    #[error("{what} is damaged: run `vaguemestre verify`")]
+    Damaged { what: String },
     /// A delivery of an acceptance was made before, see [`Once`]; nothing of the call was written.
     #[error("a delivery was made before")]
     Repeated,
@@ -71,6 +86,18 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The error with its causes, for a log.
+    pub fn with_cause(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+
     /// Counts it, unless it is an answer like any other: not found, exists already, delivered before.
     pub(crate) fn observe(&self, meter: &Meter) {
         if let Some(kind) = self.kind() {
@@ -80,8 +107,11 @@ impl StoreError {
 
     /// What kind of failure it is, in the words of the metric `vaguemestre_store_errors_total`; none for what is no failure.
     fn kind(&self) -> Option<&'static str> {
-        let Self::Backend { source, .. } = self else {
-            return None;
+        let source = match self {
+            Self::Backend { source, .. } => source,
+            Self::Full { .. } => return Some("full"),
+            Self::Damaged { .. } => return Some("corrupt"),
+            _ => return None,
         };
         if let Some(error) = source.downcast_ref::<rusqlite::Error>() {
             return Some(sqlite::kind_of(error));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use vaguemestre::identity::Address;
 use vaguemestre::store::{
-    Acceptance, Accepted, Content, Delivery, Flags, FolderKey, FolderRow, JournalRow, NewMessage, Once, Outgoing,
+    Acceptance, Accepted, Content, Delivery, Flags, FolderKey, FolderRow, JournalRow, NewMessage, Once, Outgoing, Room,
     Store, StoreError,
 };
 
@@ -60,6 +60,7 @@ pub(crate) fn delivery(folder: FolderKey) -> Delivery {
         flags: Flags::default(),
         internal_date: at(0),
         once: None,
+        room: Room::IfNotFull,
     }
 }
 

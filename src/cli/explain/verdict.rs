@@ -163,7 +163,9 @@ fn requirement(reason: Reason) -> &'static str {
 fn who(facts: &Facts<'_>, words: &Words) -> &'static str {
     let texts = &words.texts;
     match facts.reason {
-        Reason::RevocationUnknown | Reason::StorageFailed | Reason::BoxSuspended => texts.actor_operator,
+        Reason::RevocationUnknown | Reason::StorageFailed | Reason::StorageFull | Reason::BoxSuspended => {
+            texts.actor_operator
+        }
         Reason::SenderDomainUnlisted | Reason::CertificateNotForDomain | Reason::PeerUnlisted => texts.actor_authority,
         Reason::OverQuota => texts.actor_holder,
         Reason::TooManyRecipients => texts.actor_nobody,

@@ -324,8 +324,16 @@ pub(super) static WORDS: Words = Words {
         (
             Reason::StorageFailed,
             ReasonWords {
-                meaning: "The store could not take it: a full disk, most often.",
-                remedy: "Nothing at the sender: it tries again. At the receiver: read the log.",
+                meaning: "The store could not take it: a disk that fails or may not be written, or something damaged.",
+                remedy: "Nothing at the sender: it tries again. At the receiver: read the log, then `vaguemestre verify`.",
+                expected: "",
+            },
+        ),
+        (
+            Reason::StorageFull,
+            ReasonWords {
+                meaning: "The disk of the receiver is full.",
+                remedy: "Nothing at the sender: it tries again. At the receiver: make room; mail is taken again without a restart.",
                 expected: "",
             },
         ),

@@ -324,8 +324,16 @@ pub(super) static WORDS: Words = Words {
         (
             Reason::StorageFailed,
             ReasonWords {
-                meaning: "Le stockage n'a pas pu le prendre : le plus souvent, un disque plein.",
-                remedy: "Rien chez l'expéditeur : il réessaie. Chez le destinataire : lisez le journal système.",
+                meaning: "Le stockage n'a pas pu le prendre : un disque défaillant ou protégé en écriture, ou une donnée endommagée.",
+                remedy: "Rien chez l'expéditeur : il réessaie. Chez le destinataire : lisez le journal système, puis `vaguemestre verify`.",
+                expected: "",
+            },
+        ),
+        (
+            Reason::StorageFull,
+            ReasonWords {
+                meaning: "Le disque du destinataire est plein.",
+                remedy: "Rien chez l'expéditeur : il réessaie. Chez le destinataire : faites de la place ; le courrier est repris sans redémarrage.",
                 expected: "",
             },
         ),

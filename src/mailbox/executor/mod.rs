@@ -8,7 +8,7 @@ use super::notify::{Notify, Watch};
 use super::{convert, deliver};
 use crate::identity::Address;
 use crate::imap::{self, Answer, CopyMode, Loaded, Refused, Request, What};
-use crate::store::{Acceptance, BoxKey, Delivery, FolderKey, FolderRow, MessageKey, Store, StoreError};
+use crate::store::{Acceptance, BoxKey, Delivery, FolderKey, FolderRow, MessageKey, Room, Store, StoreError};
 
 /// The boxes of one operator. Cloning is cheap.
 #[derive(Clone)]
@@ -35,6 +35,11 @@ impl Mailboxes {
     /// Makes sure a box exists with its standard folders.
     pub async fn ensure(&self, address: &Address) -> Result<BoxKey, StoreError> {
         self.store.ensure_box(address, &deliver::STANDARD_FOLDERS).await
+    }
+
+    /// Sets what boxes may hold, in bytes; `None`: no limit.
+    pub async fn set_quotas(&self, quotas: &[(Address, Option<u64>)]) -> Result<(), StoreError> {
+        self.store.set_quotas(quotas).await
     }
 
     /// The INBOX of a box: where mail is delivered.
@@ -278,6 +283,7 @@ impl BoxSession {
                 flags: convert::flags_row(flags),
                 internal_date: date,
                 once: None,
+                room: Room::Whole,
             }],
             ..Acceptance::default()
         };

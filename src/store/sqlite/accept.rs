@@ -1,28 +1,63 @@
 //! What an acceptance writes, and the life of a message: it stays as long as an entry or a queue item refers to it.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::rows::{failed, integer, join_keywords, unseen};
 use super::writer::Effects;
-use super::{journal, once, queue};
+use super::{journal, once, queue, quota};
 use crate::store::blobs::{BlobName, Blobs};
 use crate::store::{
-    Acceptance, Accepted, Delivery, EntryRow, Flags, FolderKey, MessageKey, NewMessage, Outgoing, StoreError, Summary,
+    Acceptance, Accepted, Delivery, EntryRow, Flags, FolderKey, MessageKey, NewMessage, Outgoing, Room, StoreError,
+    Summary,
 };
 
 /// Where the content of a new message lies when its transaction begins.
 pub(super) enum Body {
     /// It goes beside the rows.
-    Inline(Arc<Vec<u8>>),
+    Inline { bytes: Arc<Vec<u8>>, checksum: u32 },
     /// In a published file.
     File {
-        name: BlobName,
+        file: PublishedFile,
         offset: u64,
         size_bytes: u64,
+        checksum: Option<u32>,
     },
+}
+
+/// A published file that no row names yet: removed when nothing becomes of it, as when its caller goes away.
+pub(super) struct PublishedFile {
+    name: BlobName,
+    blobs: Arc<Blobs>,
+    /// Whether it is the writer's to keep or remove.
+    is_handed_over: AtomicBool,
+}
+
+impl PublishedFile {
+    pub(super) fn new(name: BlobName, blobs: Arc<Blobs>) -> Self {
+        Self {
+            name,
+            blobs,
+            is_handed_over: AtomicBool::new(false),
+        }
+    }
+
+    fn hand_over(&self) -> BlobName {
+        self.is_handed_over.store(true, Ordering::Relaxed);
+        self.name
+    }
+}
+
+impl Drop for PublishedFile {
+    fn drop(&mut self) {
+        if !self.is_handed_over.load(Ordering::Relaxed) {
+            self.blobs.remove(self.name);
+        }
+    }
 }
 
 /// An acceptance whose body is ready to be named. Built outside the transaction, because files take their time.
@@ -48,18 +83,27 @@ impl Prepared {
 
     /// Gives the body files back for removal: nothing will name them.
     pub(super) fn abandon(&self, effects: &mut Effects) {
-        for body in self.body.iter().chain(&self.reports) {
-            if let Body::File { name, .. } = body {
-                effects.remove(*name);
-            }
+        for file in self.files() {
+            effects.remove(file.hand_over());
         }
+    }
+
+    fn files(&self) -> impl Iterator<Item = &PublishedFile> {
+        self.body.iter().chain(&self.reports).filter_map(Body::file)
     }
 }
 
 impl Body {
+    fn file(&self) -> Option<&PublishedFile> {
+        match self {
+            Self::File { file, .. } => Some(file),
+            Self::Inline { .. } => None,
+        }
+    }
+
     fn log_bytes(&self) -> usize {
         match self {
-            Self::Inline(bytes) => bytes.len(),
+            Self::Inline { bytes, .. } => bytes.len(),
             Self::File { .. } => 0,
         }
     }
@@ -70,6 +114,10 @@ pub(super) fn accept(tx: &Connection, prepared: &Prepared, effects: &mut Effects
     let result = apply(tx, prepared);
     if result.is_err() {
         prepared.abandon(effects);
+    } else {
+        for file in prepared.files() {
+            effects.remove_unless_committed(file.hand_over());
+        }
     }
     result
 }
@@ -109,7 +157,7 @@ fn insert_whole(
             internal_date_ms: delivery.internal_date.as_millisecond(),
             size_bytes,
         };
-        let (uid_validity, uid) = insert_entry(tx, delivery.folder, &entry)?;
+        let (uid_validity, uid) = insert_entry(tx, delivery.folder, &entry, delivery.room)?;
         accepted.delivered.push((delivery.folder, uid_validity, uid));
     }
     for outgoing in outgoing {
@@ -118,25 +166,32 @@ fn insert_whole(
     Ok(key)
 }
 
-fn insert_message(
+pub(super) fn insert_message(
     tx: &Connection,
     message: &NewMessage,
     body: &Body,
     refs: usize,
 ) -> Result<(MessageKey, i64), StoreError> {
-    let (size_bytes, file, offset) = match body {
-        Body::Inline(bytes) => (integer(bytes.len()), None, 0),
+    let (size_bytes, file, offset, checksum) = match body {
+        Body::Inline { bytes, checksum } => (integer(bytes.len()), None, 0, Some(*checksum)),
         Body::File {
-            name,
+            file,
             offset,
             size_bytes,
-        } => (integer(*size_bytes), Some(name.to_string()), integer(*offset)),
+            checksum,
+        } => (
+            integer(*size_bytes),
+            Some(file.name.to_string()),
+            integer(*offset),
+            *checksum,
+        ),
     };
-    let sql = "INSERT INTO message (size_bytes, lead, file, file_offset, refs) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let sql =
+        "INSERT INTO message (size_bytes, lead, file, file_offset, refs, checksum) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let key = tx
         .prepare_cached(sql)?
-        .insert((size_bytes, &message.lead, file, offset, integer(refs)))?;
-    if let Body::Inline(bytes) = body {
+        .insert((size_bytes, &message.lead, file, offset, integer(refs), checksum))?;
+    if let Body::Inline { bytes, .. } = body {
         let sql = "INSERT INTO body (message, bytes) VALUES (?1, ?2)";
         tx.prepare_cached(sql)?.execute((key, bytes.as_slice()))?;
     }
@@ -146,7 +201,7 @@ fn insert_message(
     Ok((MessageKey(key), size_bytes))
 }
 
-fn insert_summary(tx: &Connection, key: i64, summary: &Summary) -> Result<(), StoreError> {
+pub(super) fn insert_summary(tx: &Connection, key: i64, summary: &Summary) -> Result<(), StoreError> {
     let sql = "INSERT INTO summary (message, header_bytes, envelope, body, body_structure) VALUES (?1, ?2, ?3, ?4, ?5)";
     tx.prepare_cached(sql)?.execute((
         key,
@@ -179,15 +234,24 @@ impl<'a> NewEntry<'a> {
 }
 
 /// Puts an entry at the end of a folder; returns UIDVALIDITY and its UID. The caller sees to `message.refs`.
-pub(super) fn insert_entry(tx: &Connection, folder: FolderKey, entry: &NewEntry<'_>) -> Result<(u32, u32), StoreError> {
+pub(super) fn insert_entry(
+    tx: &Connection,
+    folder: FolderKey,
+    entry: &NewEntry<'_>,
+    room: Room,
+) -> Result<(u32, u32), StoreError> {
     let sql = "UPDATE folder SET uid_next = uid_next + 1, modseq = modseq + 1, messages = messages + 1, \
                unseen = unseen + ?2, size_bytes = size_bytes + ?3 \
-               WHERE key = ?1 RETURNING uid_validity, uid_next - 1, modseq";
+               WHERE key = ?1 RETURNING uid_validity, uid_next - 1, modseq, \
+               (SELECT quota_bytes FROM box WHERE box.key = folder.box)";
     let given = tx
         .prepare_cached(sql)?
         .query_row((folder.0, unseen(entry.flags), entry.size_bytes), given_uid)
         .optional()?;
-    let (uid_validity, uid, modseq) = given.ok_or(StoreError::NotFound { what: "folder" })?;
+    let (uid_validity, uid, modseq, quota_bytes) = given.ok_or(StoreError::NotFound { what: "folder" })?;
+    if let Some(quota_bytes) = quota_bytes {
+        quota::check_entry(tx, folder, (quota_bytes.cast_unsigned(), entry.size_bytes), room)?;
+    }
     // RFC 3501 §2.3.1.1: UIDs are 32-bit; a folder that has used them all takes no more.
     let uid = u32::try_from(uid).map_err(|error| failed("the folder has no UID left", error))?;
     let sql = "INSERT INTO entry (folder, uid, message, flags, keywords, internal_date, size_bytes, modseq, born) \
@@ -205,8 +269,8 @@ pub(super) fn insert_entry(tx: &Connection, folder: FolderKey, entry: &NewEntry<
     Ok((uid_validity, uid))
 }
 
-fn given_uid(row: &Row<'_>) -> Result<(u32, i64, i64), rusqlite::Error> {
-    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+fn given_uid(row: &Row<'_>) -> Result<(u32, i64, i64, Option<i64>), rusqlite::Error> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
 }
 
 /// One more entry refers to the message.
@@ -243,19 +307,20 @@ pub(super) fn end_reference(tx: &Connection, message: MessageKey, effects: &mut 
     Ok(())
 }
 
-/// The bytes of a message, after its lead when `with_lead`.
+/// The bytes of a message, after its lead when `with_lead`. What is not as it was stored is not handed out.
 pub(super) fn bytes(
     db: &Connection,
     blobs: &Blobs,
     message: MessageKey,
     with_lead: bool,
 ) -> Result<Vec<u8>, StoreError> {
-    let sql = "SELECT m.size_bytes, m.lead, m.file, m.file_offset, b.bytes \
+    let sql = "SELECT m.size_bytes, m.lead, m.file, m.file_offset, b.bytes, m.checksum \
                FROM message m LEFT JOIN body b ON b.message = m.key WHERE m.key = ?1";
     let mut statement = db.prepare_cached(sql)?;
     let mut rows = statement.query([message.0])?;
     let row = rows.next()?.ok_or(StoreError::NotFound { what: "message" })?;
     let size_bytes = usize::try_from(row.get::<_, i64>(0)?).map_err(|error| failed("the size of a message", error))?;
+    let checksum: Option<u32> = row.get(5)?;
     let lead: &[u8] = if with_lead {
         row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?
     } else {
@@ -269,11 +334,35 @@ pub(super) fn bytes(
             let offset = u64::try_from(row.get::<_, i64>(3)?).unwrap_or(0);
             blobs
                 .read(name, offset, size_bytes, &mut bytes)
-                .map_err(|error| failed(&format!("body file {name} of message {}", message.0), error))?;
+                .map_err(|error| unreadable(name, message, error))?;
         }
-        None => bytes.extend_from_slice(row.get_ref(4)?.as_blob().map_err(rusqlite::Error::from)?),
+        None => match row.get_ref(4)?.as_blob_or_null().map_err(rusqlite::Error::from)? {
+            Some(content) => bytes.extend_from_slice(content),
+            None => return Err(damaged(message, "its body is missing")),
+        },
+    }
+    let content = &bytes[lead.len()..];
+    if content.len() != size_bytes {
+        return Err(damaged(message, "its body has another length than it was stored with"));
+    }
+    if checksum.is_some_and(|checksum| checksum != crc32fast::hash(content)) {
+        return Err(damaged(message, "its bytes are not those that were stored"));
     }
     Ok(bytes)
+}
+
+fn unreadable(name: BlobName, message: MessageKey, error: std::io::Error) -> StoreError {
+    match error.kind() {
+        ErrorKind::NotFound => damaged(message, &format!("its body file {name} is missing")),
+        ErrorKind::UnexpectedEof => damaged(message, &format!("its body file {name} is cut short")),
+        _ => failed(&format!("body file {name} of message {}", message.0), error),
+    }
+}
+
+fn damaged(message: MessageKey, how: &str) -> StoreError {
+    StoreError::Damaged {
+        what: format!("message {}: {how}; it", message.0),
+    }
 }
 
 /// Part of a message, without its lead.
@@ -292,15 +381,17 @@ pub(super) fn part(
     let left = u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0).saturating_sub(offset);
     let length = usize::try_from(left).unwrap_or(usize::MAX).min(length_max);
     let Some(file) = row.get_ref(1)?.as_str_or_null().map_err(rusqlite::Error::from)? else {
-        let bytes = row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?;
-        return Ok(bytes.to_vec());
+        let bytes = row.get_ref(3)?.as_blob_or_null().map_err(rusqlite::Error::from)?;
+        return bytes
+            .map(<[u8]>::to_vec)
+            .ok_or_else(|| damaged(message, "its body is missing"));
     };
     let name: BlobName = file.parse().map_err(|error| failed("the name of a body file", error))?;
     let begin = u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0);
     let mut bytes = Vec::new();
     blobs
         .read(name, begin + offset, length, &mut bytes)
-        .map_err(|error| failed(&format!("body file {name} of message {}", message.0), error))?;
+        .map_err(|error| unreadable(name, message, error))?;
     Ok(bytes)
 }
 

@@ -4,9 +4,10 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::accept::{NewEntry, add_reference, end_reference, insert_entry};
 use super::folders::{check_folder, status};
+use super::quota;
 use super::rows::{ENTRY_COLUMNS, changed, entry_row, find_entry, integer, join_keywords, unseen, unsigned};
 use super::writer::Effects;
-use crate::store::{EntryRow, FlagChange, Flags, FolderKey, MessageKey, StoreError, Summary};
+use crate::store::{EntryRow, FlagChange, Flags, FolderKey, MessageKey, Room, StoreError, Summary};
 
 /// Entries changed after `after`, by ascending UID.
 pub(super) fn entries(db: &Connection, folder: FolderKey, after: u64) -> Result<Vec<EntryRow>, StoreError> {
@@ -134,8 +135,21 @@ pub(super) fn store_flags(
     Ok(now)
 }
 
-/// Copies entries to the end of `to`.
+/// Copies entries to the end of `to`, if its box has room for all.
 pub(super) fn copy(
+    tx: &Connection,
+    from: FolderKey,
+    uids: &[u32],
+    to: FolderKey,
+) -> Result<(u32, Vec<(u32, u32)>), StoreError> {
+    let copied = copy_entries(tx, from, uids, to)?;
+    if !copied.1.is_empty() {
+        quota::check(tx, to)?;
+    }
+    Ok(copied)
+}
+
+fn copy_entries(
     tx: &Connection,
     from: FolderKey,
     uids: &[u32],
@@ -146,13 +160,13 @@ pub(super) fn copy(
     let mut pairs = Vec::new();
     for entry in found(tx, from, uids)? {
         add_reference(tx, entry.message)?;
-        let (_, uid) = insert_entry(tx, to, &NewEntry::copy_of(&entry))?;
+        let (_, uid) = insert_entry(tx, to, &NewEntry::copy_of(&entry), Room::Always)?;
         pairs.push((entry.uid, uid));
     }
     Ok((uid_validity, pairs))
 }
 
-/// Copies entries to the end of `to` and removes them from `from`.
+/// Copies entries to the end of `to` and removes them from `from`. Within a box nothing grows, so a full one can be tidied up.
 pub(super) fn move_to(
     tx: &Connection,
     from: FolderKey,
@@ -160,9 +174,16 @@ pub(super) fn move_to(
     to: FolderKey,
     effects: &mut Effects,
 ) -> Result<(u32, Vec<(u32, u32)>), StoreError> {
-    let moved = copy(tx, from, uids, to)?;
+    let moved = copy_entries(tx, from, uids, to)?;
     let gone: Vec<u32> = moved.1.iter().map(|(old, _)| *old).collect();
     remove(tx, from, &found(tx, from, &gone)?, effects)?;
+    let is_same_box = "SELECT (SELECT box FROM folder WHERE key = ?1) = (SELECT box FROM folder WHERE key = ?2)";
+    let is_same_box: bool = tx
+        .prepare_cached(is_same_box)?
+        .query_row((from.0, to.0), |row| row.get(0))?;
+    if !is_same_box {
+        quota::check(tx, to)?;
+    }
     Ok(moved)
 }
 
@@ -191,7 +212,12 @@ fn deleted(tx: &Connection, folder: FolderKey) -> Result<Vec<EntryRow>, StoreErr
 }
 
 /// Takes entries out of a folder; all get the same modification sequence.
-fn remove(tx: &Connection, folder: FolderKey, gone: &[EntryRow], effects: &mut Effects) -> Result<(), StoreError> {
+pub(super) fn remove(
+    tx: &Connection,
+    folder: FolderKey,
+    gone: &[EntryRow],
+    effects: &mut Effects,
+) -> Result<(), StoreError> {
     if gone.is_empty() {
         return Ok(());
     }

@@ -1,10 +1,11 @@
 //! The journal and the counters.
 
+use jiff::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
 
 use super::rows::{integer, time, unsigned};
-use crate::store::{Count, CountKey, JournalFilter, JournalRow, StoreError};
+use crate::store::{Carried, Count, CountKey, JournalFilter, JournalRow, StoreError};
 
 /// Appends records.
 pub(super) fn insert(tx: &Connection, records: &[JournalRow]) -> Result<(), StoreError> {
@@ -23,9 +24,42 @@ pub(super) fn insert(tx: &Connection, records: &[JournalRow]) -> Result<(), Stor
 
 /// Adds increments to the counters.
 pub(super) fn count(tx: &Connection, counts: &[Count]) -> Result<(), StoreError> {
-    let sql = "INSERT INTO counter (month, direction, establishment, entity, box_type, class, messages, recipients) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO UPDATE \
-               SET messages = messages + excluded.messages, recipients = recipients + excluded.recipients";
+    add(tx, COUNTER, counts)
+}
+
+/// Adds what purged rows counted for to what is carried over.
+pub(super) fn carry(tx: &Connection, counts: &[Count]) -> Result<(), StoreError> {
+    add(tx, CARRIED, counts)
+}
+
+/// The oldest rows.
+pub(super) fn oldest(tx: &Connection, limit: usize) -> Result<Vec<JournalRow>, StoreError> {
+    let sql = "SELECT sequence, at, event, session, reason, detail FROM journal ORDER BY sequence LIMIT ?1";
+    let mut statement = tx.prepare_cached(sql)?;
+    let rows = statement.query_map([integer(limit)], journal_row)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// What purged rows counted for, and which those are.
+pub(super) fn carried(db: &Connection) -> Result<Carried, StoreError> {
+    let number = |name: &str| -> Result<i64, rusqlite::Error> {
+        db.prepare_cached("SELECT value FROM number WHERE name = ?1")?
+            .query_row([name], |row| row.get(0))
+    };
+    let sequence = number("journal_purged")?;
+    let until = Timestamp::from_millisecond(number("journal_purged_at")?).ok();
+    let mut statement = db.prepare_cached(
+        "SELECT month, direction, establishment, entity, box_type, class, messages, recipients FROM carried",
+    )?;
+    let counts = statement.query_map([], count_row)?;
+    Ok(Carried {
+        sequence,
+        until: until.filter(|_| sequence > 0),
+        counts: counts.collect::<Result<_, _>>()?,
+    })
+}
+
+fn add(tx: &Connection, sql: &str, counts: &[Count]) -> Result<(), StoreError> {
     for Count {
         key,
         messages,
@@ -124,3 +158,10 @@ fn count_row(row: &Row<'_>) -> Result<Count, rusqlite::Error> {
         recipients: unsigned(row, 7)?,
     })
 }
+
+const COUNTER: &str = "INSERT INTO counter (month, direction, establishment, entity, box_type, class, messages, recipients) \
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO UPDATE \
+                       SET messages = messages + excluded.messages, recipients = recipients + excluded.recipients";
+const CARRIED: &str = "INSERT INTO carried (month, direction, establishment, entity, box_type, class, messages, recipients) \
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO UPDATE \
+                       SET messages = messages + excluded.messages, recipients = recipients + excluded.recipients";

@@ -23,20 +23,25 @@
 //! ```
 
 mod accept;
+pub mod backup;
 mod entries;
 mod folders;
+mod health;
 mod journal;
 mod once;
+mod purge;
 mod queue;
 mod queue_change;
 mod queue_lease;
 mod queue_page;
+mod quota;
 mod readers;
 mod rows;
 mod schema;
 mod stage;
 mod store;
 mod upkeep;
+pub mod verify;
 mod watch;
 mod writer;
 
@@ -48,6 +53,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use jiff::Timestamp;
 use rusqlite::Connection;
 
+use self::health::Health;
+pub use self::health::Trouble;
+pub use self::purge::Purged;
 use self::readers::Readers;
 pub(super) use self::rows::kind_of;
 use self::rows::{failed, raise};
@@ -57,7 +65,7 @@ use self::writer::{Effects, Figures, Writer};
 use crate::identity::Domain;
 use crate::metrics::Meter;
 use crate::store::blobs::Blobs;
-use crate::store::{Disk, LocalDisk, Once, StoreError};
+use crate::store::{Disk, LocalDisk, MessageStore, Once, StoreError};
 
 /// Everything one operator stores, in one folder of the local disk. Share it as `Arc<SqliteStore>`.
 pub struct SqliteStore {
@@ -66,6 +74,8 @@ pub struct SqliteStore {
     writer: Option<Writer>,
     blobs: Arc<Blobs>,
     figures: Arc<Figures>,
+    health: Arc<Health>,
+    folder: PathBuf,
     options: Options,
 }
 
@@ -132,6 +142,7 @@ impl SqliteStore {
             .and_then(|()| disk.sync_folder(folder))
             .map_err(|error| failed(&format!("{} could not be prepared", folder.display()), error))?;
         let figures = Arc::new(Figures::default());
+        let health = Arc::new(Health::default());
         let upkeep = Upkeep::start(upkeep::Start {
             database: database.clone(),
             blobs: Arc::clone(&blobs),
@@ -145,12 +156,15 @@ impl SqliteStore {
             options: options.clone(),
             upkeep,
             figures: Arc::clone(&figures),
+            health: Arc::clone(&health),
         })?;
         Ok(Self {
             readers: Readers::new(database, options.readers, options.meter.clone()),
             writer: Some(writer),
             blobs,
             figures,
+            health,
+            folder: folder.to_owned(),
             options,
         })
     }
@@ -168,6 +182,8 @@ impl SqliteStore {
             writer: None,
             blobs: Arc::new(Blobs::new(folder, 0, Arc::clone(&options.disk))),
             figures: Arc::default(),
+            health: Arc::default(),
+            folder: folder.to_owned(),
             options,
         })
     }
@@ -215,6 +231,24 @@ impl SqliteStore {
             checkpoints: read(&self.figures.checkpoints),
             orphans_removed: read(&self.figures.orphans_removed),
         }
+    }
+
+    /// Its data folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Why nothing can be stored at the moment; `None` when the last writes succeeded.
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.health.trouble()
+    }
+
+    /// Writes and removes a body file, to see whether there is still trouble with those; it is over once this succeeds.
+    async fn probe_bodies(&self) -> Result<(), StoreError> {
+        let mut stage = self.stage().await?;
+        stage.write(&vec![0; PROBE_BYTES]).await?;
+        // Dropped with its guard: the file is gone again.
+        stage.finish(b"").await.map(drop)
     }
 
     /// Runs a small write in the next group.
@@ -287,6 +321,8 @@ fn page_bytes(connection: &Connection) -> Result<u64, StoreError> {
     Ok(bytes.max(1).cast_unsigned())
 }
 
+/// As large as a body file at least is.
+const PROBE_BYTES: usize = 64 * 1024;
 /// Keys written in one transaction.
 const KEYS_AT_ONCE: usize = 2_000;
 const DATABASE: &str = "store.db";

@@ -38,6 +38,13 @@ pub(super) fn remember(tx: &Connection, keys: &[Once]) -> Result<(), StoreError>
     Ok(())
 }
 
+/// Forgets keys that are past their end, at most `limit` of the oldest; how many were looked at and gone.
+pub(super) fn forget(tx: &Connection, now_ms: i64, limit: usize) -> Result<usize, StoreError> {
+    let sql = "DELETE FROM delivered_once WHERE until <= ?1 \
+               AND sequence IN (SELECT sequence FROM delivered_once ORDER BY sequence LIMIT ?2)";
+    Ok(tx.prepare_cached(sql)?.execute((now_ms, integer(limit)))?)
+}
+
 /// Uses the keys of these deliveries; fails with [`StoreError::Repeated`] when one was used before.
 pub(super) fn enter(tx: &Connection, deliveries: &[Delivery]) -> Result<(), StoreError> {
     for delivery in deliveries {

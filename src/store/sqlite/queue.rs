@@ -130,6 +130,7 @@ pub(super) fn readable<T>(
 /// Whether it is about more than one row: SQLite itself could not go on.
 fn database_failed(error: &StoreError) -> bool {
     match error {
+        StoreError::Full { .. } | StoreError::Damaged { .. } => true,
         StoreError::Backend { source, .. } => {
             matches!(source.downcast_ref(), Some(rusqlite::Error::SqliteFailure(..)))
         }

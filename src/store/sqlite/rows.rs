@@ -1,6 +1,7 @@
 //! Between Rust values and columns: errors, integers, times, flags, and the rows that several modules read.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row};
@@ -25,11 +26,50 @@ pub(in crate::store) fn kind_of(error: &rusqlite::Error) -> &'static str {
     }
 }
 
-/// A [`StoreError::Backend`] that says what failed.
+/// What failed, as a [`StoreError`] that tells a full disk and damage from everything else.
 pub(super) fn failed(context: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
-    StoreError::Backend {
-        context: context.into(),
-        source: source.into(),
+    let (context, source) = (context.to_owned(), source.into());
+    match sort(source.as_ref()) {
+        Kind::Full => StoreError::Full { context, source },
+        Kind::Damaged => StoreError::Damaged {
+            what: format!("{context} ({source})"),
+        },
+        Kind::Other => StoreError::Backend { context, source },
+    }
+}
+
+/// Whether the disk is to blame, rather than what was asked.
+pub(super) fn is_of_disk(error: &StoreError) -> bool {
+    let StoreError::Backend { source, .. } = error else {
+        return matches!(error, StoreError::Full { .. });
+    };
+    let code = match source.downcast_ref() {
+        Some(rusqlite::Error::SqliteFailure(failure, _)) => failure.code,
+        _ => return source.is::<std::io::Error>(),
+    };
+    matches!(
+        code,
+        ErrorCode::SystemIoFailure | ErrorCode::ReadOnly | ErrorCode::CannotOpen
+    )
+}
+
+enum Kind {
+    Full,
+    Damaged,
+    Other,
+}
+
+fn sort(error: &(dyn std::error::Error + 'static)) -> Kind {
+    if let Some(rusqlite::Error::SqliteFailure(failure, _)) = error.downcast_ref() {
+        return match failure.code {
+            ErrorCode::DiskFull => Kind::Full,
+            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Kind::Damaged,
+            _ => Kind::Other,
+        };
+    }
+    match error.downcast_ref().map(std::io::Error::kind) {
+        Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge) => Kind::Full,
+        _ => Kind::Other,
     }
 }
 

@@ -17,7 +17,7 @@ const MIGRATIONS: [&str; VERSION as usize] = [
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
     include_str!("migrations/0004.sql"),
-    "",
+    include_str!("migrations/0005.sql"),
     include_str!("migrations/0006.sql"),
 ];
 

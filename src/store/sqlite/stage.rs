@@ -9,6 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::task::spawn_blocking;
 
+use super::health::Health;
 use super::rows::failed;
 use crate::store::blobs::{BlobName, Blobs};
 use crate::store::{BodyFile, STAGE_FRONT_BYTES_MAX, Stage, StagedFile, StoreError};
@@ -21,6 +22,9 @@ pub(super) struct SqliteStage {
     /// Whether the file is somebody else's now.
     finished: bool,
     blobs: Arc<Blobs>,
+    health: Arc<Health>,
+    /// Over what was written and buffered.
+    checksum: crc32fast::Hasher,
     /// Not yet written.
     buffer: Vec<u8>,
     /// Written and buffered.
@@ -29,7 +33,7 @@ pub(super) struct SqliteStage {
 
 impl SqliteStage {
     /// Starts a file.
-    pub(super) async fn start(blobs: Arc<Blobs>) -> Result<Self, StoreError> {
+    pub(super) async fn start(blobs: Arc<Blobs>, health: Arc<Health>) -> Result<Self, StoreError> {
         let started = blocking(move || {
             let (name, mut file) = blobs.create()?;
             file.seek(SeekFrom::Start(FRONT_BYTES))?;
@@ -42,6 +46,8 @@ impl SqliteStage {
             name,
             finished: false,
             blobs,
+            health,
+            checksum: crc32fast::Hasher::new(),
             buffer: Vec::new(),
             size_bytes: 0,
         })
@@ -54,7 +60,9 @@ impl SqliteStage {
             file.write_all(&buffer)?;
             Ok((file, buffer))
         });
-        let (file, mut buffer) = written.await?;
+        let written = written.await;
+        self.health.note(&written);
+        let (file, mut buffer) = written?;
         buffer.clear();
         self.file = Some(file);
         // One that grew while there were few gives its room back when there are many.
@@ -83,6 +91,7 @@ impl SqliteStage {
 impl Stage for SqliteStage {
     async fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         self.buffer.extend_from_slice(bytes);
+        self.checksum.update(bytes);
         self.size_bytes += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         if self.buffer.len() >= self.share() {
             self.flush().await?;
@@ -96,20 +105,27 @@ impl Stage for SqliteStage {
         }
         let mut file = self.take_file()?;
         let buffer = std::mem::take(&mut self.buffer);
+        let mut checksum = crc32fast::Hasher::new();
+        checksum.update(front);
+        checksum.combine(&self.checksum);
         let front = front.to_vec();
         let front_bytes = u64::try_from(front.len()).unwrap_or(FRONT_BYTES);
-        blocking(move || {
+        let written = blocking(move || {
             file.write_all(&buffer)?;
             file.seek(SeekFrom::Start(FRONT_BYTES - front_bytes))?;
             file.write_all(&front)?;
             // A message that is all front leaves the file as long as the reserve; any other is longer already.
             file.sync()
         })
-        .await?;
+        .await;
+        self.health.note(&written);
+        written?;
         self.finished = true;
         Ok(StagedFile {
             name: self.name.to_string(),
             size_bytes: self.size_bytes + front_bytes,
+            checksum: Some(checksum.finalize()),
+            guard: Some(Arc::new(Incoming::new(self.name, Arc::clone(&self.blobs)))),
         })
     }
 }
@@ -121,6 +137,35 @@ impl Drop for SqliteStage {
             self.blobs.discard(self.name);
         }
     }
+}
+
+/// A file in `incoming`, removed with this value; once it was published there is nothing to remove.
+struct Incoming {
+    name: BlobName,
+    blobs: Arc<Blobs>,
+}
+
+impl Incoming {
+    fn new(name: BlobName, blobs: Arc<Blobs>) -> Self {
+        Self { name, blobs }
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        self.blobs.discard(self.name);
+    }
+}
+
+/// Writes and syncs a message held in memory as a staged file.
+pub(super) fn whole(blobs: &Arc<Blobs>, bytes: &[u8]) -> std::io::Result<StagedFile> {
+    let name = blobs.write(bytes)?;
+    Ok(StagedFile {
+        name: name.to_string(),
+        size_bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+        checksum: Some(crc32fast::hash(bytes)),
+        guard: Some(Arc::new(Incoming::new(name, Arc::clone(blobs)))),
+    })
 }
 
 /// The content of a staged file that waits for its acceptance.

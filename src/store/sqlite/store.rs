@@ -5,15 +5,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::accept::{self, Body, Prepared};
+use super::accept::{self, Body, Prepared, PublishedFile};
 use super::stage::{self, SqliteStage, blocking};
-use super::{SqliteStore, entries, folders, journal, once, queue, queue_change, queue_lease, queue_page};
+use super::{SqliteStore, entries, folders, journal, once, queue, queue_change, queue_lease, queue_page, quota};
 use crate::identity::{Address, Domain};
 use crate::store::{
-    Acceptance, Accepted, BoxKey, ChangeRecord, Changed, Closed, Content, Count, CounterStore, Destination, EntryRow,
-    FlagChange, Flags, FolderKey, FolderRow, FolderStatus, JournalFilter, JournalRow, JournalStore, MailboxStore,
-    MessageKey, MessageStore, Portion, QueueBy, QueueChange, QueueEntry, QueueFilter, QueueGroup, QueueItem,
-    QueueStore, Settlement, SpecialUse, Stage, StagedFile, StoreError, Summary,
+    Acceptance, Accepted, BoxKey, Carried, ChangeRecord, Changed, Closed, Content, Count, CounterStore, Destination,
+    EntryRow, FlagChange, Flags, FolderKey, FolderRow, FolderStatus, JournalFilter, JournalRow, JournalStore,
+    MailboxStore, MessageKey, MessageStore, Portion, QueueBy, QueueChange, QueueEntry, QueueFilter, QueueGroup,
+    QueueItem, QueueStore, Settlement, SpecialUse, Stage, StagedFile, StoreError, Summary, Usage,
 };
 
 #[async_trait]
@@ -37,7 +37,9 @@ impl MessageStore for SqliteStore {
 
     async fn stage(&self) -> Result<Box<dyn Stage>, StoreError> {
         self.writer()?;
-        Ok(Box::new(SqliteStage::start(Arc::clone(&self.blobs)).await?))
+        let started = SqliteStage::start(Arc::clone(&self.blobs), Arc::clone(&self.health)).await;
+        self.health.note(&started);
+        Ok(Box::new(started?))
     }
 
     async fn staged(&self, file: &StagedFile) -> Result<Arc<Vec<u8>>, StoreError> {
@@ -108,6 +110,15 @@ impl MailboxStore for SqliteStore {
 
     async fn status(&self, folder: FolderKey) -> Result<FolderStatus, StoreError> {
         self.readers.run(move |db| folders::status(db, folder)).await
+    }
+
+    async fn usage(&self, folder: FolderKey) -> Result<Usage, StoreError> {
+        self.readers.run(move |db| quota::usage(db, folder)).await
+    }
+
+    async fn set_quotas(&self, quotas: &[(Address, Option<u64>)]) -> Result<(), StoreError> {
+        let quotas = quotas.to_vec();
+        self.write(move |tx, _| quota::set(tx, &quotas)).await
     }
 
     async fn entries(&self, folder: FolderKey, after: u64) -> Result<Vec<EntryRow>, StoreError> {
@@ -255,6 +266,10 @@ impl JournalStore for SqliteStore {
 
 #[async_trait]
 impl CounterStore for SqliteStore {
+    async fn carried(&self) -> Result<Carried, StoreError> {
+        self.readers.run(journal::carried).await
+    }
+
     async fn counters(&self, month: Option<&str>) -> Result<Vec<Count>, StoreError> {
         let month = month.map(str::to_owned);
         self.readers
@@ -285,24 +300,33 @@ impl SqliteStore {
     async fn place(&self, content: Content) -> Result<Body, StoreError> {
         let blobs = Arc::clone(&self.blobs);
         match content {
-            Content::Memory(bytes) if bytes.len() <= self.options.inline_bytes_max => Ok(Body::Inline(bytes)),
-            Content::Memory(bytes) => {
-                let size_bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-                let name = blocking(move || blobs.write(&bytes)).await?;
-                self.publish(name.to_string(), size_bytes).await
+            Content::Memory(bytes) if bytes.len() <= self.options.inline_bytes_max => {
+                let checksum = crc32fast::hash(&bytes);
+                Ok(Body::Inline { bytes, checksum })
             }
-            Content::Staged(StagedFile { name, size_bytes }) => self.publish(name, size_bytes).await,
+            Content::Memory(bytes) => {
+                let written = blocking(move || stage::whole(&blobs, &bytes)).await;
+                self.health.note(&written);
+                self.publish(written?).await
+            }
+            Content::Staged(staged) => self.publish(staged).await,
         }
     }
 
-    async fn publish(&self, name: String, size_bytes: u64) -> Result<Body, StoreError> {
+    async fn publish(&self, staged: StagedFile) -> Result<Body, StoreError> {
         let blobs = Arc::clone(&self.blobs);
-        let staged = StagedFile { name, size_bytes };
-        let (name, offset) = blocking(move || Ok(stage::publish(&blobs, &staged))).await??;
+        let published = blocking(move || {
+            let place = stage::publish(&blobs, &staged);
+            Ok(place.map(|(name, offset)| (PublishedFile::new(name, blobs), offset, staged)))
+        })
+        .await?;
+        self.health.note(&published);
+        let (file, offset, staged) = published?;
         Ok(Body::File {
-            name,
+            file,
             offset,
-            size_bytes,
+            size_bytes: staged.size_bytes,
+            checksum: staged.checksum,
         })
     }
 
@@ -314,7 +338,7 @@ impl SqliteStore {
         };
         let bytes = match read().await {
             // The file may have gone with its message since this read began: then a new look finds no message.
-            Err(StoreError::Backend { .. }) => read().await?,
+            Err(StoreError::Backend { .. } | StoreError::Damaged { .. }) => read().await?,
             other => other?,
         };
         Ok(Arc::new(bytes))

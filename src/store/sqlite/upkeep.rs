@@ -49,6 +49,7 @@ pub(super) struct Start {
 enum Task {
     Checkpoint,
     Remove(BlobName),
+    RemoveUnlessNamed(BlobName),
     Sweep,
 }
 
@@ -92,6 +93,12 @@ impl Upkeep {
         if !self.hand_over(Task::Remove(file)) {
             self.blobs.remove(file);
         }
+    }
+
+    /// The same if no row names it.
+    pub(super) fn remove_unless_named(&self, file: BlobName) {
+        // Left to the sweep of the next start when there is too much to do.
+        self.hand_over(Task::RemoveUnlessNamed(file));
     }
 
     /// Sees to it that the log does not grow without bound. Called by the writer after each commit, with its connection.
@@ -168,6 +175,7 @@ impl Worker {
             match task {
                 Task::Checkpoint => self.checkpoint(),
                 Task::Remove(file) => self.blobs.remove(file),
+                Task::RemoveUnlessNamed(file) => self.remove_unless_named(file),
                 Task::Sweep => self.sweep(),
             }
         }
@@ -189,6 +197,16 @@ impl Worker {
             }
             Err(error) => {
                 tracing::error!(%error, "the sweep of unused body files ended early; the next start tries again");
+            }
+        }
+    }
+
+    fn remove_unless_named(&self, file: BlobName) {
+        match self.is_named(file) {
+            Ok(true) => {}
+            Ok(false) => self.blobs.remove(file),
+            Err(error) => {
+                tracing::warn!(%error, "a body file that may be unused stays; the next start looks again");
             }
         }
     }

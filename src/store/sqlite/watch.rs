@@ -10,6 +10,11 @@ impl SqliteStore {
     /// # Errors
     /// The store cannot write.
     pub async fn probe(&self) -> Result<(), StoreError> {
-        self.write(|tx, _| raise(tx, "run", 0).map(|_| ())).await
+        self.write(|tx, _| raise(tx, "run", 0).map(|_| ())).await?;
+        match self.trouble() {
+            // Rows can be written: what is left is about body files.
+            Some(_) => self.probe_bodies().await,
+            None => Ok(()),
+        }
     }
 }

@@ -14,10 +14,11 @@ use std::thread;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use super::health::{Health, Part};
 use super::rows::{execute, failed};
 use super::schema::Database;
 use super::upkeep::Upkeep;
-use super::{Options, schema};
+use super::{Options, rows, schema};
 use crate::clock::Stopwatch;
 use crate::metrics::Meter;
 use crate::store::StoreError;
@@ -37,6 +38,7 @@ pub(super) struct Start {
     pub(super) options: Options,
     pub(super) upkeep: Upkeep,
     pub(super) figures: Arc<Figures>,
+    pub(super) health: Arc<Health>,
 }
 
 /// Files that become unused through a write.
@@ -46,6 +48,8 @@ pub(super) struct Effects {
     unused_after_commit: Vec<BlobName>,
     /// Removed in any case: bodies of a write that failed.
     unused: Vec<BlobName>,
+    /// Named by what was written: unused if the transaction fails.
+    named: Vec<BlobName>,
 }
 
 /// What the writer did since the store was opened.
@@ -66,7 +70,14 @@ impl Writer {
         let meter = start.options.meter.clone();
         thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || Thread { start, waiting }.serve())
+            .spawn(move || {
+                Thread {
+                    start,
+                    waiting,
+                    doubtful: Vec::new(),
+                }
+                .serve();
+            })
             .map_err(|source| failed("the writer thread could not be started", source))?;
         Ok(Self { requests, meter })
     }
@@ -108,6 +119,11 @@ impl Effects {
         self.unused_after_commit.push(file);
     }
 
+    /// `file` is named by this write from its commit on.
+    pub(super) fn remove_unless_committed(&mut self, file: BlobName) {
+        self.named.push(file);
+    }
+
     /// `file` was to be named by a write that failed.
     pub(super) fn remove(&mut self, file: BlobName) {
         self.unused.push(file);
@@ -123,10 +139,42 @@ enum Request {
 trait Job: Send {
     /// Whether the caller is gone, so that nothing needs to be done.
     fn is_abandoned(&self) -> bool;
-    /// Runs the write, again if it ran before; whether it succeeded.
-    fn apply(&mut self, tx: &Connection, effects: &mut Effects) -> bool;
+    /// Runs the write, again if it ran before; whether it succeeded, and if not, what of the disk was to blame.
+    fn apply(&mut self, tx: &Connection, effects: &mut Effects) -> Result<(), Option<Failure>>;
     /// Tells the caller, with why the group failed if it did.
-    fn answer(self: Box<Self>, failure: Option<&str>);
+    fn answer(self: Box<Self>, failure: Option<&Failure>);
+}
+
+/// What of the disk failed.
+#[derive(Clone, Debug)]
+struct Failure {
+    reason: String,
+    is_full: bool,
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::of(&failed("the database", error))
+    }
+}
+
+impl Failure {
+    fn of(error: &StoreError) -> Self {
+        Self {
+            reason: error.with_cause(),
+            is_full: matches!(error, StoreError::Full { .. }),
+        }
+    }
+
+    fn error(&self) -> StoreError {
+        let context = "the transaction was rolled back".to_owned();
+        let source = self.reason.as_str().into();
+        if self.is_full {
+            StoreError::Full { context, source }
+        } else {
+            StoreError::Backend { context, source }
+        }
+    }
 }
 
 struct Pending<T, F> {
@@ -144,17 +192,20 @@ where
         self.reply.is_closed()
     }
 
-    fn apply(&mut self, tx: &Connection, effects: &mut Effects) -> bool {
+    fn apply(&mut self, tx: &Connection, effects: &mut Effects) -> Result<(), Option<Failure>> {
         let outcome = (self.write)(tx, effects);
-        let succeeded = outcome.is_ok();
+        let applied = match &outcome {
+            Ok(_) => Ok(()),
+            Err(error) => Err(rows::is_of_disk(error).then(|| Failure::of(error))),
+        };
         self.outcome = Some(outcome);
-        succeeded
+        applied
     }
 
-    fn answer(self: Box<Self>, failure: Option<&str>) {
+    fn answer(self: Box<Self>, failure: Option<&Failure>) {
         let result = match (self.outcome, failure) {
             (Some(Err(error)), _) => Err(error),
-            (Some(Ok(_)) | None, Some(reason)) => Err(failed("the transaction was rolled back", reason)),
+            (Some(Ok(_)) | None, Some(failure)) => Err(failure.error()),
             (Some(Ok(value)), None) => Ok(value),
             (None, None) => Err(StoreError::Closed),
         };
@@ -171,13 +222,19 @@ struct Group {
     bytes: usize,
     /// A write of it failed: each is in a savepoint.
     is_careful: bool,
-    failure: Option<String>,
+    /// Why all of it failed.
+    failure: Option<Failure>,
+    /// What of the disk made one of them fail alone.
+    broken: Option<Failure>,
     stop: Option<oneshot::Sender<Result<(), StoreError>>>,
 }
 
 struct Thread {
     start: Start,
     waiting: mpsc::Receiver<Request>,
+    /// Named by transactions that failed. Such a transaction may still be in the log, and come back should the process end now: only after
+    /// the next commit has taken its place, and if no row names them, are they removed.
+    doubtful: Vec<BlobName>,
 }
 
 impl Thread {
@@ -202,7 +259,7 @@ impl Thread {
         let mut group = self.gather(first);
         let committed = !group.jobs.is_empty() && self.commit(&mut group, watch);
         for job in group.jobs {
-            job.answer(group.failure.as_deref());
+            job.answer(group.failure.as_ref());
         }
         for file in group.effects.unused {
             self.start.upkeep.remove(file);
@@ -211,7 +268,12 @@ impl Thread {
             for file in group.effects.unused_after_commit {
                 self.start.upkeep.remove(file);
             }
+            for file in self.doubtful.drain(..) {
+                self.start.upkeep.remove_unless_named(file);
+            }
             self.start.upkeep.after_commit(&self.start.connection);
+        } else if self.doubtful.len() < DOUBTFUL_MAX {
+            self.doubtful.extend(group.effects.named);
         }
         group.stop
     }
@@ -248,25 +310,28 @@ impl Thread {
         let applied = match began {
             Err(error) => Err(error),
             Ok(()) if group.is_careful => apply_in_savepoint(connection, job.as_mut(), &mut group.effects),
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(None),
         };
-        let is_again = applied.is_ok() && !group.is_careful && !job.apply(connection, &mut group.effects);
+        let is_again = applied.is_ok() && !group.is_careful && job.apply(connection, &mut group.effects).is_err();
         group.jobs.push(job);
         let applied = if is_again { self.apply_again(group) } else { applied };
-        if let Err(error) = applied {
-            group.failure = Some(error.to_string());
+        match applied {
+            Ok(None) => {}
+            Ok(broken) => group.broken = broken,
+            Err(error) => group.failure = Some(error.into()),
         }
     }
 
     /// Starts the transaction over, so that only the writes that fail do.
-    fn apply_again(&mut self, group: &mut Group) -> Result<(), rusqlite::Error> {
+    fn apply_again(&mut self, group: &mut Group) -> Result<Option<Failure>, rusqlite::Error> {
         group.is_careful = true;
         group.effects = Effects::default();
         self.begin()?;
+        let mut broken = None;
         for job in &mut group.jobs {
-            apply_in_savepoint(&self.start.connection, job.as_mut(), &mut group.effects)?;
+            broken = apply_in_savepoint(&self.start.connection, job.as_mut(), &mut group.effects)?.or(broken);
         }
-        Ok(())
+        Ok(broken)
     }
 
     /// Opens a transaction, the one before being over or given up.
@@ -283,17 +348,23 @@ impl Thread {
         if group.failure.is_none()
             && let Err(error) = execute(&self.start.connection, "COMMIT")
         {
-            group.failure = Some(error.to_string());
+            group.failure = Some(error.into());
         }
-        if let Some(reason) = &group.failure {
-            tracing::error!(
+        if let Some(failure) = &group.failure {
+            let Failure { reason, is_full } = failure;
+            tracing::debug!(
                 reason,
                 writes = group.jobs.len(),
                 "a group of writes failed; nothing of it was stored"
             );
+            self.start.health.failed(Part::Rows, reason, *is_full);
             figures.failed_commits.fetch_add(1, Ordering::Relaxed);
             self.recover();
             return false;
+        }
+        match &group.broken {
+            Some(Failure { reason, is_full }) => self.start.health.failed(Part::Rows, reason, *is_full),
+            None => self.start.health.well(Part::Rows),
         }
         let writes = u64::try_from(group.jobs.len()).unwrap_or(u64::MAX);
         figures.commits.fetch_add(1, Ordering::Relaxed);
@@ -329,14 +400,25 @@ impl Thread {
     }
 }
 
-/// Applies one write so that its failure leaves the others alone. An error means that the whole transaction is lost.
-fn apply_in_savepoint(tx: &Connection, job: &mut dyn Job, effects: &mut Effects) -> Result<(), rusqlite::Error> {
+/// Applies one write so that its failure leaves the others alone; returns what of the disk made it fail. An error means that the whole
+/// transaction is lost.
+fn apply_in_savepoint(
+    tx: &Connection,
+    job: &mut dyn Job,
+    effects: &mut Effects,
+) -> Result<Option<Failure>, rusqlite::Error> {
     execute(tx, "SAVEPOINT write")?;
-    let unused = effects.unused_after_commit.len();
-    if !job.apply(tx, effects) {
+    let (unused, named) = (effects.unused_after_commit.len(), effects.named.len());
+    let applied = job.apply(tx, effects);
+    if applied.is_err() {
         effects.unused_after_commit.truncate(unused);
+        effects.unused.extend(effects.named.drain(named..));
         // After an I/O error or a full disk SQLite may have rolled back everything: then this fails and the group with it.
         execute(tx, "ROLLBACK TO write")?;
     }
-    execute(tx, "RELEASE write")
+    execute(tx, "RELEASE write")?;
+    Ok(applied.err().flatten())
 }
+
+/// Files remembered; more than this are left to the sweep of the next start.
+const DOUBTFUL_MAX: usize = 4096;
