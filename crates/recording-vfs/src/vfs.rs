@@ -209,6 +209,6 @@ unsafe extern "C" fn last_error(vfs: *mut sqlite3_vfs, length: c_int, out: *mut 
     }
 }
 
-// SAFETY-relevant: files lie directly behind ours, so ours must not break their alignment.
+// The system's file lies directly behind ours, so ours must not break their alignment.
 const _: () = assert!(size_of::<Watched>().is_multiple_of(align_of::<*const c_void>()));
 const _: () = assert!(align_of::<Watched>() <= 8);

@@ -81,7 +81,9 @@ impl SimulatedDisk {
                     .partition(|change| change.folder() == folder);
                 self.names_pending = pending;
                 let durable: Vec<NameChange> = durable;
-                durable.iter().for_each(|change| change.apply(&mut self.names));
+                for change in &durable {
+                    change.apply(&mut self.names);
+                }
             }
             Entry::Write { file, offset, bytes } => {
                 let change = FileChange::Write {
@@ -93,8 +95,9 @@ impl SimulatedDisk {
             Entry::Truncate { file, length } => self.change(*file, FileChange::Length(place(*length))),
             Entry::Sync { file } => {
                 if let Some(file) = self.files.get_mut(*file) {
-                    let pending = std::mem::take(&mut file.pending);
-                    pending.iter().for_each(|change| change.apply(&mut file.durable));
+                    for change in std::mem::take(&mut file.pending) {
+                        change.apply(&mut file.durable);
+                    }
                 }
             }
             Entry::SyncFailed { file } => {
@@ -225,7 +228,9 @@ mod tests {
 
     fn disk(entries: &[Entry]) -> SimulatedDisk {
         let mut disk = SimulatedDisk::default();
-        entries.iter().for_each(|entry| disk.apply(entry));
+        for entry in entries {
+            disk.apply(entry);
+        }
         disk
     }
 
@@ -284,15 +289,12 @@ mod tests {
             write(0, 0, &[1; 4096]),
             write(0, 4096, &[2; 4096]),
         ]);
-        let images = |loss| {
-            let image = move |seed| disk_image(&disk, loss, seed);
-            (0..200).map(image).collect::<Vec<_>>()
+        let image = |seed| {
+            disk.image(Loss::Torn, &mut Dice::new(seed))
+                .remove(Path::new("a"))
+                .unwrap()
         };
-        fn disk_image(disk: &SimulatedDisk, loss: Loss, seed: u64) -> Vec<u8> {
-            let mut dice = Dice::new(seed);
-            disk.image(loss, &mut dice).remove(Path::new("a")).unwrap()
-        }
-        let torn = images(Loss::Torn);
+        let torn: Vec<_> = (0..200).map(image).collect();
         assert!(
             torn.iter()
                 .any(|bytes| bytes.len() == 8192 && bytes[0] == 0 && bytes[8191] == 2)

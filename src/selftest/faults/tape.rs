@@ -207,13 +207,13 @@ impl Watcher for Recorder {
         match change {
             Change::Open => Verdict::Make,
             Change::Write { offset, bytes } => tape.write(file, offset, bytes),
-            Change::Truncate { length } => match tape.fails(Kind::Write) {
-                Some(failure) => Verdict::Fail(failure),
-                None => {
-                    tape.entries.push(Entry::Truncate { file, length });
-                    Verdict::Make
+            Change::Truncate { length } => {
+                if let Some(failure) = tape.fails(Kind::Write) {
+                    return Verdict::Fail(failure);
                 }
-            },
+                tape.entries.push(Entry::Truncate { file, length });
+                Verdict::Make
+            }
             Change::Sync => {
                 let verdict = tape.sync(file);
                 if verdict == Verdict::Pretend && tape.names_due.remove(&path) {

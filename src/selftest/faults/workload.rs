@@ -180,21 +180,17 @@ impl Worker {
         let Some(message) = messages.get_mut(&number) else {
             return false;
         };
-        match result {
-            Ok(accepted) => {
-                message.asked.answered = Some(position);
-                for (folder, _, uid) in &accepted.delivered {
-                    if let Some(number) = self.folders.iter().position(|key| key == folder) {
-                        message.uids.insert(Place::Folder(number), *uid);
-                    }
-                }
-                true
-            }
-            Err(_) => {
-                message.asked.failed = true;
-                false
+        let Ok(accepted) = result else {
+            message.asked.failed = true;
+            return false;
+        };
+        message.asked.answered = Some(position);
+        for (folder, _, uid) in &accepted.delivered {
+            if let Some(number) = self.folders.iter().position(|key| key == folder) {
+                message.uids.insert(Place::Folder(number), *uid);
             }
         }
+        true
     }
 
     /// Deletes a message from a folder, as IMAP does: the flag, then EXPUNGE of its UID.

@@ -200,7 +200,7 @@ impl Run<'_> {
         let mut senders = Vec::new();
         for number in 0..CONNECTIONS {
             let operator = number % OPERATORS.len();
-            let software = number / OPERATORS.len() % 2 == 0;
+            let software = (number / OPERATORS.len()).is_multiple_of(2);
             let dice = Dice::new(self.dice.next());
             let sender = Sender::new(&self.ground, operator, software, shared.clone(), dice)?;
             senders.push(tokio::spawn(sender.run()));
@@ -229,10 +229,11 @@ impl Run<'_> {
             downed.insert(0, *number);
             self.outcome.kills += 1;
         }
-        if self.campaign.sabotage && kill == self.campaign.kills / 2 {
-            if let Some(number) = downed.first() {
-                sabotage(&self.ground.data(*number))?;
-            }
+        if self.campaign.sabotage
+            && kill == self.campaign.kills / 2
+            && let Some(number) = downed.first()
+        {
+            sabotage(&self.ground.data(*number))?;
         }
         for number in downed {
             let operator = self.start(number).await?;

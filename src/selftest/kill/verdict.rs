@@ -8,7 +8,7 @@ use crate::identity::Address;
 use crate::indicator::recount;
 use crate::selftest::findings::{Findings, Wrong};
 use crate::store::sqlite::SqliteStore;
-use crate::store::{MailboxStore, MessageStore, QueueStore, StoreError};
+use crate::store::{FolderKey, MailboxStore, MessageStore, QueueStore, StoreError};
 
 /// What the boxes of both operators hold.
 #[derive(Debug, Default)]
@@ -43,18 +43,30 @@ impl Found {
                 other => other?,
             };
             for folder in store.folders(owner).await? {
-                for entry in store.entries(folder.key, 0).await? {
-                    match store.content(entry.message).await {
-                        Ok(content) => self.take(&address, &content, (ledger, seed), findings),
-                        Err(error) => {
-                            let what = format!("UID {} of {address} cannot be read: {error}", entry.uid);
-                            findings.note(Wrong::Corrupted, what);
-                        }
-                    }
-                }
+                self.read_folder(store, (&address, folder.key), (ledger, seed), findings)
+                    .await?;
             }
         }
         self.check_operator(store, operator, findings).await
+    }
+
+    async fn read_folder(
+        &mut self,
+        store: &SqliteStore,
+        (address, folder): (&str, FolderKey),
+        known: (&Ledger, u64),
+        findings: &mut Findings,
+    ) -> Result<(), StoreError> {
+        for entry in store.entries(folder, 0).await? {
+            match store.content(entry.message).await {
+                Ok(content) => self.take(address, &content, known, findings),
+                Err(error) => {
+                    let what = format!("UID {} of {address} cannot be read: {error}", entry.uid);
+                    findings.note(Wrong::Corrupted, what);
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn check_operator(
