@@ -341,7 +341,7 @@ mod tests {
 
     #[test]
     fn a_page_is_attached_unless_files_are_or_none_is_wanted() {
-        let text = |more: &[&str]| String::from_utf8(recipe(more).mail(1, now()).unwrap().content).unwrap();
+        let text = |more: &[&str]| String::from_utf8(recipe(more).mail(1, now()).unwrap().content.to_vec()).unwrap();
         assert!(text(&[]).contains("application/pdf"));
         assert!(!text(&["--no-pdf"]).contains("multipart"));
         let folder = tempfile::tempdir().unwrap();
