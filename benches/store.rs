@@ -186,7 +186,6 @@ fn acceptance(inbox: FolderKey, body: &Arc<Vec<u8>>) -> Acceptance {
             reason: String::new(),
             detail: format!("{{\"pad\":\"{}\"}}", "x".repeat(300)),
         }],
-        reports: Vec::new(),
         counts: vec![Count {
             key: CountKey {
                 month: "2026-11".into(),

@@ -23,6 +23,7 @@ mod output;
 mod queue;
 pub mod recount;
 mod run;
+mod selftest;
 mod send;
 mod serve;
 mod stores;
@@ -45,7 +46,7 @@ pub struct Arguments {
     #[arg(
         long,
         global = true,
-        default_value = "warn",
+        default_value = LOG_DEFAULT,
         env = "VAGUEMESTRE_LOG",
         value_name = "LEVEL"
     )]
@@ -88,9 +89,23 @@ enum Command {
     Explain(Reading<explain::ExplainArgs>),
     /// Connect as a client or server would and name the first failing step, or look at the sandbox itself
     Doctor(doctor::DoctorArgs),
+    /// Prove durability: kill operators under load, or run stores on a disk that fails, and count what is lost
+    Selftest(selftest::SelftestArgs),
     /// Recompute every counter from the journal and compare
     Recount(Reading<recount::RecountArgs>),
 }
+
+impl Arguments {
+    /// What to log. A self-test has stores fail by the thousand: unless asked for, their complaints are not shown.
+    fn log_filter(&self) -> &str {
+        match self.command {
+            Command::Selftest(_) if self.log == LOG_DEFAULT => "off",
+            _ => &self.log,
+        }
+    }
+}
+
+const LOG_DEFAULT: &str = "warn";
 
 /// A command that reads stores: which ones, and its own arguments.
 #[derive(Debug, clap::Args)]
@@ -103,7 +118,7 @@ struct Reading<A: clap::Args> {
 
 /// Runs one command to its end. Errors are told on standard error with their causes.
 pub fn run(arguments: Arguments) -> ExitCode {
-    output::start_log(&arguments.log);
+    output::start_log(arguments.log_filter());
     let result = match arguments.command {
         Command::Up(args) => up::run(&args),
         Command::Serve(args) => serve::run(&args),
@@ -117,6 +132,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::List(args) => list::run(&args),
         Command::Send(args) => send::run(&args),
+        Command::Selftest(args) => selftest::run(&args),
         Command::Queue(args) => queue::run(&args),
         Command::Indicator(reading) => stores::read(&reading.data, async |operators, now, output| {
             indicator::run_indicator(&reading.args, operators, now, output)

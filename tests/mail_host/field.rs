@@ -16,13 +16,14 @@ use vaguemestre::clock::Clock;
 use vaguemestre::directory::Directory;
 use vaguemestre::dns::{MailHost, Reach, RouteTable, Zone};
 use vaguemestre::identity::{Address, Domain};
-use vaguemestre::listener::{Handshakes, Parts, Snapshot};
+use vaguemestre::listener::{Handshakes, Health, Parts, Snapshot};
 use vaguemestre::mailbox::{Mailboxes, Notify};
 use vaguemestre::metrics::Meter;
 use vaguemestre::pki::{
     self, Authority, AuthorityOptions, ClientCertificates, Issued, Issuer, KeyKind, MissingRevocation, Names, Profile,
     Request, RevocationPolicy, RevocationReason, Subject, TlsMinimum, TrustStore,
 };
+use vaguemestre::policy::submission::Rules;
 use vaguemestre::queue::{Parameters, RetryPlan, Submission, enqueue};
 use vaguemestre::relay::{self, Relay};
 use vaguemestre::store::sqlite::{Options as StoreOptions, SqliteStore};
@@ -126,7 +127,12 @@ impl Field {
             retry: RetryPlan::default(),
             handshakes: Handshakes::default(),
             meter: Meter::default(),
-            limits: vaguemestre::app::limits_of(&vaguemestre::config::Limits::default(), 50_000_000),
+            limits: ArcSwap::from_pointee(vaguemestre::app::limits_of(
+                &vaguemestre::config::Limits::default(),
+                50_000_000,
+            )),
+            health: Health::default(),
+            sending: Rules::default(),
         });
         let routes = Arc::new(RouteTable::new(Arc::default(), None, Reach::ThisMachine));
         let identity = Arc::new(ArcSwap::from_pointee(own.identity().unwrap()));

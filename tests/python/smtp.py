@@ -39,6 +39,13 @@ def outcome(refused):
     return next(iter(refused.values())) if refused else (250, b"sent")
 
 
+def raw(session, octets, replies):
+    """Sends bytes as they are, then reads that many replies: the code of the last, the texts of all."""
+    session.sock.sendall(bytes.fromhex(octets))
+    told = [session.getreply() for _ in range(replies)]
+    return told[-1][0], b" | ".join(b"%d %s" % reply for reply in told)
+
+
 def attached(sender, recipients, subject, attachment_bytes):
     message = EmailMessage()
     message["From"], message["To"], message["Subject"] = sender, ", ".join(recipients), subject
@@ -61,6 +68,11 @@ def step(session, verb, *rest):
     if verb == "ATTACH":
         sender, recipients, subject, size = rest
         return outcome(session.send_message(attached(sender, recipients, subject, size)))
+    if verb == "LEAVE":
+        session.close()
+        sys.exit()
+    if verb == "RAW":
+        return raw(session, *rest)
     raise ValueError(verb)
 
 

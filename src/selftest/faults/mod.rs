@@ -52,7 +52,9 @@ pub struct Outcome {
     pub images: u64,
     /// Messages that stores accepted.
     pub accepted: u64,
-    /// Changes of the disk that failed on purpose.
+    /// Changes of disks that were recorded.
+    pub changes: u64,
+    /// Those that failed on purpose.
     pub faults: u64,
     /// What was wrong.
     pub findings: Findings,
@@ -152,7 +154,9 @@ impl Scenario {
         }
         outcome.accepted += self.ledger.accepted();
         outcome.faults += self.recorder.failed();
-        self.recorder.take()
+        let tape = self.recorder.take();
+        outcome.changes += u64::try_from(tape.len()).unwrap_or(u64::MAX);
+        tape
     }
 
     async fn live(&self, outcome: &mut Outcome, dice: &mut Dice) {
@@ -315,7 +319,7 @@ impl Moments<'_> {
     }
 }
 
-/// Every second scenario has a fault, each kind in turn, somewhere after its start.
+/// Two scenarios of three have a fault, each kind in turn, somewhere in their lives.
 fn plan(sabotage: bool, number: u64, dice: &mut Dice) -> Plan {
     const FAULTS: [Fault; 5] = [Fault::Sync, Fault::Write, Fault::Full, Fault::Short, Fault::Dead];
     if sabotage {
@@ -325,9 +329,9 @@ fn plan(sabotage: bool, number: u64, dice: &mut Dice) -> Plan {
             until: u64::MAX,
         };
     }
-    let turn = usize::try_from(number / 2).unwrap_or(0) % FAULTS.len();
-    let fault = match FAULTS.get(turn) {
-        Some(fault) if number % 2 == 1 => *fault,
+    let turn = usize::try_from(number).unwrap_or(0);
+    let fault = match FAULTS.get((turn - turn / 3) % FAULTS.len()) {
+        Some(fault) if turn % 3 != 0 => *fault,
         _ => Fault::None,
     };
     let from = u64::try_from(dice.below(FAULTS_BEFORE)).unwrap_or(0);
@@ -356,7 +360,7 @@ fn remove(folder: &Path) -> Result<(), CampaignError> {
 /// VFS names stay taken as long as the process runs.
 static VFS_NUMBER: AtomicU64 = AtomicU64::new(0);
 /// Enough that a tape's cost is shared, few enough that many tapes are made.
-const IMAGES_PER_SCENARIO: usize = 25;
+const IMAGES_PER_SCENARIO: usize = 20;
 const WORKERS: usize = 4;
 const STEPS: usize = 30;
 const FOLDERS: usize = 3;

@@ -119,7 +119,8 @@ impl SqliteStore {
     /// Fails with [`StoreError::InUse`] while another process has it open for writing, and with [`StoreError::Newer`]
     /// when a newer program wrote it.
     pub fn open(folder: &Path, options: Options) -> Result<Self, StoreError> {
-        create_private(folder).map_err(|error| failed(&format!("{} could not be created", folder.display()), error))?;
+        create_private(folder, &*options.disk)
+            .map_err(|error| failed(&format!("{} could not be created", folder.display()), error))?;
         let lock = lock(folder)?;
         let disk = Arc::clone(&options.disk);
         let database = Database::new(folder.join(DATABASE), &*disk);
@@ -249,13 +250,20 @@ impl Default for Options {
     }
 }
 
-/// The folder holds health data: only its owner enters.
-fn create_private(folder: &Path) -> std::io::Result<()> {
+/// The folder holds health data: only its owner enters. Its own name, and that of each folder made for it above, is durable on return.
+fn create_private(folder: &Path, disk: &dyn Disk) -> std::io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
+    let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+    let made: Vec<&Path> = folder.ancestors().take_while(is_missing).collect();
+    builder.create(folder)?;
+    for parent in made.iter().filter_map(|path| path.parent()) {
+        let is_here = parent.as_os_str().is_empty();
+        disk.sync_folder(if is_here { Path::new(".") } else { parent })?;
+    }
+    Ok(())
 }
 
 fn lock(folder: &Path) -> Result<File, StoreError> {
@@ -288,8 +296,56 @@ const SMALL_WRITE_BYTES: usize = 1024;
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::sync::Mutex;
+
     use super::*;
-    use crate::store::{JournalFilter, JournalRow, JournalStore};
+    use crate::store::{BodyFile, JournalFilter, JournalRow, JournalStore};
+
+    /// The local disk, and which folders were synced.
+    #[derive(Debug, Default)]
+    struct Noted {
+        synced: Mutex<Vec<PathBuf>>,
+    }
+
+    impl Disk for Noted {
+        fn create(&self, path: &Path) -> io::Result<Box<dyn BodyFile>> {
+            LocalDisk.create(path)
+        }
+
+        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+            LocalDisk.rename(from, to)
+        }
+
+        fn remove(&self, path: &Path) -> io::Result<()> {
+            LocalDisk.remove(path)
+        }
+
+        fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+            self.synced.lock().unwrap().push(folder.to_owned());
+            LocalDisk.sync_folder(folder)
+        }
+    }
+
+    #[test]
+    fn a_data_folder_that_was_made_is_found_again_after_a_power_cut() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("a/b");
+        let opened = || {
+            let disk = Arc::new(Noted::default());
+            let options = Options {
+                disk: Arc::clone(&disk) as Arc<dyn Disk>,
+                ..Options::default()
+            };
+            drop(SqliteStore::open(&folder, options).unwrap());
+            let synced = disk.synced.lock().unwrap().clone();
+            synced
+        };
+        let synced = opened();
+        for name in ["", "a", "a/b", "a/b/bodies"] {
+            assert!(synced.contains(&parent.path().join(name)), "{name}: {synced:?}");
+        }
+    }
 
     fn record(bytes: usize) -> JournalRow {
         JournalRow {

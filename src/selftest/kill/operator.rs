@@ -1,0 +1,106 @@
+//! An operator as a process of its own.
+
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+
+use super::ground::{Ground, loopback, name};
+use super::{Campaign, KillError};
+
+/// A running `vaguemestre serve`; killed when dropped.
+pub(super) struct Operator {
+    child: Child,
+    number: usize,
+    port: u16,
+    log: PathBuf,
+}
+
+impl Operator {
+    /// Starts it; it serves a moment later, see [`Operator::ready`].
+    pub(super) fn start(campaign: &Campaign, ground: &Ground, number: usize) -> Result<Self, KillError> {
+        let log = ground.log(number);
+        let failed = |source| KillError::Start {
+            name: name(number),
+            source,
+        };
+        let file = File::options().create(true).append(true).open(&log).map_err(failed)?;
+        let child = Command::new(&campaign.program)
+            .args(["--log", "error", "serve", "--config"])
+            .arg(ground.configuration(number))
+            .envs(campaign.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(file)
+            .spawn()
+            .map_err(failed)?;
+        Ok(Self {
+            child,
+            number,
+            port: ground.ports(number).smtp,
+            log,
+        })
+    }
+
+    /// Waits until it takes connections.
+    pub(super) async fn ready(&mut self) -> Result<(), KillError> {
+        for _ in 0..READY_ATTEMPTS_MAX {
+            if TcpStream::connect(loopback(self.port)).await.is_ok() {
+                return Ok(());
+            }
+            if matches!(self.child.try_wait(), Ok(Some(_))) {
+                break;
+            }
+            sleep(READY_PERIOD).await;
+        }
+        Err(KillError::NotReady {
+            name: name(self.number),
+            log: self.log.clone(),
+        })
+    }
+
+    /// SIGKILL: it gets no chance to do anything more.
+    pub(super) fn kill(mut self) -> io::Result<()> {
+        self.child.kill()?;
+        self.child.wait().map(drop)
+    }
+
+    /// SIGTERM, and waits for its orderly end.
+    pub(super) async fn stop(mut self) -> Result<(), KillError> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        if let Some(pid) = pid {
+            kill_process(pid, Signal::TERM).map_err(|error| KillError::Start {
+                name: name(self.number),
+                source: error.into(),
+            })?;
+        }
+        for _ in 0..STOP_ATTEMPTS_MAX {
+            if matches!(self.child.try_wait(), Ok(Some(_))) {
+                return Ok(());
+            }
+            sleep(READY_PERIOD).await;
+        }
+        Err(KillError::NotStopped {
+            name: name(self.number),
+        })
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        // Already ended is what is wanted.
+        if self.child.kill().is_ok() && self.child.wait().is_err() {
+            tracing::debug!(operator = name(self.number), "its end could not be waited for");
+        }
+    }
+}
+
+const READY_PERIOD: Duration = Duration::from_millis(5);
+/// 30 seconds: a start takes far less, but the machine may be loaded.
+const READY_ATTEMPTS_MAX: u32 = 6_000;
+const STOP_ATTEMPTS_MAX: u32 = 12_000;
