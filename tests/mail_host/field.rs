@@ -127,6 +127,7 @@ impl Field {
             retry: RetryPlan::default(),
             handshakes: Handshakes::default(),
             meter: Meter::default(),
+            sending: vaguemestre::policy::submission::Rules::default(),
             limits: ArcSwap::from_pointee(vaguemestre::app::limits_of(
                 &vaguemestre::config::Limits::default(),
                 50_000_000,
