@@ -239,7 +239,6 @@ mod tests {
                 delay_told: None,
                 lease: 0,
                 instead: None,
-                delay_told: None,
             },
             state,
             leased_until: None,
