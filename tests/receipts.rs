@@ -8,7 +8,7 @@ mod common;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use common::{Program, Sandbox, codes, dialogue, hex, received, wait_until};
+use common::{Program, Running, Sandbox, codes, dialogue, free_port, hex, received, wait_until};
 use serde_json::{Value, json};
 
 const NURSE: &str = "soins@ehpad-lilas.mssante.fr";
@@ -342,4 +342,163 @@ fn findings_about_the_form_go_to_the_journal_and_the_message_passes() {
         "a subject is never written down"
     );
     assert_recounts(&sandbox);
+}
+
+const PATIENT: &str = "279035121518989@patient.mssante.fr";
+
+/// A sandbox whose operators enforce the rules and are quick to say that mail is late, beside two foreign servers without DSN: one takes
+/// everything, the other postpones every recipient.
+struct Strict {
+    sandbox: Sandbox,
+    _hosts: Running,
+}
+
+impl Strict {
+    #[track_caller]
+    fn up() -> Self {
+        let ports = [free_port(), free_port()];
+        let mut text = include_str!("../config/sandbox.toml")
+            .replace("retry = [\"2s\"", "delay_notice = \"3s\"\nretry = [\"1s\", \"2s\"")
+            .replace(
+                "\n[sending]\n",
+                "\n[sending]\nchecks = \"enforce\"\npatient_size_max = \"64 KiB\"\n",
+            )
+            .replace(
+                "\n[limits]\n",
+                "\n[limits]\nmime_depth_max = 5\nheader_max = \"16 KiB\"\nreport_original_max = \"1 KiB\"\n",
+            );
+        for (name, port) in ["muet", "lent"].iter().zip(ports) {
+            write!(
+                text,
+                "\n[[operator]]\nkey = \"{name}\"\nkind = \"external\"\nname = \"VOISIN\"\nstructure = \"990000283\"\n\
+                 department = \"Ain (01)\"\ndomains = [\"{name}.mssante.fr\"]\n[[operator.host]]\nname = \"mx.{name}.localhost\"\n\
+                 reach = \"127.0.0.1:{port}\"\nissue = true\n"
+            )
+            .unwrap();
+        }
+        let sandbox = Sandbox::up_from(&text);
+        let host = |name: &str, port: u16, how: &str| {
+            let shown = sandbox.space().certificate(name, &format!("mx.{name}.localhost"));
+            json!({"port": port, "how": how, "certificate": shown.certificate, "key": shown.key})
+        };
+        let hosts = json!([
+            host("muet", ports[0], "takes all"),
+            host("lent", ports[1], "RCPT 451 4.2.0 later"),
+        ]);
+        let hosts = Program::new("python3")
+            .args(["-c", include_str!("routes/hosts.py")])
+            .input(hosts.to_string())
+            .start();
+        wait_until("the hosts listen", DELIVERY_LIMIT, || {
+            hosts.stdout().contains("ready").then_some(())
+        });
+        Self { sandbox, _hosts: hosts }
+    }
+
+    /// The last reply to a letter.
+    fn reply(&self, to: &str, message: &str) -> String {
+        let steps = json!([
+            ["AUTH", "PLAIN", NURSE, "sandbox"],
+            ["SEND", NURSE, [to], hex(message.as_bytes())],
+        ]);
+        dialogue(&self.sandbox, "implicit", None, &steps).pop().unwrap()
+    }
+}
+
+#[test]
+fn relayed_and_late_mail_is_reported_and_broken_rules_are_refused() {
+    let strict = Strict::up();
+    let sandbox = &strict.sandbox;
+    // RFC 3461 §5.2.2: the next server does not offer DSN, so this operator says how far it knows.
+    let quiet = "a@muet.mssante.fr";
+    let asked = (&["RET=FULL", "ENVID=e2"][..], &["NOTIFY=SUCCESS"][..]);
+    submit(sandbox, &[quiet], &letter(quiet, "vers un muet", ""), asked);
+    let slow = "a@lent.mssante.fr";
+    submit(sandbox, &[slow], &letter(slow, "en retard", ""), (&[], &[]));
+    let failure_only = (&[][..], &["NOTIFY=FAILURE"][..]);
+    submit(sandbox, &[slow], &letter(slow, "en retard muet", ""), failure_only);
+
+    forms_are_enforced(&strict);
+    sizes_and_depths_are_bounded(&strict);
+
+    let relayed = report(sandbox, "vers un muet");
+    assert_eq!(relayed["recipients"][0]["action"], "relayed");
+    assert_eq!(relayed["recipients"][0]["remote-mta"], "dns; mx.muet.localhost");
+    assert_eq!(relayed["original_type"], "text/rfc822-headers", "nothing failed");
+    assert_eq!(relayed["head"]["original-envelope-id"], "e2");
+    let late = report(sandbox, "en retard");
+    let recipient = &late["recipients"][0];
+    assert_eq!(
+        (&recipient["action"], &recipient["status"]),
+        (&json!("delayed"), &json!("4.2.0"))
+    );
+    assert!(recipient["will-retry-until"].is_string());
+    assert!(late["text"].as_str().unwrap().contains("ne le renvoyez pas"));
+    assert!(reports(sandbox, "en retard muet").is_empty());
+    let told = records(sandbox, "reported", slow);
+    assert_eq!(told.len(), 1, "once, however often it is tried: {told:?}");
+    assert_recounts(sandbox);
+}
+
+fn forms_are_enforced(strict: &Strict) {
+    let bare =
+        format!("From: Soins <{NURSE}>\r\nTo: {HOSPITAL}\r\nMessage-ID: <1@x>\r\nSubject: secret VIAL\r\n\r\nx\r\n");
+    let refused = strict.reply(HOSPITAL, &bare);
+    assert!(
+        refused.starts_with("554 5.6.0 no X-MSS-NIL field") && refused.contains("(ECO.2.4.3: nil-missing)"),
+        "{refused}"
+    );
+    strict.sandbox.assert_refused(&refused, "message-form");
+    let noted = strict.sandbox.journal(&["--event", "noted"]);
+    assert!(
+        noted
+            .iter()
+            .any(|row| row["detail"]["findings"] == json!(["nil-missing"])),
+        "{noted:?}"
+    );
+    assert!(!format!("{noted:?}").contains("VIAL"));
+}
+
+fn sizes_and_depths_are_bounded(strict: &Strict) {
+    let big = letter(PATIENT, "trop gros", "") + &"x".repeat(70_000).replace("xxxxxxxx", "xxxxxx\r\n");
+    // smtplib says the size at MAIL.
+    let announced = strict.reply(PATIENT, &big);
+    assert!(announced.starts_with("552 5.3.4"), "{announced}");
+    strict.sandbox.assert_refused(&announced, "patient-message-too-large");
+    let steps = json!([
+        ["AUTH", "PLAIN", NURSE, "sandbox"],
+        ["SAY", "MAIL", format!("FROM:<{NURSE}>")],
+        ["SAY", "RCPT", format!("TO:<{PATIENT}>")],
+        ["DATA", big],
+    ]);
+    let replies = dialogue(&strict.sandbox, "implicit", None, &steps);
+    assert_eq!(codes(&replies)[..3], ["235", "250", "250"], "{replies:?}");
+    let counted = replies[3].clone();
+    strict.sandbox.assert_refused(&counted, "patient-message-too-large");
+    assert!(strict.reply(PATIENT, &letter(PATIENT, "petit", "")).starts_with("250"));
+    assert!(strict.reply(HOSPITAL, &big).starts_with("250"), "others take more");
+
+    let nested = |levels: usize| {
+        let mut message = letter(HOSPITAL, "profond", "")
+            .split("\r\n\r\n")
+            .next()
+            .unwrap()
+            .to_owned()
+            + "\r\n";
+        for level in 0..levels {
+            write!(
+                message,
+                "Content-Type: multipart/alternative; boundary=b{level}\r\n\r\n--b{level}\r\n"
+            )
+            .unwrap();
+        }
+        message + "\r\ntexte\r\n"
+    };
+    assert!(strict.reply(HOSPITAL, &nested(5)).starts_with("250"));
+    let deep = strict.reply(HOSPITAL, &nested(6));
+    strict.sandbox.assert_refused(&deep, "message-malformed");
+    assert!(deep.contains("inside each other"), "{deep}");
+    let fields = format!("X-Filler: {}\r\n", "y".repeat(900)).repeat(20);
+    let long = strict.reply(HOSPITAL, &letter(HOSPITAL, "long", &fields));
+    assert!(long.contains("longer than 16384 bytes"), "{long}");
 }

@@ -28,8 +28,8 @@ pub struct Structure {
 pub struct Part {
     /// Multiparts and attached messages around it.
     pub depth: usize,
-    /// Whether it belongs to an attached message.
-    pub is_in_message: bool,
+    /// Whose part it is.
+    pub place: Place,
     /// Type and subtype in lower case; `text/plain` when nothing is said (RFC 2045 §5.2).
     pub content_type: String,
     /// `charset`, in lower case.
@@ -40,12 +40,21 @@ pub struct Part {
     pub is_attachment: bool,
 }
 
+/// Whose part something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The message's own.
+    Own,
+    /// That of a message attached to it.
+    Attached,
+}
+
 /// An open multipart.
 struct Open {
     /// The line that begins its parts: two hyphens and the boundary.
     delimiter: Vec<u8>,
     depth: usize,
-    is_in_message: bool,
+    place: Place,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -177,10 +186,14 @@ impl Structure {
         self.keeps_field = false;
         let around = self.open.last();
         let depth = around.map_or(0, |open| open.depth + 1) + self.nested;
-        let is_in_message = around.is_some_and(|open| open.is_in_message) || self.nested > 0;
+        let place = match around {
+            _ if self.nested > 0 => Place::Attached,
+            Some(open) => open.place,
+            None => Place::Own,
+        };
         let part = Part {
             depth,
-            is_in_message,
+            place,
             ..read.part
         };
         let is_message = matches!(part.content_type.as_str(), "message/rfc822" | "message/global") && !read.is_encoded;
@@ -197,7 +210,7 @@ impl Structure {
             self.open.push(Open {
                 delimiter: [b"--", boundary.as_bytes()].concat(),
                 depth,
-                is_in_message,
+                place,
             });
             self.nested = 0;
             self.state = State::Content;
@@ -237,7 +250,7 @@ impl Read {
         Self {
             part: Part {
                 depth: 0,
-                is_in_message: false,
+                place: Place::Own,
                 charset: attribute(&content_type, "charset").map(|charset| charset.to_ascii_lowercase()),
                 file_name: attribute(&disposition, "filename").or_else(|| attribute(&content_type, "name")),
                 is_attachment: disposition
@@ -310,7 +323,7 @@ mod tests {
 
     fn shown(parts: &[Part]) -> Vec<String> {
         let show = |part: &Part| {
-            let inside = if part.is_in_message { " inside" } else { "" };
+            let inside = if part.place == Place::Attached { " inside" } else { "" };
             let name = part.file_name.as_deref().unwrap_or("-");
             let charset = part.charset.as_deref().unwrap_or("-");
             format!("{} {} {charset} {name}{inside}", part.depth, part.content_type)

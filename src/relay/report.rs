@@ -11,7 +11,7 @@ use crate::listener::{Snapshot, Telling, Told, original_recipient};
 use crate::message::dsn::{Action, Original, RecipientReport};
 use crate::queue::{self, Notice};
 use crate::smtp::command::{Ret, Xtext};
-use crate::store::QueueItem;
+use crate::store::{QueueItem, STAGE_FRONT_BYTES_MAX};
 
 impl Relay {
     /// The report about recipients of one message. `None` when nobody is to be told, or the sender's box is no more.
@@ -23,7 +23,8 @@ impl Relay {
     ) -> Option<Told> {
         let first = notices.first()?;
         let sender = first.item.sender.as_ref()?;
-        let original = self.original(&first.item).await;
+        let is_whole = self.returns_whole(notices);
+        let original = self.original(&first.item, is_whole).await;
         let recipients: Vec<RecipientReport> = notices.iter().map(|notice| recipient(notice, now)).collect();
         let telling = Telling {
             host: &self.host,
@@ -32,7 +33,7 @@ impl Relay {
             arrived: first.item.created,
             envelope_id: first.parameters.envid.as_ref().map(Xtext::decoded),
             recipients: &recipients,
-            original: if self.returns_whole(notices) {
+            original: if is_whole {
                 Original::Full(&original)
             } else {
                 Original::Headers(&original)
@@ -52,9 +53,17 @@ impl Relay {
             })
     }
 
-    /// Even a message that cannot be read any more is reported: its sender must know.
-    async fn original(&self, item: &QueueItem) -> Arc<Vec<u8>> {
-        self.parts.store.content(item.message).await.unwrap_or_else(|error| {
+    /// As much of the message as goes back. Even one that cannot be read any more is reported: its sender must know.
+    async fn original(&self, item: &QueueItem, is_whole: bool) -> Arc<Vec<u8>> {
+        let store = &self.parts.store;
+        let read = if is_whole {
+            store.content(item.message).await
+        } else {
+            // The header, and the trace before it.
+            let header_bytes = self.parts.limits().header_bytes_max + STAGE_FRONT_BYTES_MAX;
+            store.content_part(item.message, 0, header_bytes).await.map(Arc::new)
+        };
+        read.unwrap_or_else(|error| {
             let operator = &self.parts.operator;
             let error = &error as &dyn std::error::Error;
             tracing::error!(operator, error, "a report goes without its original");

@@ -24,6 +24,16 @@ impl Sandbox {
         Self { space, data }
     }
 
+    /// A space of its own, from this text of a `space.toml`.
+    #[track_caller]
+    pub(crate) fn up_from(text: &str) -> Self {
+        let (data, given) = (folder(), folder());
+        let file = given.path().join("space.toml");
+        std::fs::write(&file, text).unwrap();
+        let space = Space::up(data.path(), &["--free-ports", "--space", file.to_str().unwrap()]);
+        Self { space, data }
+    }
+
     /// The space that tests of this file running at the same time share: each keeps to its own subjects and folders.
     #[track_caller]
     pub(crate) fn shared() -> Arc<Self> {

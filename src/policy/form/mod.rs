@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use super::{Reason, Refusal};
 use crate::identity::{Address, Domain};
 use crate::message::addresses;
-use crate::message::structure::Part;
+use crate::message::structure::{Part, Place};
 use crate::message::{Authors, Class, Header};
 
 /// What findings lead to.
@@ -88,8 +88,8 @@ struct View<'a> {
     references: Values<'a>,
     receipts: Values<'a>,
     subject: String,
-    /// An IHE_XDM archive is attached.
-    has_document: bool,
+    /// The `IHE_XDM` archive that is attached.
+    document: Option<&'a Part>,
     /// Some `Reply-To` is outside the trust space.
     answers_leave: bool,
 }
@@ -112,7 +112,7 @@ impl<'a> View<'a> {
             references: Vec::new(),
             receipts: Vec::new(),
             subject: String::new(),
-            has_document: message.parts.iter().any(is_document),
+            document: message.parts.iter().find(|part| is_document(part)),
             answers_leave: reply_to.any(|one| !is_trusted(one.address.domain())),
         };
         for field in message.header.fields() {
@@ -152,6 +152,10 @@ impl<'a> View<'a> {
         self.subject.find(MARKER).map(|at| &self.subject[at + MARKER.len()..])
     }
 
+    fn has_document(&self) -> bool {
+        self.document.is_some()
+    }
+
     fn is_answer(&self) -> bool {
         let subject = self.subject.trim_start().to_ascii_lowercase();
         subject.starts_with("re:") || subject.starts_with("re :")
@@ -179,14 +183,14 @@ pub const RULES: &[Rule] = &[
         requirement: "ECO.2.4.1",
         text: "an IHE_XDM archive is attached and X-MSS-CODECDA is not there: name the type codes of its documents",
         scope: Scope::Letters,
-        is_broken: |view| view.has_document && view.codes.is_empty(),
+        is_broken: |view| view.has_document() && view.codes.is_empty(),
     },
     Rule {
         id: "codecda-unexpected",
         requirement: "ECO.2.4.1",
         text: "X-MSS-CODECDA without an IHE_XDM archive: leave the field out",
         scope: Scope::Letters,
-        is_broken: |view| !view.has_document && !view.codes.is_empty(),
+        is_broken: |view| !view.has_document() && !view.codes.is_empty(),
     },
     Rule {
         id: "codecda-malformed",
@@ -204,14 +208,14 @@ pub const RULES: &[Rule] = &[
         requirement: "ECO.2.4.2",
         text: "an IHE_XDM archive is attached and X-MSS-INS is not there: write O if its identity is a qualified INS, else N",
         scope: Scope::Letters,
-        is_broken: |view| view.has_document && view.ins.is_empty(),
+        is_broken: |view| view.has_document() && view.ins.is_empty(),
     },
     Rule {
         id: "ins-unexpected",
         requirement: "ECO.2.4.2",
         text: "X-MSS-INS without an IHE_XDM archive: leave the field out",
         scope: Scope::Letters,
-        is_broken: |view| !view.has_document && !view.ins.is_empty(),
+        is_broken: |view| !view.has_document() && !view.ins.is_empty(),
     },
     Rule {
         id: "ins-malformed",
@@ -287,21 +291,21 @@ pub const RULES: &[Rule] = &[
         requirement: "ECO.2.1.3",
         text: "an IHE_XDM archive is attached and the subject lacks XDM/1.0/DDM+",
         scope: Scope::Letters,
-        is_broken: |view| view.has_document && view.label().is_none(),
+        is_broken: |view| view.has_document() && view.label().is_none(),
     },
     Rule {
         id: "subject-malformed",
         requirement: "ECO.2.1.3",
         text: "after XDM/1.0/DDM+ the subject is not: label, birth name in capitals, given name, birth date JJ/MM/AAAA if any",
         scope: Scope::Letters,
-        is_broken: |view| view.has_document && view.label().is_some_and(|label| !is_document_label(label)),
+        is_broken: |view| view.has_document() && view.label().is_some_and(|label| !is_document_label(label)),
     },
     Rule {
         id: "subject-without-document",
         requirement: "ECO.2.1.3",
         text: "the subject begins with XDM/1.0/DDM+ and no IHE_XDM archive is attached",
         scope: Scope::Letters,
-        is_broken: |view| !view.has_document && view.subject.trim_start().starts_with(MARKER),
+        is_broken: |view| !view.has_document() && view.subject.trim_start().starts_with(MARKER),
     },
     Rule {
         id: "label-missing",
@@ -356,14 +360,15 @@ pub const RULES: &[Rule] = &[
 /// The archive that holds the documents (ECO.2.1.1), not one in an attached message.
 fn is_document(part: &Part) -> bool {
     let name = part.file_name.as_deref().unwrap_or_default().to_ascii_lowercase();
-    !part.is_in_message && name.starts_with("ihe_xdm") && name.ends_with(".zip")
+    let is_zip = name.rsplit_once('.').is_some_and(|(_, kind)| kind == "zip");
+    part.place == Place::Own && name.starts_with("ihe_xdm") && is_zip
 }
 
 fn is_other_charset(part: &Part) -> bool {
     let is_text = matches!(part.content_type.as_str(), "text/plain" | "text/html");
     // RFC 2046 §4.1.2: without a charset it is US-ASCII, which UTF-8 contains.
     let charset = part.charset.as_deref().unwrap_or("us-ascii");
-    is_text && !part.is_attachment && !part.is_in_message && !matches!(charset, "utf-8" | "utf8" | "us-ascii")
+    is_text && !part.is_attachment && part.place == Place::Own && !matches!(charset, "utf-8" | "utf8" | "us-ascii")
 }
 
 /// Whether the field is there and is not exactly one value that passes.
