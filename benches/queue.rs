@@ -77,7 +77,7 @@ async fn run(items: usize) {
     })
     .await;
     time("list 100 of a small destination", async || {
-        drop(store.queue_page(&of_domain).await.unwrap())
+        drop(store.queue_page(&of_domain).await.unwrap());
     })
     .await;
     time("list the held (none)", async || {
@@ -94,7 +94,7 @@ async fn run(items: usize) {
 /// What takes the writer.
 async fn changes(store: &SqliteStore, all: &QueueFilter, of_domain: &QueueFilter) {
     time("sums by domain", async || {
-        drop(store.queue_groups(QueueBy::Domain, all).await.unwrap())
+        drop(store.queue_groups(QueueBy::Domain, all).await.unwrap());
     })
     .await;
     time("hold 100 and release them", async || {
@@ -141,7 +141,7 @@ fn ms(time: Duration) -> f64 {
 
 fn message(first: usize) -> Acceptance {
     let outgoing = (first..first + RECIPIENTS).map(|n| {
-        let domain = if first / RECIPIENTS % 10 == 0 {
+        let domain = if (first / RECIPIENTS).is_multiple_of(10) {
             format!("d{}", n % 100)
         } else {
             "gros".to_owned()

@@ -133,12 +133,10 @@ mod tests {
             });
             let mut got = Vec::new();
             let mut room = vec![0; ask];
-            loop {
-                let read = ahead.read(&mut room).await.unwrap();
-                if read == 0 {
-                    break;
-                }
+            let mut read = ahead.read(&mut room).await.unwrap();
+            while read > 0 {
                 got.extend_from_slice(&room[..read]);
+                read = ahead.read(&mut room).await.unwrap();
             }
             writer.await.unwrap();
             assert!(got == sent, "{ask}");

@@ -3,13 +3,14 @@
 use super::Keeper;
 use super::order::{Answer, OrderError};
 use crate::app::order::{Hands, Order as OperatorOrder, OrderError as OperatorError};
+use crate::config::Operator;
 
 /// Has an operator's order carried out: by the operator that runs, or over its store while nothing runs. It does not wait for orders that
 /// change the space, and they do not wait for it.
 pub(super) async fn execute(keeper: &Keeper, key: &str, order: OperatorOrder) -> Result<Answer, OrderError> {
     let (is_local, running, known) = keeper
         .with(|in_force| {
-            let is_local = in_force.space.operator(key).is_some_and(|operator| operator.is_local());
+            let is_local = in_force.space.operator(key).is_some_and(Operator::is_local);
             let running = in_force.operators.get(key).map(|local| local.operator.hands());
             let local = in_force.space.operators.iter().filter(|operator| operator.is_local());
             let known: Vec<&str> = local.map(|operator| operator.key.as_str()).collect();

@@ -58,7 +58,7 @@ pub(crate) fn register(name: CString, watcher: Arc<dyn Watcher>) -> c_int {
         xDlSym: None,
         xDlClose: None,
         xRandomness: Some(randomness),
-        xSleep: Some(sleep),
+        xSleep: Some(pause),
         xCurrentTime: Some(current_time),
         xGetLastError: Some(last_error),
         xCurrentTimeInt64: Some(current_time_int64),
@@ -173,7 +173,7 @@ unsafe extern "C" fn randomness(vfs: *mut sqlite3_vfs, length: c_int, out: *mut 
     }
 }
 
-unsafe extern "C" fn sleep(vfs: *mut sqlite3_vfs, microseconds: c_int) -> c_int {
+unsafe extern "C" fn pause(vfs: *mut sqlite3_vfs, microseconds: c_int) -> c_int {
     // SAFETY: as in `access`.
     unsafe {
         let system = shared(vfs).system;

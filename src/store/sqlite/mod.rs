@@ -373,8 +373,7 @@ mod tests {
                 ..Options::default()
             };
             drop(SqliteStore::open(&folder, options).unwrap());
-            let synced = disk.synced.lock().unwrap().clone();
-            synced
+            disk.synced.lock().unwrap().clone()
         };
         let synced = opened();
         for name in ["", "a", "a/b", "a/b/bodies"] {
@@ -464,18 +463,20 @@ mod tests {
             assert!(wait.recv().is_err(), "told by the end of the other side");
             Ok(())
         });
+        let write = |n: i64| {
+            let then = if n % 3 == 1 {
+                "INSERT INTO nothing VALUES (1)"
+            } else {
+                ""
+            };
+            move |tx: &Connection, _: &mut Effects| {
+                tx.execute("INSERT INTO number (name, value) VALUES (?1, 0)", [format!("test {n}")])?;
+                Ok(tx.execute_batch(then)?)
+            }
+        };
         let insert = |n: i64| {
             let store = Arc::clone(&store);
-            async move {
-                let write = move |tx: &Connection, _: &mut Effects| {
-                    tx.execute("INSERT INTO number (name, value) VALUES (?1, 0)", [format!("test {n}")])?;
-                    if n % 3 == 1 {
-                        tx.execute_batch("INSERT INTO nothing VALUES (1)")?;
-                    }
-                    Ok(())
-                };
-                store.write(write).await
-            }
+            async move { store.write(write(n)).await }
         };
         let inserts = async {
             let all: Vec<_> = (0..9).map(|n| tokio::spawn(insert(n))).collect();
