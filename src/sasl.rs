@@ -151,7 +151,7 @@ impl Exchange {
                 user,
                 password: Secret::new(text),
             },
-            // RFC 4422 appendix A.1
+            // RFC 4422 §A.1
             Self::Once(Mechanism::External) if text.contains('\0') => return Err(Malformed),
             Self::Once(Mechanism::External) => Credentials::External {
                 authzid: some_text(&text),

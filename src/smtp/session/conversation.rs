@@ -3,6 +3,8 @@
 //! Rows are commands, columns states; a cell is `code>state`, `-` where no reply is due, `=` where the state stays. The test plays each cell
 //! in a session of its own. A command or a state that is not in the table, or stands there without a cell, fails the test.
 
+#![cfg(test)]
+
 use super::tests::{Play, base64, options};
 use super::*;
 use crate::smtp::extension::Extensions;

@@ -415,7 +415,6 @@ const OUTPUT_BYTES_MAX: usize = 16 * 1024;
 /// RFC 5321 §3.8.
 const CODE_CLOSING: u16 = 421;
 
-#[cfg(test)]
 mod conversation;
 #[cfg(test)]
 mod tests;
