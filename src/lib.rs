@@ -57,6 +57,7 @@ pub mod pki;
 pub mod policy;
 pub mod queue;
 pub mod relay;
+pub mod sasl;
 pub mod selftest;
 pub mod smtp;
 pub mod space;

@@ -30,8 +30,10 @@ const MODULES: &[Module] = &[
     module(1, "xdm", &[]),
     // Refusals and their reasons are the one vocabulary that protocols and trust share.
     module(1, "policy", &["message"]),
-    module(1, "smtp", &["policy"]),
-    module(1, "imap", &["message"]),
+    // How a client logs in is the same in both protocols.
+    module(1, "sasl", &[]),
+    module(1, "smtp", &["policy", "sasl"]),
+    module(1, "imap", &["message", "sasl"]),
     module(1, "trust", &["policy"]),
     // 2: durable bytes and rows; keys and certificates
     module(2, "store", &[]),

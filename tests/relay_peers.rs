@@ -397,10 +397,7 @@ fn messages_for_one_host_share_a_connection_and_so_do_its_domains() {
 #[test]
 fn a_connection_ends_after_so_many_messages() {
     let mut options = Options::default();
-    options.relay.reuse = Reuse {
-        messages_max: 2,
-        ..Reuse::default()
-    };
+    options.relay.reuse.messages_max = 2;
     let mut field = Field::raise(&options);
     let ours = field.host("a.mssante.fr", 10, ALL, &[]);
     let theirs = field.host("b.mssante.fr", 10, &["8BITMIME", "LIMITS MAILMAX=1"], &[]);

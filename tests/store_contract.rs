@@ -11,6 +11,8 @@ mod mailboxes;
 mod messages;
 #[path = "store_contract/model.rs"]
 mod model;
+#[path = "store_contract/queue.rs"]
+mod queue;
 #[path = "store_contract/queue_and_journal.rs"]
 mod queue_and_journal;
 
@@ -116,11 +118,27 @@ macro_rules! contract {
                 the_journal_is_read_by_ascending_sequence_and_filter
                 counters_add_up_and_come_by_ascending_key
             );
+            contract!(@tests $backend; queue:
+                a_crowd_for_one_destination_does_not_delay_another
+                nothing_is_leased_for_a_busy_destination
+                a_closed_destination_gets_nothing_until_its_time_comes
+                what_expires_in_a_closed_destination_is_leased_to_be_given_up
+                what_is_late_in_a_closed_destination_is_leased_once_to_be_told
+                a_destination_that_opens_hastens_what_waits_for_it
+                held_items_wait_for_their_release
+                an_attempt_under_way_ends_as_it_would_and_a_hold_holds_after_it
+                a_retry_by_hand_makes_items_due_and_visits_their_destination
+                a_dropped_item_is_gone_with_its_message
+                an_item_given_up_is_leased_with_its_verdict_wherever_it_goes
+                a_page_holds_what_fits_and_the_next_one_goes_on
+                sums_are_those_of_the_pages
+            );
             contract!(@reopened $backend;
                 messages: uids_are_not_used_again_after_a_restart
                 messages: everything_answered_is_there_after_a_restart
                 messages: a_delivery_is_not_made_twice_after_a_restart
                 queue_and_journal: leases_and_their_numbers_survive_a_restart
+                queue: holds_and_failures_survive_a_restart_and_every_destination_is_visited_again
                 mailboxes: uid_validity_grows_across_a_restart
             );
             #[test]

@@ -14,6 +14,7 @@ use super::process::{self, real};
 use crate::listener::{CHECKS, Findings, Parts};
 use crate::metrics::{Meter, Metric, render};
 use crate::store::sqlite::SqliteStore;
+use crate::store::{QueueBy, QueueFilter, QueueState, QueueStore, StoreError};
 use crate::web::Observed;
 
 /// What a process knows of itself.
@@ -148,26 +149,34 @@ impl Watched {
     }
 }
 
+/// How much waits in the queue, by state; how old it is; how many destinations cannot be reached.
+async fn observe_queue(meter: &Meter, store: &SqliteStore, now: Timestamp) -> Result<(), StoreError> {
+    let groups = store.queue_groups(QueueBy::State, &QueueFilter::all(now, 0)).await?;
+    for state in QueueState::ALL {
+        let group = groups.iter().find(|group| group.name == state.id());
+        meter.set(
+            Metric::QueueItems,
+            &[state.id()],
+            real(group.map_or(0, |group| group.items)),
+        );
+    }
+    let moving = groups.iter().filter(|group| group.name != QueueState::Held.id());
+    let oldest = moving.map(|group| group.oldest).min();
+    meter.set(Metric::QueueOldest, &[], oldest.map_or(0.0, |at| seconds(at, now)));
+    let unreached = store.destinations().await?.len();
+    meter.set(Metric::QueueUnreached, &[], real(unreached as u64));
+    Ok(())
+}
+
 /// Brings the levels of an operator up to date.
 async fn observe(parts: &Parts, store: &SqliteStore) {
     let (meter, now) = (&parts.meter, parts.clock.now());
-    match store.queue_figures(now).await {
-        Ok(figures) => {
-            for (state, items) in [
-                ("due", figures.due),
-                ("waiting", figures.waiting),
-                ("leased", figures.leased),
-            ] {
-                meter.set(Metric::QueueItems, &[state], real(items));
-            }
-            let oldest = figures.oldest.map_or(0.0, |at| seconds(at, now));
-            meter.set(Metric::QueueOldest, &[], oldest);
-        }
-        Err(error) => tracing::error!(
+    if let Err(error) = observe_queue(meter, store, now).await {
+        tracing::error!(
             operator = parts.operator,
             error = &error as &dyn std::error::Error,
             "the queue cannot be counted"
-        ),
+        );
     }
     let snapshot = parts.snapshot.load_full();
     meter.set(Metric::ListAge, &[], seconds(snapshot.allow_list.generated(), now));

@@ -204,8 +204,8 @@ const EXPIRY_LONGEST: Duration = Duration::from_hours(24 * 30);
 const CONNECTIONS: u32 = 32;
 const PER_DOMAIN: u32 = 4;
 /// Well below the 5 minutes that a server must wait (RFC 5321 §4.5.3.2.7).
-const IDLE: Duration = Duration::from_secs(30);
-const AGE: Duration = Duration::from_mins(5);
+const IDLE: Duration = Duration::from_secs(2);
+const AGE: Duration = Duration::from_mins(1);
 const PER_CONNECTION: u32 = 1000;
 const PER_CONNECTION_LARGEST: u32 = 1_000_000;
 const CONNECTIONS_LARGEST: u32 = 10_000;

@@ -286,7 +286,7 @@ fn in_ranges(ranges: &[(u32, u32)], number: u32) -> bool {
 
 /// The civil date of the Date field, in the zone it names.
 fn sent_date(bytes: &[u8]) -> Option<Date> {
-    let mut value = header::value_of(bytes, "Date")?;
+    let mut value = header::value_of(bytes, "Date")?.into_owned();
     value.push(b'\n');
     match MessageStream::new(&value).parse_date() {
         HeaderValue::DateTime(found) => {
@@ -313,11 +313,12 @@ fn any_header_holds(bytes: &[u8], needle: &Needle) -> bool {
 
 /// A field's value as people read it: unfolded, encoded words decoded.
 fn decoded(value: &[u8]) -> String {
-    let mut line = header::unfold(value);
+    let line = header::unfold(value);
     let plain = !line.windows(2).any(|w| w == b"=?");
     if plain {
         return String::from_utf8_lossy(&line).into_owned();
     }
+    let mut line = line.into_owned();
     line.push(b'\n');
     match MessageStream::new(&line).parse_unstructured() {
         HeaderValue::Text(text) => text.into_owned(),

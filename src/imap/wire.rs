@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use jiff::Timestamp;
 use jiff::tz::Offset;
+use memchr::memchr2;
 
 use super::request::Flags;
 
@@ -32,13 +33,15 @@ pub(crate) fn nstring(out: &mut Vec<u8>, text: Option<&[u8]>) {
 
 /// Writes a quoted string; the caller knows that it holds neither line ends nor 8-bit text.
 pub(crate) fn quoted(out: &mut Vec<u8>, text: &[u8]) {
+    out.reserve(text.len() + 2);
     out.push(b'"');
-    for &byte in text {
-        if matches!(byte, b'"' | b'\\') {
-            out.push(b'\\');
-        }
-        out.push(byte);
+    let mut rest = text;
+    while let Some(at) = memchr2(b'"', b'\\', rest) {
+        out.extend_from_slice(&rest[..at]);
+        out.extend([b'\\', rest[at]]);
+        rest = &rest[at + 1..];
     }
+    out.extend_from_slice(rest);
     out.push(b'"');
 }
 

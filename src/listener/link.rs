@@ -12,12 +12,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::{LazyConfigAcceptor, TlsConnector, TlsStream};
 
+use super::ahead::Ahead;
+
 /// One connection, clear or encrypted.
 pub enum Link {
     /// As it came.
     Clear(TcpStream),
     /// After a handshake.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Ahead>>),
     /// A handshake failed half-way: nothing can be said any more.
     Broken,
 }
@@ -80,7 +82,7 @@ impl Link {
     pub async fn accept_tls(&mut self, config: Arc<ServerConfig>) -> Result<Handshake, Unfinished> {
         let failed = |error, offer| Unfinished { error, offer };
         let tcp = self.take_clear().map_err(|error| failed(error, None))?;
-        let start = LazyConfigAcceptor::new(Acceptor::default(), tcp).await;
+        let start = LazyConfigAcceptor::new(Acceptor::default(), Ahead::new(tcp)).await;
         let start = start.map_err(|error| failed(error, None))?;
         let hello = start.client_hello();
         let offer = Offer {
@@ -102,7 +104,7 @@ impl Link {
     /// It failed; the link is broken then.
     pub async fn connect_tls(&mut self, config: Arc<ClientConfig>, name: ServerName<'static>) -> io::Result<Handshake> {
         let tcp = self.take_clear()?;
-        let tls = TlsConnector::from(config).connect(name, tcp).await?;
+        let tls = TlsConnector::from(config).connect(name, Ahead::new(tcp)).await?;
         Ok(self.secured(tls.into()))
     }
 
@@ -152,7 +154,7 @@ impl Link {
         }
     }
 
-    fn secured(&mut self, tls: TlsStream<TcpStream>) -> Handshake {
+    fn secured(&mut self, tls: TlsStream<Ahead>) -> Handshake {
         let (_, session) = tls.get_ref();
         let chain = session.peer_certificates().map(<[_]>::to_vec).unwrap_or_default();
         let suite = session.negotiated_cipher_suite().map(|suite| suite.suite());

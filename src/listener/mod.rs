@@ -4,6 +4,7 @@
 //! asks `trust` and `policy`, and has `mailbox` or `queue` carry the verdict out in one store transaction.
 
 mod accept;
+mod ahead;
 mod commit;
 mod evidence;
 mod health;
@@ -43,6 +44,7 @@ use crate::sync::Responders;
 use crate::trust::AllowList;
 
 pub use accept::{Door, Face, TurnedAway};
+pub use ahead::Ahead;
 pub use evidence::{Handshakes, Judged, examined, failure};
 pub use health::{CHECKS, Findings, Health};
 pub use link::{Handshake, Link, Offer, Unfinished};

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::commit::{Commit, LocalRecipient};
 use super::link::Handshake;
-use super::repeat::Identified;
+use super::repeat::{self, Identified};
 use super::smtp::{Desk, Transmission, storage_failed};
 use super::spool::Spool;
 use super::visitor::Visitor;
@@ -164,15 +164,18 @@ impl Reception {
 
     /// Gives each recipient the key by which a repetition is recognised.
     fn identify(&self, transaction: &mut Transaction, spool: &Spool, header: &Header<'_>, now: Timestamp) {
+        let (message_id, received_count) = (header.value("Message-ID").unwrap_or_default(), received_count(header));
+        if !repeat::is_recognisable(received_count, &message_id) {
+            return;
+        }
         let (Some(peer), Some(content)) = (&self.peer, spool.digest()) else {
             return;
         };
-        let message_id = header.value("Message-ID").unwrap_or_default();
         let identified = Identified {
             peer: &peer.subject,
             sender: transaction.mail.path.as_ref(),
             message_id: &message_id,
-            received_count: received_count(header),
+            received_count,
             content,
         };
         let until = now.saturating_add(REPEATS_KNOWN).unwrap_or(Timestamp::MAX);

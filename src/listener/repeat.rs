@@ -30,7 +30,7 @@ pub(super) struct Identified<'a> {
 impl Identified<'_> {
     /// The key of the delivery to `recipient`; `None` when a repetition could not be told from another message.
     pub(super) fn key(&self, recipient: &Address) -> Option<[u8; KEY_BYTES]> {
-        if self.received_count == 0 || self.message_id.trim().is_empty() {
+        if !is_recognisable(self.received_count, self.message_id) {
             return None;
         }
         let mut context = digest::Context::new(&digest::SHA256);
@@ -44,6 +44,11 @@ impl Identified<'_> {
         context.update(&self.content);
         Some(finish(context))
     }
+}
+
+/// Whether a repetition of the message could be told from another message.
+pub(super) fn is_recognisable(received_count: usize, message_id: &str) -> bool {
+    received_count > 0 && !message_id.trim().is_empty()
 }
 
 /// The digest that a context comes to.

@@ -160,7 +160,7 @@ impl Drive<'_> {
                 }
                 Step::Write(bytes) => self.wire.write(&bytes).await?,
                 Step::Ask(question) => self.ask(question).await,
-                Step::Body(bytes) => self.body(&bytes).await,
+                Step::Body(bytes) => self.body(bytes).await,
                 Step::StartTls => self.start_tls().await?,
                 Step::Refused(refusal) => self.desk.journal_refusal("session", &refusal).await,
                 Step::Abandon => {
@@ -234,7 +234,7 @@ impl Drive<'_> {
         answer
     }
 
-    async fn body(&mut self, bytes: &[u8]) {
+    async fn body(&mut self, bytes: Vec<u8>) {
         let spool = match self.spool.take() {
             Some(spool) => spool,
             None => Ok(self.new_spool()),

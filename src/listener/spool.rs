@@ -17,7 +17,7 @@ pub(super) struct Spool {
     size_bytes: u64,
     /// What its parts say they are.
     structure: Structure,
-    /// Over the bytes received, where the desk wants to recognise them.
+    /// Over the bytes that went to disk, where the desk wants to recognise them.
     digest: Option<digest::Context>,
 }
 
@@ -55,17 +55,25 @@ impl Spool {
     ///
     /// # Errors
     /// The disk refused them.
-    pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+    pub(super) async fn write(&mut self, bytes: Vec<u8>) -> Result<(), StoreError> {
         self.size_bytes += bytes.len() as u64;
-        self.structure.feed(bytes);
-        if let Some(digest) = &mut self.digest {
-            digest.update(bytes);
-        }
+        self.structure.feed(&bytes);
         if let Some(stage) = &mut self.stage {
-            return stage.write(bytes).await;
+            if let Some(digest) = &mut self.digest {
+                digest.update(&bytes);
+            }
+            return stage.write(&bytes).await;
         }
-        self.memory.extend_from_slice(bytes);
+        if self.memory.is_empty() {
+            // Most messages come in one piece.
+            self.memory = bytes;
+        } else {
+            self.memory.extend_from_slice(&bytes);
+        }
         if self.memory.len() > self.memory_bytes_max {
+            if let Some(digest) = &mut self.digest {
+                digest.update(&self.memory);
+            }
             let mut stage = self.store.stage().await?;
             stage.write(&self.memory).await?;
             self.stage = Some(stage);
@@ -96,9 +104,13 @@ impl Spool {
         self.size_bytes
     }
 
-    /// SHA-256 of the bytes received so far, if it is computed.
+    /// SHA-256 of the bytes received so far, if it is wanted at all: of a message in memory, computed now.
     pub(super) fn digest(&self) -> Option<[u8; 32]> {
-        self.digest.clone().map(repeat::finish)
+        let mut digest = self.digest.clone()?;
+        if self.stage.is_none() {
+            digest.update(&self.memory);
+        }
+        Some(repeat::finish(digest))
     }
 
     /// Ends the body and puts `front` before it.

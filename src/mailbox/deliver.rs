@@ -20,14 +20,10 @@ pub const STANDARD_FOLDERS: [(&str, Option<SpecialUse>); 6] = [
 
 /// A message held in memory, with its summary. `lead` is the `Return-Path:` line of final delivery; empty for APPEND.
 pub fn new_message(content: Arc<Vec<u8>>, lead: Vec<u8>) -> NewMessage {
-    let summary = if lead.is_empty() {
-        imap::summarise(&content)
-    } else {
-        let mut whole = Vec::with_capacity(lead.len() + content.len());
-        whole.extend_from_slice(&lead);
-        whole.extend_from_slice(&content);
-        imap::summarise(&whole)
-    };
+    let mut summary = imap::summarise(&content);
+    // A whole header field in front changes nothing else that IMAP is told: no envelope has it, and sizes are those of bodies.
+    let lead_bytes = u32::try_from(lead.len()).unwrap_or(u32::MAX);
+    summary.header_bytes = summary.header_bytes.saturating_add(lead_bytes);
     NewMessage {
         content: Content::Memory(content),
         lead,
@@ -61,6 +57,20 @@ mod tests {
         let message = new_message(Arc::clone(&content), lead.clone());
         let header_bytes = message.summary.unwrap().header_bytes;
         assert_eq!(header_bytes as usize, lead.len() + 14);
+        for content in [
+            "Subject: x\r\n\r\nbody",
+            "\r\nbody",
+            " odd\r\nTo: a@b.fr\r\n\r\n",
+            "",
+            "x",
+        ] {
+            let whole = [&lead, content.as_bytes()].concat();
+            let apart = new_message(Arc::new(content.as_bytes().to_vec()), lead.clone());
+            assert!(
+                new_message(Arc::new(whole), Vec::new()).summary == apart.summary,
+                "{content:?}"
+            );
+        }
         assert_eq!(new_message(content, Vec::new()).summary.unwrap().header_bytes, 14);
         assert_eq!(return_path(None), b"Return-Path: <>\r\n");
     }

@@ -73,6 +73,14 @@ impl fmt::Display for Class {
 /// The `report-type` of a `multipart/report`, in lower case (RFC 6522 §3).
 fn report_type(header: &Header<'_>) -> Option<String> {
     let value = header.value("Content-Type")?;
+    // Most messages are no reports, which shows without a parser.
+    if !value
+        .as_bytes()
+        .windows(REPORT.len())
+        .any(|part| part.eq_ignore_ascii_case(REPORT))
+    {
+        return None;
+    }
     // The parser wants the line end that unfolding took away.
     let line = format!("{value}\n");
     let parsed = MessageStream::new(line.as_bytes()).parse_content_type();
@@ -93,6 +101,9 @@ fn is_auto_submitted(header: &Header<'_>) -> bool {
         !keyword.eq_ignore_ascii_case("no")
     })
 }
+
+/// The subtype that every report has (RFC 6522 §3).
+const REPORT: &[u8] = b"report";
 
 #[cfg(test)]
 mod tests {

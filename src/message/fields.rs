@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr;
+
 /// What a header block may hold at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeaderLimits {
@@ -213,11 +215,10 @@ impl<'a> Iterator for Fields<'a> {
     fn next(&mut self) -> Option<Field<'a>> {
         let mut lines = lines(self.rest);
         let first = lines.next()?;
-        let end = first.len()
-            + lines
-                .take_while(|line| is_continuation(line))
-                .map(<[u8]>::len)
-                .sum::<usize>();
+        let mut end = first.len();
+        while is_continuation(&self.rest[end..]) {
+            end += lines.next().map_or(0, <[u8]>::len);
+        }
         let (raw, rest) = self.rest.split_at(end);
         self.rest = rest;
         let (name_len, value_at) = name_length(first).unwrap_or((0, 0));
@@ -283,7 +284,13 @@ impl std::fmt::Debug for Field<'_> {
 
 /// Lines with their line ends; the last may have none.
 fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    bytes.split_inclusive(|&byte| byte == b'\n')
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let end = memchr(b'\n', rest).map_or(rest.len(), |feed| feed + 1);
+        let (line, after) = rest.split_at(end);
+        rest = after;
+        (!line.is_empty()).then_some(line)
+    })
 }
 
 fn is_empty_line(line: &[u8]) -> bool {
@@ -296,7 +303,7 @@ fn is_continuation(line: &[u8]) -> bool {
 
 /// Length of the field name, and where the value begins. Spaces before the colon: RFC 5322 §4.5.
 fn name_length(line: &[u8]) -> Option<(usize, usize)> {
-    let colon = line.iter().position(|&byte| byte == b':')?;
+    let colon = memchr(b':', line)?;
     let name = line[..colon].trim_ascii_end();
     // RFC 5322 §2.2: printable US-ASCII except the colon.
     let printable = !name.is_empty() && name.iter().all(|byte| (33..=126).contains(byte));

@@ -18,6 +18,7 @@ pub enum Metric {
     NetworkBytes,
     QueueItems,
     QueueOldest,
+    QueueUnreached,
     Relayed,
     DeliverySeconds,
     CommitWrites,
@@ -191,7 +192,7 @@ pub const CATALOGUE: &[Family] = &[
         "vaguemestre_queue_items",
         Gauge,
         &["state"],
-        "Recipients in the queue: due, waiting (their next attempt is later), leased (under way) or held.",
+        "Recipients in the queue: due, waiting (their next attempt is later), leased (under way), blocked (their destination cannot be reached) or held.",
     ),
     family(
         Metric::QueueOldest,
@@ -199,6 +200,13 @@ pub const CATALOGUE: &[Family] = &[
         Gauge,
         &[],
         "Age of the recipient that waits longest, held ones aside; 0 for an empty queue.",
+    ),
+    family(
+        Metric::QueueUnreached,
+        "vaguemestre_queue_destinations_unreached",
+        Gauge,
+        &[],
+        "Destinations that could not be reached when they were visited last; `vaguemestre queue list --by domain` names them.",
     ),
     family(
         Metric::Relayed,

@@ -56,6 +56,11 @@ impl RetryPlan {
         Some(created.saturating_add(after).unwrap_or(Timestamp::MAX))
     }
 
+    /// Until when a message was queued that counts as late at `now`; `None` when nobody is to be told.
+    pub fn late_before(&self, now: Timestamp) -> Option<Timestamp> {
+        Some(now.saturating_sub(self.delay_notice?).unwrap_or(Timestamp::MIN))
+    }
+
     /// When a message queued at `now` is given up.
     pub fn expires(&self, now: Timestamp) -> Timestamp {
         now.saturating_add(self.expiry).unwrap_or(Timestamp::MAX)

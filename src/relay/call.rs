@@ -90,13 +90,15 @@ impl Relay {
     /// An open connection to the host whose peer is still trusted for this domain.
     async fn reusable(&self, call: &Call, snapshot: &Snapshot) -> Option<Kept> {
         while let Some(mut kept) = self.pool.take(&call.place) {
-            let refusal = self.still_trusted(&kept, call, snapshot).err();
-            if refusal.is_none() && kept.connection.is_quiet().await {
-                return Some(kept);
-            }
-            if let Some(refusal) = refusal {
-                let (operator, host) = (&self.parts.operator, &call.place.name);
-                tracing::info!(operator, host, reason = %refusal.reason, "an open connection is not used again");
+            match self.still_trusted(&kept, call, snapshot) {
+                Ok(()) if kept.is_current(&self.identity.load(), snapshot) && kept.connection.is_quiet().await => {
+                    return Some(kept);
+                }
+                Ok(()) => {}
+                Err(refusal) => {
+                    let (operator, host) = (&self.parts.operator, &call.place.name);
+                    tracing::info!(operator, host, reason = %refusal.reason, "an open connection is not used again");
+                }
             }
             self.pool.dismiss(kept.connection);
         }
@@ -105,10 +107,6 @@ impl Relay {
 
     /// Judges the peer of an open connection again, as a handshake now would (invariant 2).
     fn still_trusted(&self, kept: &Kept, call: &Call, snapshot: &Snapshot) -> Result<(), Refusal> {
-        if !Arc::ptr_eq(&kept.identity, &self.identity.load()) {
-            let text = "this operator shows another certificate now";
-            return Err(Refusal::new(Reason::CertificateNotForDomain, text));
-        }
         let authority = &snapshot.authority;
         let demand = if authority.asks_ocsp() {
             Demand::Fresh
@@ -179,6 +177,8 @@ impl Relay {
             connection,
             identity,
             opened,
+            allow_list: Arc::clone(&verdicts.snapshot.allow_list),
+            authority: Arc::clone(&verdicts.snapshot.authority),
         };
         let line = Line {
             kept,

@@ -3,8 +3,9 @@
 //!
 //! - A connection is kept by the name and the address of its server, not by domain: one server often serves many. Whether a peer may
 //!   have mail for *this* domain is asked again at each reuse, with the certificate it proved itself with, of the allow list and the
-//!   revocation data in force then; so is whether the certificate that this operator shows is still the same. Nobody who lost our trust
-//!   gets mail because a connection happens to be open (invariant 2).
+//!   revocation data in force then. Nobody who lost our trust gets mail because a connection happens to be open (invariant 2). And
+//!   once the list, the revocation data or our own certificate have changed, no connection from before is used again: the peer, which
+//!   keeps one snapshot per session as we do (invariant 4), must judge us anew.
 //! - Bounds: how long it is idle, how old it is, how many messages it has carried, what the peer said it takes (RFC 9422), how many
 //!   are kept for one server and in all.
 //! - No NOOP and no RSET asks whether it still lives: MAIL does. A connection that dies then has taken nothing, so the relay begins again
@@ -22,12 +23,15 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Connection;
-use crate::pki::Identity;
+use crate::listener::Snapshot;
+use crate::pki::{Identity, TrustStore};
+use crate::trust::AllowList;
 
 /// How long a connection serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reuse {
-    /// Idle at most this long. Shorter than the idle limit of any peer, else it closes first.
+    /// Idle at most this long. Shorter than the idle limit of any peer, else it closes first; and short, since the peer may judge a whole
+    /// session by what it knew when that began: a box opened there meanwhile is unknown on it.
     pub idle: Duration,
     /// Open at most this long.
     pub age: Duration,
@@ -38,8 +42,8 @@ pub struct Reuse {
 impl Default for Reuse {
     fn default() -> Self {
         Self {
-            idle: Duration::from_secs(30),
-            age: Duration::from_mins(5),
+            idle: Duration::from_secs(2),
+            age: Duration::from_mins(1),
             messages_max: 1000,
         }
     }
@@ -60,6 +64,20 @@ pub(super) struct Kept {
     /// The certificate that was shown on it.
     pub(super) identity: Arc<Identity>,
     pub(super) opened: Instant,
+    /// The list it was opened under.
+    pub(super) allow_list: Arc<AllowList>,
+    /// The revocation data it was opened under.
+    pub(super) authority: Arc<TrustStore>,
+}
+
+impl Kept {
+    /// Whether the session at the peer stands for what is in force now. It judged us when it began: after our certificate, the list or the
+    /// revocation data have changed, a new one must judge us again, as the peer would have it.
+    pub(super) fn is_current(&self, identity: &Arc<Identity>, snapshot: &Snapshot) -> bool {
+        Arc::ptr_eq(&self.identity, identity)
+            && Arc::ptr_eq(&self.allow_list, &snapshot.allow_list)
+            && Arc::ptr_eq(&self.authority, &snapshot.authority)
+    }
 }
 
 /// The idle connections of one relay.

@@ -35,8 +35,8 @@ impl Input {
     pub(super) fn buffer(&mut self, room_bytes: usize) -> &mut Vec<u8> {
         self.bytes.drain(..self.start);
         self.start = 0;
-        if self.bytes.is_empty() && self.bytes.capacity() > room_bytes.saturating_mul(2) {
-            // An idle connection does not keep the room that a message needed.
+        if self.bytes.is_empty() && self.bytes.capacity() > KEPT_BYTES_MAX.max(room_bytes) {
+            // An idle connection does not keep the room that a burst of commands needed.
             self.bytes = Vec::with_capacity(room_bytes);
         }
         if self.bytes.capacity() - self.bytes.len() < room_bytes {
@@ -101,6 +101,9 @@ impl Input {
         Some(Ok(line))
     }
 }
+
+/// Room that is kept between a message and the next: allocating it anew for each costs more than it is worth.
+const KEPT_BYTES_MAX: usize = 32 * 1024;
 
 #[cfg(test)]
 mod tests {

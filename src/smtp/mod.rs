@@ -13,9 +13,13 @@ pub mod data;
 mod extension;
 mod input;
 pub mod reply;
-mod sasl;
 pub mod session;
 
+use crate::sasl;
+
+pub use crate::sasl::Credentials;
+pub use crate::sasl::Mechanism;
+pub use crate::sasl::Secret;
 pub use client::Client;
 pub use client::ClientStep;
 pub use client::Outcome;
@@ -29,9 +33,6 @@ pub use extension::Extension;
 pub use extension::Extensions;
 pub use reply::Reply;
 pub use reply::Status;
-pub use sasl::Credentials;
-pub use sasl::Mechanism;
-pub use sasl::Secret;
 pub use session::Answer;
 pub use session::Question;
 pub use session::Session;

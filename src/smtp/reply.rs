@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io::Write as _;
 
 use super::command::CommandError;
 use crate::policy::Refusal;
@@ -166,9 +167,10 @@ impl Reply {
         let mut lines = self.text.split('\n').peekable();
         while let Some(line) = lines.next() {
             let separator = if lines.peek().is_some() { '-' } else { ' ' };
-            output.extend_from_slice(format!("{}{separator}", self.code).as_bytes());
+            // Writing into a vector cannot fail.
+            let _infallible = write!(output, "{}{separator}", self.code);
             if let Some(status) = self.status {
-                output.extend_from_slice(format!("{status} ").as_bytes());
+                let _infallible = write!(output, "{status} ");
             }
             output.extend_from_slice(line.as_bytes());
             output.extend_from_slice(b"\r\n");

@@ -75,7 +75,8 @@ pub struct QueueItem {
 /// Why a leased item is settled without an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Instead {
-    /// Its destination cannot be reached, and it is due to expire: what the last visit there ended with.
+    /// Its destination cannot be reached, and it has expired or its sender is to be told that it is late: what the last visit there ended
+    /// with.
     Closed(String),
     /// Somebody gave it up: the reply to report.
     Dropped(String),
@@ -132,6 +133,8 @@ pub struct Portion {
     pub destinations_max: usize,
     /// Destinations that nothing is leased for: enough is under way there.
     pub busy: Vec<Domain>,
+    /// Items queued until then are late: their senders are to be told, even if the destination is closed.
+    pub late_before: Option<Timestamp>,
 }
 
 impl Portion {
@@ -142,6 +145,7 @@ impl Portion {
             per_destination_max: items_max,
             destinations_max: items_max,
             busy: Vec::new(),
+            late_before: None,
         }
     }
 }
@@ -151,9 +155,9 @@ impl Portion {
 pub trait QueueStore: Send + Sync {
     /// Leases a portion of the due items that nobody holds a lease on at `now` and that are not held, until `until`. Destinations take
     /// their turn by their oldest item and share the portion, so that one with many items does not delay another's; within a destination
-    /// the oldest due come first, and items of one message that are due together come together. A destination that is closed at `now`
-    /// gets nothing, but for items that have expired; items that were given up come whatever their destination
-    /// ([`QueueItem::instead`]).
+    /// the oldest due come first, and items of one message that are due together come together as far as the share allows. A
+    /// destination that is closed at `now` gets nothing, but for items that have expired, or are late and their senders not told; items
+    /// that were given up come whatever their destination ([`QueueItem::instead`]).
     async fn lease_portion(
         &self,
         now: Timestamp,

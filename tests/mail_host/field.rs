@@ -12,7 +12,9 @@ use tokio::sync::RwLock;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use vaguemestre::app;
 use vaguemestre::clock::Clock;
+use vaguemestre::config;
 use vaguemestre::directory::Directory;
 use vaguemestre::dns::{MailHost, Reach, RouteTable, Zone};
 use vaguemestre::identity::{Address, Domain};
@@ -25,7 +27,7 @@ use vaguemestre::pki::{
 };
 use vaguemestre::policy::submission::Rules;
 use vaguemestre::queue::{Parameters, RetryPlan, Submission, enqueue};
-use vaguemestre::relay::{self, Relay};
+use vaguemestre::relay::{self, Relay, Reuse};
 use vaguemestre::store::sqlite::{Options as StoreOptions, SqliteStore};
 use vaguemestre::store::{Acceptance, Content, JournalFilter, NewMessage, QueueItem, Store};
 use vaguemestre::sync::Responders;
@@ -53,6 +55,12 @@ impl Default for Options {
                 connect: Duration::from_millis(700),
                 reply: Duration::from_millis(700),
                 delivery: Duration::from_millis(700),
+                // Long: a loaded machine must not end connections on its own.
+                reuse: Reuse {
+                    idle: Duration::from_secs(60),
+                    age: Duration::from_mins(10),
+                    ..Reuse::default()
+                },
                 ..relay::Options::default()
             },
         }
@@ -127,11 +135,7 @@ impl Field {
             retry: RetryPlan::default(),
             handshakes: Handshakes::default(),
             meter: Meter::default(),
-            sending: vaguemestre::policy::submission::Rules::default(),
-            limits: ArcSwap::from_pointee(vaguemestre::app::limits_of(
-                &vaguemestre::config::Limits::default(),
-                50_000_000,
-            )),
+            limits: ArcSwap::from_pointee(app::limits_of(&config::Limits::default(), 50_000_000)),
             health: Health::default(),
             sending: Rules::default(),
         });

@@ -210,5 +210,5 @@ unsafe extern "C" fn last_error(vfs: *mut sqlite3_vfs, length: c_int, out: *mut 
 }
 
 // SAFETY-relevant: files lie directly behind ours, so ours must not break their alignment.
-const _: () = assert!(size_of::<Watched>() % align_of::<*const c_void>() == 0);
+const _: () = assert!(size_of::<Watched>().is_multiple_of(align_of::<*const c_void>()));
 const _: () = assert!(align_of::<Watched>() <= 8);

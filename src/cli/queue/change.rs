@@ -49,6 +49,12 @@ pub(super) struct DropArgs {
     /// Tell the senders, with a report that says that the message was not delivered
     #[arg(long)]
     bounce: bool,
+    #[command(flatten)]
+    consent: Consent,
+}
+
+#[derive(Args, Clone, Copy, Debug)]
+struct Consent {
     /// Do it, without naming each item
     #[arg(long)]
     yes: bool,
@@ -62,7 +68,7 @@ pub(super) fn drop_items(args: &DropArgs) -> anyhow::Result<ExitCode> {
         QueueAction::Drop
     };
     // Whoever types the numbers has seen the items.
-    let is_sure = args.yes || !args.change.ids.is_empty();
+    let is_sure = args.consent.yes || !args.change.ids.is_empty();
     change(&args.change, action, is_sure)
 }
 

@@ -125,7 +125,7 @@ async fn tell(
     Ok(any)
 }
 
-async fn find<'a>(operator: &'a OpenOperator, id: i64, now: Timestamp) -> anyhow::Result<Option<Found<'a>>> {
+async fn find(operator: &OpenOperator, id: i64, now: Timestamp) -> anyhow::Result<Option<Found<'_>>> {
     let Some(queue) = &operator.queue else { return Ok(None) };
     let filter = QueueFilter {
         keys: vec![QueueKey(id)],

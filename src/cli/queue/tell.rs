@@ -4,6 +4,7 @@ use jiff::{Timestamp, Unit};
 use serde_json::{Value, json};
 
 use crate::identity::Address;
+use crate::journal::MaskedAddress;
 use crate::store::{Destination, QueueEntry, QueueGroup, QueueState};
 
 /// One item, as it is to be shown.
@@ -166,7 +167,7 @@ impl Shown<'_> {
         if self.in_full {
             address.as_str().to_owned()
         } else {
-            address.masked()
+            MaskedAddress::from(address).as_str().to_owned()
         }
     }
 }

@@ -1,5 +1,7 @@
 //! STARTTLS, AUTHENTICATE, LOGIN: the commands of a client that is nobody yet (RFC 3501 §6.2).
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use imap_codec::AuthenticateDataCodec;
 use imap_codec::decode::Decoder;
 use imap_codec::imap_types::auth::{AuthMechanism, AuthenticateData};
@@ -8,6 +10,7 @@ use imap_codec::imap_types::command::CommandBody;
 use super::{Next, Outcome, Over, Work, over};
 use crate::imap::request::{Answer, Credentials, Password, Refused, Request};
 use crate::imap::session::{Core, Login, Security, State};
+use crate::sasl::{self, Exchange, Mechanism, Turn};
 
 pub(super) fn start(core: &Core, body: CommandBody<'_>) -> Box<dyn Work> {
     match (body, core.options.security) {
@@ -26,14 +29,13 @@ pub(super) fn start(core: &Core, body: CommandBody<'_>) -> Box<dyn Work> {
             },
             Security::Tls(_),
         ) => {
-            let Some(mechanism) = Mechanism::of(&mechanism) else {
+            let Some(mechanism) = taken(&mechanism) else {
                 return over(Outcome::no("CANNOT", "mechanism not offered"));
             };
             let response = initial_response.map(|r| r.declassify().to_vec());
             Box::new(Authenticate {
-                mechanism,
                 response,
-                stage: Stage::Response,
+                stage: Stage::Response(Exchange::new(mechanism)),
             })
         }
         _ => over(Outcome::bad("log in first, or unknown command")),
@@ -45,7 +47,6 @@ fn login(user: &[u8], password: &[u8]) -> Box<dyn Work> {
         return over(Outcome::refused(Refused::Credentials));
     };
     Box::new(Authenticate {
-        mechanism: Mechanism::Plain,
         response: None,
         stage: Stage::Prove(Credentials::Password {
             mechanism: "LOGIN",
@@ -56,53 +57,42 @@ fn login(user: &[u8], password: &[u8]) -> Box<dyn Work> {
     })
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mechanism {
-    Plain,
-    External,
+/// EXTERNAL is taken even where it is not offered, for want of a certificate: the driver's refusal says what to present.
+fn taken(mechanism: &AuthMechanism<'_>) -> Option<Mechanism> {
+    [Mechanism::Plain, Mechanism::External]
+        .into_iter()
+        .find(|known| mechanism.as_ref().eq_ignore_ascii_case(known.name()))
 }
 
-impl Mechanism {
-    /// EXTERNAL is taken even where it is not offered, for want of a certificate: the driver's refusal says what to present.
-    fn of(mechanism: &AuthMechanism<'_>) -> Option<Self> {
-        match mechanism {
-            AuthMechanism::Plain => Some(Self::Plain),
-            other if other.as_ref().eq_ignore_ascii_case("EXTERNAL") => Some(Self::External),
-            _ => None,
-        }
-    }
-
-    /// The credentials in a SASL response.
-    fn credentials(self, response: &[u8]) -> Option<Credentials> {
-        let text = std::str::from_utf8(response).ok()?;
-        match self {
-            // RFC 4616 §2: [authzid] NUL authcid NUL passwd
-            Self::Plain => {
-                let mut fields = text.split('\0');
-                let (authorize, user, password) = (fields.next()?, fields.next()?, fields.next()?);
-                (fields.next().is_none() && !user.is_empty()).then(|| Credentials::Password {
-                    mechanism: "PLAIN",
-                    authorize: authorize.to_owned(),
-                    user: user.to_owned(),
-                    password: Password::new(password.to_owned()),
-                })
-            }
-            Self::External => (!text.contains('\0')).then(|| Credentials::Certificate {
-                authorize: text.to_owned(),
-            }),
-        }
+/// What a complete SASL exchange gives, in the words of this module; no verifier of tokens exists yet.
+fn credentials(shown: sasl::Credentials) -> Option<Credentials> {
+    match shown {
+        sasl::Credentials::External { authzid } => Some(Credentials::Certificate {
+            authorize: authzid.unwrap_or_default(),
+        }),
+        sasl::Credentials::Plain {
+            mechanism,
+            authzid,
+            user,
+            password,
+        } => Some(Credentials::Password {
+            mechanism: mechanism.name(),
+            authorize: authzid.unwrap_or_default(),
+            user,
+            password: Password::new(password.reveal().to_owned()),
+        }),
+        sasl::Credentials::Bearer { .. } => None,
     }
 }
 
 struct Authenticate {
-    mechanism: Mechanism,
     response: Option<Vec<u8>>,
     stage: Stage,
 }
 
 enum Stage {
-    /// The response is due.
-    Response,
+    /// A response is due.
+    Response(Exchange),
     /// Credentials are known and must be proved.
     Prove(Credentials),
     /// They are being proved; the box the client wants.
@@ -149,12 +139,13 @@ impl Wanted {
 impl Work for Authenticate {
     fn go(&mut self, core: &mut Core, answer: Option<Answer>) -> Next {
         match (std::mem::replace(&mut self.stage, Stage::Over), answer) {
-            (Stage::Response, None) => {
+            (Stage::Response(exchange), None) => {
                 if let Some(response) = self.response.take() {
-                    return self.respond(&response);
+                    return self.respond(exchange, response);
                 }
-                self.stage = Stage::Response;
-                core.out.extend_from_slice(b"+ \r\n");
+                let challenge = STANDARD.encode(exchange.challenge());
+                core.out.extend_from_slice(format!("+ {challenge}\r\n").as_bytes());
+                self.stage = Stage::Response(exchange);
                 Next::ReadLine
             }
             (Stage::Prove(credentials), None) => {
@@ -182,11 +173,14 @@ impl Work for Authenticate {
 
     fn line(&mut self, _core: &mut Core, line: &[u8]) -> Next {
         // An empty response is an empty line, which the codec does not take.
+        let Stage::Response(exchange) = std::mem::replace(&mut self.stage, Stage::Over) else {
+            return Next::Done(Outcome::refused(Refused::Defect));
+        };
         if line == b"\r\n" {
-            return self.respond(b"");
+            return self.respond(exchange, Vec::new());
         }
         match AuthenticateDataCodec::default().decode(line) {
-            Ok((b"", AuthenticateData::Continue(data))) => self.respond(data.declassify()),
+            Ok((b"", AuthenticateData::Continue(data))) => self.respond(exchange, data.declassify().to_vec()),
             Ok((b"", AuthenticateData::Cancel)) => Next::Done(Outcome::bad("cancelled")),
             _ => Next::Done(Outcome::bad("not base64")),
         }
@@ -194,8 +188,16 @@ impl Work for Authenticate {
 }
 
 impl Authenticate {
-    fn respond(&mut self, response: &[u8]) -> Next {
-        match self.mechanism.credentials(response) {
+    fn respond(&mut self, exchange: Exchange, response: Vec<u8>) -> Next {
+        let complete = match exchange.respond(response) {
+            Ok(Turn::Challenge(next)) => {
+                self.stage = Stage::Response(next);
+                return Next::Continue;
+            }
+            Ok(Turn::Complete(shown)) => credentials(shown),
+            Err(_) => None,
+        };
+        match complete {
             Some(credentials) => {
                 self.stage = Stage::Prove(credentials);
                 Next::Continue

@@ -1,5 +1,9 @@
 //! Header fields of a message or part, as ranges of its bytes.
 
+use std::borrow::Cow;
+
+use memchr::{memchr, memchr3};
+
 /// One header field.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Field<'a> {
@@ -43,7 +47,7 @@ pub(crate) fn fields(block: &[u8]) -> impl Iterator<Item = Field<'_>> {
             }
             at = end;
             let raw = &block[start..end];
-            if let Some(colon) = raw.iter().position(|&b| b == b':') {
+            if let Some(colon) = memchr(b':', raw) {
                 let name = raw[..colon].trim_ascii_end();
                 if !name.is_empty() && name.iter().all(u8::is_ascii_graphic) {
                     return Some(Field {
@@ -58,37 +62,66 @@ pub(crate) fn fields(block: &[u8]) -> impl Iterator<Item = Field<'_>> {
     })
 }
 
+/// The fields of a header block found once, for whoever asks for many of them.
+pub(crate) struct Block<'a>(Vec<Field<'a>>);
+
+impl<'a> Block<'a> {
+    /// Reads a header block.
+    pub(crate) fn of(block: &'a [u8]) -> Self {
+        let mut found = Vec::with_capacity(FIELDS_USUAL);
+        found.extend(fields(block));
+        Self(found)
+    }
+
+    /// All fields of that name, in order.
+    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = Field<'a>> {
+        self.0
+            .iter()
+            .copied()
+            .filter(move |field| field.name.eq_ignore_ascii_case(name.as_bytes()))
+    }
+
+    /// The value of the first field of that name, like [`value_of`].
+    pub(crate) fn value(&self, name: &str) -> Option<Cow<'a, [u8]>> {
+        self.all(name).next().map(|field| unfold(field.value))
+    }
+}
+
 /// The value of the first field of that name, unfolded and trimmed; 8-bit bytes stay.
-pub(crate) fn value_of(block: &[u8], name: &str) -> Option<Vec<u8>> {
+pub(crate) fn value_of<'a>(block: &'a [u8], name: &str) -> Option<Cow<'a, [u8]>> {
     fields(block)
         .find(|f| f.name.eq_ignore_ascii_case(name.as_bytes()))
         .map(|f| unfold(f.value))
 }
 
 /// A value on one line (RFC 5322 §2.2.3), trimmed. NUL, which no IMAP string may hold, becomes `?`.
-pub(crate) fn unfold(value: &[u8]) -> Vec<u8> {
+pub(crate) fn unfold(value: &[u8]) -> Cow<'_, [u8]> {
+    let value = value.trim_ascii();
+    if memchr3(b'\r', b'\n', 0, value).is_none() {
+        return Cow::Borrowed(value);
+    }
     let mut out = Vec::with_capacity(value.len());
-    for &byte in value.trim_ascii() {
+    for &byte in value {
         match byte {
             b'\r' | b'\n' => {}
             0 => out.push(b'?'),
             other => out.push(other),
         }
     }
-    out
+    Cow::Owned(out)
 }
 
 /// Where the line that starts at `at` ends, line feed included.
 pub(crate) fn line_end(bytes: &[u8], at: usize) -> usize {
-    bytes[at..]
-        .iter()
-        .position(|&b| b == b'\n')
-        .map_or(bytes.len(), |feed| at + feed + 1)
+    memchr(b'\n', &bytes[at..]).map_or(bytes.len(), |feed| at + feed + 1)
 }
 
 fn is_empty_line(line: &[u8]) -> bool {
     matches!(line, b"\r\n" | b"\n")
 }
+
+/// As many fields as most messages have.
+const FIELDS_USUAL: usize = 24;
 
 #[cfg(test)]
 mod tests {
@@ -106,9 +139,10 @@ mod tests {
     #[test]
     fn fields_are_unfolded_and_garbage_is_skipped() {
         let block = b"From nobody Mon\r\nSubject: one\r\n two\r\n\tthree \r\nno field\r\nsubject: later\r\n\r\n";
-        assert_eq!(value_of(block, "SUBJECT").unwrap(), b"one two\tthree");
+        assert_eq!(&*value_of(block, "SUBJECT").unwrap(), b"one two\tthree");
+        assert_eq!(&*Block::of(block).value("SUBJECT").unwrap(), b"one two\tthree");
         assert_eq!(fields(block).count(), 2);
-        assert_eq!(value_of(b"X: a\0b\r\n", "x").unwrap(), b"a?b");
+        assert_eq!(&*value_of(b"X: a\0b\r\n", "x").unwrap(), b"a?b");
         assert_eq!(value_of(block, "To"), None);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use memchr::{memmem, memrchr};
+
 use super::header;
 use super::parameter::{self, Parameterized};
 
@@ -133,7 +135,13 @@ fn body_parts(bytes: &[u8], body: Range<usize>, boundary: &[u8]) -> Vec<Range<us
     let mut found = Vec::new();
     let mut start: Option<usize> = None;
     let mut at = body.start;
+    let line_start = memmem::Finder::new(boundary);
     while at < body.end {
+        // Whole lines without the boundary are passed over at once.
+        let Some(next) = line_start.find(&bytes[at..body.end]) else {
+            break;
+        };
+        at = memrchr(b'\n', &bytes[at..at + next]).map_or(at, |feed| at + feed + 1);
         let end = header::line_end(&bytes[..body.end], at);
         if let Some(close) = delimiter(&bytes[at..end], boundary) {
             if let Some(from) = start {

@@ -1,7 +1,9 @@
 //! ENVELOPE, BODY and BODYSTRUCTURE in wire form, computed from the bytes of a message (RFC 3501 §7.4.2).
 
+use memchr::memchr_iter;
+
 use super::mime::address::{self, Mailbox};
-use super::mime::header;
+use super::mime::header::Block;
 use super::mime::parameter::{self, Parameterized};
 use super::mime::part::{Kind, Part};
 use super::request::Summary;
@@ -22,21 +24,24 @@ pub fn summarise(bytes: &[u8]) -> Summary {
 
 /// Writes the envelope of a header block.
 pub(crate) fn envelope(out: &mut Vec<u8>, block: &[u8]) {
-    let value = |name: &str| header::value_of(block, name);
+    let block = Block::of(block);
+    let value = |name: &str| block.value(name);
     out.push(b'(');
     wire::nstring(out, value("Date").as_deref());
     out.push(b' ');
     wire::nstring(out, value("Subject").as_deref());
-    let from = addresses_of(block, "From");
+    let from = addresses_of(&block, "From");
     // RFC 3501 §7.4.2: an absent or empty Sender or Reply-To is the From.
-    for name in ["From", "Sender", "Reply-To"] {
-        let found = addresses_of(block, name);
+    out.push(b' ');
+    addresses(out, &from);
+    for name in ["Sender", "Reply-To"] {
+        let found = addresses_of(&block, name);
         out.push(b' ');
         addresses(out, if found.is_empty() { &from } else { &found });
     }
     for name in ["To", "Cc", "Bcc"] {
         out.push(b' ');
-        addresses(out, &addresses_of(block, name));
+        addresses(out, &addresses_of(&block, name));
     }
     for name in ["In-Reply-To", "Message-ID"] {
         out.push(b' ');
@@ -46,11 +51,8 @@ pub(crate) fn envelope(out: &mut Vec<u8>, block: &[u8]) {
 }
 
 /// All fields of that name: broken mailers repeat `To`.
-fn addresses_of(block: &[u8], name: &str) -> Vec<Mailbox> {
-    header::fields(block)
-        .filter(|f| f.name.eq_ignore_ascii_case(name.as_bytes()))
-        .flat_map(|f| address::list(f.value))
-        .collect()
+fn addresses_of(block: &Block<'_>, name: &str) -> Vec<Mailbox> {
+    block.all(name).flat_map(|f| address::list(f.value)).collect()
 }
 
 fn addresses(out: &mut Vec<u8>, found: &[Mailbox]) {
@@ -84,7 +86,7 @@ pub(crate) enum Detail {
 
 /// Writes the structure of a part.
 pub(crate) fn body(out: &mut Vec<u8>, bytes: &[u8], part: &Part, detail: Detail) {
-    let block = &bytes[part.header.clone()];
+    let block = Block::of(&bytes[part.header.clone()]);
     out.push(b'(');
     if let Kind::Multipart(children) = &part.kind {
         for child in children {
@@ -95,22 +97,21 @@ pub(crate) fn body(out: &mut Vec<u8>, bytes: &[u8], part: &Part, detail: Detail)
         if detail == Detail::Extended {
             out.push(b' ');
             parameters(out, &part.content_type);
-            disposition_language_location(out, block);
+            disposition_language_location(out, &block);
         }
     } else {
-        single(out, bytes, part, detail);
+        single(out, bytes, (part, &block), detail);
         if detail == Detail::Extended {
             out.push(b' ');
-            wire::nstring(out, header::value_of(block, "Content-MD5").as_deref());
-            disposition_language_location(out, block);
+            wire::nstring(out, block.value("Content-MD5").as_deref());
+            disposition_language_location(out, &block);
         }
     }
     out.push(b')');
 }
 
 /// `body-type-basic`, `body-type-text` or `body-type-msg`, without extension data.
-fn single(out: &mut Vec<u8>, bytes: &[u8], part: &Part, detail: Detail) {
-    let block = &bytes[part.header.clone()];
+fn single(out: &mut Vec<u8>, bytes: &[u8], (part, block): (&Part, &Block<'_>), detail: Detail) {
     let content = &bytes[part.body.clone()];
     wire::string(out, &part.media.0);
     out.push(b' ');
@@ -119,7 +120,7 @@ fn single(out: &mut Vec<u8>, bytes: &[u8], part: &Part, detail: Detail) {
     parameters(out, &part.content_type);
     for name in ["Content-ID", "Content-Description"] {
         out.push(b' ');
-        wire::nstring(out, header::value_of(block, name).as_deref());
+        wire::nstring(out, block.value(name).as_deref());
     }
     out.push(b' ');
     wire::string(out, &encoding(block));
@@ -138,8 +139,10 @@ fn single(out: &mut Vec<u8>, bytes: &[u8], part: &Part, detail: Detail) {
 }
 
 /// The transfer encoding in capitals; `7BIT` when absent (RFC 2045 §6.1).
-fn encoding(block: &[u8]) -> Vec<u8> {
-    let value = header::value_of(block, "Content-Transfer-Encoding").map(|v| parameter::parse(&v).value);
+fn encoding(block: &Block<'_>) -> Vec<u8> {
+    let value = block
+        .value("Content-Transfer-Encoding")
+        .map(|v| parameter::parse(&v).value);
     match value {
         Some(value) if !value.is_empty() => value.to_ascii_uppercase(),
         _ => b"7BIT".to_vec(),
@@ -148,7 +151,7 @@ fn encoding(block: &[u8]) -> Vec<u8> {
 
 /// Lines of a body; a last one without line end counts.
 fn lines(content: &[u8]) -> u64 {
-    let feeds: u64 = content.iter().map(|&b| u64::from(b == b'\n')).sum();
+    let feeds = memchr_iter(b'\n', content).count() as u64;
     feeds + u64::from(content.last().is_some_and(|&b| b != b'\n'))
 }
 
@@ -169,9 +172,9 @@ fn parameters(out: &mut Vec<u8>, of: &Parameterized) {
     out.push(b')');
 }
 
-fn disposition_language_location(out: &mut Vec<u8>, block: &[u8]) {
+fn disposition_language_location(out: &mut Vec<u8>, block: &Block<'_>) {
     out.push(b' ');
-    match header::value_of(block, "Content-Disposition").map(|v| parameter::parse(&v)) {
+    match block.value("Content-Disposition").map(|v| parameter::parse(&v)) {
         Some(disposition) if !disposition.value.is_empty() => {
             out.push(b'(');
             wire::string(out, &disposition.value);
@@ -182,9 +185,9 @@ fn disposition_language_location(out: &mut Vec<u8>, block: &[u8]) {
         _ => out.extend_from_slice(b"NIL"),
     }
     out.push(b' ');
-    languages(out, header::value_of(block, "Content-Language").as_deref());
+    languages(out, block.value("Content-Language").as_deref());
     out.push(b' ');
-    wire::nstring(out, header::value_of(block, "Content-Location").as_deref());
+    wire::nstring(out, block.value("Content-Location").as_deref());
 }
 
 fn languages(out: &mut Vec<u8>, value: Option<&[u8]>) {

@@ -127,6 +127,7 @@ pub async fn run(campaign: &Campaign, progress: impl Fn(u64)) -> Result<Outcome,
         ground,
         operators: Vec::new(),
         dice: Dice::new(campaign.seed),
+        environment: &campaign.environment,
         ledger: Arc::default(),
         outcome: Outcome::default(),
     };
@@ -158,6 +159,7 @@ struct Run<'a> {
     campaign: &'a Campaign,
     ground: Ground,
     operators: Vec<Operator>,
+    environment: &'a [(String, String)],
     dice: Dice,
     ledger: Arc<Ledger>,
     outcome: Outcome,
@@ -167,14 +169,14 @@ impl Run<'_> {
     async fn start(&mut self, number: usize) -> Result<Operator, KillError> {
         let clock = &self.campaign.clock;
         let began = clock.now();
-        let mut attempts = if self.campaign.environment.is_empty() {
+        let mut attempts = if self.environment.is_empty() {
             1
         } else {
             START_ATTEMPTS_MAX
         };
         let operator = loop {
             attempts -= 1;
-            let mut operator = Operator::start(self.campaign, &self.ground, number)?;
+            let mut operator = Operator::start((&self.campaign.program, self.environment), &self.ground, number)?;
             match operator.ready().await {
                 Ok(()) => break operator,
                 // Where faults are injected from outside, a start may fail too; the service manager tries again.
@@ -241,6 +243,9 @@ impl Run<'_> {
 
     /// Lets the queues run empty, stops both operators and reads what is there.
     async fn finish(mut self) -> Result<Outcome, KillError> {
+        if !self.campaign.environment.is_empty() {
+            self.end_injection().await?;
+        }
         let clock = &self.campaign.clock;
         let began = clock.now();
         let mut is_drained = false;
@@ -261,6 +266,19 @@ impl Run<'_> {
             operator.stop().await?;
         }
         self.judge().await
+    }
+
+    /// The disk is mended: both operators start anew without injected faults.
+    async fn end_injection(&mut self) -> Result<(), KillError> {
+        for operator in std::mem::take(&mut self.operators) {
+            operator.stop().await?;
+        }
+        self.environment = &[];
+        for number in 0..OPERATORS.len() {
+            let operator = self.start(number).await?;
+            self.operators.push(operator);
+        }
+        Ok(())
     }
 
     async fn queues_are_empty(&self) -> Result<bool, KillError> {

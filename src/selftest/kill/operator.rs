@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
+use super::KillError;
 use super::ground::{Ground, loopback, name};
-use super::{Campaign, KillError};
 
 /// A running `vaguemestre serve`; killed when dropped.
 pub(super) struct Operator {
@@ -23,17 +23,21 @@ pub(super) struct Operator {
 
 impl Operator {
     /// Starts it; it serves a moment later, see [`Operator::ready`].
-    pub(super) fn start(campaign: &Campaign, ground: &Ground, number: usize) -> Result<Self, KillError> {
+    pub(super) fn start(
+        (program, environment): (&Path, &[(String, String)]),
+        ground: &Ground,
+        number: usize,
+    ) -> Result<Self, KillError> {
         let log = ground.log(number);
         let failed = |source| KillError::Start {
             name: name(number),
             source,
         };
         let file = File::options().create(true).append(true).open(&log).map_err(failed)?;
-        let child = Command::new(&campaign.program)
+        let child = Command::new(program)
             .args(["--log", "error", "serve", "--config"])
             .arg(ground.configuration(number))
-            .envs(campaign.environment.iter().map(|(name, value)| (name, value)))
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(file)

@@ -1,6 +1,6 @@
 //! What became of every message, read from the two stores once all is delivered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::ground::{BOXES, name};
 use super::mail::{Answer, Ledger, Mail, number_of};
@@ -17,6 +17,8 @@ pub(super) struct Found {
     copies: BTreeMap<(u64, String), u64>,
     /// Failure reports, by the number of the message they return.
     bounces: BTreeMap<u64, u64>,
+    /// What is still queued: late, and not lost.
+    queued: BTreeSet<(u64, String)>,
     /// All of them.
     pub(super) reports: u64,
 }
@@ -56,18 +58,21 @@ impl Found {
     }
 
     async fn check_operator(
-        &self,
+        &mut self,
         store: &SqliteStore,
         operator: usize,
         findings: &mut Findings,
     ) -> Result<(), StoreError> {
         let operator = name(operator);
-        let queued = store.queued(QUEUED_MAX).await?.len();
-        if queued > 0 {
-            findings.note(
-                Wrong::Unusable,
-                format!("{queued} recipients are still queued at {operator}"),
-            );
+        let queued = store.queued(QUEUED_MAX).await?;
+        if !queued.is_empty() {
+            let what = format!("{} recipients are still queued at {operator}", queued.len());
+            findings.note(Wrong::Unusable, what);
+        }
+        for item in queued {
+            let content = store.content(item.message).await?;
+            let number = number_of(&content).unwrap_or_default();
+            self.queued.insert((number, item.recipient.to_string()));
         }
         match recount(store, store).await {
             Ok(found) if found.agrees() => {}
@@ -128,7 +133,7 @@ impl Found {
             );
         }
         match (answer, copies) {
-            (Answer::Accepted, 0) => {
+            (Answer::Accepted, 0) if !self.queued.contains(&(number, recipient.clone())) => {
                 findings.note(Wrong::Lost, format!("message {number} is not in {recipient}"));
             }
             (Answer::None, 1) => findings.unanswered += 1,
@@ -154,7 +159,9 @@ impl Found {
             findings.note(Wrong::DoubleBounce, what);
         }
         match expected {
-            Some((recipient, Answer::Accepted)) if bounces == 0 => {
+            Some((recipient, Answer::Accepted))
+                if bounces == 0 && !self.queued.contains(&(number, recipient.clone())) =>
+            {
                 let what = format!("message {number} to {recipient} neither arrived nor came back");
                 findings.note(Wrong::Lost, what);
             }

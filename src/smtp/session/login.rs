@@ -14,8 +14,10 @@ use super::state::Transaction;
 use crate::policy::Refusal;
 use crate::smtp::input::LineFault;
 use crate::smtp::reply::Reply;
-use crate::smtp::sasl::BEARER_REFUSED;
+use crate::smtp::sasl::Dismissal;
 use crate::smtp::sasl::Exchange;
+use crate::smtp::sasl::Fault;
+use crate::smtp::sasl::Manner;
 use crate::smtp::sasl::Mechanism;
 use crate::smtp::sasl::Secret;
 use crate::smtp::sasl::Turn;
@@ -74,15 +76,25 @@ impl Session {
         self.state = State::Command(Transaction::Idle);
         match (answer, mechanism) {
             (Answer::Refused(refusal), Mechanism::XOAuth2 | Mechanism::OAuthBearer) => {
-                self.say(&Reply::plain(CODE_CHALLENGE, STANDARD.encode(BEARER_REFUSED)));
-                self.state = State::Dismissed(refusal);
+                let dismissal = Dismissal::new(mechanism, Fault::InvalidToken, Manner::default());
+                self.dismiss(refusal, &dismissal);
             }
+            (Answer::Dismissed(refusal, dismissal), _) => self.dismiss(refusal, &dismissal),
             (Answer::Refused(refusal), _) => self.fail_login(&refusal),
             (accepted, _) => {
                 self.known.login = Some(mechanism);
                 self.say_answer(Reply::AUTHENTICATED, accepted);
             }
         }
+    }
+
+    /// RFC 7628 §3.2.2: a refused token is told why in a challenge.
+    fn dismiss(&mut self, refusal: Refusal, dismissal: &Dismissal) {
+        self.say(&Reply::plain(CODE_CHALLENGE, STANDARD.encode(&dismissal.challenge)));
+        self.state = match dismissal.manner {
+            Manner::Failure => State::Dismissed(refusal),
+            Manner::Hangup => State::Closed,
+        };
     }
 
     fn challenge(&mut self, mechanism: Mechanism, exchange: Exchange) -> Progress {

@@ -284,15 +284,16 @@ impl Session {
         let usual = match asked {
             Asked::Login(mechanism) => return self.conclude_login(mechanism, answer),
             Asked::Sender(mail) => {
-                self.state = State::Command(match answer {
-                    Answer::Refused(_) => Transaction::Idle,
-                    _ => Transaction::FromKnown { mail, refused: 0 },
+                self.state = State::Command(if answer.is_positive() {
+                    Transaction::FromKnown { mail, refused: 0 }
+                } else {
+                    Transaction::Idle
                 });
                 Reply::SENDER_OK
             }
             Asked::Recipient(transaction, domain) => {
                 // RFC 9422 §4.3
-                if !matches!(answer, Answer::Refused(_)) {
+                if answer.is_positive() {
                     self.spent.domains.extend(domain);
                 }
                 self.state = State::Command(after_recipient(transaction, &answer));
@@ -300,7 +301,7 @@ impl Session {
             }
             Asked::Message(_) => {
                 self.state = State::Command(Transaction::Idle);
-                if !matches!(answer, Answer::Refused(_)) {
+                if answer.is_positive() {
                     self.tally = Tally::default();
                 }
                 Reply::MESSAGE_OK
@@ -319,7 +320,7 @@ impl Session {
                     ..usual
                 });
             }
-            Answer::Refused(refusal) => self.say_refusal(&refusal),
+            Answer::Refused(refusal) | Answer::Dismissed(refusal, _) => self.say_refusal(&refusal),
         }
     }
 
@@ -391,13 +392,13 @@ impl Known {
 
 /// RFC 5321 §3.3: a refused recipient changes nothing for the others.
 fn after_recipient(transaction: Transaction, answer: &Answer) -> Transaction {
-    match (transaction, answer) {
-        (Transaction::FromKnown { mail, refused }, Answer::Refused(_)) => Transaction::FromKnown {
+    match (transaction, answer.is_positive()) {
+        (Transaction::FromKnown { mail, refused }, false) => Transaction::FromKnown {
             mail,
             refused: refused + 1,
         },
-        (Transaction::FromKnown { mail, .. }, _) => Transaction::ToKnown { mail, accepted: 1 },
-        (Transaction::ToKnown { mail, accepted }, Answer::Accepted | Answer::AcceptedAs(_)) => Transaction::ToKnown {
+        (Transaction::FromKnown { mail, .. }, true) => Transaction::ToKnown { mail, accepted: 1 },
+        (Transaction::ToKnown { mail, accepted }, true) => Transaction::ToKnown {
             mail,
             accepted: accepted + 1,
         },
@@ -407,8 +408,8 @@ fn after_recipient(transaction: Transaction, answer: &Answer) -> Transaction {
 
 /// Room for reading commands.
 const COMMAND_ROOM_BYTES: usize = 4 * 1024;
-/// Room for reading message text.
-const TEXT_ROOM_BYTES: usize = 64 * 1024;
+/// Room for reading message text: one TLS record holds no more (RFC 8446 §5.1), and a read gives no more than one.
+const TEXT_ROOM_BYTES: usize = 16 * 1024;
 /// Replies held back at most.
 const OUTPUT_BYTES_MAX: usize = 16 * 1024;
 /// RFC 5321 §3.8.

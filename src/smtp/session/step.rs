@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::policy::Refusal;
+use crate::sasl::Dismissal;
 use crate::smtp::command::MailFrom;
 use crate::smtp::command::RcptTo;
 use crate::smtp::sasl::Credentials;
@@ -67,4 +68,13 @@ pub enum Answer {
     AcceptedAs(String),
     /// No.
     Refused(Refusal),
+    /// No, to a bearer token: it is told why, in this manner.
+    Dismissed(Refusal, Dismissal),
+}
+
+impl Answer {
+    /// Whether it is a yes.
+    pub fn is_positive(&self) -> bool {
+        matches!(self, Self::Accepted | Self::AcceptedAs(_))
+    }
 }

@@ -3,6 +3,9 @@
 use super::*;
 use crate::smtp::extension::Extensions;
 use crate::smtp::sasl::Credentials;
+use crate::smtp::sasl::Dismissal;
+use crate::smtp::sasl::Fault;
+use crate::smtp::sasl::Manner;
 use proptest::prelude::*;
 
 /// A peer that talks to a session, and a driver that decides like a small operator.
@@ -437,6 +440,31 @@ fn a_refused_token_is_told_why_before_the_exchange_fails() {
         assert!(challenge.starts_with("334 ey"), "{challenge}");
         assert!(play.send("AQ==").starts_with("535 5.7.8 "));
         assert_eq!(play.send("AUTH PLAIN AHVzZXIAc2VjcmV0"), "235 2.7.0 authenticated");
+    }
+}
+
+#[test]
+fn the_driver_chooses_what_a_refused_token_reads_and_how_it_ends() {
+    let line = format!(
+        "AUTH XOAUTH2 {}\r\nNOOP\r\n",
+        base64("user=a@b.fr\x01auth=Bearer old\x01\x01")
+    );
+    for (manner, closed) in [(Manner::Failure, false), (Manner::Hangup, true)] {
+        let mut play = Play::client();
+        play.session.feed(line.as_bytes());
+        assert!(matches!(play.session.step(), Step::Ask(Question::Authenticate(_))));
+        let refusal = Refusal::new(Reason::CredentialsInvalid, "the token is for another service");
+        let dismissal = Dismissal::new(Mechanism::XOAuth2, Fault::InsufficientScope, manner);
+        play.session.answer(Answer::Dismissed(refusal, dismissal));
+        let said = play.run();
+        let told = base64(r#"{"status":"403","schemes":"bearer","scope":"mail"}"#);
+        assert!(said.starts_with(&format!("334 {told}")), "{said}");
+        assert_eq!(
+            said.contains("535 5.7.8 the token is for another service"),
+            !closed,
+            "{said}"
+        );
+        assert_eq!(play.closed, closed);
     }
 }
 

@@ -190,8 +190,8 @@ pub(super) fn insert_entry(tx: &Connection, folder: FolderKey, entry: &NewEntry<
     let (uid_validity, uid, modseq) = given.ok_or(StoreError::NotFound { what: "folder" })?;
     // RFC 3501 §2.3.1.1: UIDs are 32-bit; a folder that has used them all takes no more.
     let uid = u32::try_from(uid).map_err(|error| failed("the folder has no UID left", error))?;
-    let sql = "INSERT INTO entry (folder, uid, message, flags, keywords, internal_date, size_bytes, modseq) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let sql = "INSERT INTO entry (folder, uid, message, flags, keywords, internal_date, size_bytes, modseq, born) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)";
     tx.prepare_cached(sql)?.execute((
         folder.0,
         uid,

@@ -11,18 +11,45 @@ use crate::store::{EntryRow, FlagChange, Flags, FolderKey, MessageKey, StoreErro
 /// Entries changed after `after`, by ascending UID.
 pub(super) fn entries(db: &Connection, folder: FolderKey, after: u64) -> Result<Vec<EntryRow>, StoreError> {
     check_folder(db, folder)?;
-    // Without a bound the primary key gives the order for free; with one, the few changed rows are sorted.
-    let sql = if after == 0 {
-        format!("SELECT {ENTRY_COLUMNS} FROM entry WHERE folder = ?1 AND ?2 = 0 ORDER BY uid")
-    } else {
-        format!(
-            "SELECT {ENTRY_COLUMNS} FROM entry INDEXED BY entry_modseq WHERE folder = ?1 AND modseq > ?2 ORDER BY uid"
-        )
-    };
+    if after == 0 {
+        let sql = format!("SELECT {ENTRY_COLUMNS} FROM entry WHERE folder = ?1 ORDER BY uid");
+        let mut statement = db.prepare_cached(&sql)?;
+        let rows = statement.query_map([folder.0], entry_row)?;
+        return Ok(rows.collect::<Result<_, _>>()?);
+    }
+    let sql = format!(
+        "SELECT {ENTRY_COLUMNS} FROM entry INDEXED BY entry_changed \
+         WHERE folder = ?1 AND modseq > ?2 AND modseq <> born"
+    );
     let mut statement = db.prepare_cached(&sql)?;
-    let rows = statement.query_map((folder.0, integer(after)), entry_row)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let changed = statement.query_map((folder.0, integer(after)), entry_row)?;
+    let mut entries = changed.collect::<Result<Vec<_>, _>>()?;
+    entries.extend(unchanged(db, folder, after)?);
+    entries.sort_unstable_by_key(|entry| entry.uid);
+    Ok(entries)
 }
+
+/// Entries made after `after` and never changed since. Those made later have greater UIDs, so they are the last ones.
+fn unchanged(db: &Connection, folder: FolderKey, after: u64) -> Result<Vec<EntryRow>, StoreError> {
+    let sql = format!("SELECT {ENTRY_COLUMNS}, born FROM entry WHERE folder = ?1 ORDER BY uid DESC");
+    let mut statement = db.prepare_cached(&sql)?;
+    let mut rows = statement.query([folder.0])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let born: u64 = unsigned(row, BORN)?;
+        if born <= after {
+            break;
+        }
+        let entry = entry_row(row)?;
+        if entry.modseq == born {
+            found.push(entry);
+        }
+    }
+    Ok(found)
+}
+
+/// The column after [`ENTRY_COLUMNS`].
+const BORN: usize = 7;
 
 /// UIDs expunged after `after`, ascending.
 pub(super) fn expunged(db: &Connection, folder: FolderKey, after: u64) -> Result<Vec<u32>, StoreError> {

@@ -53,7 +53,6 @@ pub(super) use self::rows::kind_of;
 use self::rows::{failed, raise};
 use self::schema::Database;
 use self::upkeep::Upkeep;
-pub use self::watch::QueueFigures;
 use self::writer::{Effects, Figures, Writer};
 use crate::identity::Domain;
 use crate::metrics::Meter;

@@ -24,7 +24,7 @@ pub(super) fn lease(
         .execute([now.as_millisecond()])?;
     let mut chosen = Chosen::new(portion.items_max);
     chosen.given_up(tx)?;
-    chosen.expired(tx, now, portion)?;
+    chosen.overdue(tx, now, portion)?;
     chosen.due(tx, now, portion)?;
     if chosen.keys.is_empty() {
         return Ok(Vec::new());
@@ -160,23 +160,27 @@ impl Chosen {
         Ok(())
     }
 
-    /// Items that expired while nobody could be reached.
-    fn expired(&mut self, tx: &Connection, now: Timestamp, portion: &Portion) -> Result<(), StoreError> {
-        let sql = "SELECT key FROM queue INDEXED BY queue_expires WHERE lease = 0 AND held = 0 AND domain = ?1 AND expires <= ?2 \
-                   ORDER BY expires LIMIT ?3";
+    /// Items of closed destinations that expired, or whose senders are to be told that they are late.
+    fn overdue(&mut self, tx: &Connection, now: Timestamp, portion: &Portion) -> Result<(), StoreError> {
+        let expired = "SELECT key FROM queue INDEXED BY queue_expires WHERE lease = 0 AND held = 0 AND domain = ?1 \
+                       AND expires <= ?2 ORDER BY expires LIMIT ?3";
+        let late = "SELECT key FROM queue WHERE lease = 0 AND held = 0 AND domain = ?1 AND delay_told IS NULL \
+                    AND created <= ?2 ORDER BY created LIMIT ?3";
         for (domain, closed) in closed(tx)? {
             if closed.until <= now.as_millisecond() {
                 continue;
             }
-            let limit = self.room().min(portion.per_destination_max);
-            let mut statement = tx.prepare_cached(sql)?;
-            let mut rows = statement.query((&domain, now.as_millisecond(), integer(limit)))?;
-            while let Some(row) = rows.next()? {
-                let key = QueueKey(row.get(0)?);
-                self.instead
-                    .entry(key)
-                    .or_insert_with(|| Instead::Closed(closed.last_reply.clone()));
-                self.take(key);
+            for (sql, until) in [(expired, Some(now)), (late, portion.late_before)] {
+                let Some(until) = until else { continue };
+                let limit = self.room().min(portion.per_destination_max);
+                let mut statement = tx.prepare_cached(sql)?;
+                let mut rows = statement.query((&domain, until.as_millisecond(), integer(limit)))?;
+                while let Some(row) = rows.next()? {
+                    let key = QueueKey(row.get(0)?);
+                    let why = || Instead::Closed(closed.last_reply.clone());
+                    self.instead.entry(key).or_insert_with(why);
+                    self.take(key);
+                }
             }
         }
         Ok(())
@@ -200,7 +204,7 @@ impl Chosen {
         Ok(())
     }
 
-    /// Up to about `count` items of a destination, those already taken included: the last message is taken whole while there is room.
+    /// Up to `count` items of a destination, those already taken included; the others of a message follow its first.
     fn of_destination(
         &mut self,
         tx: &Connection,
@@ -223,7 +227,11 @@ impl Chosen {
             if self.taken.contains(&key) {
                 continue;
             }
-            for key in companions(tx, key, now, self.room())? {
+            let wanted = self.room().min(count - taken);
+            // Those taken already are among what is found.
+            let found = companions(tx, key, now, wanted + self.keys.len())?;
+            let fresh: Vec<_> = found.into_iter().filter(|key| !self.taken.contains(key)).collect();
+            for key in fresh.into_iter().take(wanted) {
                 self.take(key);
                 taken += 1;
             }

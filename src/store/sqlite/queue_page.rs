@@ -103,6 +103,12 @@ pub(super) fn condition(filter: &QueueFilter, is_page: bool) -> (String, Vec<Val
         values.extend(filter.keys.iter().map(|key| Value::from(key.0)));
     }
     if let Some(state) = filter.state {
+        // What an index knows.
+        sql.push_str(match state {
+            QueueState::Held => " AND q.held <> 0",
+            QueueState::Leased => " AND q.lease <> 0",
+            QueueState::Due | QueueState::Waiting | QueueState::Blocked => "",
+        });
         sql.push_str(&format!(" AND {STATE} = ?"));
         values.extend(std::iter::repeat_n(now, STATE_VALUES));
         values.push(state.id().to_owned().into());

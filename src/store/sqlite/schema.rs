@@ -9,7 +9,7 @@ use super::rows::failed;
 use crate::store::{Disk, StoreError};
 
 /// Version of the data format this program writes: the number of [`MIGRATIONS`].
-pub(super) const VERSION: u32 = 4;
+pub(super) const VERSION: u32 = 6;
 
 /// Each brings the data from the version before to its own.
 const MIGRATIONS: [&str; VERSION as usize] = [
@@ -17,6 +17,8 @@ const MIGRATIONS: [&str; VERSION as usize] = [
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
     include_str!("migrations/0004.sql"),
+    "",
+    include_str!("migrations/0006.sql"),
 ];
 
 /// Where the database is, and by which VFS SQLite reaches it; `None`: its own for this system.
@@ -132,6 +134,8 @@ const STATEMENTS_MAX: usize = 128;
 mod tests {
     use super::*;
     use crate::store::LocalDisk;
+    use crate::store::Portion;
+    use crate::store::sqlite::queue_lease;
 
     #[test]
     fn data_of_every_earlier_version_is_brought_to_this_one_and_kept() {
@@ -145,6 +149,13 @@ mod tests {
             earlier
                 .execute_batch("INSERT INTO number (name, value) VALUES ('run', 7), ('lease', 8), ('uid_validity', 9)")
                 .unwrap();
+            earlier
+                .execute_batch(
+                    "INSERT INTO message (size_bytes, lead, file_offset, refs) VALUES (1, '', 0, 1); \
+                     INSERT INTO queue (message, recipient, domain, created, due, expires, attempts, parameters, session, \
+                     lease, leased_until) VALUES (1, 'a@chu.mssante.fr', 'chu.mssante.fr', 1, 2, 900, 1, '', 's', 0, 0)",
+                )
+                .unwrap();
             earlier.pragma_update(None, "user_version", found).unwrap();
             drop(earlier);
             let now = open_writer(&Database::new(path, &LocalDisk), 1).unwrap();
@@ -156,6 +167,9 @@ mod tests {
             now.execute_batch("SELECT sequence, key, until FROM delivered_once")
                 .unwrap();
             now.execute_batch("SELECT delay_told FROM queue").unwrap();
+            let at = |ms| jiff::Timestamp::from_millisecond(ms).unwrap();
+            let leased = queue_lease::lease(&now, at(5), at(9), &Portion::of(10)).unwrap();
+            assert_eq!((leased.len(), leased[0].attempts), (1, 1), "what was queued is tried");
         }
     }
 }

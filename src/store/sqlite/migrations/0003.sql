@@ -18,5 +18,6 @@ CREATE TABLE destination (
 DROP INDEX queue_due;
 CREATE INDEX queue_ready ON queue (domain, due) WHERE lease = 0 AND held = 0;
 CREATE INDEX queue_expires ON queue (domain, expires) WHERE lease = 0 AND held = 0;
+CREATE INDEX queue_held ON queue (key) WHERE held <> 0;
 CREATE INDEX queue_verdict ON queue (key) WHERE verdict IS NOT NULL;
 CREATE INDEX queue_session ON queue (session);
