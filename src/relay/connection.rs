@@ -271,13 +271,11 @@ impl Connection {
         };
         let buffer = self.client.input();
         let read = self.link.read_into(buffer);
-        match within(limit, read).await? {
-            0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the peer closed it")),
-            _ => {
-                self.is_resumed = false;
-                Ok(())
-            }
+        if within(limit, read).await? == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the peer closed it"));
         }
+        self.is_resumed = false;
+        Ok(())
     }
 
     async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {

@@ -21,11 +21,11 @@ pub(super) async fn transaction(group: &Group, text: &Text) -> Result<Transactio
     let mut mail = shared.mail_from(sender, text.size_bytes());
     // What the sender said of the text is not taken on trust, either way. Clients often send 8 bits without saying so, and the next hop
     // must know; and what turns out to be plain ASCII may go to a peer that knows neither 8BITMIME nor SMTPUTF8 (RFC 6531 §3.4).
-    if !text.is_ascii().await? {
-        mail.body = Some(Body::EightBitMime);
-    } else {
+    if text.is_ascii().await? {
         mail.body = mail.body.filter(|body| *body == Body::SevenBit);
         mail.utf8 &= !addresses_are_ascii;
+    } else {
+        mail.body = Some(Body::EightBitMime);
     }
     // Each recipient has its own NOTIFY and ORCPT.
     let recipients = group.items.iter().zip(&group.parameters);

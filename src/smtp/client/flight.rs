@@ -72,9 +72,12 @@ impl Flight {
             1
         };
         // RFC 9422 §4.2
-        let seat = |place| match place < room {
-            true => Seat::Open,
-            false => Seat::Settled(RecipientOutcome::Deferred(beyond(room))),
+        let seat = |place| {
+            if place < room {
+                Seat::Open
+            } else {
+                Seat::Settled(RecipientOutcome::Deferred(beyond(room)))
+            }
         };
         Self {
             seats: (0..count).map(seat).collect(),

@@ -480,9 +480,10 @@ fn what_was_refused_for_good_stays_so_when_the_connection_ends() {
     ] {
         let mut script = pipelined(&["c@d.fr", "e@f.fr"]);
         script.answer(answers);
-        let failure = match lost {
-            true => script.client.lost("gone").unwrap(),
-            false => script.failure().clone(),
+        let failure = if lost {
+            script.client.lost("gone").unwrap()
+        } else {
+            script.failure().clone()
         };
         let places: Vec<usize> = failure.refused.iter().map(|(place, _)| *place).collect();
         assert_eq!((failure.stage, places.as_slice()), (stage, &[0][..]), "{answers}");
