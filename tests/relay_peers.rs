@@ -624,7 +624,8 @@ fn recipients_with_different_wishes_share_a_transaction() {
 
 #[test]
 fn what_a_message_cannot_do_without_is_a_final_failure_where_it_lacks() {
-    let needs: [(&str, fn(&mut Mail<'_>), &str); 4] = [
+    type Need = fn(&mut Mail<'_>);
+    let needs: [(&str, Need, &str); 4] = [
         (
             "8BITMIME",
             |mail| mail.text.extend_from_slice("é\r\n".as_bytes()),

@@ -18,6 +18,7 @@ use vaguemestre::config;
 use vaguemestre::directory::Directory;
 use vaguemestre::dns::{MailHost, Reach, RouteTable, Zone};
 use vaguemestre::identity::{Address, Domain};
+use vaguemestre::journal::Record;
 use vaguemestre::listener::{Handshakes, Health, Memory, Parts, Snapshot};
 use vaguemestre::mailbox::{Mailboxes, Notify};
 use vaguemestre::metrics::Meter;
@@ -57,7 +58,7 @@ impl Default for Options {
                 delivery: Duration::from_millis(700),
                 // Long: a loaded machine must not end connections on its own.
                 reuse: Reuse {
-                    idle: Duration::from_secs(60),
+                    idle: Duration::from_mins(1),
                     age: Duration::from_mins(10),
                     ..Reuse::default()
                 },
@@ -312,7 +313,7 @@ impl Field {
                 summary: None,
             }),
             outgoing,
-            records: records.iter().map(|record| record.to_row()).collect(),
+            records: records.iter().map(Record::to_row).collect(),
             ..Acceptance::default()
         };
         self.runtime.block_on(self.parts.store.accept(acceptance)).unwrap();

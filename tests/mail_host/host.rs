@@ -312,15 +312,15 @@ fn wire(reply: &str) -> String {
     };
     let mut text = String::new();
     for (rank, line) in before.iter().enumerate() {
-        match rank {
-            0 => text.push_str(&line.replacen(' ', "-", 1)),
-            _ => text.push_str(&format!("{code}-{line}")),
+        if rank == 0 {
+            text += &line.replacen(' ', "-", 1);
+        } else {
+            text.extend([code, "-", line]);
         }
-        text.push_str("\r\n");
+        text += "\r\n";
     }
-    match before.is_empty() || own(last) {
-        true => text.push_str(last),
-        false => text.push_str(&format!("{code} {last}")),
+    if !before.is_empty() && !own(last) {
+        text.extend([code, " "]);
     }
-    text + "\r\n"
+    text + last + "\r\n"
 }
