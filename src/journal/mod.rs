@@ -19,11 +19,11 @@ pub(crate) mod sample;
 
 pub use event::{
     Appended, BounceCause, Bounced, Deferred, Event, Login, LoginRefused, Noted, Opened, Owner, Queued, Received,
-    ReceivedBox, RecipientCounts, Refused, Relayed, Repeated, Reported, Started, Stopped, Submitted, Unknown,
+    ReceivedBox, RecipientCounts, Refused, Relayed, Repeated, Reported, Submitted, Unknown,
 };
 pub use evidence::{CheckOutcome, Encoded, Examined, HandshakeFailed, Negotiated, ShownCertificate};
 pub use managed::{Managed, QueueAction};
 pub use masked::{Excerpt, MaskedAddress, TEXT_CHARS_MAX};
 pub use record::Record;
 pub use render::{json_line, line};
-pub use upkeep::Maintained;
+pub use upkeep::{Maintained, Started, Stopped};
