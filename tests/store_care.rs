@@ -537,7 +537,7 @@ impl Drop for SmallDisk {
 #[test]
 fn a_full_disk_refuses_keeps_what_it_has_and_takes_mail_again_when_there_is_room() {
     let Some(disk) = SmallDisk::new(24) else {
-        eprintln!("no right to mount: `max_page_count` in the unit tests plays the full disk instead");
+        // No right to mount: `max_page_count` in the unit tests plays the full disk instead.
         return;
     };
     block_on(async {

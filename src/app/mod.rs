@@ -18,7 +18,6 @@ mod trust;
 pub mod upkeep;
 mod watch;
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,8 +27,8 @@ use jiff::Timestamp;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::RwLock;
-use tokio::task::JoinSet;
 
+use self::upkeep::ensure_boxes;
 use crate::clock::Clock;
 use crate::config::Retention;
 use crate::directory::Directory;
@@ -44,7 +43,7 @@ use crate::policy::submission::Rules;
 use crate::queue::RetryPlan;
 use crate::relay::{self, Relay};
 use crate::store::sqlite::{Options as StoreOptions, SqliteStore};
-use crate::store::{FolderKey, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::sync::Responders;
 use crate::trust::AllowList;
 
@@ -442,27 +441,4 @@ fn store_options(now: Timestamp, meter: &Meter) -> StoreOptions {
 fn places(limits: &Limits, running: &Running) -> Places {
     let room = Arc::clone(&running.sessions);
     Places::new(limits.connections_max, limits.connections_per_address_max, room)
-}
-
-/// Every box with its standard folders; where mail for each is delivered.
-async fn ensure_boxes(mailboxes: &Mailboxes, directory: &Directory) -> Result<HashMap<Address, FolderKey>, StoreError> {
-    let mut making = JoinSet::new();
-    for mailbox in directory.boxes() {
-        let (mailboxes, address) = (mailboxes.clone(), mailbox.address.clone());
-        // Together: the store writes them in a few groups.
-        making.spawn(async move {
-            let owner = mailboxes.ensure(&address).await?;
-            Ok::<_, StoreError>((address, mailboxes.inbox(owner).await?))
-        });
-    }
-    let mut inboxes = HashMap::new();
-    while let Some(made) = making.join_next().await {
-        let (address, inbox) = made.map_err(|_| StoreError::Closed)??;
-        inboxes.insert(address, inbox);
-    }
-    let quotas = directory
-        .boxes()
-        .map(|mailbox| (mailbox.address.clone(), directory.quota_of(&mailbox.address)));
-    mailboxes.set_quotas(&quotas.collect::<Vec<_>>()).await?;
-    Ok(inboxes)
 }

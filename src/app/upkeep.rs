@@ -1,20 +1,23 @@
 //! What an operator does to its store from time to time: purges by age, and a look whether a disk that failed works again.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{Operator, Running};
 use crate::clock::Clock;
 use crate::config::Retention;
+use crate::directory::Directory;
 use crate::identity::Address;
 use crate::indicator;
 use crate::journal::{Event, Excerpt, Maintained, MaskedAddress, Record};
-use crate::mailbox::Notify;
+use crate::mailbox::{Mailboxes, Notify};
 use crate::store::sqlite::{Purged, SqliteStore};
-use crate::store::{Count, JournalRow, JournalStore, SpecialUse, StoreError};
+use crate::store::{Count, FolderKey, JournalRow, JournalStore, SpecialUse, StoreError};
 
 /// Whose store it is, and what is kept how long.
 struct Upkeep {
@@ -131,6 +134,32 @@ impl Upkeep {
             tokio::time::sleep(PAUSE).await;
         }
     }
+}
+
+/// Every box with its standard folders; where mail for each is delivered.
+pub(super) async fn ensure_boxes(
+    mailboxes: &Mailboxes,
+    directory: &Directory,
+) -> Result<HashMap<Address, FolderKey>, StoreError> {
+    let mut making = JoinSet::new();
+    for mailbox in directory.boxes() {
+        let (mailboxes, address) = (mailboxes.clone(), mailbox.address.clone());
+        // Together: the store writes them in a few groups.
+        making.spawn(async move {
+            let owner = mailboxes.ensure(&address).await?;
+            Ok::<_, StoreError>((address, mailboxes.inbox(owner).await?))
+        });
+    }
+    let mut inboxes = HashMap::new();
+    while let Some(made) = making.join_next().await {
+        let (address, inbox) = made.map_err(|_| StoreError::Closed)??;
+        inboxes.insert(address, inbox);
+    }
+    let quotas = directory
+        .boxes()
+        .map(|mailbox| (mailbox.address.clone(), directory.quota_of(&mailbox.address)));
+    mailboxes.set_quotas(&quotas.collect::<Vec<_>>()).await?;
+    Ok(inboxes)
 }
 
 fn record(now: Timestamp, kind: &str, address: &str, count: u64) -> JournalRow {

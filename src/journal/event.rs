@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::evidence::{Examined, HandshakeFailed};
 use super::masked::{Excerpt, MaskedAddress};
 use super::queue::{Bounced, Deferred, Managed, Noted, Queued, Relayed, Reported};
-use super::upkeep::Maintained;
+use super::upkeep::{Maintained, Started, Stopped};
 use crate::identity::Address;
 use crate::message::Class;
 use crate::policy::Refusal;
@@ -405,17 +405,6 @@ pub struct Opened {
     /// The person or software that opened it.
     pub by: Excerpt,
 }
-
-/// See [`Event::Started`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Started {
-    /// Version of the program.
-    pub version: Excerpt,
-}
-
-/// See [`Event::Stopped`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stopped {}
 
 /// See [`Event::Unknown`]. It is kept exactly as found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -19,11 +19,11 @@ pub(crate) mod sample;
 
 pub use event::{
     Appended, Event, Login, LoginRefused, Opened, Owner, Received, ReceivedBox, RecipientCounts, Refused, Repeated,
-    Started, Stopped, Submitted, Unknown,
+    Submitted, Unknown,
 };
 pub use evidence::{CheckOutcome, Encoded, Examined, HandshakeFailed, Negotiated, ShownCertificate};
 pub use masked::{Excerpt, MaskedAddress, TEXT_CHARS_MAX};
 pub use queue::{BounceCause, Bounced, Deferred, Managed, Noted, QueueAction, Queued, Relayed, Reported};
 pub use record::Record;
 pub use render::{json_line, line};
-pub use upkeep::Maintained;
+pub use upkeep::{Maintained, Started, Stopped};

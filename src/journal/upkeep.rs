@@ -1,4 +1,4 @@
-//! What was done to the store itself, by age or by an administrator.
+//! What happens to an operator as a whole: its starts and ends, and what is done to its store by age or by an administrator.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,3 +21,14 @@ pub struct Maintained {
     /// How many rows or messages.
     pub count: u64,
 }
+
+/// See [`super::Event::Started`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// Version of the program.
+    pub version: Excerpt,
+}
+
+/// See [`super::Event::Stopped`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopped {}
