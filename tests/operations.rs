@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -327,11 +327,15 @@ fn the_page_of_metrics_is_well_formed_counts_what_happened_and_names_nobody() {
     running.stop("TERM", PATIENCE).assert_success();
 }
 
+/// What readiness says of the clinic's own operator.
+fn operator(told: &Value) -> Value {
+    told["operators"]["mx.clinique.localhost"].clone()
+}
+
 #[test]
 fn files_that_cannot_be_used_leave_the_old_ones_say_so_and_good_ones_are_taken() {
     let clinic = Clinic::new("connections_per_address_max = 50");
     let running = clinic.serve();
-    let operator = |told: &Value| told["operators"]["mx.clinique.localhost"].clone();
     let (status, told) = clinic.ready();
     assert_eq!(
         (status, &told["ready"], &told["state"]),
@@ -369,7 +373,13 @@ fn files_that_cannot_be_used_leave_the_old_ones_say_so_and_good_ones_are_taken()
         running.stderr()
     );
 
-    // Another certificate, one box more, fewer connections, and something that only a start can use.
+    take_good_files(&clinic, &running, (&good, &key), &before);
+    running.stop("TERM", PATIENCE).assert_success();
+}
+
+/// Then another certificate, one box more, fewer connections, and something that only a start can use.
+#[track_caller]
+fn take_good_files(clinic: &Clinic, running: &Running, (good, key): (&Path, &Path), before: &[u8]) {
     let other = clinic.pki.issue("renewed", CLINIC);
     fs::copy(&other.certificate, &good).unwrap();
     fs::copy(&other.key, &key).unwrap();
@@ -419,7 +429,6 @@ fn files_that_cannot_be_used_leave_the_old_ones_say_so_and_good_ones_are_taken()
         line.starts_with("421 4.7.0 too many connections from your address"),
         "{line}"
     );
-    running.stop("TERM", PATIENCE).assert_success();
 }
 
 /// SHA-256 of the certificate that a TLS port shows, and of one in a file.

@@ -2,7 +2,6 @@
 
 #![cfg(test)]
 
-#[allow(unused_imports, reason = "shared by files that use more of it")]
 mod common;
 mod mail_host;
 

@@ -18,6 +18,7 @@ mod trust;
 pub mod upkeep;
 mod watch;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,7 +44,7 @@ use crate::policy::submission::Rules;
 use crate::queue::RetryPlan;
 use crate::relay::{self, Relay};
 use crate::store::sqlite::{Options as StoreOptions, SqliteStore};
-use crate::store::{Store, StoreError};
+use crate::store::{FolderKey, Store, StoreError};
 use crate::sync::Responders;
 use crate::trust::AllowList;
 
@@ -182,20 +183,15 @@ impl Operator {
     /// See [`StartError`].
     pub async fn start(plan: Plan, running: &Running) -> Result<Self, StartError> {
         let operator = plan.operator.clone();
-        let failed = |source| StartError::Store {
-            operator: operator.clone(),
-            source,
-        };
+        let failed = |source| StartError::Store { operator, source };
         let meter = Meter::new(&plan.operator);
         let memory_bytes_max = plan.limits.spool_bytes_max;
-        let options = store_options(plan.clock.now(), &meter);
-        let store = SqliteStore::open(&plan.store_folder, options).map_err(failed)?;
-        let store = Arc::new(store);
-        let shared: Arc<dyn Store> = Arc::<SqliteStore>::clone(&store);
-        // The folder is locked: no other process can be working on a lease, so those of a crashed one end now.
-        shared.release_all().await.map_err(failed)?;
-        let mailboxes = Mailboxes::new(Arc::clone(&shared), Notify::default());
-        let inboxes = ensure_boxes(&mailboxes, &plan.directory).await.map_err(failed)?;
+        let opened = open_store(&plan, &meter).await.map_err(failed)?;
+        let OpenStore {
+            store,
+            mailboxes,
+            inboxes,
+        } = opened;
         let departed = plan.directory.leaving().iter().cloned().collect();
         let snapshot = Snapshot {
             directory: Arc::new(plan.directory),
@@ -206,7 +202,7 @@ impl Operator {
         let parts = Arc::new(Parts {
             operator: plan.operator,
             clock: plan.clock,
-            store: shared,
+            store: Arc::<SqliteStore>::clone(&store),
             mailboxes,
             snapshot: ArcSwap::from_pointee(snapshot),
             departed: RwLock::new(departed),
@@ -426,6 +422,28 @@ impl Operator {
             );
         }
     }
+}
+
+/// A store that is ready for its operator's boxes.
+struct OpenStore {
+    store: Arc<SqliteStore>,
+    mailboxes: Mailboxes,
+    inboxes: HashMap<Address, FolderKey>,
+}
+
+async fn open_store(plan: &Plan, meter: &Meter) -> Result<OpenStore, StoreError> {
+    let store = SqliteStore::open(&plan.store_folder, store_options(plan.clock.now(), meter))?;
+    let store = Arc::new(store);
+    let shared: Arc<dyn Store> = Arc::<SqliteStore>::clone(&store);
+    // The folder is locked: no other process can be working on a lease, so those of a crashed one end now.
+    shared.release_all().await?;
+    let mailboxes = Mailboxes::new(shared, Notify::default());
+    let inboxes = ensure_boxes(&mailboxes, &plan.directory).await?;
+    Ok(OpenStore {
+        store,
+        mailboxes,
+        inboxes,
+    })
 }
 
 fn store_options(now: Timestamp, meter: &Meter) -> StoreOptions {
