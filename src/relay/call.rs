@@ -287,7 +287,7 @@ impl Relay {
         }
         let outcome = failed(&failure, &call.visit.session);
         if failure.may_have_arrived() {
-            // Another host of the same operator must not get it at once (RFC 1047).
+            // Another host of the same operator must not get it at once.
             verdicts.visited = Visited::Reached;
             verdicts.fill(&load.group.items, &outcome, Some(host));
         }
