@@ -381,9 +381,9 @@ fn files_that_cannot_be_used_leave_the_old_ones_say_so_and_good_ones_are_taken()
 #[track_caller]
 fn take_good_files(clinic: &Clinic, running: &Running, (good, key): (&Path, &Path), before: &[u8]) {
     let other = clinic.pki.issue("renewed", CLINIC);
-    fs::copy(&other.certificate, &good).unwrap();
-    fs::copy(&other.key, &key).unwrap();
-    assert_ne!(fs::read(&good).unwrap(), before);
+    fs::copy(&other.certificate, good).unwrap();
+    fs::copy(&other.key, key).unwrap();
+    assert_ne!(fs::read(good).unwrap(), before);
     clinic.write("allow-list.xml", &list());
     let more = clinic
         .configuration()
@@ -415,7 +415,7 @@ fn take_good_files(clinic: &Clinic, running: &Running, (good, key): (&Path, &Pat
         .peer()
         .offer(SENDER, &[LATER], &mail(SENDER, "neuf"))
         .assert_accepted();
-    assert_eq!(shown(clinic.submissions), fingerprint(&good));
+    assert_eq!(shown(clinic.submissions), fingerprint(good));
     wait_until("connections of before are gone", PATIENCE, || {
         let page = clinic.page();
         (page.value("vaguemestre_sessions_open", "face=\"smtp\"") < 0.5
@@ -439,7 +439,7 @@ fn shown(port: u16) -> String {
     Program::new("sh").args(["-c", &script]).run().assert_success().stdout
 }
 
-fn fingerprint(file: &std::path::Path) -> String {
+fn fingerprint(file: &Path) -> String {
     let openssl = Program::new("openssl").args(["x509", "-noout", "-fingerprint", "-sha256", "-in"]);
     openssl.arg(file).run().assert_success().stdout
 }
