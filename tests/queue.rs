@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use common::{Finished, Peer, Program, Running, Space, folder, free_port, wait_until};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const INS: &str = "279035121518989";
 
 /// An operator of the sandbox with one box; its structure is `990000051` or `990000283`.
