@@ -292,7 +292,7 @@ fn a_broken_allow_list_is_reported_and_the_last_good_one_stays() {
         clinic.write("allow-list.xml", broken);
         running.signal("HUP");
         wait_until("the broken list is reported", PATIENCE, || {
-            (running.stderr().matches("the last good one stays").count() == count).then_some(())
+            (running.stderr().matches("the last good version stays").count() == count).then_some(())
         });
         peer.offer(SENDER, &[BOX], &mail(SENDER, "entrant")).assert_accepted();
     }

@@ -275,6 +275,7 @@ mod tests {
         2026-11-21T10:00:00.000Z  s-42          opened         2790…989@patient.mssante.fr by CN=dui
         2026-11-21T10:00:00.000Z  s-42          started        version 0.1.0
         2026-11-21T10:00:00.000Z  s-42          stopped
+        2026-11-21T10:00:00.000Z  s-42          maintained     repair body-missing at message 7: the file of 2790…989 is missing
         "#);
     }
 

@@ -429,7 +429,7 @@ mod tests {
             match task.await.unwrap() {
                 Ok(()) => stored += 1,
                 Err(error) => {
-                    assert!(matches!(error, StoreError::Backend { .. }), "{error:?}");
+                    assert!(matches!(error, StoreError::Full { .. }), "{error:?}");
                     refused += 1;
                 }
             }

@@ -308,7 +308,7 @@ impl Thread {
         let began = if group.jobs.is_empty() { self.begin() } else { Ok(()) };
         let connection = &self.start.connection;
         let applied = match began {
-            Err(error) => Err(error),
+            Err(error) => Err(error.into()),
             Ok(()) if group.is_careful => apply_in_savepoint(connection, job.as_mut(), &mut group.effects),
             Ok(()) => Ok(None),
         };
@@ -318,12 +318,12 @@ impl Thread {
         match applied {
             Ok(None) => {}
             Ok(broken) => group.broken = broken,
-            Err(error) => group.failure = Some(error.into()),
+            Err(error) => group.failure = Some(error),
         }
     }
 
     /// Starts the transaction over, so that only the writes that fail do.
-    fn apply_again(&mut self, group: &mut Group) -> Result<Option<Failure>, rusqlite::Error> {
+    fn apply_again(&mut self, group: &mut Group) -> Result<Option<Failure>, Failure> {
         group.is_careful = true;
         group.effects = Effects::default();
         self.begin()?;
@@ -402,22 +402,24 @@ impl Thread {
 
 /// Applies one write so that its failure leaves the others alone; returns what of the disk made it fail. An error means that the whole
 /// transaction is lost.
-fn apply_in_savepoint(
-    tx: &Connection,
-    job: &mut dyn Job,
-    effects: &mut Effects,
-) -> Result<Option<Failure>, rusqlite::Error> {
+fn apply_in_savepoint(tx: &Connection, job: &mut dyn Job, effects: &mut Effects) -> Result<Option<Failure>, Failure> {
     execute(tx, "SAVEPOINT write")?;
     let (unused, named) = (effects.unused_after_commit.len(), effects.named.len());
     let applied = job.apply(tx, effects);
-    if applied.is_err() {
-        effects.unused_after_commit.truncate(unused);
-        effects.unused.extend(effects.named.drain(named..));
-        // After an I/O error or a full disk SQLite may have rolled back everything: then this fails and the group with it.
-        execute(tx, "ROLLBACK TO write")?;
-    }
+    let broken = match applied {
+        Ok(()) => None,
+        Err(broken) => {
+            effects.unused_after_commit.truncate(unused);
+            effects.unused.extend(effects.named.drain(named..));
+            // After an I/O error or a full disk SQLite may have rolled back everything: the group fails with it, and for that reason.
+            if let Err(lost) = execute(tx, "ROLLBACK TO write") {
+                return Err(broken.unwrap_or_else(|| lost.into()));
+            }
+            broken
+        }
+    };
     execute(tx, "RELEASE write")?;
-    Ok(applied.err().flatten())
+    Ok(broken)
 }
 
 /// Files remembered; more than this are left to the sweep of the next start.
