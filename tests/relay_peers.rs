@@ -300,6 +300,21 @@ fn a_message_without_an_answer_is_tried_later_and_its_recipients_once_each() {
     assert_eq!((first.taken().len(), second.taken().len()), (1, 0));
 }
 
+#[test]
+fn what_the_peer_has_is_settled_as_soon_as_the_store_can_and_not_sent_again() {
+    let mut field = field();
+    let host = field.host("chu.mssante.fr", 10, PLAIN, &[]);
+    field.tell_database("CREATE TRIGGER stuck BEFORE DELETE ON queue BEGIN SELECT RAISE(ABORT, 'stuck'); END");
+    field.send_one("a@chu.mssante.fr", "essai");
+    wait_until("the store has failed", PATIENCE, || {
+        (host.taken().len() == 1 && field.store_has_failed()).then_some(())
+    });
+    field.tell_database("DROP TRIGGER stuck");
+    // Well before the lease runs out, which is when the message would leave again.
+    assert_eq!(field.fate("a@chu.mssante.fr").0, "relayed");
+    assert_eq!(host.taken().len(), 1);
+}
+
 /// Messages of which one attempt carries all, the second of which gets no answer for `silence`.
 fn silent_second(silence: Duration) -> (Field, Host, Host) {
     let mut options = Options::default();

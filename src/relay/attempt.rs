@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::Relay;
 use super::call::Call;
@@ -122,7 +123,7 @@ impl Relay {
                 continue;
             }
             let keys: Vec<QueueKey> = attempts.iter().map(|attempt| attempt.item.key).collect();
-            match self.settle_message(&attempts, &verdicts.snapshot).await {
+            match self.settle_in_time(&attempts, verdicts).await {
                 Ok(()) => verdicts.settled.extend(keys),
                 Err(error) => {
                     let operator = &self.parts.operator;
@@ -138,6 +139,30 @@ impl Relay {
 }
 
 impl Relay {
+    /// Settles one message. While the store fails it is asked again, as long as the leases last: what a peer has taken would be sent to it
+    /// once more when they run out, and what it refused would wait until then.
+    async fn settle_in_time(&self, attempts: &[Attempt<'_>], verdicts: &Verdicts) -> Result<(), SettleError> {
+        let mut pause = SETTLE_PAUSE_MIN;
+        loop {
+            let error = match self.settle_message(attempts, &verdicts.snapshot).await {
+                Err(SettleError::Store(error)) => error,
+                other => return other,
+            };
+            if matches!(error, StoreError::Closed) || self.parts.clock.now() >= verdicts.bounds.good_until {
+                return Err(error.into());
+            }
+            tracing::warn!(
+                operator = self.parts.operator,
+                error = &error as &dyn std::error::Error,
+                "an attempt is not settled yet: the store is asked again"
+            );
+            tokio::select! {
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(SETTLE_PAUSE_MAX),
+                () = verdicts.bounds.stop.cancelled() => return Err(error.into()),
+            }
+        }
+    }
+
     /// One transaction: settlements, journal, counts and the report to the sender.
     async fn settle_message(&self, attempts: &[Attempt<'_>], snapshot: &Snapshot) -> Result<(), SettleError> {
         let now = self.parts.clock.now();
@@ -170,3 +195,7 @@ impl Relay {
         Ok(())
     }
 }
+
+/// A store that failed is asked again after so long, then after twice as long, up to the second.
+const SETTLE_PAUSE_MIN: Duration = Duration::from_millis(500);
+const SETTLE_PAUSE_MAX: Duration = Duration::from_secs(30);

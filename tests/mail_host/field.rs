@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
+use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::{RwLock, Semaphore};
@@ -21,7 +22,7 @@ use vaguemestre::identity::{Address, Domain};
 use vaguemestre::journal::Record;
 use vaguemestre::listener::{Handshakes, Health, Memory, Parts, Snapshot};
 use vaguemestre::mailbox::{Mailboxes, Notify};
-use vaguemestre::metrics::Meter;
+use vaguemestre::metrics::{Meter, render};
 use vaguemestre::pki::{
     self, Authority, AuthorityOptions, ClientCertificates, Issued, Issuer, KeyKind, MissingRevocation, Names, Profile,
     Request, RevocationPolicy, RevocationReason, Subject, TlsMinimum, TrustStore,
@@ -96,7 +97,7 @@ pub(crate) struct Field {
     entries: Vec<ListedDomain>,
     issued: Vec<(String, Issued)>,
     running: Option<(TaskTracker, CancellationToken)>,
-    _files: TempDir,
+    files: TempDir,
 }
 
 impl Field {
@@ -117,8 +118,12 @@ impl Field {
         .unwrap();
         let own = authority.issue(&request(OWN), now).unwrap();
         let guard = runtime.enter();
-        let store: Arc<dyn Store> =
-            Arc::new(SqliteStore::open(&files.path().join("store"), StoreOptions::default()).unwrap());
+        let meter = Meter::new("lilas");
+        let store = StoreOptions {
+            meter: meter.clone(),
+            ..StoreOptions::default()
+        };
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&files.path().join("store"), store).unwrap());
         let parts = Arc::new(Parts {
             operator: "lilas".to_owned(),
             clock: clock.clone(),
@@ -135,7 +140,7 @@ impl Field {
             responders: Arc::new(Responders::none()),
             retry: RetryPlan::default(),
             handshakes: Handshakes::default(),
-            meter: Meter::default(),
+            meter,
             limits: ArcSwap::from_pointee(app::limits_of(&config::Limits::default(), 50_000_000)),
             health: Health::default(),
             memory: Arc::new(Memory::new(64 << 20)),
@@ -164,7 +169,7 @@ impl Field {
             entries: Vec::new(),
             issued: Vec::new(),
             running: Some((tracker, stop)),
-            _files: files,
+            files,
         }
     }
 
@@ -321,6 +326,20 @@ impl Field {
 
     pub(crate) fn send_one(&self, to: &str, subject: &str) {
         self.send(&Mail::new(&[to], subject));
+    }
+
+    /// Says something to the database behind the store's back.
+    pub(crate) fn tell_database(&self, statement: &str) {
+        let connection = Connection::open(self.files.path().join("store/store.db")).unwrap();
+        connection.busy_timeout(PATIENCE).unwrap();
+        connection.execute_batch(statement).unwrap();
+    }
+
+    /// How often the store failed.
+    pub(crate) fn store_has_failed(&self) -> bool {
+        let page = render(std::slice::from_ref(&self.parts.meter));
+        page.lines()
+            .any(|line| line.starts_with("vaguemestre_store_errors_total{"))
     }
 
     /// The records of an event that mention `word`, as JSON.
