@@ -8,6 +8,7 @@ use clap::Args;
 use super::pace::Pace;
 use crate::cli::JsonFlag;
 use crate::identity::Address;
+use crate::smtp::command::Notify;
 
 /// Arguments of `vaguemestre send`.
 #[derive(Args, Clone, Debug)]
@@ -79,6 +80,10 @@ pub(super) struct MailArgs {
     /// Attach no synthetic PDF
     #[arg(long)]
     pub(super) no_pdf: bool,
+    /// When the sender's box gets a report about each recipient: success (the "accusé de réception"), failure, delay, several with commas, or
+    /// never [default: on failure, and on a long delay]
+    #[arg(long, value_name = "WHEN", value_parser = notify)]
+    pub(super) notify: Option<Notify>,
     /// Pad every mail to this size, header and attachments included
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(..=SIZE_BYTES_MAX))]
     pub(super) size: Option<u64>,
@@ -165,6 +170,11 @@ impl FromStr for FieldArg {
             value: value.trim().to_owned(),
         })
     }
+}
+
+fn notify(text: &str) -> Result<Notify, String> {
+    let wrong = |_| String::from("expected success, failure, delay (several with commas) or never");
+    text.parse().map_err(wrong)
 }
 
 fn rate(text: &str) -> Result<f64, String> {

@@ -12,7 +12,7 @@ use crate::identity::Address;
 use crate::message::pdf;
 use crate::message::synthetic::{Attachment, SyntheticError, SyntheticMail};
 use crate::smtp::client::Transaction;
-use crate::smtp::command::{Body, ForwardPath, MailFrom, RcptTo};
+use crate::smtp::command::{Body, ForwardPath, MailFrom, Notify, RcptTo};
 
 /// Everything that is the same for all mails of a run.
 pub(super) struct Recipe {
@@ -23,6 +23,7 @@ pub(super) struct Recipe {
     fields: Vec<(String, String)>,
     files: Files,
     size_bytes_min: usize,
+    notify: Option<Notify>,
     seed: u64,
 }
 
@@ -79,6 +80,7 @@ impl Recipe {
             fields,
             files,
             size_bytes_min: args.size.map_or(Ok(0), usize::try_from)?,
+            notify: args.notify,
             seed: args.seed.map_or_else(random_seed, Ok)?,
         })
     }
@@ -156,7 +158,7 @@ impl Recipe {
         };
         let recipients = self.to.iter().map(|address| RcptTo {
             path: ForwardPath::Address(address.clone()),
-            notify: None,
+            notify: self.notify,
             orcpt: None,
         });
         Transaction {
@@ -286,6 +288,18 @@ mod tests {
             .collect();
         assert_eq!(ids.len(), 50);
         assert!(ids.contains("<7.1@ehpad-lilas.mssante.fr>"), "{ids:?}");
+    }
+
+    #[test]
+    fn a_receipt_is_asked_of_every_recipient() {
+        let asked = |more: &[&str]| recipe(more).mail(1, now()).unwrap().transaction.recipients[0].notify;
+        let both = Notify::SUCCESS.with(Notify::FAILURE);
+        assert_eq!(asked(&["--notify", "success,failure"]), Some(both));
+        assert_eq!(asked(&["--notify", "never"]), Some(Notify::NEVER));
+        assert_eq!(asked(&[]), None);
+        for wrong in ["", "always", "never,success"] {
+            assert!(parse(&["--to", "a@x.fr", "--notify", wrong]).is_err(), "{wrong}");
+        }
     }
 
     #[test]
