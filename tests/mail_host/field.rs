@@ -119,11 +119,7 @@ impl Field {
         let own = authority.issue(&request(OWN), now).unwrap();
         let guard = runtime.enter();
         let meter = Meter::new("lilas");
-        let store = StoreOptions {
-            meter: meter.clone(),
-            ..StoreOptions::default()
-        };
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&files.path().join("store"), store).unwrap());
+        let store = measured_store(&files, &meter);
         let parts = Arc::new(Parts {
             operator: "lilas".to_owned(),
             clock: clock.clone(),
@@ -397,6 +393,14 @@ impl Field {
         tracker.close();
         self.runtime.block_on(tracker.wait());
     }
+}
+
+fn measured_store(files: &TempDir, meter: &Meter) -> Arc<dyn Store> {
+    let options = StoreOptions {
+        meter: meter.clone(),
+        ..StoreOptions::default()
+    };
+    Arc::new(SqliteStore::open(&files.path().join("store"), options).unwrap())
 }
 
 fn request(host: &str) -> Request {
