@@ -12,7 +12,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use common::{Certificate, Named, Pki, Postfix, PostfixOptions, Route, Space, folder, free_port, holds};
+use common::{Certificate, HOSPITAL, Named, Pki, Postfix, PostfixOptions, Route, Space, folder, free_port, holds};
 use tempfile::TempDir;
 
 const BOX: (&str, &str) = ("chu", "accueil@chu.mssante.fr");
@@ -23,31 +23,8 @@ const VOISIN: Named<'_> = Named {
     name: "mx.voisin.localhost",
 };
 
-/// Two operators of the sandbox: a hospital whose boxes are in every state, and a home.
+/// More boxes of the hospital, in every state, and a second operator, a home.
 const LOCAL: &str = r#"
-[space]
-name = "essai"
-
-[[operator]]
-key = "chu"
-name = "CENTRE HOSPITALIER D'ESSAI"
-structure = "990000051"
-department = "Rhône (69)"
-domains = ["chu.mssante.fr"]
-[[operator.host]]
-name = "mx.chu.localhost"
-[[operator.entity]]
-finess = "990000051"
-name = "CENTRE HOSPITALIER D'ESSAI"
-[[operator.establishment]]
-finess = "990000069"
-entity = "990000051"
-name = "Hôpital d'essai"
-[[operator.box]]
-address = "accueil@chu.mssante.fr"
-type = "ORG"
-label = "Accueil"
-establishment = "990000069"
 [[operator.box]]
 address = "travaux@chu.mssante.fr"
 type = "ORG"
@@ -60,11 +37,6 @@ type = "ORG"
 label = "Ancien service"
 establishment = "990000069"
 state = "closed"
-[[operator.login]]
-name = "accueil"
-kind = "password"
-password = "sandbox"
-boxes = ["accueil@chu.mssante.fr"]
 
 [[operator]]
 key = "lilas"
@@ -136,7 +108,7 @@ impl Field {
         let files = folder();
         let file = files.path().join("space.toml");
         let sections: String = external.iter().map(External::section).collect();
-        fs::write(&file, format!("{LOCAL}{sections}")).unwrap();
+        fs::write(&file, format!("{HOSPITAL}{LOCAL}{sections}")).unwrap();
         let space = Space::up(
             &files.path().join("data"),
             &["--free-ports", "--space", file.to_str().unwrap()],

@@ -7,51 +7,21 @@ mod common;
 
 use std::fs;
 
-use common::{Peer, Postfix, PostfixOptions, Program, Route, Space, folder, free_port, holds};
+use common::{HOSPITAL, Peer, Postfix, PostfixOptions, Program, Route, Space, folder, free_port, holds};
 use tempfile::TempDir;
 
 const BOX: (&str, &str) = ("chu", "accueil@chu.mssante.fr");
 const HOST: &str = "mx.voisin.localhost";
 const TO: &str = "medecin@voisin.mssante.fr";
 
-/// A hospital, and an operator that somebody else runs.
+/// Another box of the hospital, and an operator that somebody else runs.
 const SPACE: &str = r#"
-[space]
-name = "essai"
-[relay]
-retry = ["1s"]
-connection_idle = "2s"
-[[operator]]
-key = "chu"
-name = "CENTRE HOSPITALIER D'ESSAI"
-structure = "990000051"
-department = "Rhône (69)"
-domains = ["chu.mssante.fr"]
-[[operator.host]]
-name = "mx.chu.localhost"
-[[operator.entity]]
-finess = "990000051"
-name = "CENTRE HOSPITALIER D'ESSAI"
-[[operator.establishment]]
-finess = "990000069"
-entity = "990000051"
-name = "Hôpital d'essai"
-[[operator.box]]
-address = "accueil@chu.mssante.fr"
-type = "ORG"
-label = "Accueil"
-establishment = "990000069"
 [[operator.box]]
 address = "travaux@chu.mssante.fr"
 type = "ORG"
 label = "En travaux"
 establishment = "990000069"
 state = "suspended"
-[[operator.login]]
-name = "accueil"
-kind = "password"
-password = "sandbox"
-boxes = ["accueil@chu.mssante.fr"]
 [[operator]]
 key = "voisin"
 kind = "external"
@@ -62,6 +32,12 @@ domains = ["voisin.mssante.fr"]
 [[operator.host]]
 name = "mx.voisin.localhost"
 issue = true
+"#;
+/// A retry within the test, and connections that are soon given up.
+const RELAY: &str = r#"
+[relay]
+retry = ["1s"]
+connection_idle = "2s"
 "#;
 
 struct Field {
@@ -76,7 +52,7 @@ impl Field {
         let files = folder();
         let port = free_port();
         let file = files.path().join("space.toml");
-        fs::write(&file, format!("{SPACE}reach = \"127.0.0.1:{port}\"\n")).unwrap();
+        fs::write(&file, format!("{HOSPITAL}{SPACE}reach = \"127.0.0.1:{port}\"\n{RELAY}")).unwrap();
         let space = Space::up(
             &files.path().join("data"),
             &["--free-ports", "--space", file.to_str().unwrap()],

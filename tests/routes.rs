@@ -12,41 +12,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use common::{Peer, Program, Running, Space, folder, free_port, holds, mails, wait_until};
+use common::{HOSPITAL, Peer, Program, Running, Space, folder, free_port, holds, mails, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(40);
 const SENDER: (&str, &str) = ("chu", "accueil@chu.mssante.fr");
-
-/// An operator of the sandbox with one box.
-const LOCAL: &str = r#"
-[space]
-name = "essai"
-[[operator]]
-key = "chu"
-name = "CENTRE HOSPITALIER D'ESSAI"
-structure = "990000051"
-department = "Rhône (69)"
-domains = ["chu.mssante.fr"]
-[[operator.host]]
-name = "mx.chu.localhost"
-[[operator.entity]]
-finess = "990000051"
-name = "CENTRE HOSPITALIER D'ESSAI"
-[[operator.establishment]]
-finess = "990000069"
-entity = "990000051"
-name = "Hôpital d'essai"
-[[operator.box]]
-address = "accueil@chu.mssante.fr"
-type = "ORG"
-label = "Accueil"
-establishment = "990000069"
-[[operator.login]]
-name = "accueil"
-kind = "password"
-password = "sandbox"
-boxes = ["accueil@chu.mssante.fr"]
-"#;
 
 /// A domain somebody else serves, with two hosts.
 struct Domain {
@@ -124,7 +93,7 @@ impl Field {
         let files = folder();
         let file = files.path().join("space.toml");
         let sections: String = domains.iter().map(Domain::section).collect();
-        fs::write(&file, format!("{LOCAL}{sections}")).unwrap();
+        fs::write(&file, format!("{HOSPITAL}{sections}")).unwrap();
         let space = Space::up(
             &files.path().join("data"),
             &["--free-ports", "--space", file.to_str().unwrap()],
@@ -370,7 +339,7 @@ fn a_gateway_finds_its_way_into_a_sandbox_and_back_by_its_name_server() {
     };
     let relief = two("relief", (10, DEAD), (20, TAKES));
     let file = files.path().join("space.toml");
-    fs::write(&file, format!("{LOCAL}{}{}", clinic.section(), relief.section())).unwrap();
+    fs::write(&file, format!("{HOSPITAL}{}{}", clinic.section(), relief.section())).unwrap();
     let space = Space::up(
         &files.path().join("data"),
         &["--free-ports", "--space", file.to_str().unwrap()],

@@ -32,7 +32,7 @@ pub(crate) use postfix::{Postfix, PostfixOptions, Route};
 pub(crate) use program::{Finished, Program, Running};
 pub(crate) use sandbox::{Sandbox, hex};
 pub(crate) use sender::{Line, Sender};
-pub(crate) use space::Space;
+pub(crate) use space::{HOSPITAL, Space};
 pub(crate) use talk::{Peer, Replies, holds, journal, mails};
 pub(crate) use wait::wait_until;
 

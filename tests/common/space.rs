@@ -10,6 +10,37 @@ use tempfile::TempDir;
 
 use super::{Finished, Program, Running, folder, wait_until};
 
+/// A space with one operator of the sandbox: a hospital with one box and its login. What follows may add boxes to it.
+pub(crate) const HOSPITAL: &str = r#"
+[space]
+name = "essai"
+[[operator]]
+key = "chu"
+name = "CENTRE HOSPITALIER D'ESSAI"
+structure = "990000051"
+department = "Rhône (69)"
+domains = ["chu.mssante.fr"]
+[[operator.host]]
+name = "mx.chu.localhost"
+[[operator.entity]]
+finess = "990000051"
+name = "CENTRE HOSPITALIER D'ESSAI"
+[[operator.establishment]]
+finess = "990000069"
+entity = "990000051"
+name = "Hôpital d'essai"
+[[operator.box]]
+address = "accueil@chu.mssante.fr"
+type = "ORG"
+label = "Accueil"
+establishment = "990000069"
+[[operator.login]]
+name = "accueil"
+kind = "password"
+password = "sandbox"
+boxes = ["accueil@chu.mssante.fr"]
+"#;
+
 /// From start to ready on an empty folder, on a loaded machine and without optimisation.
 const READY_LIMIT: Duration = Duration::from_mins(1);
 /// A drain has a deadline of its own, well below.
