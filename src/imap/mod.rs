@@ -34,6 +34,7 @@
 
 mod command;
 mod frame;
+mod grammar;
 mod mime;
 mod render;
 mod request;
