@@ -440,6 +440,10 @@ impl QueueStore for MemoryStore {
         Ok(None)
     }
 
+    async fn oldest_untold(&self, _: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
+    }
+
     async fn queued(&self, _: usize) -> Result<Vec<QueueItem>, StoreError> {
         Ok(Vec::new())
     }

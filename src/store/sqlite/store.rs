@@ -208,6 +208,10 @@ impl QueueStore for SqliteStore {
         self.readers.run(move |db| queue_lease::next_due(db, &busy)).await
     }
 
+    async fn oldest_untold(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        self.readers.run(move |db| queue_lease::oldest_untold(db, now)).await
+    }
+
     async fn queued(&self, limit: usize) -> Result<Vec<QueueItem>, StoreError> {
         self.readers.run(move |db| queue::queued(db, limit)).await
     }
