@@ -365,6 +365,13 @@ fn damaged(message: MessageKey, how: &str) -> StoreError {
     }
 }
 
+/// Its checksum, in rows of this version.
+pub(super) fn checksum(db: &Connection, message: MessageKey) -> Result<Option<u32>, StoreError> {
+    let mut statement = db.prepare_cached("SELECT checksum FROM message WHERE key = ?1")?;
+    let row = statement.query_row([message.0], |row| row.get(0)).optional()?;
+    row.ok_or(StoreError::NotFound { what: "message" })
+}
+
 /// Part of a message, without its lead.
 pub(super) fn part(
     db: &Connection,

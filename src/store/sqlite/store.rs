@@ -50,6 +50,10 @@ impl MessageStore for SqliteStore {
         self.bytes(message, false).await
     }
 
+    async fn checksum(&self, message: MessageKey) -> Result<Option<u32>, StoreError> {
+        self.readers.run(move |db| accept::checksum(db, message)).await
+    }
+
     async fn content_part(&self, message: MessageKey, offset: u64, length_max: usize) -> Result<Vec<u8>, StoreError> {
         let blobs = Arc::clone(&self.blobs);
         let read = move |db: &rusqlite::Connection| accept::part(db, &blobs, message, (offset, length_max));
