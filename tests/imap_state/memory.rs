@@ -43,7 +43,8 @@ struct Transcript(Vec<String>);
 
 impl Transcript {
     fn note(&mut self, who: usize, arrow: &str, bytes: &[u8]) {
-        self.0.push(format!("{who} {arrow} {}", String::from_utf8_lossy(bytes).trim_end()));
+        self.0
+            .push(format!("{who} {arrow} {}", String::from_utf8_lossy(bytes).trim_end()));
     }
 
     fn fail(&self, seed: u64, why: &str) -> ! {
@@ -141,7 +142,9 @@ impl World {
         let accepted = self.store.accept(acceptance).await.unwrap();
         self.mailboxes.notify().accepted(&accepted);
         let (_, validity, uid) = accepted.delivered[0];
-        self.transcript.0.push(format!("delivered UID {uid} of {validity}: {id}"));
+        self.transcript
+            .0
+            .push(format!("delivered UID {uid} of {validity}: {id}"));
         let learnt = self.truth.lock().unwrap().learn(validity, uid, &format!("X-Id: {id}"));
         if let Err(why) = learnt {
             self.transcript.fail(self.seed, &why);
@@ -218,7 +221,8 @@ impl World {
                 self.transcript.fail(self.seed, &format!("client {who}: {why}"));
             }
             if client.model.ended {
-                self.transcript.fail(self.seed, &format!("client {who}: the server ended the session"));
+                self.transcript
+                    .fail(self.seed, &format!("client {who}: the server ended the session"));
             }
         }
     }
@@ -236,7 +240,8 @@ impl World {
             }
             self.turn(who).await;
         }
-        self.transcript.fail(self.seed, &format!("client {who} waits for an answer for ever"));
+        self.transcript
+            .fail(self.seed, &format!("client {who} waits for an answer for ever"));
     }
 
     /// Everybody asks for news until nothing is new.
@@ -274,7 +279,9 @@ impl World {
     }
 
     fn agree(&self, who: usize, found: &crate::model::Folder) {
-        let Some(folder) = &self.clients[who].model.folder else { return };
+        let Some(folder) = &self.clients[who].model.folder else {
+            return;
+        };
         if folder.name != found.name {
             return;
         }
@@ -283,7 +290,10 @@ impl World {
                 (known.uid.is_none() || known.uid == is.uid) && (known.flags.is_none() || known.flags == is.flags)
             });
         if !same {
-            let why = format!("client {who} believes {:#?}\nand there is {:#?}", folder.messages, found.messages);
+            let why = format!(
+                "client {who} believes {:#?}\nand there is {:#?}",
+                folder.messages, found.messages
+            );
             self.transcript.fail(self.seed, &why);
         }
     }

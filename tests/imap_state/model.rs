@@ -256,7 +256,9 @@ impl Model {
 
     fn expunge(&mut self, number: u64) -> Checked {
         self.may_expunge()?;
-        check(self.mode != Mode::Qresync, || "EXPUNGE after QRESYNC was enabled".into())?;
+        check(self.mode != Mode::Qresync, || {
+            "EXPUNGE after QRESYNC was enabled".into()
+        })?;
         let folder = self.any_folder()?;
         let at = usize::try_from(number).unwrap();
         check((1..=folder.messages.len()).contains(&at), || {
@@ -340,7 +342,9 @@ impl Model {
     }
 
     fn code(&mut self, code: &str) -> Checked {
-        let Some(code) = code.strip_prefix('[') else { return Ok(()) };
+        let Some(code) = code.strip_prefix('[') else {
+            return Ok(());
+        };
         let words: Vec<&str> = code.trim_end_matches(']').split(' ').collect();
         let number = || words.get(1).and_then(|word| word.parse::<u64>().ok());
         match (words[0], number()) {
@@ -359,7 +363,9 @@ impl Model {
         let folder = self.any_folder()?;
         let (before, name) = (folder.highest, folder.name.clone());
         folder.highest = modseq;
-        check(modseq >= before, || format!("HIGHESTMODSEQ {modseq} of {name} after {before}"))
+        check(modseq >= before, || {
+            format!("HIGHESTMODSEQ {modseq} of {name} after {before}")
+        })
     }
 
     /// COPYUID tells the truth: what was learnt of the source holds for the copy.
@@ -453,9 +459,16 @@ impl Model {
         let by_number = matches!(self.front(), Some(Kind::Store { by_number: true, .. }));
         let condstore = self.mode != Mode::Plain;
         let folder = self.any_folder()?;
-        for (at, known) in folder.messages.iter_mut().enumerate().filter(|(_, known)| known.targeted) {
+        for (at, known) in folder
+            .messages
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, known)| known.targeted)
+        {
             if (!silent || condstore) && all && by_number {
-                check(known.told || silent, || format!("STORE told nothing of message {}", at + 1))?;
+                check(known.told || silent, || {
+                    format!("STORE told nothing of message {}", at + 1)
+                })?;
             }
             if known.told {
                 continue;
@@ -479,9 +492,14 @@ impl Model {
 impl Folder {
     /// After what VANISHED took away, the messages are as many as EXISTS said: those that are not remembered come last.
     fn settle(&mut self) -> Checked {
-        let Some(count) = self.expected.take() else { return Ok(()) };
+        let Some(count) = self.expected.take() else {
+            return Ok(());
+        };
         check(self.messages.len() <= count, || {
-            format!("EXISTS {count}, and {} remembered ones are not gone", self.messages.len())
+            format!(
+                "EXISTS {count}, and {} remembered ones are not gone",
+                self.messages.len()
+            )
         })?;
         self.messages.resize(count, Known::default());
         Ok(())
@@ -523,7 +541,9 @@ impl Folder {
         }
         self.settle()?;
         let value = |name: &str| told.get(name).cloned().flatten();
-        let uid = value("UID").and_then(|v| v.number()).ok_or("FETCH without UID at SELECT")?;
+        let uid = value("UID")
+            .and_then(|v| v.number())
+            .ok_or("FETCH without UID at SELECT")?;
         let modseq = value("MODSEQ").and_then(|v| v.list().first().and_then(Value::number));
         let flags = value("FLAGS").map(|v| self.flags(v.list())).transpose()?;
         self.named(at - 1, u32::try_from(uid).unwrap())?;
@@ -534,7 +554,10 @@ impl Folder {
 
     /// Where a message of that UID may be, among those whose UID is not known.
     fn unknown_place(&self, uid: u32) -> Result<usize, String> {
-        let after = self.messages.iter().rposition(|known| known.uid.is_some_and(|u| u < uid));
+        let after = self
+            .messages
+            .iter()
+            .rposition(|known| known.uid.is_some_and(|u| u < uid));
         let at = after.map_or(0, |at| at + 1);
         match self.messages.get(at) {
             Some(known) if known.uid.is_none() => Ok(at),

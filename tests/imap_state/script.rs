@@ -79,15 +79,31 @@ fn select(model: &Model, random: &mut Random) -> Command {
     } else if model.mode == Mode::Condstore && random.once_in(2) {
         line += " (CONDSTORE)";
     }
-    plain(line, Kind::Select { name, read_only, resync })
+    plain(
+        line,
+        Kind::Select {
+            name,
+            read_only,
+            resync,
+        },
+    )
 }
 
 fn append(random: &mut Random) -> Command {
     let id = format!("{:016x}", random.next());
     let message = message(&id);
     let flags = flags(random).into_iter().collect::<Vec<_>>().join(" ");
-    let line = format!("APPEND {} ({flags}) {{{}+}}\r\n{message}", random.of(&FOLDERS), message.len());
-    plain(line, Kind::Append { id: format!("X-Id: {id}") })
+    let line = format!(
+        "APPEND {} ({flags}) {{{}+}}\r\n{message}",
+        random.of(&FOLDERS),
+        message.len()
+    );
+    plain(
+        line,
+        Kind::Append {
+            id: format!("X-Id: {id}"),
+        },
+    )
 }
 
 pub(crate) fn message(id: &str) -> String {
@@ -147,13 +163,24 @@ fn fetch(model: &Model, count: usize, random: &mut Random) -> Command {
         "(UID ENVELOPE)",
     ]);
     let modseq = model.mode != Mode::Plain;
-    let items = if modseq && random.once_in(2) { "(UID FLAGS MODSEQ)" } else { items };
+    let items = if modseq && random.once_in(2) {
+        "(UID FLAGS MODSEQ)"
+    } else {
+        items
+    };
     if count > 0 && random.once_in(2) {
-        return plain(format!("FETCH {} {items}", numbers(count, random).0), Kind::FetchByNumber);
+        return plain(
+            format!("FETCH {} {items}", numbers(count, random).0),
+            Kind::FetchByNumber,
+        );
     }
     let mut line = format!("UID FETCH {} {items}", uid_set(model, random).0);
     if let (true, Some(folder)) = (modseq && random.once_in(3), &model.folder) {
-        let earlier = if model.mode == Mode::Qresync && random.once_in(2) { " VANISHED" } else { "" };
+        let earlier = if model.mode == Mode::Qresync && random.once_in(2) {
+            " VANISHED"
+        } else {
+            ""
+        };
         let since = folder.highest.saturating_sub(random.below(9) as u64).max(1);
         line += &format!(" (CHANGEDSINCE {since}{earlier})");
     }
@@ -203,7 +230,14 @@ fn deleting(model: &Model, random: &mut Random) -> Command {
 }
 
 fn search(random: &mut Random) -> Command {
-    let key = *random.of(&["ALL", "UNSEEN", "DELETED", "KEYWORD later", "NOT FLAGGED", "HEADER X-ID 7"]);
+    let key = *random.of(&[
+        "ALL",
+        "UNSEEN",
+        "DELETED",
+        "KEYWORD later",
+        "NOT FLAGGED",
+        "HEADER X-ID 7",
+    ]);
     let by_number = random.once_in(2);
     let word = if by_number { "SEARCH" } else { "UID SEARCH" };
     plain(format!("{word} {key}"), Kind::Search { by_number })
@@ -216,7 +250,10 @@ fn copy(model: &Model, random: &mut Random) -> Command {
         let at = random.below(count) + 1;
         return plain(format!("COPY {at} {to}"), Kind::Copy { by_number: true });
     }
-    plain(format!("UID COPY {} {to}", one_uid(model, random)), Kind::Copy { by_number: false })
+    plain(
+        format!("UID COPY {} {to}", one_uid(model, random)),
+        Kind::Copy { by_number: false },
+    )
 }
 
 fn move_to(model: &Model, random: &mut Random) -> Command {
@@ -226,7 +263,10 @@ fn move_to(model: &Model, random: &mut Random) -> Command {
         let set = numbers(count, random).0;
         return plain(format!("MOVE {set} {to}"), Kind::Move { by_number: true });
     }
-    plain(format!("UID MOVE {} {to}", uid_set(model, random).0), Kind::Move { by_number: false })
+    plain(
+        format!("UID MOVE {} {to}", uid_set(model, random).0),
+        Kind::Move { by_number: false },
+    )
 }
 
 fn one_uid(model: &Model, random: &mut Random) -> u32 {

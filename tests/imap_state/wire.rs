@@ -52,7 +52,9 @@ pub(crate) fn next(input: &mut Vec<u8>) -> Option<Response> {
     loop {
         let line = input[end..].windows(2).position(|pair| pair == b"\r\n")?;
         end += line + 2;
-        let Some(length) = literal(&input[..end - 2]) else { break };
+        let Some(length) = literal(&input[..end - 2]) else {
+            break;
+        };
         end += length;
         if input.len() < end {
             return None;
