@@ -94,6 +94,8 @@ pub struct Delivery {
     pub flags: Flags,
     /// INTERNALDATE.
     pub internal_date: Timestamp,
+    /// When it comes into the folder, if that is not INTERNALDATE (RFC 8514).
+    pub saved: Option<Timestamp>,
     /// What makes this delivery recognisable when it is asked for again; `None`: it never is a repeat.
     pub once: Option<Once>,
     /// How much room the box must have left for it.
