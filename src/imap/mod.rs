@@ -33,6 +33,7 @@
 //! Deliberately absent: anything a client was not told in CAPABILITY.
 
 mod command;
+mod facts;
 mod frame;
 mod grammar;
 mod mime;
@@ -41,6 +42,10 @@ mod request;
 mod search;
 mod section;
 mod session;
+mod sort;
+mod subject;
+mod text;
+mod thread;
 mod utf7;
 mod view;
 mod wire;
