@@ -1,6 +1,7 @@
 //! What is offered, and when: one table. A row comes with the commit that makes its extension complete, never before.
 
 use super::session::{Certificate, Options, Security};
+use super::wire;
 
 /// One capability.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +53,9 @@ pub(crate) fn write(out: &mut Vec<u8>, logged_in: bool, options: &Options) {
         }
         first = false;
         out.extend_from_slice(capability.name.as_bytes());
+        if capability.name == APPEND_LIMIT {
+            wire::number(out, options.append_bytes_max as u64);
+        }
     }
 }
 
@@ -76,6 +80,9 @@ pub(crate) const CAPABILITIES: &[Capability] = &[
     row("LOGINDISABLED", 3501, Offered::InClear),
     row("AUTH=PLAIN", 4616, Offered::BeforeLogin),
     row("AUTH=EXTERNAL", 4422, Offered::WithCertificate),
+    row(APPEND_LIMIT, 7889, Offered::LoggedIn),
+    row("MULTIAPPEND", 3502, Offered::LoggedIn),
+    row("REPLACE", 8508, Offered::LoggedIn),
     row("ENABLE", 5161, Offered::LoggedIn),
     row("NAMESPACE", 2342, Offered::LoggedIn),
     row("UIDPLUS", 4315, Offered::LoggedIn),
@@ -85,6 +92,9 @@ pub(crate) const CAPABILITIES: &[Capability] = &[
     row("CHILDREN", 3348, Offered::LoggedIn),
     row("SPECIAL-USE", 6154, Offered::LoggedIn),
 ];
+
+/// RFC 7889 §2: the same for every folder.
+const APPEND_LIMIT: &str = "APPENDLIMIT=";
 
 #[cfg(test)]
 mod tests {

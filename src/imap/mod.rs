@@ -54,6 +54,6 @@ mod wire;
 pub use render::summarise;
 pub use request::{
     Answer, CopyMode, Credentials, Entry, FlagChange, Flags, Folder, FolderHandle, Loaded, MessageHandle, News,
-    Password, Refused, Request, Selected, Status, Summary, What,
+    Password, Refused, Request, Selected, Status, Summary, Upload, What,
 };
 pub use session::{Certificate, Ending, Noted, Options, Security, Session, Step};
