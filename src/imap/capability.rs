@@ -83,6 +83,8 @@ pub(crate) const CAPABILITIES: &[Capability] = &[
     row(APPEND_LIMIT, 7889, Offered::LoggedIn),
     row("MULTIAPPEND", 3502, Offered::LoggedIn),
     row("REPLACE", 8508, Offered::LoggedIn),
+    row("COMPRESS=DEFLATE", 4978, Offered::LoggedIn),
+    row("UNAUTHENTICATE", 8437, Offered::LoggedIn),
     row("ENABLE", 5161, Offered::LoggedIn),
     row("NAMESPACE", 2342, Offered::LoggedIn),
     row("UIDPLUS", 4315, Offered::LoggedIn),

@@ -261,6 +261,8 @@ pub enum Request {
         /// One of the addresses of [`Answer::Boxes`].
         address: String,
     },
+    /// Nobody is logged in any more (RFC 8437). → [`Answer::Done`]
+    Unauthenticate,
     /// All folders. → [`Answer::Folders`]
     Folders,
     /// Figures. → [`Answer::Status`]

@@ -118,6 +118,7 @@ impl Drive<'_> {
                     let certificate = self.handshake().await?;
                     session.tls_started(certificate);
                 }
+                Step::Compress(read) => self.wire.compress(read),
                 Step::Refused(noted) => self.noted(noted).await,
                 Step::Close => return Ok(()),
             }
@@ -142,6 +143,7 @@ impl Drive<'_> {
         buffer: &mut Vec<u8>,
         stop: &CancellationToken,
     ) -> io::Result<bool> {
+        self.wire.rest();
         tokio::select! {
             read = self.wire.read_into_unbounded(buffer) => {
                 let got = read? > 0;
@@ -262,6 +264,10 @@ impl Drive<'_> {
         let concerned = opening.as_ref().or(self.opened.as_ref());
         if concerned.is_some_and(|address| departed.contains(address.domain())) {
             return None;
+        }
+        if matches!(request, Request::Unauthenticate) {
+            (self.login, self.opened) = (None, None);
+            self.deadline = Instant::now() + self.parts.limits().login_idle;
         }
         let answer = self.boxes.perform(request, now).await;
         if let (Some(address), Answer::Done, Some(login)) = (opening, &answer, &self.login) {

@@ -2,6 +2,7 @@
 
 mod append;
 mod auth;
+mod connection;
 mod copy;
 mod enable;
 mod fetch;
@@ -52,6 +53,8 @@ pub(crate) enum Next {
     Idle,
     /// TLS.
     StartTls,
+    /// Compression, from the byte on that follows the tagged OK.
+    Compress,
     /// The end of the session.
     Logout,
     /// Nothing any more.
@@ -112,6 +115,11 @@ impl Outcome {
             text: Cow::Owned(error.to_string()),
             ..Self::bad("")
         }
+    }
+
+    /// For what is larger than this server reads (RFC 7888 §4).
+    pub(crate) fn too_big(text: &'static str) -> Self {
+        Self::new("BAD", Some(Cow::Borrowed(b"TOOBIG")), text)
     }
 
     pub(crate) fn refused(refused: Refused) -> Self {
@@ -253,9 +261,9 @@ fn authenticated(core: &Core, body: Body, messages: Vec<Vec<u8>>) -> Box<dyn Wor
         Body::Namespace => Box::new(idle::Namespace),
         Body::Idle => Box::new(idle::Idle),
         Body::Enable(names) => Box::new(enable::Enable(names)),
+        Body::Compress { mechanism } => connection::compress(core, &mechanism),
+        Body::Unauthenticate => connection::unauthenticate(),
         // One arm for each extension: whoever offers it replaces its own.
-        Body::Unauthenticate => over(not_offered()),
-        Body::Compress { .. } => over(not_offered()),
         Body::GetQuota { .. } => over(not_offered()),
         Body::GetQuotaRoot(_) => over(not_offered()),
         Body::SetQuota { .. } => over(not_offered()),

@@ -121,6 +121,10 @@ impl BoxSession {
         match request {
             Request::Authenticate(_) => Err(Failure::Rule(Refused::Defect)),
             Request::Open { address } => self.open(&address).await,
+            Request::Unauthenticate => {
+                (self.owner, self.selected) = (None, None);
+                Ok(Answer::Done)
+            }
             Request::Leave => {
                 self.selected = None;
                 Ok(Answer::Done)
