@@ -1,6 +1,6 @@
 //! What is offered, and when: one table. A row comes with the commit that makes its extension complete, never before.
 
-use super::session::{Certificate, Options, Security};
+use super::session::{Certificate, Options, Security, Tokens};
 use super::wire;
 
 /// One capability.
@@ -25,17 +25,21 @@ pub(crate) enum Offered {
     BeforeLogin,
     /// The same, when the client showed a certificate.
     WithCertificate,
+    /// The same, where bearer tokens are taken.
+    WithTokens,
     /// After login.
     LoggedIn,
 }
 
 impl Offered {
-    fn holds(self, logged_in: bool, security: Security) -> bool {
+    fn holds(self, logged_in: bool, options: &Options) -> bool {
+        let security = options.security;
         match self {
             Self::Always => true,
             Self::LoggedIn => logged_in,
             Self::InClear => !logged_in && security == Security::Clear,
             Self::BeforeLogin => !logged_in && security != Security::Clear,
+            Self::WithTokens => Self::BeforeLogin.holds(logged_in, options) && options.tokens == Tokens::Taken,
             Self::WithCertificate => !logged_in && security == Security::Tls(Certificate::Shown),
         }
     }
@@ -45,7 +49,7 @@ impl Offered {
 pub(crate) fn write(out: &mut Vec<u8>, logged_in: bool, options: &Options) {
     let mut first = true;
     for capability in CAPABILITIES {
-        if !capability.offered.holds(logged_in, options.security) {
+        if !capability.offered.holds(logged_in, options) {
             continue;
         }
         if !first {
@@ -63,7 +67,7 @@ pub(crate) fn write(out: &mut Vec<u8>, logged_in: bool, options: &Options) {
 pub(crate) fn is_offered(name: &str, options: &Options) -> bool {
     CAPABILITIES
         .iter()
-        .any(|c| c.name == name && c.offered.holds(true, options.security))
+        .any(|c| c.name == name && c.offered.holds(true, options))
 }
 
 const fn row(name: &'static str, rfc: u16, offered: Offered) -> Capability {
@@ -86,6 +90,8 @@ pub(crate) const CAPABILITIES: &[Capability] = &[
     row("COMPRESS=DEFLATE", 4978, Offered::LoggedIn),
     row("UNAUTHENTICATE", 8437, Offered::LoggedIn),
     row("ENABLE", 5161, Offered::LoggedIn),
+    row("AUTH=XOAUTH2", 7628, Offered::WithTokens),
+    row("AUTH=OAUTHBEARER", 7628, Offered::WithTokens),
     row("NAMESPACE", 2342, Offered::LoggedIn),
     row("UIDPLUS", 4315, Offered::LoggedIn),
     row("IDLE", 2177, Offered::LoggedIn),

@@ -57,4 +57,4 @@ pub use request::{
     Answer, CopyMode, Credentials, Entry, FlagChange, Flags, Folder, FolderHandle, Loaded, MessageHandle, News,
     Password, Refused, Request, Selected, Status, Summary, Upload, What,
 };
-pub use session::{Certificate, Ending, Noted, Options, Security, Session, Step};
+pub use session::{Certificate, Ending, Noted, Options, Security, Session, Step, Tokens};

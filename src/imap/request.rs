@@ -50,6 +50,15 @@ pub enum Credentials {
         /// Secret.
         password: Password,
     },
+    /// A bearer token: XOAUTH2, OAUTHBEARER (RFC 7628).
+    Token {
+        /// The SASL mechanism: for the journal.
+        mechanism: &'static str,
+        /// The box wanted; empty when not given.
+        authorize: String,
+        /// Token.
+        token: Password,
+    },
     /// SASL EXTERNAL (RFC 4422 annex A): the certificate shown to the driver.
     Certificate {
         /// The box wanted; empty when not given.

@@ -186,7 +186,12 @@ impl Drive<'_> {
     }
 
     async fn authenticate(&mut self, credentials: &Credentials) -> Answer {
-        let attempt = attempt(credentials);
+        let Some(attempt) = attempt(credentials) else {
+            return Answer::LoginRefused {
+                refused: Refused::Credentials,
+                text: format!("tokens are not taken here (session {})", self.id),
+            };
+        };
         login::ask(&self.parts, &self.snapshot, &self.handshake, &attempt).await;
         let now = self.parts.clock.now();
         let result = login::open(&self.snapshot, &self.handshake, &attempt, now);
@@ -283,8 +288,10 @@ impl Drive<'_> {
     }
 }
 
-fn attempt(credentials: &Credentials) -> Attempt<'_> {
-    match credentials {
+/// `None`: nobody here can verify a token, so that no token is offered to be taken.
+fn attempt(credentials: &Credentials) -> Option<Attempt<'_>> {
+    Some(match credentials {
+        Credentials::Token { .. } => return None,
         Credentials::Certificate { authorize } => Attempt {
             mechanism: "EXTERNAL",
             authorisation: named(authorize),
@@ -300,7 +307,7 @@ fn attempt(credentials: &Credentials) -> Attempt<'_> {
             authorisation: named(authorize),
             password: Some((user, password.reveal())),
         },
-    }
+    })
 }
 
 fn named(authorize: &str) -> Option<&str> {

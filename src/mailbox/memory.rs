@@ -11,11 +11,11 @@ use jiff::Timestamp;
 
 use crate::identity::{Address, Domain};
 use crate::store::{
-    Acceptance, Accepted, BoxKey, ChangeRecord, Changed, Closed, Content, Count, CounterStore, Destination, EntryRow,
-    FlagChange, FlagUpdate, Flags, FlagsChanged, FolderKey, FolderRow, FolderStatus, JournalFilter, JournalRow,
-    JournalStore, MailboxStore, MessageKey, MessageStore, Originals, Passage, Portion, QueueBy, QueueChange,
-    QueueEntry, QueueFilter, QueueGroup, QueueItem, QueueStore, Room, Settlement, SpecialUse, Stage, StagedFile,
-    StoreError, Summary, Usage,
+    Acceptance, Accepted, BoxKey, ChangeRecord, Changed, Closed, Content, Count, CounterStore, Delivery, Destination,
+    EntryRow, FlagChange, FlagUpdate, Flags, FlagsChanged, FolderKey, FolderRow, FolderStatus, JournalFilter,
+    JournalRow, JournalStore, MailboxStore, MessageKey, MessageStore, NewMessage, Originals, Passage, Portion, QueueBy,
+    QueueChange, QueueEntry, QueueFilter, QueueGroup, QueueItem, QueueStore, Room, Settlement, SpecialUse, Stage,
+    StagedFile, StoreError, Summary, Usage,
 };
 
 #[derive(Default)]

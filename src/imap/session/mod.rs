@@ -11,7 +11,7 @@ use super::request::{Answer, Refused, Request};
 use super::view::Telling;
 pub(crate) use core::{Compression, Core, Login, State};
 pub(crate) use enabled::{Enabled, Extension};
-pub use options::{Certificate, Options, Security};
+pub use options::{Certificate, Options, Security, Tokens};
 
 /// What the driver must do next.
 #[derive(Debug)]
