@@ -106,14 +106,92 @@ const APPEND_LIMIT: &str = "APPENDLIMIT=";
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
     use super::*;
 
+    /// A row of the table in docs/imap.md: name, RFC, state, tests.
+    fn documented() -> Vec<(String, u16, String, Vec<String>)> {
+        let page = include_str!("../../docs/imap.md");
+        let rows = page.lines().filter(|line| line.starts_with("| `"));
+        rows.map(|line| {
+            let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+            let [name, rfc, state, _, tests] = cells.as_slice() else {
+                panic!("not five cells: {line}");
+            };
+            let rfc = rfc.strip_prefix("RFC ").unwrap();
+            let (rfc, section) = rfc.split_once(' ').map_or((rfc, "§"), |(rfc, section)| (rfc, section));
+            assert!(section.starts_with('§'), "{line}");
+            let tests = tests.trim_matches(['`', '|', ' ']).split("` `").map(str::to_owned);
+            (
+                name.trim_matches('`').to_owned(),
+                rfc.parse().unwrap(),
+                (*state).to_owned(),
+                tests.collect(),
+            )
+        })
+        .collect()
+    }
+
+    fn words(offered: Offered) -> &'static str {
+        match offered {
+            Offered::Always => "always",
+            Offered::InClear => "before TLS",
+            Offered::BeforeLogin => "before login",
+            Offered::WithCertificate => "with a certificate",
+            Offered::WithTokens => "with tokens",
+            Offered::LoggedIn => "after login",
+        }
+    }
+
+    fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, found);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                found.push(path);
+            }
+        }
+    }
+
     #[test]
-    fn each_capability_stands_once_with_its_standard() {
+    fn the_page_and_the_table_say_the_same() {
+        let mut page: Vec<_> = documented().into_iter().map(|(n, r, s, _)| (n, r, s)).collect();
+        let mut table: Vec<_> = CAPABILITIES
+            .iter()
+            .map(|c| (c.name.to_owned(), c.rfc, words(c.offered).to_owned()))
+            .collect();
+        page.sort();
+        table.sort();
+        assert_eq!(page, table);
+    }
+
+    #[test]
+    fn every_capability_has_tests_that_exist() {
+        let mut files = Vec::new();
+        for folder in ["src/imap", "src/mailbox", "src/listener", "tests"] {
+            sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut files);
+        }
+        let code: Vec<String> = files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+        for (name, _, _, tests) in documented() {
+            for test in tests {
+                let header = format!("fn {test}(");
+                assert!(
+                    code.iter().any(|text| text.contains(&header)),
+                    "{name}: no test {test:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn each_capability_stands_once() {
         for (at, capability) in CAPABILITIES.iter().enumerate() {
-            assert!(capability.rfc > 1700, "{}", capability.name);
+            let before = &CAPABILITIES[..at];
             assert!(
-                !CAPABILITIES[..at].iter().any(|c| c.name == capability.name),
+                !before.iter().any(|c| c.name == capability.name),
                 "{} twice",
                 capability.name
             );
