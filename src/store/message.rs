@@ -72,6 +72,8 @@ pub struct Summary {
     pub body_structure: Vec<u8>,
     /// Length of the header block in lead + content, empty line included.
     pub header_bytes: u32,
+    /// Where the parts lie in the bytes: meant for whoever computed it. Empty: unknown.
+    pub layout: Vec<u8>,
 }
 
 impl fmt::Debug for Summary {
@@ -94,6 +96,8 @@ pub struct Delivery {
     pub flags: Flags,
     /// INTERNALDATE.
     pub internal_date: Timestamp,
+    /// When it comes into the folder, if that is not INTERNALDATE (RFC 8514).
+    pub saved: Option<Timestamp>,
     /// What makes this delivery recognisable when it is asked for again; `None`: it never is a repeat.
     pub once: Option<Once>,
     /// How much room the box must have left for it.
