@@ -213,7 +213,11 @@ impl BoxSession {
         let recent = if read_only || status.recent == 0 {
             Vec::new()
         } else {
-            let claimed = self.store().claim_recent(row.key).await?;
+            let claimed = match self.store().claim_recent(row.key).await {
+                // A disk that is full, or may not be written, keeps nobody from reading: then nothing is recent.
+                Err(StoreError::Full { .. } | StoreError::Backend { .. }) => Vec::new(),
+                claimed => claimed?,
+            };
             self.mailboxes.notify.claim_recent(row.key, &claimed)
         };
         self.selected = Some(Selection {
