@@ -35,7 +35,9 @@
 mod command;
 mod frame;
 mod grammar;
+mod listing;
 mod mime;
+mod names;
 mod render;
 mod request;
 mod search;

@@ -142,7 +142,7 @@ pub struct Entry {
 }
 
 /// A folder as LIST shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Folder {
     /// Full name in UTF-8, levels separated by `/`; `INBOX` in capitals.
     pub name: String,
@@ -150,6 +150,8 @@ pub struct Folder {
     pub special_use: Option<&'static str>,
     /// Whether LSUB lists it.
     pub subscribed: bool,
+    /// MAILBOXID (RFC 8474 §4): the same after a rename, never that of another folder.
+    pub object_id: String,
 }
 
 /// Figures of a folder for STATUS.

@@ -65,7 +65,13 @@ pub(super) fn folder(row: FolderRow) -> imap::Folder {
             SpecialUse::Archive => "\\Archive",
         }),
         subscribed: row.subscribed,
+        object_id: object_id(row.uid_validity),
     }
+}
+
+/// MAILBOXID of a folder: UIDVALIDITY is given once for all folders of a store, and a restored backup skips what came after it.
+pub(super) fn object_id(uid_validity: u32) -> String {
+    format!("F{uid_validity}")
 }
 
 pub(super) fn status(status: FolderStatus) -> imap::Status {
@@ -84,6 +90,7 @@ pub(super) fn refused(error: &StoreError) -> imap::Refused {
     match error {
         StoreError::NotFound { .. } => imap::Refused::NoSuchFolder,
         StoreError::FolderExists { .. } => imap::Refused::FolderExists,
+        StoreError::TooMany { .. } => imap::Refused::Limit,
         // A full disk is told by the store, once for all.
         StoreError::Closed | StoreError::Newer { .. } | StoreError::InUse { .. } | StoreError::Full { .. } => {
             imap::Refused::Unavailable

@@ -181,8 +181,7 @@ impl BoxSession {
             }
             Request::Rename { from, to } => self.rename(owner, &from, &to).await?,
             Request::Subscribe { folder, subscribed } => {
-                let row = self.mailboxes.find(owner, &folder).await?;
-                self.store().subscribe(row.key, subscribed).await?;
+                self.store().subscribe(owner, &folder, subscribed, usize::MAX).await?;
             }
             _ => return Err(Failure::Rule(Refused::Defect)),
         }
@@ -313,14 +312,9 @@ impl BoxSession {
         if to == INBOX {
             return Err(Failure::Store(StoreError::FolderExists { name: INBOX.into() }));
         }
-        let row = self.mailboxes.find(owner, from).await?;
-        if from != INBOX {
-            return Ok(self.store().rename_folder(row.key, to).await?);
+        for folder in self.store().rename(owner, from, to).await? {
+            self.mailboxes.notify.changed(folder);
         }
-        let new = self.store().create_folder(owner, to, None).await?;
-        let uids: Vec<u32> = self.store().entries(row.key, 0).await?.iter().map(|e| e.uid).collect();
-        self.store().move_to(row.key, &uids, new.key).await?;
-        self.mailboxes.notify.changed(row.key);
         Ok(())
     }
 
