@@ -3,6 +3,8 @@
 //! To add a backend, implement [`Backend`] and name it in one more `contract!` line.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
+#[path = "store_contract/changes.rs"]
+mod changes;
 #[path = "store_contract/common.rs"]
 mod common;
 #[path = "store_contract/folders.rs"]
@@ -113,6 +115,13 @@ macro_rules! contract {
                 deleted_messages_are_counted_as_they_come_and_go
                 annotations_belong_to_a_person_or_to_all
                 annotations_are_bounded_and_changed_whole
+            );
+            contract!(@tests $backend; changes:
+                flags_change_only_where_nothing_changed_meanwhile
+                changes_are_those_of_one_moment
+                a_folder_is_looked_up_with_its_figures
+                when_a_message_came_into_its_folder_is_kept
+                of_the_removed_ones_the_newest_are_remembered
             );
             contract!(@tests $backend; queue_and_journal:
                 due_items_are_leased_oldest_first

@@ -40,6 +40,7 @@ mod quota;
 mod readers;
 mod rows;
 mod schema;
+pub mod search;
 mod stage;
 mod store;
 mod upkeep;

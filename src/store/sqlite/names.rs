@@ -2,11 +2,11 @@
 
 use rusqlite::Connection;
 
-use super::entries::move_to;
+use super::entries::transfer;
 use super::folders::{canonical, create_folder, ensure_parents, folders};
 use super::rows::integer;
 use super::writer::Effects;
-use crate::store::{BoxKey, FolderKey, FolderRow, StoreError};
+use crate::store::{BoxKey, FolderKey, FolderRow, Originals, Passage, StoreError};
 
 /// Gives a name to what has another.
 pub(super) fn rename(
@@ -59,7 +59,13 @@ fn empty_inbox(
     let uids = statement
         .query_map([inbox.0], |row| row.get(0))?
         .collect::<Result<Vec<u32>, _>>()?;
-    move_to(tx, inbox, &uids, new, effects)?;
+    let passage = Passage {
+        from: inbox,
+        to: new,
+        originals: Originals::Go,
+        saved: None,
+    };
+    transfer(tx, &passage, &uids, effects)?;
     Ok(vec![inbox, new])
 }
 
