@@ -55,7 +55,7 @@ mod wire;
 
 pub use render::summarise;
 pub use request::{
-    Answer, CopyMode, Credentials, Entry, FlagChange, Flags, Folder, FolderHandle, Loaded, MessageHandle, News,
-    Password, Refused, Request, Selected, Status, Summary, What,
+    Accessor, Annotation, Answer, CopyMode, Credentials, Entry, FlagChange, Flags, Folder, FolderHandle, Loaded,
+    MessageHandle, News, Password, Refused, Request, Rights, Room, Selected, Status, Summary, What,
 };
 pub use session::{Certificate, Ending, Noted, Options, Security, Session, Step};

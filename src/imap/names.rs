@@ -5,6 +5,7 @@
 
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
+use super::grammar::tree::{Body, Name, NotifyFolders};
 use super::utf7;
 use super::wire;
 
@@ -18,15 +19,6 @@ pub(crate) enum Spelling {
     Utf8,
 }
 
-/// What a new name is measured by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct NameLimits {
-    /// Longest name with all its levels, in bytes of UTF-8.
-    pub(crate) bytes_max: usize,
-    /// Most levels.
-    pub(crate) levels_max: usize,
-}
-
 /// Why bytes cannot name a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadName {
@@ -36,9 +28,6 @@ pub(crate) enum BadName {
     /// An empty name or level, or a wildcard.
     #[error("a folder name has no empty level and neither * nor %")]
     Form,
-    /// Longer or deeper than allowed.
-    #[error("the folder name is too long or too deep")]
-    Limit,
 }
 
 /// The text that was sent: a name, or a pattern of names.
@@ -53,23 +42,54 @@ pub(crate) fn text(sent: &[u8], spelling: Spelling) -> Result<String, BadName> {
     Ok(if is_nfc(&text) { text } else { text.nfc().collect() })
 }
 
-/// The name of a folder that may exist. A trailing separator is dropped (RFC 3501 §6.3.3).
-pub(crate) fn known(sent: &[u8], spelling: Spelling) -> Result<String, BadName> {
-    let text = text(sent, spelling)?;
-    Ok(canonical(text.strip_suffix('/').unwrap_or(&text)))
+/// Brings every name and pattern of a command to UTF-8 in normal form C, before anything else looks at it. What cannot be read becomes
+/// [`UNREADABLE`], which names nothing.
+pub(crate) fn adopt(body: &mut Body, spelling: Spelling) {
+    let each =
+        |sent: &mut Vec<u8>| *sent = text(sent, spelling).map_or_else(|_| UNREADABLE.to_vec(), String::into_bytes);
+    match body {
+        Body::Select { folder, .. }
+        | Body::Create { folder, .. }
+        | Body::Status { folder, .. }
+        | Body::Append { folder, .. }
+        | Body::Replace { folder, .. }
+        | Body::SetAcl { folder, .. }
+        | Body::DeleteAcl { folder, .. }
+        | Body::ListRights { folder, .. }
+        | Body::GetMetadata { folder, .. }
+        | Body::SetMetadata { folder, .. } => each(&mut folder.0),
+        Body::Delete(folder)
+        | Body::Subscribe(folder)
+        | Body::Unsubscribe(folder)
+        | Body::GetQuotaRoot(folder)
+        | Body::GetAcl(folder)
+        | Body::MyRights(folder)
+        | Body::Copy { to: folder, .. }
+        | Body::Move { to: folder, .. } => each(&mut folder.0),
+        Body::Rename { from, to } => [from, to].into_iter().for_each(|name| each(&mut name.0)),
+        Body::Lsub { reference, pattern } => [&mut reference.0, pattern].into_iter().for_each(each),
+        Body::List(list) => std::iter::once(&mut list.reference)
+            .chain(&mut list.patterns)
+            .for_each(each),
+        Body::Notify(Some(notify)) => notify.groups.iter_mut().for_each(|group| match &mut group.folders {
+            NotifyFolders::Subtree(names) | NotifyFolders::Named(names) => {
+                names.iter_mut().for_each(|name| each(&mut name.0));
+            }
+            _ => {}
+        }),
+        _ => {}
+    }
 }
 
-/// The name of a folder that shall exist.
-pub(crate) fn new(sent: &[u8], spelling: Spelling, limits: NameLimits) -> Result<String, BadName> {
-    let name = known(sent, spelling)?;
-    // RFC 9051 §6.3.9: wildcards in a name could not be asked for.
+/// The name of a folder, of a command that was [`adopt`]ed. A trailing separator is dropped (RFC 3501 §6.3.3).
+pub(crate) fn of(name: &Name) -> Result<String, BadName> {
+    let text = std::str::from_utf8(&name.0).map_err(|_| BadName::Spelling)?;
+    let name = text.strip_suffix('/').unwrap_or(text);
+    // RFC 9051 §6.3.9: what has wildcards could not be asked for.
     if name.split('/').any(str::is_empty) || name.contains(['*', '%']) {
         return Err(BadName::Form);
     }
-    if name.len() > limits.bytes_max || name.split('/').count() > limits.levels_max {
-        return Err(BadName::Limit);
-    }
-    Ok(name)
+    Ok(canonical(name))
 }
 
 /// Writes a name as the client spells them.
@@ -99,16 +119,21 @@ fn is_forbidden(character: char) -> bool {
 /// The folder that always exists.
 pub(crate) const INBOX: &str = "INBOX";
 
+/// Not UTF-8.
+const UNREADABLE: &[u8] = b"\xff";
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    const LIMITS: NameLimits = NameLimits {
-        bytes_max: 20,
-        levels_max: 3,
-    };
+    fn known(sent: &[u8], spelling: Spelling) -> Result<String, BadName> {
+        let mut body = Body::Delete(Name(sent.to_vec()));
+        adopt(&mut body, spelling);
+        let Body::Delete(name) = body else { unreachable!() };
+        of(&name)
+    }
 
     #[test]
     fn one_name_is_one_folder_however_it_is_typed() {
@@ -134,19 +159,15 @@ mod tests {
             assert_eq!(known(&coded, Spelling::Utf7), Err(BadName::Spelling), "{sent:?}");
         }
         assert_eq!(known(b"\xff", Spelling::Utf8), Err(BadName::Spelling));
+        assert_eq!(known(b"&AOk", Spelling::Utf7), Err(BadName::Spelling));
     }
 
     #[test]
-    fn a_new_name_has_good_levels_and_fits() {
-        let new = |sent: &str| new(sent.as_bytes(), Spelling::Utf8, LIMITS);
-        assert_eq!(new("a/b/c").unwrap(), "a/b/c");
-        assert_eq!(new("a/").unwrap(), "a");
+    fn a_name_has_good_levels() {
         for sent in ["", "/", "/a", "a//b", "a*", "a/%"] {
-            assert_eq!(new(sent), Err(BadName::Form), "{sent:?}");
+            assert_eq!(known(sent.as_bytes(), Spelling::Utf8), Err(BadName::Form), "{sent:?}");
         }
-        assert_eq!(new("a/b/c/d"), Err(BadName::Limit));
-        assert_eq!(new(&"é".repeat(10)).unwrap().len(), 20);
-        assert_eq!(new(&"é".repeat(11)), Err(BadName::Limit));
+        assert_eq!(known(b"a/b/", Spelling::Utf8).unwrap(), "a/b");
     }
 
     #[test]
