@@ -53,7 +53,8 @@ mod utf7;
 mod view;
 mod wire;
 
-pub use render::summarise;
+pub use mime::preview::{PREVIEW_LOOK_BYTES, preview};
+pub use render::{Summariser, summarise};
 pub use request::{
     Accessor, Annotation, Answer, CopyMode, Credentials, Entry, FlagChange, Flags, Folder, FolderHandle, Loaded,
     MessageHandle, News, Password, Refused, Request, Rights, Room, Selected, Status, Summary, What,
