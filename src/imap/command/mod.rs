@@ -238,7 +238,7 @@ pub(crate) fn start(core: &Core, mut body: Body, mut messages: Vec<Vec<u8>>) -> 
             State::Authenticated(_) => authenticated(core, body, messages),
             State::Selected(_, view) => match selected(core, view, body, &mut messages) {
                 Ok(work) => work,
-                Err(body) => authenticated(core, body, messages),
+                Err(body) => authenticated(core, *body, messages),
             },
         },
     }
@@ -291,7 +291,7 @@ fn authenticated(core: &Core, body: Body, messages: Vec<Vec<u8>>) -> Box<dyn Wor
 }
 
 /// Commands on the messages of the selected folder. `Err`: the command is none of them.
-fn selected(core: &Core, view: &View, body: Body, messages: &mut Vec<Vec<u8>>) -> Result<Box<dyn Work>, Body> {
+fn selected(core: &Core, view: &View, body: Body, messages: &mut Vec<Vec<u8>>) -> Result<Box<dyn Work>, Box<Body>> {
     Ok(match body {
         Body::Check => over(Outcome::ok("checked").with_news()),
         Body::Close => select::close(view),
@@ -316,7 +316,7 @@ fn selected(core: &Core, view: &View, body: Body, messages: &mut Vec<Vec<u8>>) -
         // One arm for each extension, as above.
         Body::Sort { .. } => over(not_offered()),
         Body::Thread { .. } => over(not_offered()),
-        other => return Err(other),
+        other => return Err(Box::new(other)),
     })
 }
 

@@ -582,6 +582,10 @@ fn fetch_items() {
             FetchItem::Modseq,
         ]
     );
+}
+
+#[test]
+fn what_cannot_be_fetched() {
     for (text, expected) in [
         ("", "expected what to fetch"),
         ("()", "expected what to fetch"),
@@ -715,6 +719,10 @@ fn rights_quotas_and_metadata() {
     ] {
         assert_eq!(body(text), expected, "{text}");
     }
+}
+
+#[test]
+fn what_is_no_quota_and_no_metadata() {
     assert_eq!(
         error("SETQUOTA x (STORAGE 99999999999999999999)"),
         "a number is too large"
