@@ -35,8 +35,11 @@
 mod capability;
 mod command;
 mod facts;
+mod entries;
 mod frame;
 mod grammar;
+mod keywords;
+mod listing;
 mod mime;
 mod render;
 mod request;
@@ -51,6 +54,8 @@ mod utf7;
 mod view;
 mod wire;
 
+pub use keywords::Keywords;
+pub use listing::Listing;
 pub use render::summarise;
 pub use request::{
     Answer, CopyMode, Credentials, Entry, FlagChange, Flags, Folder, FolderHandle, Loaded, MessageHandle, News,

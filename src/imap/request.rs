@@ -1,10 +1,12 @@
 //! What a session asks its driver, and what it is told: plain values, so that the session needs no store and the store no IMAP.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+
+use super::keywords::Keywords;
+use super::listing::Listing;
 
 /// Opaque key of a folder, given by [`Selected`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,7 +65,7 @@ pub struct Flags {
     /// System flags, a set of the bit constants below.
     pub system: u8,
     /// Keywords as first written; compared without case.
-    pub keywords: BTreeSet<String>,
+    pub keywords: Keywords,
 }
 
 impl Flags {
@@ -82,7 +84,7 @@ impl Flags {
     pub fn system(bits: u8) -> Self {
         Self {
             system: bits,
-            keywords: BTreeSet::new(),
+            keywords: Keywords::new(),
         }
     }
 
@@ -135,6 +137,8 @@ pub struct Entry {
     pub flags: Flags,
     /// INTERNALDATE.
     pub internal_date: Timestamp,
+    /// SAVEDATE (RFC 8514).
+    pub saved: Timestamp,
     /// RFC822.SIZE.
     pub size_bytes: u64,
     /// Modification sequence of its last change.
@@ -178,23 +182,17 @@ pub struct Selected {
     pub uid_validity: u32,
     /// UIDNEXT
     pub uid_next: u32,
-    /// Everything up to this modification sequence is in `entries`.
-    pub highest_modseq: u64,
-    /// All its messages by ascending UID; shared, so that many sessions on one folder cost one list.
-    pub entries: Arc<Vec<Entry>>,
+    /// All its messages; shared, so that many sessions on one folder cost one list.
+    pub listing: Arc<Listing>,
     /// UIDs this session is the first to see.
     pub recent: Vec<u32>,
 }
 
-/// What changed in a folder after a modification sequence.
+/// A folder as it is now.
 #[derive(Clone, Debug, Default)]
 pub struct News {
-    /// Everything up to this modification sequence is told here.
-    pub highest_modseq: u64,
-    /// New and changed messages by ascending UID.
-    pub entries: Vec<Entry>,
-    /// UIDs that are gone, ascending.
-    pub expunged: Vec<u32>,
+    /// All its messages; what changed is what differs from the listing known before.
+    pub listing: Arc<Listing>,
     /// UIDs this session is the first to see.
     pub recent: Vec<u32>,
 }
@@ -302,7 +300,7 @@ pub enum Request {
         /// How much of them.
         what: What,
     },
-    /// → [`Answer::Changed`], the entries as they are now; absent ones are skipped.
+    /// → [`Answer::Changed`]; absent messages are skipped.
     SetFlags {
         /// The folder.
         folder: FolderHandle,
@@ -312,6 +310,8 @@ pub enum Request {
         change: FlagChange,
         /// By what.
         flags: Flags,
+        /// Only messages not changed after this modification sequence (RFC 7162 §3.1.3).
+        unchanged_since: Option<u64>,
     },
     /// COPY or MOVE. → [`Answer::Copied`]
     Copy {
@@ -335,7 +335,12 @@ pub enum Request {
     News {
         /// The folder.
         folder: FolderHandle,
-        /// What happened after it.
+    },
+    /// Who went after a modification sequence? → [`Answer::Vanished`]
+    Vanished {
+        /// The folder.
+        folder: FolderHandle,
+        /// After it.
         since: u64,
     },
 }
@@ -372,7 +377,12 @@ pub enum Answer {
     /// To [`Request::Load`].
     Loaded(Vec<Option<Loaded>>),
     /// To [`Request::SetFlags`].
-    Changed(Vec<Entry>),
+    Changed {
+        /// The folder after it.
+        news: News,
+        /// UIDs of messages that were changed too late and stay as they were, ascending.
+        refused: Vec<u32>,
+    },
     /// To [`Request::Copy`].
     Copied {
         /// UIDVALIDITY of the folder they went to.
@@ -384,6 +394,8 @@ pub enum Answer {
     Expunged(Vec<u32>),
     /// To [`Request::News`].
     News(News),
+    /// To [`Request::Vanished`]: UIDs, ascending; `None` when that is forgotten.
+    Vanished(Option<Vec<u32>>),
     /// To [`Request::Authenticate`]: nothing is opened.
     LoginRefused {
         /// [`Refused::Credentials`] or [`Refused::NotYourBox`].

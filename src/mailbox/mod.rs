@@ -7,6 +7,7 @@ pub mod care;
 mod convert;
 pub mod deliver;
 mod executor;
+mod listings;
 pub mod notify;
 mod transfer;
 
