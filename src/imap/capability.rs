@@ -84,6 +84,8 @@ pub(crate) const CAPABILITIES: &[Capability] = &[
     row("UNSELECT", 3691, Offered::LoggedIn),
     row("CHILDREN", 3348, Offered::LoggedIn),
     row("SPECIAL-USE", 6154, Offered::LoggedIn),
+    row("CONDSTORE", 7162, Offered::LoggedIn),
+    row("QRESYNC", 7162, Offered::LoggedIn),
 ];
 
 #[cfg(test)]

@@ -260,7 +260,9 @@ fn append(chunks: &mut Vec<Arc<Chunk>>, fresh: impl Iterator<Item = Entry>) {
         open.push(entry);
     }
     chunks.push(Chunk::new(open));
-    if chunks.len() > CHUNKS_MIN && chunks.iter().map(|chunk| chunk.entries.len()).sum::<usize>() < chunks.len() * SPARSE {
+    if chunks.len() > CHUNKS_MIN
+        && chunks.iter().map(|chunk| chunk.entries.len()).sum::<usize>() < chunks.len() * SPARSE
+    {
         repack(chunks);
     }
 }
@@ -268,7 +270,10 @@ fn append(chunks: &mut Vec<Arc<Chunk>>, fresh: impl Iterator<Item = Entry>) {
 /// Makes chunks full again, where removals left many small ones.
 fn repack(chunks: &mut Vec<Arc<Chunk>>) {
     let entries: Vec<Entry> = chunks.iter().flat_map(|chunk| chunk.entries.iter().cloned()).collect();
-    *chunks = entries.chunks(CHUNK_ENTRIES).map(|piece| Chunk::new(piece.to_vec())).collect();
+    *chunks = entries
+        .chunks(CHUNK_ENTRIES)
+        .map(|piece| Chunk::new(piece.to_vec()))
+        .collect();
 }
 
 /// A walk over the entries of a listing.
@@ -370,7 +375,10 @@ mod tests {
             .filter(|chunk| after.chunks.iter().any(|other| Arc::ptr_eq(chunk, other)));
         assert_eq!(shared.count(), before.chunks.len() - 2);
         let difference = before.difference(&after);
-        assert_eq!((difference.changed, difference.gone, difference.fresh), (vec![4998], vec![6], 0));
+        assert_eq!(
+            (difference.changed, difference.gone, difference.fresh),
+            (vec![4998], vec![6], 0)
+        );
         assert_eq!(after.position(5000), Ok(4998));
         assert_eq!(after.position(7), Err(6));
     }

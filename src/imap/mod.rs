@@ -34,8 +34,8 @@
 
 mod capability;
 mod command;
-mod facts;
 mod entries;
+mod facts;
 mod frame;
 mod grammar;
 mod keywords;
@@ -56,7 +56,8 @@ mod wire;
 
 pub use keywords::Keywords;
 pub use listing::Listing;
-pub use render::summarise;
+pub use mime::preview::{PREVIEW_LOOK_BYTES, preview};
+pub use render::{Summariser, summarise};
 pub use request::{
     Answer, CopyMode, Credentials, Entry, FlagChange, Flags, Folder, FolderHandle, Loaded, MessageHandle, News,
     Password, Refused, Request, Selected, Status, Summary, What,

@@ -183,7 +183,11 @@ impl View {
         out.extend_from_slice(b"* ");
         wire::number(out, at as u64 + 1);
         out.extend_from_slice(b" FETCH (FLAGS ");
-        wire::flags(out, &entry.flags, self.is_recent(entry.uid) && !enabled.has(Extension::Imap4rev2));
+        wire::flags(
+            out,
+            &entry.flags,
+            self.is_recent(entry.uid) && !enabled.has(Extension::Imap4rev2),
+        );
         // RFC 9051 §7.5.2, RFC 7162 §3.2.4: the UID comes too, whether it was asked or not.
         if uid.is_some() || enabled.has(Extension::Condstore) || enabled.has(Extension::Imap4rev2) {
             out.extend_from_slice(b" UID ");
@@ -280,13 +284,16 @@ fn expand(ranges: &[(u32, u32)], positions: impl Fn((u32, u32)) -> std::ops::Ran
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::num::NonZeroU32;
+
     use jiff::Timestamp;
 
     use super::*;
     use crate::imap::grammar;
     use crate::imap::grammar::tree::{Body, Set};
-    use crate::imap::request::MessageHandle;
+    use crate::imap::listing::Listing;
+    use crate::imap::request::{Entry, MessageHandle};
 
     fn set(text: &str) -> Vec<(End, End)> {
         let line = format!("a COPY {text} x\r\n");
@@ -299,42 +306,59 @@ mod tests {
         }
     }
 
-    fn entry(uid: u32, system: u8) -> Entry {
+    pub(crate) fn end(number: u32) -> End {
+        End::Number(NonZeroU32::new(number).unwrap())
+    }
+
+    fn entry(uid: u32, system: u8, modseq: u64) -> Entry {
         Entry {
             uid,
             message: MessageHandle(i64::from(uid)),
             flags: Flags::system(system),
             internal_date: Timestamp::UNIX_EPOCH,
+            saved: Timestamp::UNIX_EPOCH,
             size_bytes: 1,
-            modseq: 1,
+            modseq,
         }
     }
 
-    fn view(uids: &[u32]) -> View {
+    pub(crate) fn view(uids: &[u32]) -> View {
+        let entries = uids.iter().map(|&uid| entry(uid, 0, 1)).collect();
         let selected = Selected {
             folder: FolderHandle(1),
             uid_validity: 1,
             uid_next: 100,
-            highest_modseq: 1,
-            entries: Arc::new(uids.iter().map(|&u| entry(u, 0)).collect()),
+            listing: Arc::new(Listing::new(entries, 1)),
             recent: Vec::new(),
         };
         View::new("INBOX".into(), Access::ReadWrite, selected)
     }
 
+    /// The folder of a view after changes.
+    fn news(view: &View, changed: Vec<Entry>, gone: &[u32], recent: &[u32]) -> News {
+        let now = view.entries().listing();
+        News {
+            listing: Arc::new(now.advanced(changed, gone, now.highest_modseq() + 1)),
+            recent: recent.to_vec(),
+        }
+    }
+
     fn told(view: &mut View, news: News, telling: Telling) -> String {
+        told_with(view, news, telling, &[])
+    }
+
+    fn told_with(view: &mut View, news: News, telling: Telling, extensions: &[Extension]) -> String {
+        let mut enabled = Enabled::default();
+        extensions.iter().for_each(|extension| enabled.insert(*extension));
         let mut out = Vec::new();
-        view.tell(news, telling, &mut out);
+        view.tell(news, telling, enabled, &mut out);
         String::from_utf8(out).unwrap()
     }
 
     #[test]
     fn expunge_numbers_count_down_as_messages_go() {
         let mut view = view(&[2, 4, 6, 8]);
-        let news = News {
-            expunged: vec![2, 6, 7],
-            ..News::default()
-        };
+        let news = news(&view, Vec::new(), &[2, 6, 7], &[]);
         assert_eq!(told(&mut view, news, Telling::All), "* 1 EXPUNGE\r\n* 2 EXPUNGE\r\n");
         assert_eq!(view.entries().len(), 2);
     }
@@ -342,29 +366,55 @@ mod tests {
     #[test]
     fn numbers_hold_until_the_client_may_be_told() {
         let mut view = view(&[2, 4]);
-        let news = News {
-            expunged: vec![2],
-            entries: vec![entry(4, Flags::SEEN), entry(9, 0)],
-            recent: vec![9],
-            ..News::default()
-        };
+        let first = news(&view, vec![entry(4, Flags::SEEN, 2), entry(9, 0, 2)], &[2], &[9]);
         assert_eq!(
-            told(&mut view, news, Telling::KeepNumbers),
+            told(&mut view, first, Telling::KeepNumbers),
             "* 2 FETCH (FLAGS (\\Seen))\r\n* 3 EXISTS\r\n* 1 RECENT\r\n"
         );
-        assert!(view.is_vanished(2) && view.has_pending());
-        assert_eq!(told(&mut view, News::default(), Telling::All), "* 1 EXPUNGE\r\n");
+        assert!(view.is_vanished(2) && view.has_pending() && view.is_recent(9));
+        assert_eq!(view.entries().iter().map(|e| e.uid).collect::<Vec<_>>(), [2, 4, 9]);
+        let second = news(&view, vec![entry(9, Flags::SEEN, 3), entry(11, 0, 3)], &[4], &[11]);
+        assert_eq!(
+            told(&mut view, second, Telling::KeepNumbers),
+            "* 3 FETCH (FLAGS (\\Seen \\Recent))\r\n* 4 EXISTS\r\n* 2 RECENT\r\n"
+        );
+        for (at, uid) in [2, 4, 9, 11].into_iter().enumerate() {
+            assert_eq!((view.position(uid), view.entries()[at].uid), (Some(at), uid));
+        }
+        assert_eq!(view.by_uid(&set("3:10")), [1, 2]);
+        assert_eq!(
+            told(&mut view, News::default(), Telling::All),
+            "* 1 EXPUNGE\r\n* 1 EXPUNGE\r\n"
+        );
         assert_eq!(view.entries().len(), 2);
+    }
+
+    #[test]
+    fn what_is_enabled_decides_how_it_is_told() {
+        let change = |view: &View| news(view, vec![entry(4, Flags::SEEN, 2), entry(9, 0, 2)], &[2, 3], &[9]);
+        let mut condstore = view(&[2, 3, 4]);
+        let news = change(&condstore);
+        assert_eq!(
+            told_with(&mut condstore, news, Telling::All, &[Extension::Condstore]),
+            "* 3 FETCH (FLAGS (\\Seen) UID 4 MODSEQ (2))\r\n* 1 EXPUNGE\r\n* 1 EXPUNGE\r\n* 2 EXISTS\r\n* 1 RECENT\r\n"
+        );
+        let mut qresync = view(&[2, 3, 4]);
+        let news = change(&qresync);
+        assert_eq!(
+            told_with(
+                &mut qresync,
+                news,
+                Telling::All,
+                &[Extension::Qresync, Extension::Imap4rev2]
+            ),
+            "* 3 FETCH (FLAGS (\\Seen) UID 4 MODSEQ (2))\r\n* VANISHED 2:3\r\n* 2 EXISTS\r\n"
+        );
     }
 
     #[test]
     fn the_same_news_twice_says_nothing_new() {
         let mut view = view(&[2]);
-        let news = News {
-            entries: vec![entry(2, Flags::SEEN), entry(3, 0)],
-            expunged: vec![1],
-            ..News::default()
-        };
+        let news = news(&view, vec![entry(2, Flags::SEEN, 2), entry(3, 0, 2)], &[1], &[]);
         assert!(!told(&mut view, news.clone(), Telling::All).is_empty());
         assert_eq!(told(&mut view, news, Telling::All), "");
     }

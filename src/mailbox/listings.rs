@@ -79,7 +79,9 @@ impl Listings {
         let mut table = self.lock();
         // Folders nobody looks at any more are swept when the table has grown.
         if table.slots.len() >= SWEEP_FROM && table.slots.len().is_power_of_two() {
-            table.slots.retain(|_, slot| Arc::strong_count(slot) > 1 || is_alive(slot));
+            table
+                .slots
+                .retain(|_, slot| Arc::strong_count(slot) > 1 || is_alive(slot));
         }
         Arc::clone(table.slots.entry(folder).or_default())
     }

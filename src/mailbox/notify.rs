@@ -78,7 +78,8 @@ impl Notify {
         let (Some(channel), Some(last)) = (folders.get_mut(&folder), listing.last()) else {
             return Vec::new();
         };
-        let first = std::mem::replace(&mut channel.recent_below, last.uid.saturating_add(1).max(channel.recent_below));
+        let first = channel.recent_below;
+        channel.recent_below = first.max(last.uid.saturating_add(1));
         let new = listing.iter_from(first).map(|entry| entry.uid);
         new.collect()
     }

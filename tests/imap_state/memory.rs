@@ -8,7 +8,7 @@ use vaguemestre::mailbox::{BoxSession, Mailboxes, Notify, deliver, new_message};
 use vaguemestre::store::sqlite::{self, SqliteStore};
 use vaguemestre::store::{Acceptance, MessageStore, Store};
 
-use crate::model::{Kind, Mode, Model, Truth};
+use crate::model::{Kind, Mode, Model, Resync, Truth};
 use crate::random::Random;
 use crate::{script, wire};
 
@@ -264,7 +264,7 @@ impl World {
             let select = Kind::Select {
                 name: name.into(),
                 read_only: true,
-                resync: false,
+                resync: Resync::Nothing,
             };
             self.send(CLIENTS, &format!("EXAMINE {name}"), select, &[]);
             self.finish(CLIENTS).await;
@@ -304,4 +304,4 @@ fn is_free(kind: &Kind) -> bool {
     matches!(kind, Kind::Fetch | Kind::Other | Kind::Append { .. })
 }
 
-const MODES: &[Mode] = &[Mode::Plain];
+const MODES: &[Mode] = &[Mode::Plain, Mode::Condstore, Mode::Qresync];

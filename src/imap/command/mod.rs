@@ -7,8 +7,10 @@ mod enable;
 mod fetch;
 mod folders;
 mod idle;
+mod resync;
 mod search;
 mod select;
+mod since;
 mod store;
 
 use std::borrow::Cow;
@@ -102,6 +104,10 @@ impl Outcome {
         Self::new("NO", Some(Cow::Borrowed(code.as_bytes())), text)
     }
 
+    pub(crate) fn no_with(code: impl Into<Cow<'static, [u8]>>, text: &'static str) -> Self {
+        Self::new("NO", Some(code.into()), text)
+    }
+
     pub(crate) fn bad(text: &'static str) -> Self {
         Self::new("BAD", None, text)
     }
@@ -152,6 +158,12 @@ impl Outcome {
     /// RFC 3501 §6.1.2, §6.4.1: the command exists to bring news.
     pub(crate) fn with_news(mut self) -> Self {
         self.news = News::Always;
+        self
+    }
+
+    /// RFC 7162 §3.2.7: who removed messages is told up to where its knowledge of the folder now reaches.
+    pub(crate) fn with_modseq(mut self) -> Self {
+        self.code = Some(Cow::Borrowed(HIGHEST_MODSEQ));
         self
     }
 
@@ -222,7 +234,7 @@ pub(crate) fn start(core: &Core, body: Body, messages: Vec<Vec<u8>>) -> Box<dyn 
         body => match &core.state {
             State::NotAuthenticated => auth::start(core, body),
             State::Authenticated(_) => authenticated(core, body, messages),
-            State::Selected(_, view) => match selected(view, body) {
+            State::Selected(_, view) => match selected(core, view, body) {
                 Ok(work) => work,
                 Err(body) => authenticated(core, body, messages),
             },
@@ -237,7 +249,7 @@ fn authenticated(core: &Core, body: Body, messages: Vec<Vec<u8>>) -> Box<dyn Wor
             folder,
             read_only,
             parameters,
-        } => select::select(core, &folder, read_only, &parameters),
+        } => select::select(core, &folder, read_only, parameters),
         Body::Create { folder, special_uses } => folders::create(&folder, &special_uses),
         Body::Delete(folder) => folders::delete(&folder),
         Body::Rename { from, to } => folders::rename(&from, &to),
@@ -273,14 +285,14 @@ fn authenticated(core: &Core, body: Body, messages: Vec<Vec<u8>>) -> Box<dyn Wor
 }
 
 /// Commands on the messages of the selected folder. `Err`: the command is none of them.
-fn selected(view: &View, body: Body) -> Result<Box<dyn Work>, Body> {
+fn selected(core: &Core, view: &View, body: Body) -> Result<Box<dyn Work>, Body> {
     Ok(match body {
         Body::Check => over(Outcome::ok("checked").with_news()),
         Body::Close => select::close(view),
         Body::Unselect => select::unselect(),
         Body::Expunge(set) => copy::expunge(view, set.as_ref()),
         Body::Search(asked) => search::search(view, &asked),
-        Body::Fetch(asked) => fetch::fetch(view, asked),
+        Body::Fetch(asked) => fetch::fetch(core, view, asked),
         Body::Store(asked) => store::store(view, &asked),
         Body::Copy { numbering, set, to } => copy::copy(view, &set, &to, numbering),
         Body::Move { numbering, set, to } => copy::move_to(view, &set, &to, numbering),
@@ -366,6 +378,9 @@ fn flags_of(flags: &[Flag]) -> Result<Flags, Outcome> {
     }
     Ok(found)
 }
+
+/// The response code that is given its number when the command is over.
+pub(crate) const HIGHEST_MODSEQ: &[u8] = b"HIGHESTMODSEQ";
 
 /// The folder that always exists.
 const INBOX: &str = "INBOX";

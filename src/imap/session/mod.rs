@@ -4,6 +4,8 @@ mod core;
 mod enabled;
 mod options;
 
+use std::borrow::Cow;
+
 use super::command::{self, Next, Outcome, Work};
 use super::frame::{Bounds, Frame, Framer, TooMuch};
 use super::grammar;
@@ -364,11 +366,13 @@ impl Session {
             self.ask_news(AfterNews::Finish { tag, outcome });
             return;
         }
-        let Core { state, out, .. } = &mut self.core;
+        let Core {
+            state, out, enabled, ..
+        } = &mut self.core;
         if let (State::Selected(_, view), Telling::All) = (state, outcome.telling)
             && view.has_pending()
         {
-            view.tell_vanished(out);
+            view.tell_vanished(*enabled, out);
         }
         self.finish(tag, outcome);
     }
@@ -378,10 +382,7 @@ impl Session {
             self.core.stale = false;
             return self.after_news(then);
         };
-        let question = Request::News {
-            folder: view.folder,
-            since: view.modseq,
-        };
+        let question = Request::News { folder: view.folder };
         self.core.stale = false;
         self.activity = Activity::AskedNews {
             then,
@@ -394,9 +395,11 @@ impl Session {
             AfterNews::Finish { outcome, .. } => outcome.telling,
             AfterNews::Idle { .. } => Telling::All,
         };
-        let Core { state, out, .. } = &mut self.core;
+        let Core {
+            state, out, enabled, ..
+        } = &mut self.core;
         match (state, answer) {
-            (State::Selected(_, view), Answer::News(news)) => view.tell(news, telling, out),
+            (State::Selected(_, view), Answer::News(news)) => view.tell(news, telling, *enabled, out),
             (_, Answer::Refused(Refused::NoSuchFolder)) => {
                 self.bye("[UNAVAILABLE] the selected folder was deleted");
                 return;
@@ -414,7 +417,10 @@ impl Session {
         }
     }
 
-    fn finish(&mut self, tag: String, outcome: Outcome) {
+    fn finish(&mut self, tag: String, mut outcome: Outcome) {
+        if outcome.code.as_deref() == Some(command::HIGHEST_MODSEQ) {
+            outcome.code = self.highest_modseq();
+        }
         if outcome.code.as_deref() == Some(b"PRIVACYREQUIRED") && !self.tls_noted {
             (self.noted, self.tls_noted) = (Some(Noted::TlsRequired), true);
         }
@@ -423,6 +429,13 @@ impl Session {
         if outcome.is_error() {
             self.count_error();
         }
+    }
+
+    /// Up to where the client knows the folder, unless something is still to be told.
+    fn highest_modseq(&self) -> Option<Cow<'static, [u8]>> {
+        let view = self.core.view().filter(|view| !view.has_pending())?;
+        let wanted = self.core.enabled.has(Extension::Condstore);
+        wanted.then(|| format!("HIGHESTMODSEQ {}", view.modseq()).into_bytes().into())
     }
 
     fn count_error(&mut self) {

@@ -8,7 +8,7 @@ use super::listings::Listings;
 use super::notify::{Notify, Watch};
 use super::{convert, deliver};
 use crate::identity::Address;
-use crate::imap::{self, Answer, CopyMode, Loaded, Refused, Request, What};
+use crate::imap::{self, Answer, Loaded, Refused, Request, What};
 use crate::store::{Acceptance, BoxKey, Delivery, FolderKey, FolderRow, MessageKey, Room, Store, StoreError};
 
 /// The boxes of one operator. Cloning is cheap.

@@ -122,7 +122,9 @@ impl BoxSession {
     /// UIDs that went after a modification sequence; `None` when that is forgotten.
     pub(super) async fn vanished(&self, folder: FolderKey, since: u64) -> Result<Answer, Failure> {
         let changes = self.store().changes(folder, since).await?;
-        Ok(Answer::Vanished((changes.forgotten <= since).then_some(changes.expunged)))
+        Ok(Answer::Vanished(
+            (changes.forgotten <= since).then_some(changes.expunged),
+        ))
     }
 }
 
