@@ -86,6 +86,7 @@ pub(crate) const CAPABILITIES: &[Capability] = &[
     row("SPECIAL-USE", 6154, Offered::LoggedIn),
     row("CONDSTORE", 7162, Offered::LoggedIn),
     row("QRESYNC", 7162, Offered::LoggedIn),
+    row("NOTIFY", 5465, Offered::LoggedIn),
 ];
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::keywords::Keywords;
 use super::listing::Listing;
 
 /// Opaque key of a folder, given by [`Selected`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FolderHandle(pub i64);
 
 /// Opaque key of a message, given by [`Entry`].
@@ -171,6 +171,19 @@ pub struct Status {
     pub uid_validity: u32,
     /// HIGHESTMODSEQ
     pub highest_modseq: u64,
+}
+
+/// A folder, as NOTIFY compares it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Surveyed {
+    /// Its key: it stays when the name changes.
+    pub folder: FolderHandle,
+    /// Its name.
+    pub name: String,
+    /// Whether LSUB lists it.
+    pub subscribed: bool,
+    /// Its figures.
+    pub status: Status,
 }
 
 /// A folder just selected.
@@ -338,6 +351,13 @@ pub enum Request {
         /// The folder.
         folder: FolderHandle,
     },
+    /// From now on, or no longer, changes of any folder of the box count as changes (RFC 5465). → [`Answer::Done`]
+    WatchBox {
+        /// Whether they do.
+        watch: bool,
+    },
+    /// All folders with their figures. → [`Answer::Surveyed`]
+    Survey,
     /// Who went after a modification sequence? → [`Answer::Vanished`]
     Vanished {
         /// The folder.
@@ -396,6 +416,8 @@ pub enum Answer {
     Expunged(Vec<u32>),
     /// To [`Request::News`].
     News(News),
+    /// To [`Request::Survey`].
+    Surveyed(Vec<Surveyed>),
     /// To [`Request::Vanished`]: UIDs, ascending; `None` when that is forgotten.
     Vanished(Option<Vec<u32>>),
     /// To [`Request::Authenticate`]: nothing is opened.

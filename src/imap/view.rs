@@ -128,18 +128,29 @@ impl View {
         change
     }
 
-    /// Writes what news mean to the client, EXPUNGE only if allowed.
-    pub(crate) fn tell(&mut self, news: News, telling: Telling, enabled: Enabled, out: &mut Vec<u8>) {
+    /// Writes what news mean to the client, EXPUNGE only if allowed; returns how many messages are new.
+    pub(crate) fn tell(&mut self, news: News, telling: Telling, enabled: Enabled, out: &mut Vec<u8>) -> usize {
         let change = self.adopt(news, out);
         for at in change.changed {
             self.write_fetch_flags(at, None, enabled, out);
         }
+        self.tell_numbers(change.fresh, telling, enabled, out)
+    }
+
+    /// The same without changes of flags, which this client does not want.
+    pub(crate) fn tell_quietly(&mut self, news: News, telling: Telling, enabled: Enabled, out: &mut Vec<u8>) -> usize {
+        let change = self.adopt(news, out);
+        self.tell_numbers(change.fresh, telling, enabled, out)
+    }
+
+    fn tell_numbers(&mut self, fresh: usize, telling: Telling, enabled: Enabled, out: &mut Vec<u8>) -> usize {
         if telling == Telling::All {
             self.tell_vanished(enabled, out);
         }
-        if change.fresh > 0 {
+        if fresh > 0 {
             self.write_counts(enabled, out);
         }
+        fresh
     }
 
     /// Writes EXISTS and RECENT.

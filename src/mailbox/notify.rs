@@ -10,14 +10,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use crate::imap::Listing;
-use crate::store::{Accepted, FolderKey};
+use crate::store::{Accepted, BoxKey, FolderKey};
 
 /// Change notifications of one operator. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Notify {
     folders: Arc<Mutex<HashMap<FolderKey, Channel>>>,
+    /// Boxes of which every folder is watched.
+    boxes: Arc<Mutex<Boxes>>,
     /// Changes so far, in all folders: each has a number of its own.
     changes: Arc<AtomicU64>,
+}
+
+#[derive(Debug, Default)]
+struct Boxes {
+    senders: HashMap<BoxKey, watch::Sender<u64>>,
+    /// The boxes of folders that were looked at for them.
+    owners: HashMap<FolderKey, BoxKey>,
 }
 
 #[derive(Debug)]
@@ -34,6 +43,37 @@ impl Notify {
             // Taken under the lock: the numbers of a folder only grow.
             let number = self.changes.fetch_add(1, Ordering::Relaxed) + 1;
             channel.sender.send_replace(number);
+        }
+        let boxes = self.boxes();
+        if let Some(sender) = boxes.owners.get(&folder).and_then(|owner| boxes.senders.get(owner)) {
+            sender.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// Says that folders of a box came, went, or have other names or subscriptions. Call it after the commit.
+    pub fn box_changed(&self, owner: BoxKey) {
+        if let Some(sender) = self.boxes().senders.get(&owner) {
+            sender.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// Begins to watch every folder of a box that is named with [`Self::owns`].
+    pub(super) fn watch_box(&self, owner: BoxKey) -> Watch {
+        let mut boxes = self.boxes();
+        let Boxes { senders, owners } = &mut *boxes;
+        senders.retain(|key, sender| *key == owner || sender.receiver_count() > 0);
+        owners.retain(|_, owner| senders.contains_key(owner));
+        let sender = senders.entry(owner).or_insert_with(|| watch::Sender::new(0));
+        Watch {
+            receiver: sender.subscribe(),
+        }
+    }
+
+    /// Names folders of a box that is watched.
+    pub(super) fn owns(&self, owner: BoxKey, folders: impl Iterator<Item = FolderKey>) {
+        let mut boxes = self.boxes();
+        if boxes.senders.contains_key(&owner) {
+            boxes.owners.extend(folders.map(|folder| (folder, owner)));
         }
     }
 
@@ -82,6 +122,10 @@ impl Notify {
         channel.recent_below = first.max(last.uid.saturating_add(1));
         let new = listing.iter_from(first).map(|entry| entry.uid);
         new.collect()
+    }
+
+    fn boxes(&self) -> MutexGuard<'_, Boxes> {
+        self.boxes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<FolderKey, Channel>> {

@@ -143,6 +143,36 @@ pub(super) fn fetch(core: &Core, view: &View, mut asked: tree::Fetch) -> Box<dyn
     )
 }
 
+/// A FETCH of new messages that nobody asked for (RFC 5465 §5.2); `None`: something is not offered.
+pub(super) fn unasked(view: &View, items: Vec<FetchItem>, positions: std::ops::Range<usize>) -> Option<Box<dyn Work>> {
+    let plan = Plan::new(items, Numbering::Uid, view.access)?;
+    Some(Box::new(Fetch {
+        plan,
+        positions: positions.collect(),
+        next: 0,
+        chunk: Chunk::None,
+        missing: 0,
+        numbering: Numbering::Uid,
+    }))
+}
+
+/// An item that sets no flag.
+pub(super) fn peeking(item: FetchItem) -> FetchItem {
+    match item {
+        FetchItem::Section { section, partial, .. } => FetchItem::Section {
+            section,
+            partial,
+            peek: true,
+        },
+        FetchItem::Binary { part, partial, .. } => FetchItem::Binary {
+            part,
+            partial,
+            peek: true,
+        },
+        other => other,
+    }
+}
+
 struct Fetch {
     plan: Plan,
     positions: Vec<usize>,

@@ -7,6 +7,7 @@ mod enable;
 mod fetch;
 mod folders;
 mod idle;
+pub(crate) mod notify;
 mod resync;
 mod search;
 mod select;
@@ -278,7 +279,7 @@ fn authenticated(core: &Core, body: Body, messages: Vec<Vec<u8>>) -> Box<dyn Wor
         Body::MyRights(_) => over(not_offered()),
         Body::GetMetadata { .. } => over(not_offered()),
         Body::SetMetadata { .. } => over(not_offered()),
-        Body::Notify(_) => over(not_offered()),
+        Body::Notify(asked) => notify::notify(asked),
         Body::Authenticate { .. } | Body::Login { .. } | Body::StartTls => over(Outcome::bad("already logged in")),
         _ => over(Outcome::bad("select a folder first")),
     }

@@ -35,6 +35,7 @@ impl Mailboxes {
             mailboxes: self.clone(),
             owner: None,
             selected: None,
+            watched: None,
         }
     }
 
@@ -73,6 +74,8 @@ pub struct BoxSession {
     mailboxes: Mailboxes,
     owner: Option<BoxKey>,
     selected: Option<Selection>,
+    /// NOTIFY wants to know of every folder.
+    watched: Option<Watch>,
 }
 
 struct Selection {
@@ -94,16 +97,22 @@ impl From<StoreError> for Failure {
 }
 
 impl BoxSession {
-    /// Whether the selected folder changed since this was last asked. Costs next to nothing.
+    /// Whether the selected folder, or a watched box, changed since this was last asked. Costs next to nothing.
     pub fn has_news(&mut self) -> bool {
-        self.selected.as_mut().is_some_and(|s| s.watch.take())
+        let selected = self.selected.as_mut().is_some_and(|s| s.watch.take());
+        self.watched.as_mut().is_some_and(Watch::take) || selected
     }
 
-    /// Waits until the selected folder changes; forever when none is selected. Cancel safe.
+    /// Waits until one of them changes; forever when there is none. Cancel safe.
     pub async fn news(&mut self) {
-        match &mut self.selected {
-            Some(selection) => selection.watch.changed().await,
-            None => std::future::pending().await,
+        let selected = self.selected.as_mut().map(|selection| &mut selection.watch);
+        match (selected, &mut self.watched) {
+            (Some(selected), Some(watched)) => tokio::select! {
+                () = selected.changed() => {}
+                () = watched.changed() => {}
+            },
+            (Some(watch), None) | (None, Some(watch)) => watch.changed().await,
+            (None, None) => std::future::pending().await,
         }
     }
 
@@ -150,7 +159,15 @@ impl BoxSession {
                 self.copy(way, &uids, mode, now).await
             }
             Request::Expunge { folder, uids } => self.expunge(FolderKey(folder.0), uids.as_deref()).await,
-            folders => self.on_folders(folders).await,
+            Request::WatchBox { watch } => self.watch_box(watch),
+            Request::Survey => self.survey().await,
+            folders => {
+                let answer = self.on_folders(folders).await?;
+                if let (Answer::Done, Some(owner)) = (&answer, self.owner) {
+                    self.mailboxes.notify.box_changed(owner);
+                }
+                Ok(answer)
+            }
         }
     }
 

@@ -1,12 +1,14 @@
 //! The selected folder: opening it, its changes, and the changes a session makes.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 
 use super::{BoxSession, Failure, Selection};
 use crate::imap::{self, Answer, CopyMode};
 use crate::mailbox::convert;
 use crate::mailbox::listings::Wanted;
-use crate::store::{FlagUpdate, FolderKey, Originals, Passage, StoreError};
+use crate::store::{FlagUpdate, FolderKey, FolderStatus, Originals, Passage, StoreError};
 
 impl BoxSession {
     pub(super) async fn select(&mut self, name: &str, read_only: bool) -> Result<Answer, Failure> {
@@ -117,6 +119,38 @@ impl BoxSession {
             self.mailboxes.notify.changed(from);
         }
         Ok(Answer::Copied { uid_validity, pairs })
+    }
+
+    /// Every folder of the box is watched from now on, or none but the selected one.
+    pub(super) fn watch_box(&mut self, watch: bool) -> Result<Answer, Failure> {
+        let owner = self.owner()?;
+        self.watched = watch.then(|| self.mailboxes.notify.watch_box(owner));
+        Ok(Answer::Done)
+    }
+
+    pub(super) async fn survey(&mut self) -> Result<Answer, Failure> {
+        let owner = self.owner()?;
+        if let Some(watched) = &mut self.watched {
+            // What is read below is no news any more.
+            watched.take();
+        }
+        let rows = self.store().folders(owner).await?;
+        // Named before they are read: what changes meanwhile is told twice rather than never.
+        self.mailboxes.notify.owns(owner, rows.iter().map(|row| row.key));
+        let statuses = self
+            .store()
+            .statuses(&rows.iter().map(|row| row.key).collect::<Vec<_>>())
+            .await?;
+        let mut statuses: HashMap<FolderKey, FolderStatus> = statuses.into_iter().collect();
+        let surveyed = rows.into_iter().filter_map(|row| {
+            Some(imap::Surveyed {
+                folder: imap::FolderHandle(row.key.0),
+                status: convert::status(statuses.remove(&row.key)?),
+                name: row.name,
+                subscribed: row.subscribed,
+            })
+        });
+        Ok(Answer::Surveyed(surveyed.collect()))
     }
 
     /// UIDs that went after a modification sequence; `None` when that is forgotten.
