@@ -60,6 +60,6 @@ pub use mime::preview::{PREVIEW_LOOK_BYTES, preview};
 pub use render::{Summariser, summarise};
 pub use request::{
     Answer, CopyMode, Credentials, Entry, FlagChange, Flags, Folder, FolderHandle, Loaded, MessageHandle, News,
-    Password, Refused, Request, Selected, Status, Summary, Surveyed, What,
+    Password, Refused, Request, Selected, Status, Summary, Surveyed, Upload, What,
 };
-pub use session::{Certificate, Ending, Noted, Options, Security, Session, Step};
+pub use session::{Certificate, Ending, Noted, Options, Security, Session, Step, Tokens};

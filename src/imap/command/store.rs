@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::copy::read_only;
-use super::{Outcome, Work, flags_of, once, over, positions, told, uids};
+use super::{Outcome, Work, flags_of, once, over, positions, read_only, told, uids};
 use crate::imap::grammar::tree;
 use crate::imap::grammar::tree::{Numbering, StoreChange};
 use crate::imap::request::{Answer, FlagChange, Flags, News, Refused, Request};

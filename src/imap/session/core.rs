@@ -21,6 +21,14 @@ pub(crate) struct Core {
     pub(crate) enabled: Enabled,
     /// What it wants to be told without asking (RFC 5465).
     pub(crate) notified: Option<Box<Notified>>,
+    pub(crate) compression: Compression,
+}
+
+/// Whether COMPRESS=DEFLATE is on (RFC 4978).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Compression {
+    Off,
+    On,
 }
 
 /// States of RFC 3501 §3.
