@@ -1,16 +1,16 @@
-//! The messages of the selected folder as the client numbers them: a listing shared with other sessions, and those that are gone from it
+//! The messages of the selected folder as the client numbers them: a contents shared with other sessions, and those that are gone from it
 //! though the client was not told yet.
 
 use std::ops::Index;
 use std::sync::Arc;
 
-use super::listing::Listing;
+use super::contents::Contents;
 use super::request::Entry;
 
 /// Messages by the client's sequence numbers, counted from 0.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Entries {
-    listing: Arc<Listing>,
+    contents: Arc<Contents>,
     /// Positions of messages that are gone, ascending, with what they were. Numbers count them until the client is told.
     ghosts: Vec<(usize, Entry)>,
 }
@@ -25,15 +25,15 @@ pub(crate) struct Change {
 }
 
 impl Entries {
-    pub(crate) fn new(listing: Arc<Listing>) -> Self {
+    pub(crate) fn new(contents: Arc<Contents>) -> Self {
         Self {
-            listing,
+            contents,
             ghosts: Vec::new(),
         }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.listing.len() + self.ghosts.len()
+        self.contents.len() + self.ghosts.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -43,7 +43,7 @@ impl Entries {
     pub(crate) fn get(&self, at: usize) -> Option<&Entry> {
         match self.ghosts.binary_search_by_key(&at, |(at, _)| *at) {
             Ok(ghost) => self.ghosts.get(ghost).map(|(_, entry)| entry),
-            Err(before) => self.listing.get(at - before),
+            Err(before) => self.contents.get(at - before),
         }
     }
 
@@ -53,7 +53,7 @@ impl Entries {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
         let mut ghosts = self.ghosts.iter().peekable();
-        let mut living = self.listing.iter();
+        let mut living = self.contents.iter();
         (0..self.len()).filter_map(move |at| match ghosts.next_if(|(ghost, _)| *ghost == at) {
             Some((_, entry)) => Some(entry),
             None => living.next(),
@@ -68,7 +68,7 @@ impl Entries {
         {
             return Ok(*at);
         }
-        let found = self.listing.position(uid);
+        let found = self.contents.position(uid);
         found.map(|at| at + before).map_err(|at| at + before)
     }
 
@@ -83,25 +83,25 @@ impl Entries {
     }
 
     /// What is there, as last learnt.
-    pub(crate) fn listing(&self) -> &Arc<Listing> {
-        &self.listing
+    pub(crate) fn contents(&self) -> &Arc<Contents> {
+        &self.contents
     }
 
     /// Takes in a later moment. Who is gone keeps its number, and new ones come after all others, so that no number changes.
-    pub(crate) fn adopt(&mut self, later: Arc<Listing>) -> Change {
-        let difference = self.listing.difference(&later);
+    pub(crate) fn adopt(&mut self, later: Arc<Contents>) -> Change {
+        let difference = self.contents.difference(&later);
         let mut ghosts = Vec::with_capacity(difference.gone.len());
         for at in difference.gone {
-            if let Some(entry) = self.listing.get(at) {
+            if let Some(entry) = self.contents.get(at) {
                 let before = self.ghosts.partition_point(|(_, ghost)| ghost.uid < entry.uid);
                 ghosts.push((at + before, entry.clone()));
             }
         }
         self.ghosts.extend(ghosts);
         self.ghosts.sort_unstable_by_key(|(at, _)| *at);
-        self.listing = later;
+        self.contents = later;
         let numbered = |at: usize| {
-            let uid = self.listing.get(at).map_or(0, |entry| entry.uid);
+            let uid = self.contents.get(at).map_or(0, |entry| entry.uid);
             at + self.ghosts.partition_point(|(_, ghost)| ghost.uid < uid)
         };
         Change {
@@ -123,7 +123,7 @@ impl Index<usize> for Entries {
     fn index(&self, at: usize) -> &Entry {
         match self.ghosts.binary_search_by_key(&at, |(at, _)| *at) {
             Ok(ghost) => &self.ghosts[ghost].1,
-            Err(before) => &self.listing[at - before],
+            Err(before) => &self.contents[at - before],
         }
     }
 }

@@ -39,7 +39,7 @@ mod facts;
 mod frame;
 mod grammar;
 mod keywords;
-mod listing;
+mod contents;
 mod mime;
 mod render;
 mod request;
@@ -55,7 +55,7 @@ mod view;
 mod wire;
 
 pub use keywords::Keywords;
-pub use listing::Listing;
+pub use contents::Contents;
 pub use mime::preview::{PREVIEW_LOOK_BYTES, preview};
 pub use render::{Summariser, summarise};
 pub use request::{

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::keywords::Keywords;
-use super::listing::Listing;
+use super::contents::Contents;
 
 /// Opaque key of a folder, given by [`Selected`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -222,7 +222,7 @@ pub struct Selected {
     /// UIDNEXT
     pub uid_next: u32,
     /// All its messages; shared, so that many sessions on one folder cost one list.
-    pub listing: Arc<Listing>,
+    pub contents: Arc<Contents>,
     /// UIDs this session is the first to see.
     pub recent: Vec<u32>,
 }
@@ -230,8 +230,8 @@ pub struct Selected {
 /// A folder as it is now.
 #[derive(Clone, Debug, Default)]
 pub struct News {
-    /// All its messages; what changed is what differs from the listing known before.
-    pub listing: Arc<Listing>,
+    /// All its messages; what changed is what differs from the contents known before.
+    pub contents: Arc<Contents>,
     /// UIDs this session is the first to see.
     pub recent: Vec<u32>,
 }

@@ -2,7 +2,7 @@
 //!
 //! Invariant: `entries` is exactly what the client knows. A message that is gone keeps its sequence number in it until the client
 //! may be told, so that a number always means the same message to both sides. What many sessions know alike is shared by them
-//! (`listing`): a session keeps only what it alone must still be told.
+//! (`contents`): a session keeps only what it alone must still be told.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -50,12 +50,12 @@ pub(crate) struct OutOfRange;
 
 impl View {
     pub(crate) fn new(name: String, access: Access, selected: Selected) -> Self {
-        let keywords = Arc::clone(selected.listing.keywords());
+        let keywords = Arc::clone(selected.contents.keywords());
         let mut view = Self {
             folder: selected.folder,
             name,
             access,
-            entries: Entries::new(selected.listing),
+            entries: Entries::new(selected.contents),
             recent: Vec::new(),
             keywords,
         };
@@ -69,7 +69,7 @@ impl View {
 
     /// Everything up to this modification sequence was taken in.
     pub(crate) fn modseq(&self) -> u64 {
-        self.entries.listing().highest_modseq()
+        self.entries.contents().highest_modseq()
     }
 
     pub(crate) fn is_recent(&self, uid: u32) -> bool {
@@ -115,12 +115,12 @@ impl View {
 
     /// Takes in news; keywords the client does not know are written at once. What the change means is for the caller to tell.
     pub(crate) fn adopt(&mut self, news: News, out: &mut Vec<u8>) -> Change {
-        if news.listing.highest_modseq() <= self.modseq() {
+        if news.contents.highest_modseq() <= self.modseq() {
             return Change::default();
         }
-        let change = self.entries.adopt(news.listing);
+        let change = self.entries.adopt(news.contents);
         self.note_recent(&news.recent);
-        let keywords = self.entries.listing().keywords();
+        let keywords = self.entries.contents().keywords();
         if keywords.len() != self.keywords.len() {
             self.keywords = Arc::clone(keywords);
             self.write_flags(out);
@@ -246,7 +246,7 @@ impl View {
     /// Adds UIDs, ascending, that no other session was shown before.
     fn note_recent(&mut self, uids: &[u32]) {
         for &uid in uids {
-            // One that is not in the listing yet comes with the next news.
+            // One that is not in the contents yet comes with the next news.
             let at = self.entries.position(uid).unwrap_or_else(|at| at);
             match self.recent.last_mut() {
                 Some((_, last)) if *last >= uid => {}
@@ -303,7 +303,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::imap::grammar;
     use crate::imap::grammar::tree::{Body, Set};
-    use crate::imap::listing::Listing;
+    use crate::imap::contents::Contents;
     use crate::imap::request::{Entry, MessageHandle};
 
     fn set(text: &str) -> Vec<(End, End)> {
@@ -339,7 +339,7 @@ pub(crate) mod tests {
             folder: FolderHandle(1),
             uid_validity: 1,
             uid_next: 100,
-            listing: Arc::new(Listing::new(entries, 1)),
+            contents: Arc::new(Contents::new(entries, 1)),
             recent: Vec::new(),
         };
         View::new("INBOX".into(), Access::ReadWrite, selected)
@@ -347,9 +347,9 @@ pub(crate) mod tests {
 
     /// The folder of a view after changes.
     fn news(view: &View, changed: Vec<Entry>, gone: &[u32], recent: &[u32]) -> News {
-        let now = view.entries().listing();
+        let now = view.entries().contents();
         News {
-            listing: Arc::new(now.advanced(changed, gone, now.highest_modseq() + 1)),
+            contents: Arc::new(now.advanced(changed, gone, now.highest_modseq() + 1)),
             recent: recent.to_vec(),
         }
     }

@@ -7,7 +7,7 @@ pub mod care;
 mod convert;
 pub mod deliver;
 mod executor;
-mod listings;
+mod contents;
 pub mod notify;
 mod transfer;
 

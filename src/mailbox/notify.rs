@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::imap::Listing;
+use crate::imap::Contents;
 use crate::store::{Accepted, BoxKey, FolderKey};
 
 /// Change notifications of one operator. Clones share them.
@@ -113,14 +113,14 @@ impl Notify {
     }
 
     /// UIDs of a folder as it is now that no session was shown before; marks them as shown.
-    pub(super) fn claim_new(&self, folder: FolderKey, listing: &Listing) -> Vec<u32> {
+    pub(super) fn claim_new(&self, folder: FolderKey, contents: &Contents) -> Vec<u32> {
         let mut folders = self.lock();
-        let (Some(channel), Some(last)) = (folders.get_mut(&folder), listing.last()) else {
+        let (Some(channel), Some(last)) = (folders.get_mut(&folder), contents.last()) else {
             return Vec::new();
         };
         let first = channel.recent_below;
         channel.recent_below = first.max(last.uid.saturating_add(1));
-        let new = listing.iter_from(first).map(|entry| entry.uid);
+        let new = contents.iter_from(first).map(|entry| entry.uid);
         new.collect()
     }
 

@@ -78,7 +78,7 @@ impl Select {
             out.extend_from_slice(b"* LIST () \"/\" ");
             wire::astring(out, &utf7::encode(&view.name));
             out.extend_from_slice(b"\r\n");
-        } else if let Some(at) = view.entries().listing().first_unseen() {
+        } else if let Some(at) = view.entries().contents().first_unseen() {
             coded(out, b"UNSEEN", at as u64 + 1, b"first unseen message");
         }
         coded(out, b"UIDVALIDITY", u64::from(uid_validity), b"UIDs valid");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::listings::Listings;
+use super::contents::SharedContents;
 use super::notify::{Notify, Watch};
 use super::{convert, deliver};
 use crate::identity::Address;
@@ -18,7 +18,7 @@ use crate::store::{
 pub struct Mailboxes {
     store: Arc<dyn Store>,
     notify: Notify,
-    listings: Listings,
+    contents: SharedContents,
 }
 
 impl Mailboxes {
@@ -27,7 +27,7 @@ impl Mailboxes {
         Self {
             store,
             notify,
-            listings: Listings::default(),
+            contents: SharedContents::default(),
         }
     }
 

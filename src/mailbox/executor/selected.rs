@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{BoxSession, Failure, Selection};
 use crate::imap::{self, Answer, CopyMode};
 use crate::mailbox::convert;
-use crate::mailbox::listings::Wanted;
+use crate::mailbox::contents::Wanted;
 use crate::store::{FlagUpdate, FolderKey, FolderStatus, Originals, Passage, StoreError};
 
 impl BoxSession {
@@ -22,8 +22,8 @@ impl BoxSession {
             self.claim_recent(row.key).await?
         };
         let wanted = Wanted::Modseq(status.highest_modseq);
-        let listing = self.mailboxes.listings.get(self.store(), row.key, wanted).await?;
-        let after_last = listing.last().map_or(1, |entry| entry.uid.saturating_add(1));
+        let contents = self.mailboxes.contents.get(self.store(), row.key, wanted).await?;
+        let after_last = contents.last().map_or(1, |entry| entry.uid.saturating_add(1));
         let recent = if read_only {
             Vec::new()
         } else {
@@ -38,7 +38,7 @@ impl BoxSession {
             folder: imap::FolderHandle(row.key.0),
             uid_validity: row.uid_validity,
             uid_next: status.uid_next.max(after_last),
-            listing,
+            contents,
             recent,
         }))
     }
@@ -63,14 +63,14 @@ impl BoxSession {
             Some(selection) => Wanted::Change(selection.watch.mark()),
             None => Wanted::Modseq(u64::MAX),
         };
-        let listing = self.mailboxes.listings.get(self.store(), folder, wanted).await?;
+        let contents = self.mailboxes.contents.get(self.store(), folder, wanted).await?;
         // Claimed in memory only: a durable claim per woken session would cost a sync each.
         let recent = if claims {
-            self.mailboxes.notify.claim_new(folder, &listing)
+            self.mailboxes.notify.claim_new(folder, &contents)
         } else {
             Vec::new()
         };
-        Ok(imap::News { listing, recent })
+        Ok(imap::News { contents, recent })
     }
 
     pub(super) async fn set_flags(

@@ -12,7 +12,7 @@ use super::request::{Entry, Flags};
 
 /// A folder at one moment.
 #[derive(Clone, Debug, Default)]
-pub struct Listing {
+pub struct Contents {
     chunks: Vec<Arc<Chunk>>,
     /// For each chunk, the entries before it.
     starts: Vec<usize>,
@@ -40,7 +40,7 @@ pub(crate) struct Difference {
     pub(crate) fresh: usize,
 }
 
-impl Listing {
+impl Contents {
     /// All entries of a folder by ascending UID, as they were at a modification sequence.
     pub fn new(mut entries: Vec<Entry>, highest_modseq: u64) -> Self {
         let mut interner = Interner::default();
@@ -208,10 +208,10 @@ impl Listing {
     }
 }
 
-impl Index<usize> for Listing {
+impl Index<usize> for Contents {
     type Output = Entry;
 
-    /// A position that came from this listing.
+    /// A position that came from this contents.
     fn index(&self, at: usize) -> &Entry {
         let chunk = self.starts.partition_point(|start| *start <= at) - 1;
         &self.chunks[chunk].entries[at - self.starts[chunk]]
@@ -276,7 +276,7 @@ fn repack(chunks: &mut Vec<Arc<Chunk>>) {
         .collect();
 }
 
-/// A walk over the entries of a listing.
+/// A walk over the entries of a contents.
 struct Cursor<'a> {
     chunks: &'a [Arc<Chunk>],
     within: usize,
@@ -284,9 +284,9 @@ struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    fn of(listing: &'a Listing) -> Self {
+    fn of(contents: &'a Contents) -> Self {
         Self {
-            chunks: &listing.chunks,
+            chunks: &contents.chunks,
             within: 0,
             position: 0,
         }
@@ -361,8 +361,8 @@ mod tests {
         }
     }
 
-    fn folder(uids: std::ops::RangeInclusive<u32>) -> Listing {
-        Listing::new(uids.map(|uid| entry(uid, 1)).collect(), 1)
+    fn folder(uids: std::ops::RangeInclusive<u32>) -> Contents {
+        Contents::new(uids.map(|uid| entry(uid, 1)).collect(), 1)
     }
 
     #[test]
@@ -392,10 +392,10 @@ mod tests {
         #[test]
         fn a_listing_is_what_a_map_says(steps in prop::collection::vec((0_u8..4, 0_usize..400), 1..60)) {
             let mut model: BTreeMap<u32, Entry> = (1..=300).map(|uid| (uid, entry(uid, 1))).collect();
-            let mut listing = folder(1..=300);
+            let mut contents = folder(1..=300);
             let mut next = 301;
             for (modseq, (what, at)) in (2..).zip(steps) {
-                let (earlier, before) = (listing.clone(), model.clone());
+                let (earlier, before) = (contents.clone(), model.clone());
                 let (mut changed, mut gone) = (Vec::new(), Vec::new());
                 match (what, model.keys().nth(at % model.len().max(1)).copied()) {
                     (0, _) => {
@@ -408,17 +408,17 @@ mod tests {
                 }
                 model.extend(changed.iter().map(|e| (e.uid, e.clone())));
                 model.retain(|uid, _| !gone.contains(uid));
-                listing = earlier.advanced(changed, &gone, modseq);
-                prop_assert!(listing.iter().eq(model.values()));
-                prop_assert_eq!(listing.len(), model.len());
+                contents = earlier.advanced(changed, &gone, modseq);
+                prop_assert!(contents.iter().eq(model.values()));
+                prop_assert_eq!(contents.len(), model.len());
                 for (at, uid) in model.keys().enumerate() {
-                    prop_assert_eq!(listing.position(*uid), Ok(at));
-                    prop_assert_eq!(listing.get(at).map(|e| e.uid), Some(*uid));
+                    prop_assert_eq!(contents.position(*uid), Ok(at));
+                    prop_assert_eq!(contents.get(at).map(|e| e.uid), Some(*uid));
                 }
-                prop_assert_eq!(listing.get(model.len()), None);
+                prop_assert_eq!(contents.get(model.len()), None);
                 let unseen = model.values().position(|e| e.flags.system & Flags::SEEN == 0);
-                prop_assert_eq!(listing.first_unseen(), unseen);
-                let difference = earlier.difference(&listing);
+                prop_assert_eq!(contents.first_unseen(), unseen);
+                let difference = earlier.difference(&contents);
                 let lost: Vec<usize> = before.keys().enumerate().filter(|(_, u)| !model.contains_key(u)).map(|(at, _)| at).collect();
                 prop_assert_eq!(difference.gone, lost);
                 prop_assert_eq!(difference.fresh, model.keys().filter(|u| !before.contains_key(u)).count());

@@ -1,4 +1,4 @@
-//! Folders as sessions see them: one listing for all sessions that look at a folder, brought up to date by whoever asks first.
+//! Folders as sessions see them: one contents for all sessions that look at a folder, brought up to date by whoever asks first.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync;
 
 use super::convert;
-use crate::imap::Listing;
+use crate::imap::Contents;
 use crate::store::{FolderKey, Store, StoreError};
 
-/// Listings of one operator. Clones share them.
+/// SharedContents of one operator. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Listings {
+pub(super) struct SharedContents {
     table: Arc<Mutex<Table>>,
 }
 
@@ -19,7 +19,7 @@ pub(super) struct Listings {
 struct Table {
     slots: HashMap<FolderKey, Arc<Slot>>,
     /// The last ones used, newest last: selecting a folder again costs nothing though nobody looked at it meanwhile.
-    kept: VecDeque<(FolderKey, Arc<Listing>)>,
+    kept: VecDeque<(FolderKey, Arc<Contents>)>,
 }
 
 /// One folder. Who brings it up to date keeps it locked: the others wait, and find it done.
@@ -28,12 +28,12 @@ type Slot = sync::Mutex<Latest>;
 #[derive(Debug, Default)]
 struct Latest {
     /// It lives as long as a session looks at it, or it is kept.
-    listing: Weak<Listing>,
+    contents: Weak<Contents>,
     /// The change, see [`Watch::mark`](super::notify::Watch::mark), that is certainly in it.
     change: u64,
 }
 
-/// How new a listing must be.
+/// How new a contents must be.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Wanted {
     /// With everything up to this modification sequence.
@@ -42,17 +42,17 @@ pub(super) enum Wanted {
     Change(u64),
 }
 
-impl Listings {
+impl SharedContents {
     /// The folder as it is, or as it was a moment ago if that is new enough.
     pub(super) async fn get(
         &self,
         store: &dyn Store,
         folder: FolderKey,
         wanted: Wanted,
-    ) -> Result<Arc<Listing>, StoreError> {
+    ) -> Result<Arc<Contents>, StoreError> {
         let slot = self.slot(folder);
         let mut latest = slot.lock().await;
-        let known = latest.listing.upgrade();
+        let known = latest.contents.upgrade();
         if let Some(known) = &known {
             let enough = match wanted {
                 Wanted::Modseq(modseq) => known.highest_modseq() >= modseq,
@@ -63,16 +63,16 @@ impl Listings {
                 return Ok(Arc::clone(known));
             }
         }
-        let listing = match known {
+        let contents = match known {
             Some(known) => advance(store, folder, known).await?,
             None => load(store, folder).await?,
         };
         if let Wanted::Change(change) = wanted {
             latest.change = latest.change.max(change);
         }
-        latest.listing = Arc::downgrade(&listing);
-        self.keep(folder, &listing);
-        Ok(listing)
+        latest.contents = Arc::downgrade(&contents);
+        self.keep(folder, &contents);
+        Ok(contents)
     }
 
     fn slot(&self, folder: FolderKey) -> Arc<Slot> {
@@ -86,20 +86,20 @@ impl Listings {
         Arc::clone(table.slots.entry(folder).or_default())
     }
 
-    fn keep(&self, folder: FolderKey, listing: &Arc<Listing>) {
+    fn keep(&self, folder: FolderKey, contents: &Arc<Contents>) {
         let mut table = self.lock();
         if let Some((last, kept)) = table.kept.back_mut()
             && *last == folder
         {
-            *kept = Arc::clone(listing);
+            *kept = Arc::clone(contents);
             return;
         }
         table.kept.retain(|(kept, _)| *kept != folder);
-        table.kept.push_back((folder, Arc::clone(listing)));
-        let mut entries: usize = table.kept.iter().map(|(_, listing)| listing.len()).sum();
+        table.kept.push_back((folder, Arc::clone(contents)));
+        let mut entries: usize = table.kept.iter().map(|(_, contents)| contents.len()).sum();
         while table.kept.len() > KEPT_MAX || (entries > KEPT_ENTRIES_MAX && table.kept.len() > 1) {
             let oldest = table.kept.pop_front();
-            entries -= oldest.map_or(0, |(_, listing)| listing.len());
+            entries -= oldest.map_or(0, |(_, contents)| contents.len());
         }
     }
 
@@ -109,19 +109,19 @@ impl Listings {
     }
 }
 
-/// Whether somebody holds the listing; a slot in use counts.
+/// Whether somebody holds the contents; a slot in use counts.
 fn is_alive(slot: &Slot) -> bool {
-    slot.try_lock().map_or(true, |latest| latest.listing.strong_count() > 0)
+    slot.try_lock().map_or(true, |latest| latest.contents.strong_count() > 0)
 }
 
-async fn load(store: &dyn Store, folder: FolderKey) -> Result<Arc<Listing>, StoreError> {
+async fn load(store: &dyn Store, folder: FolderKey) -> Result<Arc<Contents>, StoreError> {
     // The mark is taken first: what happens meanwhile is read twice rather than never.
     let highest_modseq = store.status(folder).await?.highest_modseq;
     let entries = convert::entries(store.entries(folder, 0).await?);
-    Ok(Arc::new(Listing::new(entries, highest_modseq)))
+    Ok(Arc::new(Contents::new(entries, highest_modseq)))
 }
 
-async fn advance(store: &dyn Store, folder: FolderKey, known: Arc<Listing>) -> Result<Arc<Listing>, StoreError> {
+async fn advance(store: &dyn Store, folder: FolderKey, known: Arc<Contents>) -> Result<Arc<Contents>, StoreError> {
     let changes = store.changes(folder, known.highest_modseq()).await?;
     if changes.forgotten > known.highest_modseq() {
         return load(store, folder).await;
@@ -130,8 +130,8 @@ async fn advance(store: &dyn Store, folder: FolderKey, known: Arc<Listing>) -> R
         return Ok(known);
     }
     let entries = convert::entries(changes.entries);
-    let listing = known.advanced(entries, &changes.expunged, changes.highest_modseq);
-    Ok(Arc::new(listing))
+    let contents = known.advanced(entries, &changes.expunged, changes.highest_modseq);
+    Ok(Arc::new(contents))
 }
 
 /// The table is swept at this size and at each doubling.
