@@ -301,9 +301,9 @@ pub(crate) mod tests {
     use jiff::Timestamp;
 
     use super::*;
+    use crate::imap::contents::Contents;
     use crate::imap::grammar;
     use crate::imap::grammar::tree::{Body, Set};
-    use crate::imap::contents::Contents;
     use crate::imap::request::{Entry, MessageHandle};
 
     fn set(text: &str) -> Vec<(End, End)> {
@@ -336,6 +336,8 @@ pub(crate) mod tests {
     pub(crate) fn view(uids: &[u32]) -> View {
         let entries = uids.iter().map(|&uid| entry(uid, 0, 1)).collect();
         let selected = Selected {
+            object_id: String::new(),
+            read_only: false,
             folder: FolderHandle(1),
             uid_validity: 1,
             uid_next: 100,

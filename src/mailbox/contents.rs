@@ -111,7 +111,8 @@ impl SharedContents {
 
 /// Whether somebody holds the contents; a slot in use counts.
 fn is_alive(slot: &Slot) -> bool {
-    slot.try_lock().map_or(true, |latest| latest.contents.strong_count() > 0)
+    slot.try_lock()
+        .map_or(true, |latest| latest.contents.strong_count() > 0)
 }
 
 async fn load(store: &dyn Store, folder: FolderKey) -> Result<Arc<Contents>, StoreError> {

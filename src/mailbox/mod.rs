@@ -4,10 +4,10 @@
 //! within milliseconds and nobody polls. Deliberately absent: rights and authentication, which the listener decides.
 
 pub mod care;
+mod contents;
 mod convert;
 pub mod deliver;
 mod executor;
-mod contents;
 pub mod notify;
 mod transfer;
 
@@ -15,6 +15,6 @@ mod transfer;
 pub(crate) mod memory;
 
 pub use deliver::{STANDARD_FOLDERS, new_message};
-pub use executor::{BoxSession, Mailboxes};
+pub use executor::{Access, BoxSession, FolderLimits, Mailboxes, Terms};
 pub use notify::{Notify, Watch};
 pub use transfer::Transfer;

@@ -11,7 +11,7 @@ use crate::imap::grammar::tree::{FetchItem, Notify, NotifyEvent, NotifyFolders, 
 use crate::imap::request::{Answer, FolderHandle, Request, Surveyed};
 use crate::imap::session::{Core, Extension};
 use crate::imap::view::Telling;
-use crate::imap::{utf7, wire};
+use crate::imap::{names, wire};
 
 /// What a client asked to be told.
 #[derive(Debug, Default)]
@@ -73,13 +73,13 @@ impl Notified {
     }
 
     fn events_of(&self, folder: &Surveyed) -> Events {
-        let group = self.others.iter().find(|group| names(&group.folders, folder));
+        let group = self.others.iter().find(|group| covers(&group.folders, folder));
         group.map_or_else(Events::default, |group| group.events)
     }
 }
 
 /// Whether a filter names a folder (RFC 5465 §6).
-fn names(folders: &NotifyFolders, folder: &Surveyed) -> bool {
+fn covers(folders: &NotifyFolders, folder: &Surveyed) -> bool {
     let listed = |list: &[crate::imap::grammar::tree::Name], below: bool| {
         list.iter().filter_map(|name| folder_name(name).ok()).any(|name| {
             let rest = folder.name.strip_prefix(&name);
@@ -88,7 +88,7 @@ fn names(folders: &NotifyFolders, folder: &Surveyed) -> bool {
     };
     match folders {
         NotifyFolders::Selected | NotifyFolders::SelectedDelayed => false,
-        NotifyFolders::Inboxes => folder.name == super::INBOX,
+        NotifyFolders::Inboxes => folder.name == names::INBOX,
         NotifyFolders::Personal => true,
         NotifyFolders::Subscribed => folder.subscribed,
         NotifyFolders::Subtree(list) => listed(list, true),
@@ -321,9 +321,10 @@ fn tells_messages(events: Events, known: &Surveyed, now: &Surveyed) -> bool {
 fn write_status(core: &mut Core, folder: &Surveyed) {
     let condstore = core.enabled.has(Extension::Condstore);
     let status = &folder.status;
+    let spelling = core.spelling();
     let out = &mut core.out;
     out.extend_from_slice(b"* STATUS ");
-    wire::astring(out, &utf7::encode(&folder.name));
+    names::write(out, &folder.name, spelling);
     let mut figures = vec![
         ("MESSAGES", u64::from(status.messages)),
         ("UIDNEXT", u64::from(status.uid_next)),
@@ -343,14 +344,15 @@ fn write_status(core: &mut Core, folder: &Surveyed) {
 }
 
 fn write_list(core: &mut Core, attributes: &[u8], name: &str, old: Option<&str>) {
+    let spelling = core.spelling();
     let out = &mut core.out;
     out.extend_from_slice(b"* LIST (");
     out.extend_from_slice(attributes);
     out.extend_from_slice(b") \"/\" ");
-    wire::astring(out, &utf7::encode(name));
+    names::write(out, name, spelling);
     if let Some(old) = old {
         out.extend_from_slice(b" (\"OLDNAME\" (");
-        wire::astring(out, &utf7::encode(old));
+        names::write(out, old, spelling);
         out.extend_from_slice(b"))");
     }
     out.extend_from_slice(b"\r\n");

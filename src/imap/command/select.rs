@@ -4,9 +4,9 @@
 use super::resync::Resync;
 use super::{Next, Outcome, Work, folder_name, once, over};
 use crate::imap::grammar::tree::{Name, SelectParameters};
+use crate::imap::names;
 use crate::imap::request::{Answer, Request, Selected};
 use crate::imap::session::{Core, Extension};
-use crate::imap::utf7;
 use crate::imap::view::{Access, View};
 use crate::imap::wire;
 
@@ -70,13 +70,18 @@ impl Select {
             core.enabled.insert(Extension::Condstore);
         }
         let (uid_validity, uid_next) = (selected.uid_validity, selected.uid_next);
+        if selected.read_only {
+            self.access = Access::ReadOnly;
+        }
+        let object_id = format!("* OK [MAILBOXID ({})] of this folder\r\n", selected.object_id);
         let view = View::new(std::mem::take(&mut self.folder), self.access, selected);
+        let spelling = core.spelling();
         let (out, is_rev2) = (&mut core.out, core.enabled.has(Extension::Imap4rev2));
         view.write_flags(out);
         view.write_counts(core.enabled, out);
         if is_rev2 {
             out.extend_from_slice(b"* LIST () \"/\" ");
-            wire::astring(out, &utf7::encode(&view.name));
+            names::write(out, &view.name, spelling);
             out.extend_from_slice(b"\r\n");
         } else if let Some(at) = view.entries().contents().first_unseen() {
             coded(out, b"UNSEEN", at as u64 + 1, b"first unseen message");
@@ -85,6 +90,8 @@ impl Select {
         coded(out, b"UIDNEXT", u64::from(uid_next), b"next UID");
         // RFC 7162 §3.1.2.1: whether the client asked or not.
         coded(out, b"HIGHESTMODSEQ", view.modseq(), b"highest modification sequence");
+        // RFC 8474 §4.2
+        out.extend_from_slice(object_id.as_bytes());
         let folder = view.folder;
         core.select(Some(view));
         match self.parameters.qresync.take() {

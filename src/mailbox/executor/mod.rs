@@ -1,5 +1,7 @@
 //! Performs what an IMAP session asks, on the store.
 
+mod folders;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -38,6 +40,7 @@ impl Mailboxes {
             owner: None,
             selected: None,
             watched: None,
+            terms: Terms::default(),
         }
     }
 
@@ -78,12 +81,55 @@ pub struct BoxSession {
     selected: Option<Selection>,
     /// NOTIFY wants to know of every folder.
     watched: Option<Watch>,
+    terms: Terms,
 }
 
 struct Selection {
     folder: FolderKey,
     watch: Watch,
     claims_recent: bool,
+}
+
+/// On which terms a session uses a box.
+#[derive(Clone, Debug, Default)]
+pub struct Terms {
+    /// Who is behind the session: `/private` annotations are theirs.
+    pub person: String,
+    /// What it may do.
+    pub access: Access,
+    /// What a box may hold beside messages.
+    pub limits: FolderLimits,
+}
+
+/// What a session may do with a box.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Access {
+    /// Anything.
+    #[default]
+    Full,
+    /// Only read: the box is suspended.
+    Read,
+}
+
+/// How many folders a box may have, and how they may be named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FolderLimits {
+    /// Most folders of one box.
+    pub folders_max: usize,
+    /// Most levels of a name.
+    pub levels_max: usize,
+    /// Longest name with all its levels, in bytes of UTF-8.
+    pub name_bytes_max: usize,
+}
+
+impl Default for FolderLimits {
+    fn default() -> Self {
+        Self {
+            folders_max: 1_000,
+            levels_max: 20,
+            name_bytes_max: 1_000,
+        }
+    }
 }
 
 /// Why a request fails: by the store, or by rule.
@@ -118,8 +164,13 @@ impl BoxSession {
         }
     }
 
+    /// On which terms the box that is opened next is used; without this, as by its holder, under the default limits.
+    pub fn set_terms(&mut self, terms: Terms) {
+        self.terms = terms;
+    }
+
     /// Performs a request; `now` is the INTERNALDATE of an APPEND without one.
-    /// [`Request::Authenticate`] is not for here: it is refused.
+    /// [`Request::Authenticate`] and [`Request::Access`] are not for here: they are refused.
     pub async fn perform(&mut self, request: Request, now: Timestamp) -> Answer {
         match self.attempt(request, now).await {
             Ok(answer) => answer,
@@ -129,11 +180,14 @@ impl BoxSession {
     }
 
     async fn attempt(&mut self, request: Request, now: Timestamp) -> Result<Answer, Failure> {
+        if self.terms.access == Access::Read && request.is_change() {
+            return Err(Failure::Rule(Refused::Suspended));
+        }
         match request {
-            Request::Authenticate(_) => Err(Failure::Rule(Refused::Defect)),
+            Request::Authenticate(_) | Request::Access => Err(Failure::Rule(Refused::Defect)),
             Request::Open { address } => self.open(&address).await,
             Request::Unauthenticate => {
-                (self.owner, self.selected) = (None, None);
+                (self.owner, self.selected, self.watched) = (None, None, None);
                 Ok(Answer::Done)
             }
             Request::Leave => {
@@ -167,45 +221,14 @@ impl BoxSession {
             Request::WatchBox { watch } => self.watch_box(watch),
             Request::Survey => self.survey().await,
             folders => {
+                let is_change = folders.is_change();
                 let answer = self.on_folders(folders).await?;
-                if let (Answer::Done, Some(owner)) = (&answer, self.owner) {
+                if let Some(owner) = self.owner.filter(|_| is_change) {
                     self.mailboxes.notify.box_changed(owner);
                 }
                 Ok(answer)
             }
         }
-    }
-
-    async fn on_folders(&mut self, request: Request) -> Result<Answer, Failure> {
-        let owner = self.owner()?;
-        match request {
-            Request::Folders => {
-                let rows = self.store().folders(owner).await?;
-                return Ok(Answer::Folders(rows.into_iter().map(convert::folder).collect()));
-            }
-            Request::Status { folder } => {
-                let row = self.mailboxes.find(owner, &folder).await?;
-                return Ok(Answer::Status(convert::status(self.store().status(row.key).await?)));
-            }
-            Request::Create { folder } => {
-                self.store().create_folder(owner, &folder, None).await?;
-            }
-            Request::Delete { folder } => {
-                let row = self.mailboxes.find(owner, &folder).await?;
-                self.store().delete_folder(row.key).await?;
-                if self.selected.as_ref().is_some_and(|s| s.folder == row.key) {
-                    self.selected = None;
-                }
-                self.mailboxes.notify.changed(row.key);
-            }
-            Request::Rename { from, to } => self.rename(owner, &from, &to).await?,
-            Request::Subscribe { folder, subscribed } => {
-                let row = self.mailboxes.find(owner, &folder).await?;
-                self.store().subscribe(row.key, subscribed).await?;
-            }
-            _ => return Err(Failure::Rule(Refused::Defect)),
-        }
-        Ok(Answer::Done)
     }
 
     async fn open(&mut self, address: &str) -> Result<Answer, Failure> {
@@ -282,22 +305,6 @@ impl BoxSession {
             uid_validity: row.uid_validity,
             uids: accepted.delivered.iter().map(|(_, _, uid)| *uid).collect(),
         })
-    }
-
-    /// RFC 3501 §6.3.5: renaming INBOX moves its messages to a new folder and leaves it empty.
-    async fn rename(&self, owner: BoxKey, from: &str, to: &str) -> Result<(), Failure> {
-        if to == INBOX {
-            return Err(Failure::Store(StoreError::FolderExists { name: INBOX.into() }));
-        }
-        let row = self.mailboxes.find(owner, from).await?;
-        if from != INBOX {
-            return Ok(self.store().rename_folder(row.key, to).await?);
-        }
-        let new = self.store().create_folder(owner, to, None).await?;
-        let uids: Vec<u32> = self.store().entries(row.key, 0).await?.iter().map(|e| e.uid).collect();
-        self.store().move_to(row.key, &uids, new.key).await?;
-        self.mailboxes.notify.changed(row.key);
-        Ok(())
     }
 
     fn owner(&self) -> Result<BoxKey, Failure> {

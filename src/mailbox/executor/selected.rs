@@ -4,15 +4,16 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 
-use super::{BoxSession, Failure, Selection};
+use super::{Access, BoxSession, Failure, Selection};
 use crate::imap::{self, Answer, CopyMode};
-use crate::mailbox::convert;
 use crate::mailbox::contents::Wanted;
+use crate::mailbox::convert;
 use crate::store::{FlagUpdate, FolderKey, FolderStatus, Originals, Passage, StoreError};
 
 impl BoxSession {
     pub(super) async fn select(&mut self, name: &str, read_only: bool) -> Result<Answer, Failure> {
         self.selected = None;
+        let read_only = read_only || self.terms.access == Access::Read;
         let (row, status) = self.store().look_up(self.owner()?, name).await?;
         // The watch begins before the reading: what changes meanwhile is told twice rather than never.
         let watch = self.mailboxes.notify.watch(row.key);
@@ -40,6 +41,8 @@ impl BoxSession {
             uid_next: status.uid_next.max(after_last),
             contents,
             recent,
+            object_id: convert::object_id(row.uid_validity),
+            read_only: self.terms.access == Access::Read,
         }))
     }
 
@@ -145,7 +148,7 @@ impl BoxSession {
         let surveyed = rows.into_iter().filter_map(|row| {
             Some(imap::Surveyed {
                 folder: imap::FolderHandle(row.key.0),
-                status: convert::status(statuses.remove(&row.key)?),
+                status: convert::status(statuses.remove(&row.key)?, &row),
                 name: row.name,
                 subscribed: row.subscribed,
             })
