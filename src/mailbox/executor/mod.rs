@@ -355,4 +355,6 @@ fn with_bytes(found: Vec<Option<Arc<Vec<u8>>>>) -> Vec<Option<Loaded>> {
 const INBOX: &str = "INBOX";
 
 #[cfg(test)]
+mod folder_tests;
+#[cfg(test)]
 mod tests;
