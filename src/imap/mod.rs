@@ -57,6 +57,6 @@ pub use mime::preview::{PREVIEW_LOOK_BYTES, preview};
 pub use render::{Summariser, summarise};
 pub use request::{
     Accessor, Annotation, Answer, CopyMode, Credentials, Entry, FlagChange, Flags, Folder, FolderHandle, Loaded,
-    MessageHandle, News, Password, Refused, Request, Rights, Room, Selected, Status, Summary, What,
+    MessageHandle, News, Password, Refused, Request, Rights, Room, Selected, Status, Summary, Upload, What,
 };
-pub use session::{Certificate, Ending, Noted, Options, Security, Session, Step};
+pub use session::{Certificate, Ending, Noted, Options, Security, Session, Step, Tokens};

@@ -111,6 +111,7 @@ pub(super) fn status(status: FolderStatus, row: &FolderRow) -> imap::Status {
 /// What a client is told of a failure; the detail is for the log.
 pub(super) fn refused(error: &StoreError) -> imap::Refused {
     match error {
+        StoreError::NotFound { what: "message" } => imap::Refused::NoSuchMessage,
         StoreError::NotFound { .. } => imap::Refused::NoSuchFolder,
         StoreError::FolderExists { .. } => imap::Refused::FolderExists,
         StoreError::TooMany { .. } => imap::Refused::Limit,

@@ -3,6 +3,7 @@
 mod acl;
 mod append;
 mod auth;
+mod connection;
 mod copy;
 mod enable;
 mod fetch;
@@ -57,6 +58,8 @@ pub(crate) enum Next {
     Idle,
     /// TLS.
     StartTls,
+    /// Compression, from the byte on that follows the tagged OK.
+    Compress,
     /// The end of the session.
     Logout,
     /// Nothing any more.
@@ -117,6 +120,11 @@ impl Outcome {
             text: Cow::Owned(error.to_string()),
             ..Self::bad("")
         }
+    }
+
+    /// For what is larger than this server reads (RFC 7888 §4).
+    pub(crate) fn too_big(text: &'static str) -> Self {
+        Self::new("BAD", Some(Cow::Borrowed(b"TOOBIG")), text)
     }
 
     pub(crate) fn refused(refused: Refused) -> Self {
@@ -218,7 +226,7 @@ fn once<F: FnOnce(&mut Core, Answer) -> Outcome + Send + 'static>(request: Reque
 }
 
 /// Begins a command: which ones are possible depends on the state (RFC 9051 §6). `messages` are those of APPEND and REPLACE.
-pub(crate) fn start(core: &Core, mut body: Body, messages: Vec<Vec<u8>>) -> Box<dyn Work> {
+pub(crate) fn start(core: &Core, mut body: Body, mut messages: Vec<Vec<u8>>) -> Box<dyn Work> {
     names::adopt(&mut body, core.spelling());
     match body {
         Body::Capability => Box::new(idle::Capability),
@@ -228,7 +236,7 @@ pub(crate) fn start(core: &Core, mut body: Body, messages: Vec<Vec<u8>>) -> Box<
         body => match &core.state {
             State::NotAuthenticated => auth::start(core, body),
             State::Authenticated(_) => authenticated(core, body, messages),
-            State::Selected(_, view) => match selected(view, body) {
+            State::Selected(_, view) => match selected(core, view, body, &mut messages) {
                 Ok(work) => work,
                 Err(body) => authenticated(core, body, messages),
             },
@@ -255,13 +263,13 @@ fn authenticated(core: &Core, body: Body, messages: Vec<Vec<u8>>) -> Box<dyn Wor
         Body::Append {
             folder,
             messages: heads,
-        } => append::append(&folder, &heads, messages),
+        } => append::append(core, &folder, heads, messages),
         Body::Namespace => Box::new(idle::Namespace),
         Body::Idle => Box::new(idle::Idle),
         Body::Enable(names) => Box::new(enable::Enable(names)),
+        Body::Compress { mechanism } => connection::compress(core, &mechanism),
+        Body::Unauthenticate => connection::unauthenticate(),
         // One arm for each extension: whoever offers it replaces its own.
-        Body::Unauthenticate => over(not_offered()),
-        Body::Compress { .. } => over(not_offered()),
         Body::GetQuota { root } => quota::get(&root),
         Body::GetQuotaRoot(folder) => quota::root(&folder),
         Body::SetQuota { root, .. } => quota::set(&root),
@@ -283,7 +291,7 @@ fn authenticated(core: &Core, body: Body, messages: Vec<Vec<u8>>) -> Box<dyn Wor
 }
 
 /// Commands on the messages of the selected folder. `Err`: the command is none of them.
-fn selected(view: &View, body: Body) -> Result<Box<dyn Work>, Body> {
+fn selected(core: &Core, view: &View, body: Body, messages: &mut Vec<Vec<u8>>) -> Result<Box<dyn Work>, Body> {
     Ok(match body {
         Body::Check => over(Outcome::ok("checked").with_news()),
         Body::Close => select::close(view),
@@ -294,12 +302,26 @@ fn selected(view: &View, body: Body) -> Result<Box<dyn Work>, Body> {
         Body::Store(asked) => store::store(view, &asked),
         Body::Copy { numbering, set, to } => copy::copy(view, &set, &to, numbering),
         Body::Move { numbering, set, to } => copy::move_to(view, &set, &to, numbering),
+        Body::Replace {
+            numbering,
+            message,
+            folder,
+            head,
+        } => append::replace(
+            (core, view),
+            (message, numbering),
+            &folder,
+            (head, std::mem::take(messages)),
+        ),
         // One arm for each extension, as above.
-        Body::Replace { .. } => over(not_offered()),
         Body::Sort { .. } => over(not_offered()),
         Body::Thread { .. } => over(not_offered()),
         other => return Err(other),
     })
+}
+
+fn read_only() -> Outcome {
+    Outcome::no("CANNOT", "the folder was opened read-only")
 }
 
 /// The answer to what the grammar knows and this server does not offer.
