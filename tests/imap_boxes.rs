@@ -11,9 +11,10 @@ const DELEGATE: &str = "delegue@clinique.mssante.fr";
 
 /// The clinic with a second box, and a login that opens both; in `state`, and with or without its delegate.
 fn configuration(clinic: &Clinic, state: &str, delegated: bool) -> String {
-    let with_state = clinic
-        .configuration()
-        .replace("label = \"Accueil\"\n", &format!("label = \"Accueil\"\nstate = \"{state}\"\n"));
+    let with_state = clinic.configuration().replace(
+        "label = \"Accueil\"\n",
+        &format!("label = \"Accueil\"\nstate = \"{state}\"\n"),
+    );
     let shared = if delegated {
         format!(", \"{}\"", Clinic::BOX)
     } else {
@@ -55,11 +56,18 @@ fn a_delegate_opens_the_shared_box_and_is_named() {
     assert_eq!(told("acl"), format!("INBOX {holder} lrswipkxtea {DELEGATE} lrswipkxte"));
     assert_eq!(told("acl for a delegate"), "NO");
     assert!(told("setacl").contains("[NOPERM]"), "{all}");
-    assert_eq!(all["private"], json!(["INBOX (/private/comment NIL)"]), "each has its own");
+    assert_eq!(
+        all["private"],
+        json!(["INBOX (/private/comment NIL)"]),
+        "each has its own"
+    );
     assert_eq!(told("own"), "INBOX lrswipkxtea");
     assert!(told("foreign").contains("AUTHORIZATIONFAILED"), "{all}");
     let third = told("third");
-    assert!(third.contains("[LIMIT]") && third.contains("too-many-connections"), "{third}");
+    assert!(
+        third.contains("[LIMIT]") && third.contains("too-many-connections"),
+        "{third}"
+    );
 
     for point in ["idle", "resting"] {
         let farewell = told(point);
@@ -71,14 +79,25 @@ fn a_delegate_opens_the_shared_box_and_is_named() {
         assert!(refused.contains("[UNAVAILABLE] the box is suspended"), "{refused}");
     }
     assert_eq!(told("rights when suspended"), "INBOX lr");
-    assert!(told("resumed").contains("[UNAVAILABLE] the box is in use again"), "{all}");
-    assert!(told("withdrawn").contains("[UNAVAILABLE] what this login may open has changed"), "{all}");
+    assert!(
+        told("resumed").contains("[UNAVAILABLE] the box is in use again"),
+        "{all}"
+    );
+    assert!(
+        told("withdrawn").contains("[UNAVAILABLE] what this login may open has changed"),
+        "{all}"
+    );
     assert!(told("refused").contains("AUTHORIZATIONFAILED"), "{all}");
     assert!(told("closed").contains("[UNAVAILABLE] the box was closed"), "{all}");
     assert!(told("gone").contains("box-closed"), "{all}");
 
     // Every access names who is behind it.
     let opened = clinic.records("opened");
-    let by = |name: &str| opened.iter().filter(|record| record.to_string().contains(&format!("\"by\":\"{name}\""))).count();
+    let by = |name: &str| {
+        opened
+            .iter()
+            .filter(|record| record.to_string().contains(&format!("\"by\":\"{name}\"")))
+            .count()
+    };
     assert!(by(DELEGATE) >= 3 && by(holder) >= 5, "{opened:?}");
 }
