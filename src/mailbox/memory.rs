@@ -324,7 +324,13 @@ impl MailboxStore for MemoryStore {
             let inbox = find(&tables, from).ok_or(MISSING)?;
             let new = tables.create(owner, to, None)?.key;
             let uids: Vec<u32> = tables.folder(inbox)?.entries.iter().map(|e| e.uid).collect();
-            tables.copy(inbox, &uids, new)?;
+            let passage = Passage {
+                from: inbox,
+                to: new,
+                originals: Originals::Go,
+                saved: None,
+            };
+            tables.copy(&passage, &uids)?;
             tables.folder(inbox)?.remove(|_| true);
             return Ok(vec![inbox, new]);
         }

@@ -782,3 +782,5 @@ proptest::proptest! {
         });
     }
 }
+
+mod told;
