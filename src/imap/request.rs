@@ -495,6 +495,7 @@ impl Request {
             | Self::Copy { .. }
             | Self::Expunge { .. } => true,
             Self::Authenticate(_)
+            | Self::Unauthenticate
             | Self::Open { .. }
             | Self::Folders
             | Self::Listing
