@@ -92,6 +92,7 @@ pub(crate) const CAPABILITIES: &[Capability] = &[
     row("ENABLE", 5161, Offered::LoggedIn),
     row("AUTH=XOAUTH2", 7628, Offered::WithTokens),
     row("AUTH=OAUTHBEARER", 7628, Offered::WithTokens),
+    row("UTF8=ACCEPT", 6855, Offered::LoggedIn),
     row("NAMESPACE", 2342, Offered::LoggedIn),
     row("UIDPLUS", 4315, Offered::LoggedIn),
     row("IDLE", 2177, Offered::LoggedIn),

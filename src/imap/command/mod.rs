@@ -27,7 +27,7 @@ use super::grammar::SyntaxError;
 use super::grammar::tree::{Body, Flag, Name, Numbering, Set};
 use super::names;
 use super::request::{Answer, Flags, Refused, Request};
-use super::session::{Core, State};
+use super::session::{Core, Extension, State};
 use super::view::{Telling, View};
 
 /// A command in progress.
@@ -314,6 +314,10 @@ fn selected(
         Body::Close => select::close(view),
         Body::Unselect => select::unselect(),
         Body::Expunge(set) => copy::expunge(view, set.as_ref()),
+        // RFC 6855 §3
+        Body::Search(asked) if asked.charset.is_some() && core.enabled.has(Extension::Utf8) => {
+            over(told(Outcome::bad("no CHARSET after ENABLE UTF8=ACCEPT"), asked.numbering))
+        }
         Body::Search(asked) => search::search(view, &asked),
         Body::Fetch(asked) => fetch::fetch(core, view, asked),
         Body::Store(asked) => store::store(view, &asked),

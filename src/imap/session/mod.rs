@@ -78,6 +78,8 @@ pub struct Session {
     /// To be told at the next step.
     noted: Option<Noted>,
     tls_noted: bool,
+    /// News of the selected folder wait for a command, because NOTIFY does not want them before.
+    held: Held,
     /// What comes after what is told at present.
     after: Option<AfterNews>,
 }
@@ -106,6 +108,13 @@ enum Activity {
     Compress,
     /// Everything is said.
     Closing,
+}
+
+/// What a client did not want to be told unasked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    Nothing,
+    News,
 }
 
 #[derive(Debug)]
@@ -137,6 +146,7 @@ impl Session {
             errors: 0,
             noted: None,
             tls_noted: false,
+            held: Held::Nothing,
             after: None,
         }
     }
@@ -396,7 +406,7 @@ impl Session {
     /// The command is over but for the news it may bring (RFC 3501 §5.2).
     fn conclude(&mut self, tag: String, outcome: Outcome) {
         let is_asked = self.core.notified.is_some() || matches!(self.core.state, State::Selected(..));
-        if is_asked && (self.core.stale || outcome.asks_news()) {
+        if is_asked && (self.core.stale || self.held == Held::News || outcome.asks_news()) {
             self.ask_news(AfterNews::Finish { tag, outcome });
             return;
         }
@@ -415,8 +425,12 @@ impl Session {
         let is_wanted = !matches!(then, AfterNews::Unasked) || self.telling_unasked().is_some();
         let (State::Selected(_, view), true) = (&self.core.state, is_wanted) else {
             self.core.stale = false;
+            if self.core.view().is_some() {
+                self.held = Held::News;
+            }
             return self.follow_up(then, 0);
         };
+        self.held = Held::Nothing;
         let question = Request::News { folder: view.folder };
         self.core.stale = false;
         self.activity = Activity::AskedNews {
