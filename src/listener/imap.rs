@@ -317,7 +317,7 @@ impl Drive<'_> {
             self.opened = None;
         }
         if matches!(request, Request::Unauthenticate) {
-            (self.login, self.opened) = (None, None);
+            (self.login, self.opened, self.place) = (None, None, None);
             self.deadline = Instant::now() + self.parts.limits().login_idle;
         }
         let answer = self.boxes.perform(request, now).await;
@@ -420,6 +420,7 @@ impl Standing {
 /// What a login may do with a box according to a directory; `Err` when it may not open it.
 fn standing(directory: &Directory, login: &Opened, address: &Address) -> Result<Standing, Ending> {
     let suspended = match directory.find(address).map(|mailbox| mailbox.state) {
+        None if directory.leaving().contains(address.domain()) => return Err(Ending::BoxMoved),
         None | Some(BoxState::Closed) => return Err(Ending::BoxClosed),
         Some(BoxState::Suspended) => Suspended::Yes,
         Some(BoxState::Active) => Suspended::No,

@@ -329,4 +329,6 @@ const INBOX: &str = "INBOX";
 
 mod selected;
 #[cfg(test)]
+mod folder_tests;
+#[cfg(test)]
 mod tests;
