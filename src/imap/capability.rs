@@ -130,7 +130,7 @@ mod tests {
         let page = include_str!("../../docs/imap.md");
         let rows = page.lines().filter(|line| line.starts_with("| `"));
         rows.map(|line| {
-            let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+            let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
             let [name, rfc, state, _, tests] = cells.as_slice() else {
                 panic!("not five cells: {line}");
             };
