@@ -19,6 +19,8 @@ impl Client {
     pub(super) async fn new(mailboxes: &Mailboxes) -> Self {
         let mut options = Options::new(Security::Tls(Certificate::None));
         options.append_bytes_max = 5000;
+        // Random work names messages that are not there.
+        options.errors_max = 10_000;
         let mut client = Self {
             session: Session::new(options),
             boxes: mailboxes.session(),
