@@ -50,9 +50,11 @@ mod utf7;
 mod view;
 mod wire;
 
+pub use facts::Facts;
 pub use render::summarise;
 pub use request::{
     Answer, CopyMode, Credentials, Entry, FlagChange, Flags, Folder, FolderHandle, Loaded, MessageHandle, News,
-    Password, Refused, Request, Selected, Status, Summary, What,
+    Password, Refused, Request, Selected, Sought, Status, Summary, What,
 };
 pub use session::{Certificate, Ending, Noted, Options, Security, Session, Step};
+pub use text::{Searchable, TextKey, searchable, searchable_header};

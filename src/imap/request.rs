@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::facts::Facts;
+use super::text::TextKey;
+
 /// Opaque key of a folder, given by [`Selected`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FolderHandle(pub i64);
@@ -212,6 +215,17 @@ pub struct Summary {
     pub header_bytes: u32,
 }
 
+/// A message that a search asks about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sought {
+    /// Its UID.
+    pub uid: u32,
+    /// Its bytes.
+    pub message: MessageHandle,
+    /// How many they are.
+    pub size_bytes: u64,
+}
+
 /// How much of the messages a command needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum What {
@@ -302,6 +316,22 @@ pub enum Request {
         /// How much of them.
         what: What,
     },
+    /// Which of these messages each text is in. → [`Answer::Found`]
+    Find {
+        /// The folder.
+        folder: FolderHandle,
+        /// A bounded number of messages, by ascending UID.
+        messages: Vec<Sought>,
+        /// What is looked for.
+        keys: Vec<Arc<TextKey>>,
+    },
+    /// What SORT and THREAD compare. → [`Answer::Facts`], one for each message in order, `None` for one that is gone.
+    Facts {
+        /// The folder.
+        folder: FolderHandle,
+        /// A bounded number of messages, by ascending UID.
+        messages: Vec<Sought>,
+    },
     /// → [`Answer::Changed`], the entries as they are now; absent ones are skipped.
     SetFlags {
         /// The folder.
@@ -371,6 +401,15 @@ pub enum Answer {
     },
     /// To [`Request::Load`].
     Loaded(Vec<Option<Loaded>>),
+    /// To [`Request::Find`].
+    Found {
+        /// So many of the messages, the first ones, were looked at; the others are to be asked again. At least one, if one was asked.
+        decided: usize,
+        /// For each key, the positions of the messages that it holds for, ascending.
+        hits: Vec<Vec<u32>>,
+    },
+    /// To [`Request::Facts`].
+    Facts(Vec<Option<Facts>>),
     /// To [`Request::SetFlags`].
     Changed(Vec<Entry>),
     /// To [`Request::Copy`].

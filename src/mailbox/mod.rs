@@ -7,6 +7,8 @@ pub mod care;
 mod convert;
 pub mod deliver;
 mod executor;
+mod find;
+mod indexer;
 pub mod notify;
 mod transfer;
 
@@ -15,5 +17,6 @@ pub(crate) mod memory;
 
 pub use deliver::{STANDARD_FOLDERS, new_message};
 pub use executor::{BoxSession, Mailboxes};
+pub use indexer::{Indexer, IndexerOptions};
 pub use notify::{Notify, Watch};
 pub use transfer::Transfer;

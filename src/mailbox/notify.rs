@@ -3,7 +3,8 @@
 //! One watch per folder that somebody looks at; it holds a number that only grows, so that a session that was busy wakes once,
 //! however much happened. Folders nobody looks at cost nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::watch;
@@ -15,6 +16,16 @@ use crate::store::{Accepted, FolderKey};
 #[derive(Clone, Debug, Default)]
 pub struct Notify {
     folders: Arc<Mutex<HashMap<FolderKey, Channel>>>,
+    touched: Arc<Touched>,
+}
+
+/// Folders that changed and were not indexed since.
+#[derive(Debug, Default)]
+struct Touched {
+    folders: Mutex<HashSet<FolderKey>>,
+    /// Changes so far.
+    count: AtomicU64,
+    wake: tokio::sync::Notify,
 }
 
 #[derive(Debug)]
@@ -29,6 +40,8 @@ struct Channel {
 impl Notify {
     /// Says that a folder changed. Call it after the commit.
     pub fn changed(&self, folder: FolderKey) {
+        self.touched.count.fetch_add(1, Ordering::Relaxed);
+        self.touch(folder);
         if let Some(channel) = self.lock().get(&folder) {
             channel.sender.send_modify(|count| *count += 1);
         }
@@ -83,6 +96,37 @@ impl Notify {
             channel.recent_below = first.max(last.saturating_add(1));
         }
         uids.iter().copied().filter(|uid| *uid >= first).collect()
+    }
+
+    /// Asks for the search index of a folder to be brought up to date.
+    pub fn touch(&self, folder: FolderKey) {
+        let mut touched = self.touched.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        if touched.insert(folder) {
+            self.touched.wake.notify_one();
+        }
+    }
+
+    /// A folder that was touched, if there is one; it counts as untouched from now on.
+    pub(super) fn take_touched(&self) -> Option<FolderKey> {
+        let mut touched = self.touched.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = touched.iter().next().copied()?;
+        touched.remove(&next);
+        Some(next)
+    }
+
+    /// Waits for one. Cancel safe.
+    pub(super) async fn next_touched(&self) -> FolderKey {
+        loop {
+            if let Some(folder) = self.take_touched() {
+                return folder;
+            }
+            self.touched.wake.notified().await;
+        }
+    }
+
+    /// How much changed so far.
+    pub(super) fn changes(&self) -> u64 {
+        self.touched.count.load(Ordering::Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<FolderKey, Channel>> {

@@ -8,6 +8,7 @@ use super::notify::{Notify, Watch};
 use super::{convert, deliver};
 use crate::identity::Address;
 use crate::imap::{self, Answer, CopyMode, Loaded, Refused, Request, What};
+use crate::store::sqlite::search::SearchIndex;
 use crate::store::{Acceptance, BoxKey, Delivery, FolderKey, FolderRow, MessageKey, Room, Store, StoreError};
 
 /// The boxes of one operator. Cloning is cheap.
@@ -15,12 +16,31 @@ use crate::store::{Acceptance, BoxKey, Delivery, FolderKey, FolderRow, MessageKe
 pub struct Mailboxes {
     store: Arc<dyn Store>,
     notify: Notify,
+    index: Option<Arc<SearchIndex>>,
 }
 
 impl Mailboxes {
     /// Over a store; `notify` is shared with whoever else changes folders.
     pub fn new(store: Arc<dyn Store>, notify: Notify) -> Self {
-        Self { store, notify }
+        Self {
+            store,
+            notify,
+            index: None,
+        }
+    }
+
+    /// The same with an index for searches, which an [`super::Indexer`] fills.
+    #[must_use]
+    pub fn with_index(self, index: Arc<SearchIndex>) -> Self {
+        Self {
+            index: Some(index),
+            ..self
+        }
+    }
+
+    /// The index, if there is one.
+    pub(super) fn index(&self) -> Option<&Arc<SearchIndex>> {
+        self.index.as_ref()
     }
 
     /// What one connection works with.
@@ -126,6 +146,10 @@ impl BoxSession {
             Request::Select { folder, read_only } => self.select(&folder, read_only).await,
             Request::News { folder, since } => self.tell_news(FolderKey(folder.0), since).await,
             Request::Load { messages, what } => self.load(&messages, what).await,
+            Request::Find { folder, messages, keys } => {
+                Ok(self.mailboxes.find_texts(FolderKey(folder.0), &messages, &keys).await?)
+            }
+            Request::Facts { folder, messages } => Ok(self.mailboxes.facts_of(FolderKey(folder.0), &messages).await?),
             Request::Append {
                 folder,
                 flags,

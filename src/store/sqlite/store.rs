@@ -108,6 +108,10 @@ impl MailboxStore for SqliteStore {
             .await
     }
 
+    async fn folder_marks(&self) -> Result<Vec<(FolderKey, u64)>, StoreError> {
+        self.readers.run(|db| folders::marks(db)).await
+    }
+
     async fn status(&self, folder: FolderKey) -> Result<FolderStatus, StoreError> {
         self.readers.run(move |db| folders::status(db, folder)).await
     }
