@@ -1,43 +1,32 @@
 //! `BODY[section]<partial>`: which bytes of a message a client asked for (RFC 3501 §6.4.5).
 
 use std::borrow::Cow;
+use std::num::NonZeroU32;
 
-use imap_codec::imap_types::core::AString;
-use imap_codec::imap_types::fetch;
-
+use super::grammar::tree::{Section as Named, SectionText};
 use super::mime::header;
 use super::mime::part::{Kind, Part};
 use super::wire;
 
-/// A section of a message, checked and kept apart from the codec's borrowed types.
+/// A section of a message, and which bytes of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Section {
     /// Part numbers; empty: the message.
     number: Vec<u32>,
-    text: Wanted,
+    text: SectionText,
     /// First byte and length.
     partial: Option<(u32, u32)>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Wanted {
-    Whole,
-    Header,
-    HeaderFields(Vec<Vec<u8>>),
-    HeaderFieldsNot(Vec<Vec<u8>>),
-    Text,
-    Mime,
-}
-
 impl Section {
     /// The whole message.
-    pub(crate) const WHOLE: Self = Self::plain(Wanted::Whole);
+    pub(crate) const WHOLE: Self = Self::plain(SectionText::Whole);
     /// Its header block.
-    pub(crate) const HEADER: Self = Self::plain(Wanted::Header);
+    pub(crate) const HEADER: Self = Self::plain(SectionText::Header);
     /// Its body.
-    pub(crate) const TEXT: Self = Self::plain(Wanted::Text);
+    pub(crate) const TEXT: Self = Self::plain(SectionText::Text);
 
-    const fn plain(text: Wanted) -> Self {
+    const fn plain(text: SectionText) -> Self {
         Self {
             number: Vec::new(),
             text,
@@ -45,23 +34,12 @@ impl Section {
         }
     }
 
-    /// From the codec's form.
-    pub(crate) fn new(section: Option<&fetch::Section<'_>>, partial: Option<(u32, u32)>) -> Self {
-        use fetch::Section as S;
-        let (part, text) = match section {
-            None => (None, Wanted::Whole),
-            Some(S::Part(part)) => (Some(part), Wanted::Whole),
-            Some(S::Header(part)) => (part.as_ref(), Wanted::Header),
-            Some(S::HeaderFields(part, names)) => (part.as_ref(), Wanted::HeaderFields(owned(names.as_ref()))),
-            Some(S::HeaderFieldsNot(part, names)) => (part.as_ref(), Wanted::HeaderFieldsNot(owned(names.as_ref()))),
-            Some(S::Text(part)) => (part.as_ref(), Wanted::Text),
-            Some(S::Mime(part)) => (Some(part), Wanted::Mime),
-        };
-        let number = part.map(|p| p.0.as_ref().iter().map(|n| n.get()).collect());
+    /// As a command names it.
+    pub(crate) fn new(section: Named, partial: Option<(u32, NonZeroU32)>) -> Self {
         Self {
-            number: number.unwrap_or_default(),
-            text,
-            partial,
+            number: section.part.iter().map(|n| n.get()).collect(),
+            text: section.text,
+            partial: partial.map(|(first, length)| (first, length.get())),
         }
     }
 
@@ -70,7 +48,7 @@ impl Section {
         self.number.is_empty()
             && matches!(
                 self.text,
-                Wanted::Header | Wanted::HeaderFields(_) | Wanted::HeaderFieldsNot(_)
+                SectionText::Header | SectionText::HeaderFields(_) | SectionText::HeaderFieldsNot(_)
             )
     }
 
@@ -88,16 +66,16 @@ impl Section {
             }
             wire::number(out, u64::from(*number));
         }
-        if !self.number.is_empty() && self.text != Wanted::Whole {
+        if !self.number.is_empty() && self.text != SectionText::Whole {
             out.push(b'.');
         }
         match &self.text {
-            Wanted::Whole => {}
-            Wanted::Header => out.extend_from_slice(b"HEADER"),
-            Wanted::HeaderFields(names) => field_list(out, b"HEADER.FIELDS", names),
-            Wanted::HeaderFieldsNot(names) => field_list(out, b"HEADER.FIELDS.NOT", names),
-            Wanted::Text => out.extend_from_slice(b"TEXT"),
-            Wanted::Mime => out.extend_from_slice(b"MIME"),
+            SectionText::Whole => {}
+            SectionText::Header => out.extend_from_slice(b"HEADER"),
+            SectionText::HeaderFields(names) => field_list(out, b"HEADER.FIELDS", names),
+            SectionText::HeaderFieldsNot(names) => field_list(out, b"HEADER.FIELDS.NOT", names),
+            SectionText::Text => out.extend_from_slice(b"TEXT"),
+            SectionText::Mime => out.extend_from_slice(b"MIME"),
         }
         out.push(b']');
         if let Some((origin, _)) = self.partial {
@@ -128,7 +106,7 @@ impl Section {
 
     fn extract<'m>(&self, message: &'m [u8], structure: Option<&Part>) -> Option<Cow<'m, [u8]>> {
         if self.number.is_empty() {
-            if self.text == Wanted::Whole {
+            if self.text == SectionText::Whole {
                 return Some(Cow::Borrowed(message));
             }
             let (block, body) = message.split_at(header::block_length(message));
@@ -136,8 +114,8 @@ impl Section {
         }
         let part = structure?.find(&self.number)?;
         match (&self.text, &part.kind) {
-            (Wanted::Whole, _) => Some(Cow::Borrowed(&message[part.body.clone()])),
-            (Wanted::Mime, _) => Some(Cow::Borrowed(&message[part.header.clone()])),
+            (SectionText::Whole, _) => Some(Cow::Borrowed(&message[part.body.clone()])),
+            (SectionText::Mime, _) => Some(Cow::Borrowed(&message[part.header.clone()])),
             (_, Kind::Message(inner)) => self.of_message(&message[inner.header.clone()], &message[inner.body.clone()]),
             _ => None,
         }
@@ -145,11 +123,11 @@ impl Section {
 
     fn of_message<'m>(&self, block: &'m [u8], body: &'m [u8]) -> Option<Cow<'m, [u8]>> {
         match &self.text {
-            Wanted::Header => Some(Cow::Borrowed(block)),
-            Wanted::Text => Some(Cow::Borrowed(body)),
-            Wanted::HeaderFields(names) => Some(Cow::Owned(subset(block, |name| has(names, name)))),
-            Wanted::HeaderFieldsNot(names) => Some(Cow::Owned(subset(block, |name| !has(names, name)))),
-            Wanted::Whole | Wanted::Mime => None,
+            SectionText::Header => Some(Cow::Borrowed(block)),
+            SectionText::Text => Some(Cow::Borrowed(body)),
+            SectionText::HeaderFields(names) => Some(Cow::Owned(subset(block, |name| has(names, name)))),
+            SectionText::HeaderFieldsNot(names) => Some(Cow::Owned(subset(block, |name| !has(names, name)))),
+            SectionText::Whole | SectionText::Mime => None,
         }
     }
 }
@@ -171,10 +149,6 @@ fn has(names: &[Vec<u8>], name: &[u8]) -> bool {
     names.iter().any(|n| n.eq_ignore_ascii_case(name))
 }
 
-fn owned(names: &[AString<'_>]) -> Vec<Vec<u8>> {
-    names.iter().map(|n| n.as_ref().to_vec()).collect()
-}
-
 fn field_list(out: &mut Vec<u8>, what: &[u8], names: &[Vec<u8>]) {
     out.extend_from_slice(what);
     out.extend_from_slice(b" (");
@@ -189,27 +163,19 @@ fn field_list(out: &mut Vec<u8>, what: &[u8], names: &[Vec<u8>]) {
 
 #[cfg(test)]
 mod tests {
-    use imap_codec::CommandCodec;
-    use imap_codec::decode::Decoder;
-    use imap_codec::imap_types::command::CommandBody;
-    use imap_codec::imap_types::fetch::{MacroOrMessageDataItemNames, MessageDataItemName};
-
     use super::*;
+    use crate::imap::grammar;
+    use crate::imap::grammar::tree::{Body, FetchItem};
 
     fn section(text: &str) -> Section {
         let line = format!("a FETCH 1 BODY{text}\r\n");
-        let (_, command) = CommandCodec::default().decode(line.as_bytes()).unwrap();
-        let CommandBody::Fetch {
-            macro_or_item_names: MacroOrMessageDataItemNames::MessageDataItemNames(items),
-            ..
-        } = command.body
-        else {
+        let Body::Fetch(mut fetch) = grammar::parse(line.as_bytes()).unwrap().body else {
             panic!("not a fetch");
         };
-        let [MessageDataItemName::BodyExt { section, partial, .. }] = items.as_slice() else {
-            panic!("not one section");
-        };
-        Section::new(section.as_ref(), partial.map(|(from, length)| (from, length.get())))
+        match fetch.items.pop() {
+            Some(FetchItem::Section { section, partial, .. }) => Section::new(section, partial),
+            other => panic!("{other:?}"),
+        }
     }
 
     fn fetched(message: &str, asked: &str) -> String {
