@@ -325,6 +325,8 @@ pub enum Request {
         /// What is looked for.
         keys: Vec<Arc<TextKey>>,
     },
+    /// When it is. → [`Answer::Now`]
+    Now,
     /// What SORT and THREAD compare. → [`Answer::Facts`], one for each message in order, `None` for one that is gone.
     Facts {
         /// The folder.
@@ -408,6 +410,8 @@ pub enum Answer {
         /// For each key, the positions of the messages that it holds for, ascending.
         hits: Vec<Vec<u32>>,
     },
+    /// To [`Request::Now`].
+    Now(Timestamp),
     /// To [`Request::Facts`].
     Facts(Vec<Option<Facts>>),
     /// To [`Request::SetFlags`].

@@ -24,6 +24,8 @@ pub(crate) struct View {
     /// UIDs that are gone and of which the client was not told yet.
     vanished: BTreeSet<u32>,
     pub(crate) modseq: u64,
+    /// UIDs of the messages that `$` stands for, ascending (RFC 5182).
+    pub(crate) saved: Vec<u32>,
 }
 
 /// SELECT or EXAMINE.
@@ -63,6 +65,7 @@ impl View {
             keywords,
             vanished: BTreeSet::new(),
             modseq: selected.highest_modseq,
+            saved: Vec::new(),
         }
     }
 

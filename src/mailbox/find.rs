@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Mailboxes;
 use crate::imap::{Answer, Facts, Sought, TextKey, searchable, searchable_header};
-use crate::store::sqlite::search::{Asked, Found, SearchIndex, Wanted};
+use crate::store::sqlite::search::{Asked, Found, SearchIndex, WANTED_MAX, Wanted};
 use crate::store::{FolderKey, MessageKey, StoreError};
 
 impl Mailboxes {
@@ -36,13 +36,15 @@ impl Mailboxes {
         for hits in &mut hits {
             hits.retain(|&at| (at as usize) < decided);
             hits.sort_unstable();
+            // One that the index knew for one key, and that was read for another.
+            hits.dedup();
         }
         Ok(Answer::Found { decided, hits })
     }
 
     /// What sorting needs of these messages, by ascending UID; `None` for one that is gone.
     pub(super) async fn facts_of(&self, folder: FolderKey, messages: &[Sought]) -> Result<Answer, StoreError> {
-        let mut facts: Vec<Option<Facts>> = match self.index() {
+        let mut facts: Vec<Option<Facts>> = match self.search_index() {
             Some(index) => known_facts(index, folder, messages).await,
             None => vec![None; messages.len()],
         };
@@ -63,23 +65,32 @@ impl Mailboxes {
             hits: vec![Vec::new(); keys.len()],
             unknown: (0..u32::try_from(messages.len()).unwrap_or(u32::MAX)).collect(),
         };
-        let Some(index) = self.index() else {
+        let Some(index) = self.search_index() else {
             return nothing();
         };
-        let wanted = keys.iter().map(wanted).collect();
-        match index.find(folder, asked(messages), wanted).await {
-            Ok(found) => {
-                if found.unknown.len() > UNKNOWN_USUAL {
-                    // Somebody waits for it.
-                    self.notify().touch(folder);
+        let mut all = Found::default();
+        for keys in keys.chunks(WANTED_MAX) {
+            match index
+                .find(folder, asked(messages), keys.iter().map(wanted).collect())
+                .await
+            {
+                Ok(found) => {
+                    all.hits.extend(found.hits);
+                    all.unknown.extend(found.unknown);
                 }
-                found
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the search index failed; messages are read instead");
-                nothing()
+                Err(error) => {
+                    tracing::warn!(%error, "the search index failed; messages are read instead");
+                    return nothing();
+                }
             }
         }
+        all.unknown.sort_unstable();
+        all.unknown.dedup();
+        if all.unknown.len() > UNKNOWN_USUAL {
+            // Somebody waits for it.
+            self.notify().touch(folder);
+        }
+        all
     }
 
     /// Reads messages, and tells which of them each key holds for.

@@ -1,7 +1,7 @@
 //! Fills the search index beside the commits: whatever changes folders only leaves their keys, and one task per store reads what is new when
 //! it is quiet, a little at a time. It goes on where it stopped; what it has not reached is read by the searches themselves.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -129,7 +129,11 @@ impl Indexer {
             return Ok(());
         }
         let first = progress.uid;
-        let gone: Vec<u32> = changes.expunged.into_iter().filter(|uid| *uid <= first).collect();
+        let gone = if progress.uid > 0 && changes.forgotten > progress.modseq {
+            self.absent(folder).await?
+        } else {
+            changes.expunged.into_iter().filter(|uid| *uid <= first).collect()
+        };
         let new: Vec<EntryRow> = changes.entries.into_iter().filter(|entry| entry.uid > first).collect();
         let mut rest = new.as_slice();
         while let Some(last) = self.add_some(folder, &mut rest, progress).await? {
@@ -146,6 +150,20 @@ impl Indexer {
         }
         self.known.insert(folder, progress);
         Ok(())
+    }
+
+    /// What is indexed and no more in the folder, where the store forgot who was removed.
+    async fn absent(&self, folder: FolderKey) -> Result<Vec<u32>, StoreError> {
+        let there: HashSet<u32> = self
+            .store
+            .entries(folder, 0)
+            .await?
+            .iter()
+            .map(|entry| entry.uid)
+            .collect();
+        let mut indexed = self.index.uids(folder).await?;
+        indexed.retain(|uid| !there.contains(uid));
+        Ok(indexed)
     }
 
     /// Indexes the next messages; returns the UID up to which that is done.

@@ -6,9 +6,11 @@ mod copy;
 mod enable;
 mod fetch;
 mod folders;
+mod found;
 mod idle;
 mod search;
 mod select;
+mod sort;
 mod store;
 
 use std::borrow::Cow;
@@ -222,7 +224,7 @@ pub(crate) fn start(core: &Core, body: Body, messages: Vec<Vec<u8>>) -> Box<dyn 
         body => match &core.state {
             State::NotAuthenticated => auth::start(core, body),
             State::Authenticated(_) => authenticated(core, body, messages),
-            State::Selected(_, view) => match selected(view, body) {
+            State::Selected(_, view) => match selected(core, view, body) {
                 Ok(work) => work,
                 Err(body) => authenticated(core, body, messages),
             },
@@ -273,21 +275,21 @@ fn authenticated(core: &Core, body: Body, messages: Vec<Vec<u8>>) -> Box<dyn Wor
 }
 
 /// Commands on the messages of the selected folder. `Err`: the command is none of them.
-fn selected(view: &View, body: Body) -> Result<Box<dyn Work>, Body> {
+fn selected(core: &Core, view: &View, body: Body) -> Result<Box<dyn Work>, Body> {
     Ok(match body {
         Body::Check => over(Outcome::ok("checked").with_news()),
         Body::Close => select::close(view),
         Body::Unselect => select::unselect(),
         Body::Expunge(set) => copy::expunge(view, set.as_ref()),
-        Body::Search(asked) => search::search(view, &asked),
+        Body::Search(asked) => search::search(core, view, asked),
         Body::Fetch(asked) => fetch::fetch(view, asked),
         Body::Store(asked) => store::store(view, &asked),
         Body::Copy { numbering, set, to } => copy::copy(view, &set, &to, numbering),
         Body::Move { numbering, set, to } => copy::move_to(view, &set, &to, numbering),
         // One arm for each extension, as above.
         Body::Replace { .. } => over(not_offered()),
-        Body::Sort { .. } => over(not_offered()),
-        Body::Thread { .. } => over(not_offered()),
+        Body::Sort { criteria, search } => sort::sort(core, view, criteria, search),
+        Body::Thread { algorithm, search } => sort::thread(core, view, &algorithm, search),
         other => return Err(other),
     })
 }
@@ -299,8 +301,10 @@ fn not_offered() -> Outcome {
 
 /// Positions in the view that a set names.
 fn positions(view: &View, set: &Set, numbering: Numbering) -> Result<Vec<usize>, Outcome> {
-    let Set::Ranges(set) = set else {
-        return Err(told(not_offered(), numbering));
+    let set = match set {
+        Set::Ranges(set) => set,
+        // RFC 5182 §2.1: those that are gone since are not in it any more.
+        Set::Saved => return Ok(view.saved.iter().filter_map(|&uid| view.position(uid)).collect()),
     };
     match numbering {
         Numbering::Uid => Ok(view.by_uid(set)),

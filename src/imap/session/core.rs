@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use super::{Enabled, Options, WRITE_BYTES};
 use crate::imap::capability;
 use crate::imap::view::View;
-use crate::imap::wire;
 
 /// What commands work on.
 #[derive(Debug)]
@@ -16,6 +15,8 @@ pub(crate) struct Core {
     pub(crate) out: Vec<u8>,
     /// The selected folder may have changed since News was last asked.
     pub(crate) stale: bool,
+    /// Tag of the command under way: ESEARCH repeats it.
+    pub(crate) tag: String,
     /// What the client switched on.
     pub(crate) enabled: Enabled,
 }
@@ -88,14 +89,6 @@ impl Core {
         self.out.extend_from_slice(b"CAPABILITY ");
         self.write_capabilities();
         Cow::Owned(std::mem::replace(&mut self.out, waiting))
-    }
-
-    /// Writes a list of numbers, each after a space.
-    pub(crate) fn write_numbers(&mut self, numbers: &[u32]) {
-        for number in numbers {
-            self.out.push(b' ');
-            wire::number(&mut self.out, u64::from(*number));
-        }
     }
 
     /// Whether enough waits to be written.

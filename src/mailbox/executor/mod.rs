@@ -39,7 +39,7 @@ impl Mailboxes {
     }
 
     /// The index, if there is one.
-    pub(super) fn index(&self) -> Option<&Arc<SearchIndex>> {
+    pub fn search_index(&self) -> Option<&Arc<SearchIndex>> {
         self.index.as_ref()
     }
 

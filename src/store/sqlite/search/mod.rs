@@ -27,6 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, OpenFlags};
 
 use self::documents::Cache;
+pub use self::find::WANTED_MAX;
 use super::readers::Readers;
 use super::rows::failed;
 use super::schema::Database;
