@@ -84,6 +84,14 @@ pub(crate) const CAPABILITIES: &[Capability] = &[
     row("UNSELECT", 3691, Offered::LoggedIn),
     row("CHILDREN", 3348, Offered::LoggedIn),
     row("SPECIAL-USE", 6154, Offered::LoggedIn),
+    row("ESEARCH", 4731, Offered::LoggedIn),
+    row("SEARCHRES", 5182, Offered::LoggedIn),
+    row("WITHIN", 5032, Offered::LoggedIn),
+    row("SORT", 5256, Offered::LoggedIn),
+    row("SORT=DISPLAY", 5957, Offered::LoggedIn),
+    row("ESORT", 5267, Offered::LoggedIn),
+    row("THREAD=ORDEREDSUBJECT", 5256, Offered::LoggedIn),
+    row("THREAD=REFERENCES", 5256, Offered::LoggedIn),
 ];
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ fn login(credentials: &Credentials) -> Answer {
 }
 
 const TLS: Security = Security::Tls(Certificate::None);
-const LOGGED_IN: &str = "OK [CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID ENABLE NAMESPACE UIDPLUS IDLE MOVE UNSELECT CHILDREN SPECIAL-USE] logged in\r\n";
+const LOGGED_IN: &str = "OK [CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID ENABLE NAMESPACE UIDPLUS IDLE MOVE UNSELECT CHILDREN SPECIAL-USE ESEARCH SEARCHRES WITHIN SORT SORT=DISPLAY ESORT THREAD=ORDEREDSUBJECT THREAD=REFERENCES] logged in\r\n";
 
 #[test]
 fn the_greeting_names_what_is_possible_now() {
