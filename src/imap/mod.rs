@@ -52,7 +52,8 @@ mod view;
 mod wire;
 
 pub use facts::Facts;
-pub use render::summarise;
+pub use mime::preview::{PREVIEW_LOOK_BYTES, preview};
+pub use render::{Summariser, summarise};
 pub use request::{
     Answer, CopyMode, Credentials, Entry, FlagChange, Flags, Folder, FolderHandle, Loaded, MessageHandle, News,
     Password, Refused, Request, Selected, Sought, Status, Summary, What,

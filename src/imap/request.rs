@@ -213,6 +213,8 @@ pub struct Summary {
     pub body_structure: Vec<u8>,
     /// Length of the header block, empty line included.
     pub header_bytes: u32,
+    /// Where its parts lie, in a form of this module's own; empty: unknown.
+    pub layout: Vec<u8>,
 }
 
 /// A message that a search asks about.

@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 use std::num::NonZeroU32;
+use std::ops::Range;
 
-use super::grammar::tree::{Section as Named, SectionText};
+use super::grammar::tree::{self, Section as Named, SectionText};
 use super::mime::header;
-use super::mime::part::{Kind, Part};
+use super::mime::outline::{Inside, Outline};
 use super::wire;
 
 /// A section of a message, and which bytes of it.
@@ -40,6 +41,23 @@ impl Section {
             number: section.part.iter().map(|n| n.get()).collect(),
             text: section.text,
             partial: partial.map(|(first, length)| (first, length.get())),
+        }
+    }
+
+    /// From the tree of a command.
+    pub(crate) fn of(section: &tree::Section, partial: Option<(u32, NonZeroU32)>) -> Self {
+        use tree::SectionText as S;
+        Self {
+            number: section.part.iter().map(|number| number.get()).collect(),
+            text: match &section.text {
+                S::Whole => SectionText::Whole,
+                S::Header => SectionText::Header,
+                S::HeaderFields(names) => SectionText::HeaderFields(names.clone()),
+                S::HeaderFieldsNot(names) => SectionText::HeaderFieldsNot(names.clone()),
+                S::Text => SectionText::Text,
+                S::Mime => SectionText::Mime,
+            },
+            partial: partial.map(|(from, length)| (from, length.get())),
         }
     }
 
@@ -86,62 +104,101 @@ impl Section {
     }
 
     /// Writes the bytes as a literal, or `NIL` when the message has no such section.
-    /// `structure` is needed when [`Self::needs_structure`] says so.
-    pub(crate) fn write(&self, out: &mut Vec<u8>, message: &[u8], structure: Option<&Part>) {
-        match self.extract(message, structure) {
+    /// `outline` is needed when [`Self::needs_structure`] says so.
+    pub(crate) fn write(&self, out: &mut Vec<u8>, message: &[u8], outline: Option<&Outline>) {
+        match self.extract(message, outline) {
             None => out.extend_from_slice(b"NIL"),
-            Some(bytes) => {
-                let cut = match self.partial {
-                    None => &bytes[..],
-                    Some((origin, length)) => {
-                        let start = usize::try_from(origin).unwrap_or(usize::MAX).min(bytes.len());
-                        let length = usize::try_from(length).unwrap_or(usize::MAX);
-                        &bytes[start..start.saturating_add(length).min(bytes.len())]
-                    }
-                };
-                wire::literal(out, cut);
-            }
+            Some(bytes) => wire::content(out, &bytes[self.cut(bytes.len())]),
         }
     }
 
-    fn extract<'m>(&self, message: &'m [u8], structure: Option<&Part>) -> Option<Cow<'m, [u8]>> {
-        if self.number.is_empty() {
-            if self.text == SectionText::Whole {
-                return Some(Cow::Borrowed(message));
+    fn extract<'m>(&self, message: &'m [u8], outline: Option<&Outline>) -> Option<Cow<'m, [u8]>> {
+        let whole;
+        let outline = match outline {
+            Some(outline) => outline,
+            None => {
+                let end = header::block_length(message);
+                whole = Outline::unparted(end, message.len());
+                &whole
             }
-            let (block, body) = message.split_at(header::block_length(message));
-            return self.of_message(block, body);
+        };
+        match self.place(outline)? {
+            Place::Bytes(range) => message.get(range).map(Cow::Borrowed),
+            Place::Fields(range) => Some(Cow::Owned(self.fields(message.get(range)?))),
         }
-        let part = structure?.find(&self.number)?;
-        match (&self.text, &part.kind) {
-            (SectionText::Whole, _) => Some(Cow::Borrowed(&message[part.body.clone()])),
-            (SectionText::Mime, _) => Some(Cow::Borrowed(&message[part.header.clone()])),
-            (_, Kind::Message(inner)) => self.of_message(&message[inner.header.clone()], &message[inner.body.clone()]),
+    }
+
+    /// Where in the message it lies; `None`: nowhere.
+    pub(crate) fn place(&self, outline: &Outline) -> Option<Place> {
+        if self.number.is_empty() {
+            return match self.text {
+                SectionText::Whole => Some(Place::Bytes(0..outline.body.end)),
+                SectionText::Mime => None,
+                _ => Some(self.of_message(outline)),
+            };
+        }
+        let part = outline.find(&self.number)?;
+        match (&self.text, &part.inside) {
+            (SectionText::Whole, _) => Some(Place::Bytes(part.body.clone())),
+            (SectionText::Mime, _) => Some(Place::Bytes(part.header.clone())),
+            (_, Inside::Message(inner)) => Some(self.of_message(inner)),
             _ => None,
         }
     }
 
-    fn of_message<'m>(&self, block: &'m [u8], body: &'m [u8]) -> Option<Cow<'m, [u8]>> {
+    fn of_message(&self, message: &Outline) -> Place {
         match &self.text {
-            SectionText::Header => Some(Cow::Borrowed(block)),
-            SectionText::Text => Some(Cow::Borrowed(body)),
-            SectionText::HeaderFields(names) => Some(Cow::Owned(subset(block, |name| has(names, name)))),
-            SectionText::HeaderFieldsNot(names) => Some(Cow::Owned(subset(block, |name| !has(names, name)))),
-            SectionText::Whole | SectionText::Mime => None,
+            SectionText::HeaderFields(_) | SectionText::HeaderFieldsNot(_) => Place::Fields(message.header.clone()),
+            SectionText::Header => Place::Bytes(message.header.clone()),
+            _ => Place::Bytes(message.body.clone()),
+        }
+    }
+
+    /// The fields that are asked for, of a header block.
+    pub(crate) fn fields(&self, block: &[u8]) -> Vec<u8> {
+        match &self.text {
+            SectionText::HeaderFields(names) => subset(block, |name| name.is_some_and(|name| has(names, name))),
+            SectionText::HeaderFieldsNot(names) => subset(block, |name| name.is_none_or(|name| !has(names, name))),
+            _ => block.to_vec(),
+        }
+    }
+
+    /// What the partial leaves of so many bytes.
+    pub(crate) fn cut(&self, length: usize) -> Range<usize> {
+        cut(self.partial, length)
+    }
+}
+
+/// What a partial (first byte, length) leaves of so many bytes.
+pub(crate) fn cut(partial: Option<(u32, u32)>, length: usize) -> Range<usize> {
+    match partial {
+        None => 0..length,
+        Some((origin, wanted)) => {
+            let start = usize::try_from(origin).unwrap_or(usize::MAX).min(length);
+            let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+            start..start.saturating_add(wanted).min(length)
         }
     }
 }
 
-fn subset(block: &[u8], wanted: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+/// Where a section lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// These bytes.
+    Bytes(Range<usize>),
+    /// Some fields of the header block that lies there.
+    Fields(Range<usize>),
+}
+
+fn subset(block: &[u8], wanted: impl Fn(Option<&[u8]>) -> bool) -> Vec<u8> {
     let mut out = Vec::new();
-    for field in header::fields(block).filter(|f| wanted(f.name)) {
-        out.extend_from_slice(field.raw);
-        if !field.raw.ends_with(b"\n") {
-            out.extend_from_slice(b"\r\n");
+    for piece in header::pieces(block) {
+        if wanted(header::field(piece).map(|field| field.name)) {
+            out.extend_from_slice(piece);
         }
     }
-    // RFC 3501 §6.4.5: "In all cases, the delimiting blank line between the header and the body is always included."
-    out.extend_from_slice(b"\r\n");
+    // RFC 9051 §6.4.5.1: the blank line is included, "except in the case of a message that has no body and no blank line".
+    out.extend_from_slice(header::empty_line(block));
     out
 }
 
@@ -186,7 +243,7 @@ mod tests {
         section.write(
             &mut out,
             message.as_bytes(),
-            Some(&Part::of_message(message.as_bytes())),
+            Some(&Outline::of_message(message.as_bytes())),
         );
         String::from_utf8(out).unwrap()
     }
@@ -250,5 +307,22 @@ mod tests {
         assert_eq!(fetched(message, "[1.MIME]"), "BODY[1.MIME] {14}\r\nSubject: x\r\n\r\n");
         assert_eq!(fetched(message, "[1.HEADER]"), "BODY[1.HEADER] NIL");
         assert_eq!(fetched("Subject: x", "[TEXT]"), "BODY[TEXT] {0}\r\n");
+        assert_eq!(
+            fetched("A: b", "[HEADER.FIELDS (A)]"),
+            "BODY[HEADER.FIELDS (A)] {4}\r\nA: b"
+        );
+    }
+
+    #[test]
+    fn fields_wanted_and_not_wanted_are_all_there_is() {
+        let message = " odd\r\nno field\r\nA: 1\r\n x\r\n: y\r\na : 2\r\nB: 3\r\n\r\nbody";
+        assert_eq!(
+            fetched(message, "[HEADER.FIELDS (a)]"),
+            "BODY[HEADER.FIELDS (a)] {19}\r\nA: 1\r\n x\r\na : 2\r\n\r\n"
+        );
+        assert_eq!(
+            fetched(message, "[HEADER.FIELDS.NOT (a)]"),
+            "BODY[HEADER.FIELDS.NOT (a)] {29}\r\n odd\r\nno field\r\n: y\r\nB: 3\r\n\r\n"
+        );
     }
 }

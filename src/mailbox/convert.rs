@@ -42,6 +42,7 @@ pub(super) fn summary_row(summary: imap::Summary) -> store::Summary {
         body: summary.body,
         body_structure: summary.body_structure,
         header_bytes: summary.header_bytes,
+        layout: summary.layout,
     }
 }
 
@@ -51,6 +52,7 @@ pub(super) fn summary(row: store::Summary) -> imap::Summary {
         body: row.body,
         body_structure: row.body_structure,
         header_bytes: row.header_bytes,
+        layout: row.layout,
     }
 }
 

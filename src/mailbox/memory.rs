@@ -30,6 +30,7 @@ struct Tables {
     boxes: Vec<Address>,
     folders: BTreeMap<FolderKey, Folder>,
     messages: BTreeMap<MessageKey, (Arc<Vec<u8>>, Summary)>,
+    previews: BTreeMap<MessageKey, String>,
     next_folder: i64,
     quotas: BTreeMap<Address, Option<u64>>,
 }
@@ -363,6 +364,16 @@ impl MailboxStore for MemoryStore {
         let folder = tables.folder(folder)?;
         let from = std::mem::replace(&mut folder.recent_from, folder.uid_next);
         Ok(folder.entries.iter().map(|e| e.uid).filter(|u| *u >= from).collect())
+    }
+
+    async fn previews(&self, messages: &[MessageKey]) -> Result<Vec<Option<String>>, StoreError> {
+        let tables = self.tables();
+        Ok(messages.iter().map(|key| tables.previews.get(key).cloned()).collect())
+    }
+
+    async fn keep_previews(&self, previews: Vec<(MessageKey, String)>) -> Result<(), StoreError> {
+        self.tables().previews.extend(previews);
+        Ok(())
     }
 
     async fn summaries(&self, messages: &[MessageKey]) -> Result<Vec<(MessageKey, Summary)>, StoreError> {

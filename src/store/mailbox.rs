@@ -267,20 +267,7 @@ pub trait MailboxStore: Send + Sync {
     async fn read_many(&self, messages: &[MessageKey]) -> Result<Vec<Option<Arc<Vec<u8>>>>, StoreError> {
         let mut found = Vec::with_capacity(messages.len());
         for message in messages {
-            found.push(match self.read(*message).await {
-                Ok(bytes) => Some(bytes),
-                Err(StoreError::NotFound { .. }) => None,
-                // The others can be read all the same.
-                Err(StoreError::Damaged { what }) => {
-                    tracing::error!(
-                        what,
-                        message = message.0,
-                        "a message cannot be read: run `vaguemestre verify`"
-                    );
-                    None
-                }
-                Err(error) => return Err(error),
-            });
+            found.push(readable(self.read(*message).await, *message)?);
         }
         Ok(found)
     }
@@ -290,6 +277,21 @@ pub trait MailboxStore: Send + Sync {
     async fn read_headers(&self, messages: &[MessageKey]) -> Result<Vec<Option<Arc<Vec<u8>>>>, StoreError> {
         self.read_many(messages).await
     }
+
+    /// Up to `length_max` bytes of what [`Self::read`] gives, from `offset` on: fewer at the end, none beyond it. For messages that are too
+    /// large to hold; their checksum is not compared. A backend overrides it to read no more than that.
+    async fn read_part(&self, message: MessageKey, offset: u64, length_max: usize) -> Result<Vec<u8>, StoreError> {
+        let bytes = self.read(message).await?;
+        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+        let to = from.saturating_add(length_max).min(bytes.len());
+        Ok(bytes[from..to].to_vec())
+    }
+
+    /// Previews kept of messages (RFC 8970), in the order asked; `None`: none is kept.
+    async fn previews(&self, messages: &[MessageKey]) -> Result<Vec<Option<String>>, StoreError>;
+
+    /// Keeps previews; messages that are gone are skipped.
+    async fn keep_previews(&self, previews: Vec<(MessageKey, String)>) -> Result<(), StoreError>;
 
     /// What changed in a folder after modification sequence `after`. Everything up to `highest_modseq` is in it; something later
     /// may be. A backend overrides it to make one round trip.
@@ -370,4 +372,24 @@ pub trait MailboxStore: Send + Sync {
 
     /// Removes those of the given UIDs (`None`: all) that carry `\Deleted`; returns the removed UIDs, ascending.
     async fn expunge(&self, folder: FolderKey, uids: Option<&[u32]>) -> Result<Vec<u32>, StoreError>;
+}
+
+/// What reading one of several messages gives: one that is gone or damaged keeps nobody from the others.
+pub(crate) fn readable(
+    read: Result<Arc<Vec<u8>>, StoreError>,
+    message: MessageKey,
+) -> Result<Option<Arc<Vec<u8>>>, StoreError> {
+    match read {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(StoreError::NotFound { .. }) => Ok(None),
+        Err(StoreError::Damaged { what }) => {
+            tracing::error!(
+                what,
+                message = message.0,
+                "a message cannot be read: run `vaguemestre verify`"
+            );
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }

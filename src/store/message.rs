@@ -72,6 +72,8 @@ pub struct Summary {
     pub body_structure: Vec<u8>,
     /// Length of the header block in lead + content, empty line included.
     pub header_bytes: u32,
+    /// Where the parts lie in the bytes: meant for whoever computed it. Empty: unknown.
+    pub layout: Vec<u8>,
 }
 
 impl fmt::Debug for Summary {

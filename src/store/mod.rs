@@ -22,6 +22,7 @@ use std::io::ErrorKind;
 use crate::metrics::Meter;
 
 pub use journal::{Carried, Count, CountKey, CounterStore, JournalFilter, JournalRow, JournalStore};
+pub(crate) use mailbox::readable;
 pub use mailbox::{
     EntryRow, FlagChange, FlagUpdate, Flags, FlagsChanged, FolderChanges, FolderRow, FolderStatus, MailboxStore,
     Originals, Passage, SpecialUse, Usage,

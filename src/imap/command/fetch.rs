@@ -3,7 +3,7 @@
 use super::{Next, Outcome, Work, over, positions, told};
 use crate::imap::grammar::tree;
 use crate::imap::grammar::tree::{FetchItem, Numbering};
-use crate::imap::mime::part::Part;
+use crate::imap::mime::outline::Outline;
 use crate::imap::request::{Answer, Entry, FlagChange, Flags, Loaded, Request, Summary, What};
 use crate::imap::section::Section;
 use crate::imap::session::Core;
@@ -314,7 +314,7 @@ fn write_message(out: &mut Vec<u8>, view: &View, at: usize, items: &[Item], load
     let structure = items
         .iter()
         .any(|i| matches!(i, Item::Section(section, _) if section.needs_structure()))
-        .then(|| Part::of_message(bytes));
+        .then(|| Outline::of_message(bytes));
     let none = Summary::default();
     let summary = loaded.summary.as_ref().unwrap_or(&none);
     out.extend_from_slice(b"* ");

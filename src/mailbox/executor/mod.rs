@@ -149,6 +149,7 @@ impl BoxSession {
             Request::Find { folder, messages, keys } => {
                 Ok(self.mailboxes.find_texts(FolderKey(folder.0), &messages, &keys).await?)
             }
+            Request::Now => Ok(Answer::Now(now)),
             Request::Facts { folder, messages } => Ok(self.mailboxes.facts_of(FolderKey(folder.0), &messages).await?),
             Request::Append {
                 folder,

@@ -14,7 +14,7 @@ use crate::store::{
     EntryRow, FlagUpdate, FlagsChanged, FolderChanges, FolderKey, FolderRow, FolderStatus, JournalFilter, JournalRow,
     JournalStore, MailboxStore, MessageKey, MessageStore, Passage, Portion, QueueBy, QueueChange, QueueEntry,
     QueueFilter, QueueGroup, QueueItem, QueueStore, Settlement, SpecialUse, Stage, StagedFile, StoreError, Summary,
-    Usage,
+    Usage, readable,
 };
 
 #[async_trait]
@@ -57,7 +57,7 @@ impl MessageStore for SqliteStore {
 
     async fn content_part(&self, message: MessageKey, offset: u64, length_max: usize) -> Result<Vec<u8>, StoreError> {
         let blobs = Arc::clone(&self.blobs);
-        let read = move |db: &rusqlite::Connection| accept::part(db, &blobs, message, (offset, length_max));
+        let read = move |db: &rusqlite::Connection| accept::part(db, &blobs, (message, false), (offset, length_max));
         self.readers.run(read).await
     }
 }
@@ -153,6 +153,50 @@ impl MailboxStore for SqliteStore {
 
     async fn read(&self, message: MessageKey) -> Result<Arc<Vec<u8>>, StoreError> {
         self.bytes(message, true).await
+    }
+
+    async fn read_part(&self, message: MessageKey, offset: u64, length_max: usize) -> Result<Vec<u8>, StoreError> {
+        let blobs = Arc::clone(&self.blobs);
+        let read = move |db: &rusqlite::Connection| accept::part(db, &blobs, (message, true), (offset, length_max));
+        self.readers.run(read).await
+    }
+
+    async fn read_many(&self, messages: &[MessageKey]) -> Result<Vec<Option<Arc<Vec<u8>>>>, StoreError> {
+        let blobs = Arc::clone(&self.blobs);
+        let keys = messages.to_vec();
+        let read = move |db: &rusqlite::Connection| Ok(accept::many(db, &blobs, &keys));
+        let mut found = Vec::with_capacity(messages.len());
+        for (message, bytes) in messages.iter().zip(self.readers.run(read).await?) {
+            found.push(match bytes {
+                Ok(bytes) => Some(Arc::new(bytes)),
+                Err(StoreError::NotFound { .. }) => None,
+                // Looked at once more alone: its file may have gone with it meanwhile.
+                Err(_) => readable(self.read(*message).await, *message)?,
+            });
+        }
+        Ok(found)
+    }
+
+    async fn read_headers(&self, messages: &[MessageKey]) -> Result<Vec<Option<Arc<Vec<u8>>>>, StoreError> {
+        let blobs = Arc::clone(&self.blobs);
+        let keys = messages.to_vec();
+        let read = move |db: &rusqlite::Connection| accept::headers(db, &blobs, &keys);
+        let mut found = self.readers.run(read).await?;
+        for (message, header) in messages.iter().zip(&mut found) {
+            if header.is_none() {
+                *header = readable(self.read(*message).await, *message)?;
+            }
+        }
+        Ok(found)
+    }
+
+    async fn previews(&self, messages: &[MessageKey]) -> Result<Vec<Option<String>>, StoreError> {
+        let messages = messages.to_vec();
+        self.readers.run(move |db| entries::previews(db, &messages)).await
+    }
+
+    async fn keep_previews(&self, previews: Vec<(MessageKey, String)>) -> Result<(), StoreError> {
+        self.write(move |tx, _| entries::keep_previews(tx, &previews)).await
     }
 
     async fn look_up(&self, owner: BoxKey, name: &str) -> Result<(FolderRow, FolderStatus), StoreError> {
