@@ -56,7 +56,7 @@ pub use mime::preview::{PREVIEW_LOOK_BYTES, preview};
 pub use render::{Summariser, summarise};
 pub use request::{
     Answer, CopyMode, Credentials, Entry, FlagChange, Flags, Folder, FolderHandle, Loaded, MessageHandle, News,
-    Password, Refused, Request, Selected, Sought, Status, Summary, What,
+    Password, Refused, Request, Selected, Sought, Status, Summary, Upload, What,
 };
-pub use session::{Certificate, Ending, Noted, Options, Security, Session, Step};
+pub use session::{Certificate, Ending, Noted, Options, Security, Session, Step, Tokens};
 pub use text::{Searchable, TextKey, searchable, searchable_header};

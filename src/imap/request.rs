@@ -53,6 +53,15 @@ pub enum Credentials {
         /// Secret.
         password: Password,
     },
+    /// A bearer token: XOAUTH2, OAUTHBEARER (RFC 7628).
+    Token {
+        /// The SASL mechanism: for the journal.
+        mechanism: &'static str,
+        /// The box wanted; empty when not given.
+        authorize: String,
+        /// Token.
+        token: Password,
+    },
     /// SASL EXTERNAL (RFC 4422 annex A): the certificate shown to the driver.
     Certificate {
         /// The box wanted; empty when not given.
@@ -142,6 +151,23 @@ pub struct Entry {
     pub size_bytes: u64,
     /// Modification sequence of its last change.
     pub modseq: u64,
+}
+
+/// A message on its way into a folder.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Upload {
+    /// Flags.
+    pub flags: Flags,
+    /// INTERNALDATE; now if absent.
+    pub date: Option<Timestamp>,
+    /// The message.
+    pub bytes: Vec<u8>,
+}
+
+impl fmt::Debug for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Upload({} bytes)", self.bytes.len())
+    }
 }
 
 /// A folder as LIST shows it.
@@ -260,6 +286,8 @@ pub enum Request {
         /// One of the addresses of [`Answer::Boxes`].
         address: String,
     },
+    /// Nobody is logged in any more (RFC 8437). → [`Answer::Done`]
+    Unauthenticate,
     /// All folders. → [`Answer::Folders`]
     Folders,
     /// Figures. → [`Answer::Status`]
@@ -304,12 +332,10 @@ pub enum Request {
     Append {
         /// Name of the folder.
         folder: String,
-        /// Flags.
-        flags: Flags,
-        /// INTERNALDATE; now if absent.
-        date: Option<Timestamp>,
-        /// The message.
-        bytes: Vec<u8>,
+        /// The messages, one at least: all are stored, or none.
+        messages: Vec<Upload>,
+        /// A message that goes in the same transaction (RFC 8508).
+        replaces: Option<(FolderHandle, u32)>,
     },
     /// → [`Answer::Loaded`], one for each message in order, `None` for one that is gone.
     Load {
@@ -400,8 +426,8 @@ pub enum Answer {
     Appended {
         /// UIDVALIDITY of the folder.
         uid_validity: u32,
-        /// The new message's UID.
-        uid: u32,
+        /// The new messages' UIDs, in order.
+        uids: Vec<u32>,
     },
     /// To [`Request::Load`].
     Loaded(Vec<Option<Loaded>>),
@@ -449,6 +475,8 @@ pub enum Refused {
     NotYourBox,
     /// The folder does not exist.
     NoSuchFolder,
+    /// The message is gone.
+    NoSuchMessage,
     /// A folder of that name exists already.
     FolderExists,
     /// The folder may not be changed that way; the text says why.
@@ -473,6 +501,7 @@ impl Refused {
                 "this login does not open that box; name one that it opens",
             ),
             Self::NoSuchFolder => ("NONEXISTENT", "no such folder"),
+            Self::NoSuchMessage => ("EXPUNGEISSUED", "the message is gone"),
             Self::FolderExists => ("ALREADYEXISTS", "a folder of that name exists already"),
             Self::Cannot(why) => ("CANNOT", why),
             Self::OverQuota => ("OVERQUOTA", "the box is full"),

@@ -9,9 +9,9 @@ use super::frame::{Bounds, Frame, Framer, TooMuch};
 use super::grammar;
 use super::request::{Answer, Refused, Request};
 use super::view::Telling;
-pub(crate) use core::{Core, Login, State};
+pub(crate) use core::{Compression, Core, Login, State};
 pub(crate) use enabled::{Enabled, Extension};
-pub use options::{Certificate, Options, Security};
+pub use options::{Certificate, Options, Security, Tokens};
 
 /// What the driver must do next.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub enum Step {
     Refused(Noted),
     /// Begin TLS, then [`Session::tls_started`].
     StartTls,
+    /// From now on all that is read and written is compressed (RFC 4978); this was read already.
+    Compress(Vec<u8>),
     /// Close the connection.
     Close,
 }
@@ -90,6 +92,8 @@ enum Activity {
     AskedNews { then: AfterNews, question: Option<Request> },
     /// The tagged OK of STARTTLS is on its way.
     StartTls,
+    /// The tagged OK of COMPRESS is on its way.
+    Compress,
     /// Everything is said.
     Closing,
 }
@@ -110,6 +114,7 @@ impl Session {
             stale: false,
             tag: String::new(),
             enabled: Enabled::default(),
+            compression: Compression::Off,
         };
         core.out.extend_from_slice(b"* OK [CAPABILITY ");
         core.write_capabilities();
@@ -181,6 +186,11 @@ impl Session {
                 Activity::StartTls if self.core.out.is_empty() => {
                     self.activity = Activity::StartTls;
                     return Step::StartTls;
+                }
+                Activity::Compress if self.core.out.is_empty() => {
+                    self.activity = Activity::Ready;
+                    self.core.compression = Compression::On;
+                    return Step::Compress(self.input.take_rest());
                 }
                 Activity::Closing if self.core.out.is_empty() => return Step::Close,
                 waiting @ (Activity::Ready | Activity::Sasl { .. } | Activity::Idling { .. }) => {
@@ -270,7 +280,7 @@ impl Session {
         self.finish(
             tag,
             match why {
-                TooMuch::Command => Outcome::bad("command too long"),
+                TooMuch::Command => Outcome::too_big("command too long"),
                 TooMuch::Message if matches!(self.core.state, State::NotAuthenticated) => Outcome::bad("log in first"),
                 TooMuch::Message => Outcome::no("TOOBIG", "the message is too large"),
                 TooMuch::Messages => Outcome::no("LIMIT", "too many messages, or too large together"),
@@ -350,6 +360,10 @@ impl Session {
                 self.write_tagged(&tag, &Outcome::ok("begin TLS now"));
                 self.input.clear();
                 self.activity = Activity::StartTls;
+            }
+            Next::Compress => {
+                self.write_tagged(&tag, &Outcome::ok("compressed from here on"));
+                self.activity = Activity::Compress;
             }
             Next::Logout => {
                 self.core.out.extend_from_slice(b"* BYE see you\r\n");
