@@ -107,6 +107,17 @@ pub(crate) const CAPABILITIES: &[Capability] = &[
     row("ESORT", 5267, Offered::LoggedIn),
     row("THREAD=ORDEREDSUBJECT", 5256, Offered::LoggedIn),
     row("THREAD=REFERENCES", 5256, Offered::LoggedIn),
+    row("CREATE-SPECIAL-USE", 6154, Offered::LoggedIn),
+    row("LIST-EXTENDED", 5258, Offered::LoggedIn),
+    row("LIST-STATUS", 5819, Offered::LoggedIn),
+    row("LIST-MYRIGHTS", 8440, Offered::LoggedIn),
+    row("LIST-METADATA", 9590, Offered::LoggedIn),
+    row("STATUS=SIZE", 8438, Offered::LoggedIn),
+    row("QUOTA", 9208, Offered::LoggedIn),
+    row("QUOTA=RES-STORAGE", 9208, Offered::LoggedIn),
+    row("ACL", 4314, Offered::LoggedIn),
+    row("RIGHTS=texk", 4314, Offered::LoggedIn),
+    row("METADATA", 5464, Offered::LoggedIn),
 ];
 
 /// RFC 7889 §2: the same for every folder.

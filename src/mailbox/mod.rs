@@ -16,7 +16,7 @@ mod transfer;
 pub(crate) mod memory;
 
 pub use deliver::{STANDARD_FOLDERS, new_message};
-pub use executor::{BoxSession, Mailboxes};
+pub use executor::{Access, BoxSession, FolderLimits, Mailboxes, Terms};
 pub use indexer::{Indexer, IndexerOptions};
 pub use notify::{Notify, Watch};
 pub use transfer::Transfer;
