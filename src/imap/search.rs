@@ -115,7 +115,11 @@ impl Program {
 
     /// Whether it finds the message at a position of the view; `None`: that depends on what is not known.
     pub(crate) fn finds(&self, view: &View, at: usize, known: Known<'_>) -> Option<bool> {
-        let entry = view.entries().get(at)?;
+        self.decides(view, (at, view.entries().get(at)?), known)
+    }
+
+    /// The same for an entry that is at hand.
+    pub(crate) fn decides(&self, view: &View, (at, entry): (usize, &Entry), known: Known<'_>) -> Option<bool> {
         self.key.holds(&Subject { view, at, entry, known })
     }
 }
@@ -217,7 +221,8 @@ impl Key {
             Self::Smaller(bytes) => entry.size_bytes < *bytes,
             // RFC 9051 §6.4.4: dates are compared without regard to time and zone.
             Self::Internal(when, date) => when.holds(Offset::UTC.to_datetime(entry.internal_date).date(), *date),
-            Self::Saved(when, date) => when.holds(Offset::UTC.to_datetime(saved(entry)).date(), *date),
+            // RFC 8514 §4.3
+            Self::Saved(when, date) => when.holds(Offset::UTC.to_datetime(entry.saved).date(), *date),
             Self::Sent(when, date) => subject.known.sent?.is_some_and(|sent| when.holds(sent, *date)),
             Self::Older(seconds) => {
                 let age = subject.known.now?.as_second() - entry.internal_date.as_second();
@@ -246,11 +251,6 @@ fn all(keys: &[Key], subject: &Subject<'_>) -> Option<bool> {
 fn in_ranges(ranges: &[(u32, u32)], number: u32) -> bool {
     let after = ranges.partition_point(|&(from, _)| from <= number);
     after > 0 && ranges[after - 1].1 >= number
-}
-
-/// When a message came into the folder (RFC 8514).
-fn saved(entry: &Entry) -> Timestamp {
-    entry.internal_date
 }
 
 /// EMAILID (RFC 8474 §5.1).

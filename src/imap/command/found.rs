@@ -110,7 +110,7 @@ impl Finder {
             if view.has_pending() && view.is_vanished(entry.uid) {
                 continue;
             }
-            match self.program.finds(view, at, known) {
+            match self.program.decides(view, (at, entry), known) {
                 Some(true) => self.found.push(at),
                 Some(false) => {}
                 None => self.unsure.push((at, None)),
