@@ -200,7 +200,7 @@ impl World {
             Step::Ask(request) => client.asked = Some(request),
             Step::Read => client.waits = Waits::ForInput,
             Step::Idle => client.waits = Waits::Idle,
-            Step::Refused(_) | Step::StartTls => {}
+            Step::Refused(_) | Step::StartTls | Step::Compress(_) => {}
             Step::Close => client.model.ended = true,
         }
     }
