@@ -160,7 +160,7 @@ fn base64(text: &[u8]) -> Vec<u8> {
         count += 6;
         if count >= 8 {
             count -= 8;
-            out.push((bits >> count & 0xFF) as u8);
+            out.push((bits >> count).to_le_bytes()[0]);
         }
     }
     out
@@ -174,7 +174,7 @@ fn escaped(text: &[u8], mark: u8) -> Vec<u8> {
     while at < text.len() {
         match (text[at] == mark, digit(text.get(at + 1)), digit(text.get(at + 2))) {
             (true, Some(high), Some(low)) => {
-                out.push((high << 4 | low) as u8);
+                out.push((high << 4 | low).to_le_bytes()[0]);
                 at += 3;
             }
             _ => {
