@@ -1,5 +1,7 @@
 //! Tests of the executor, over a store in memory.
 
+mod search;
+
 use std::sync::atomic::Ordering;
 
 use super::*;
