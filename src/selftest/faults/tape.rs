@@ -17,7 +17,7 @@ use recording_vfs::{Change, Failure, RegisterError, Verdict, Watcher};
 use super::kinds::{Kind, Tallies, Target};
 use super::plan::{Act, Plan, Scheme, failure};
 use crate::selftest::dice::Dice;
-use crate::store::{BodyFile, Disk};
+use crate::store::{BodyFile, Disk, rewrite};
 
 /// A change of the disk. Paths are relative to the data folder.
 #[derive(Debug)]
@@ -450,6 +450,19 @@ impl Disk for RecordedDisk {
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         let folder = self.recorder.relative(folder);
         self.recorder.sync(Synced::Folder(folder), None).map_err(error)
+    }
+
+    fn rewrite(&self, path: &Path) -> io::Result<()> {
+        let number = self.recorder.tape().names.get(&self.recorder.relative(path)).copied();
+        let number = number.ok_or(ErrorKind::NotFound)?;
+        let mut file = RecordedFile {
+            recorder: Arc::clone(&self.recorder),
+            file: File::options().write(true).open(path)?,
+            number,
+            offset: 0,
+        };
+        rewrite(path, |bytes, _| file.write_all(bytes))?;
+        file.sync()
     }
 }
 

@@ -132,6 +132,8 @@ impl SqliteStore {
             .map_err(|error| failed(&format!("{} could not be created", folder.display()), error))?;
         let lock = lock(folder)?;
         let disk = Arc::clone(&options.disk);
+        make_sure_of(&folder.join(LOG), &*disk)
+            .map_err(|error| failed("the log of an earlier run could not be synced", error))?;
         let database = Database::new(folder.join(DATABASE), &*disk);
         let connection = schema::open_writer(&database, options.uid_validity_first)?;
         let run = next_run(&connection)?;
@@ -299,6 +301,17 @@ fn create_private(folder: &Path, disk: &dyn Disk) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Makes the log that an earlier run left durable as it is read now. That run may have ended between a failed sync and the next commit, which
+/// would have written the same part of the log again: without this, commits of this run would stand behind a gap that only shows
+/// after a power cut. An orderly end leaves no log.
+fn make_sure_of(log: &Path, disk: &dyn Disk) -> std::io::Result<()> {
+    match std::fs::metadata(log) {
+        Ok(found) if found.len() > 0 => disk.rewrite(log),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 fn lock(folder: &Path) -> Result<File, StoreError> {
     let path: PathBuf = folder.join("lock");
     let file = File::options()
@@ -340,6 +353,8 @@ const PROBE_BYTES: usize = 64 * 1024;
 /// Keys written in one transaction.
 const KEYS_AT_ONCE: usize = 2_000;
 const DATABASE: &str = "store.db";
+/// SQLite's name for its log.
+const LOG: &str = "store.db-wal";
 /// About what a change without a body adds to the log.
 const SMALL_WRITE_BYTES: usize = 1024;
 
