@@ -12,6 +12,8 @@ pub struct Limits {
     pub connections_max: u32,
     /// Open connections from one address.
     pub connections_per_address_max: u32,
+    /// IMAP sessions at once of one login on one box.
+    pub connections_per_login_max: u32,
     /// Recipients of one message.
     pub recipients_max: u32,
     /// Domains among the recipients of one SMTP session; 0: any number.
@@ -24,6 +26,12 @@ pub struct Limits {
     pub message_line_bytes_max: u64,
     /// Bytes of one IMAP command line, literals apart.
     pub imap_line_bytes_max: u64,
+    /// Folders of one box.
+    pub imap_folders_max: u32,
+    /// Levels of a folder name.
+    pub imap_folder_levels_max: u32,
+    /// Bytes of a folder name with all its levels.
+    pub imap_folder_name_bytes_max: u64,
     /// Wrong commands and failed logins before a session is closed.
     pub faults_max: u32,
     /// Messages being received into memory, all together, in bytes.
@@ -38,6 +46,8 @@ pub struct Limits {
     pub mime_depth_max: u32,
     /// Largest message that a failure report gives back whole, in bytes.
     pub report_original_bytes_max: u64,
+    /// The least that the text of a message has to come at, in bytes per second; 0: no minimum.
+    pub data_rate_min_bytes_per_second: u32,
     /// How long each wait may last.
     pub timeouts: Timeouts,
 }
@@ -55,7 +65,9 @@ pub struct Timeouts {
     pub imap_idle: Duration,
     /// From MAIL to the end of the message.
     pub message: Duration,
-    /// From the start of an SMTP session to its end, between two messages.
+    /// Over how long the rate of a message's text is measured.
+    pub data_rate_grace: Duration,
+    /// From the start of an SMTP session to its end; a message whose text has begun is finished.
     pub smtp_session: Duration,
     /// From the start of an IMAP session to its end.
     pub imap_session: Duration,
@@ -73,6 +85,11 @@ impl Limits {
             connections_per_address_max: section.within(
                 "connections_per_address_max",
                 default.connections_per_address_max,
+                1..=100_000,
+            ),
+            connections_per_login_max: section.within(
+                "connections_per_login_max",
+                default.connections_per_login_max,
                 1..=100_000,
             ),
             // RFC 5321 §4.5.3.1.8: at least 100.
@@ -94,6 +111,15 @@ impl Limits {
                     "imap_line_max",
                     Size(default.imap_line_bytes_max),
                     Size(8 << 10)..=Size(1 << 20),
+                )
+                .0,
+            imap_folders_max: section.within("imap_folders_max", default.imap_folders_max, 10..=100_000),
+            imap_folder_levels_max: section.within("imap_folder_levels_max", default.imap_folder_levels_max, 1..=100),
+            imap_folder_name_bytes_max: section
+                .within(
+                    "imap_folder_name_max",
+                    Size(default.imap_folder_name_bytes_max),
+                    Size(64)..=Size(4 << 10),
                 )
                 .0,
             spool_bytes_max: section
@@ -122,6 +148,11 @@ impl Limits {
                     Size(1 << 10)..=Size(64 << 20),
                 )
                 .0,
+            data_rate_min_bytes_per_second: section.within(
+                "data_rate_min_bytes_per_second",
+                default.data_rate_min_bytes_per_second,
+                0..=1 << 20,
+            ),
             timeouts: Timeouts::read(&section),
         };
         section.close();
@@ -141,6 +172,7 @@ impl Timeouts {
             // RFC 9051 §5.4: at least 30 minutes.
             imap_idle: wait("imap_idle_timeout", default.imap_idle),
             message: section.within("message_timeout", default.message, SECOND..=DAY),
+            data_rate_grace: wait("data_rate_grace", default.data_rate_grace),
             smtp_session: wait("smtp_session_max", default.smtp_session),
             imap_session: section.within("imap_session_max", default.imap_session, SECOND..=DAY * 30),
             write: wait("write_timeout", default.write),
@@ -155,12 +187,16 @@ impl Default for Limits {
         Self {
             connections_max: 1_000,
             connections_per_address_max: 100,
+            connections_per_login_max: 250,
             recipients_max: 100,
             recipient_domains_max: 0,
             transactions_max: 0,
             commands_max: 1_000,
             message_line_bytes_max: 998,
             imap_line_bytes_max: 64 << 10,
+            imap_folders_max: 1_000,
+            imap_folder_levels_max: 20,
+            imap_folder_name_bytes_max: 1_000,
             spool_bytes_max: 64 << 20,
             faults_max: 20,
             hops_max: 100,
@@ -168,6 +204,7 @@ impl Default for Limits {
             header_fields_max: 1_000,
             mime_depth_max: 20,
             report_original_bytes_max: 1 << 20,
+            data_rate_min_bytes_per_second: 1_024,
             timeouts: Timeouts::default(),
         }
     }
@@ -181,6 +218,7 @@ impl Default for Timeouts {
             login_idle: Duration::from_mins(1),
             imap_idle: Duration::from_mins(30),
             message: Duration::from_mins(30),
+            data_rate_grace: Duration::from_mins(2),
             smtp_session: Duration::from_mins(10),
             imap_session: DAY,
             write: Duration::from_mins(1),

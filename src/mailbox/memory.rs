@@ -2,7 +2,7 @@
 
 #![cfg(test)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -11,10 +11,11 @@ use jiff::Timestamp;
 
 use crate::identity::{Address, Domain};
 use crate::store::{
-    Acceptance, Accepted, BoxKey, ChangeRecord, Changed, Closed, Content, Count, CounterStore, Destination, EntryRow,
-    FlagChange, Flags, FolderKey, FolderRow, FolderStatus, JournalFilter, JournalRow, JournalStore, MailboxStore,
-    MessageKey, MessageStore, Portion, QueueBy, QueueChange, QueueEntry, QueueFilter, QueueGroup, QueueItem,
-    QueueStore, Room, Settlement, SpecialUse, Stage, StagedFile, StoreError, Summary, Usage,
+    Acceptance, Accepted, Annotation, AnnotationChange, AnnotationStore, BoxKey, ChangeRecord, Changed, Closed,
+    Content, Count, CounterStore, Delivery, Destination, EntryRow, FlagChange, FlagUpdate, Flags, FlagsChanged,
+    FolderKey, FolderRow, FolderStatus, JournalFilter, JournalRow, JournalStore, MailboxStore, MessageKey,
+    MessageStore, NewMessage, Originals, Passage, Portion, QueueBy, QueueChange, QueueEntry, QueueFilter, QueueGroup,
+    QueueItem, QueueStore, Room, Settlement, SpecialUse, Stage, StagedFile, StoreError, Summary, Usage,
 };
 
 #[derive(Default)]
@@ -29,8 +30,11 @@ struct Tables {
     boxes: Vec<Address>,
     folders: BTreeMap<FolderKey, Folder>,
     messages: BTreeMap<MessageKey, (Arc<Vec<u8>>, Summary)>,
+    previews: BTreeMap<MessageKey, String>,
     next_folder: i64,
     quotas: BTreeMap<Address, Option<u64>>,
+    wishes: BTreeSet<(BoxKey, String)>,
+    annotations: BTreeMap<(BoxKey, Option<FolderKey>), Vec<Annotation>>,
 }
 
 struct Folder {
@@ -124,7 +128,38 @@ impl Tables {
         Ok((folder.row.uid_validity, uid))
     }
 
-    fn copy(&mut self, from: FolderKey, uids: &[u32], to: FolderKey) -> Result<(u32, Vec<(u32, u32)>), StoreError> {
+    /// A message with its entries.
+    fn insert(&mut self, new: NewMessage, deliveries: Vec<Delivery>) -> Result<Accepted, StoreError> {
+        let Content::Memory(content) = new.content else {
+            return Err(StoreError::Closed);
+        };
+        let bytes = [new.lead.as_slice(), &content].concat();
+        let size_bytes = bytes.len() as u64;
+        let key = MessageKey(i64::try_from(self.messages.len()).unwrap() + 1);
+        self.messages
+            .insert(key, (Arc::new(bytes), new.summary.unwrap_or_default()));
+        let mut delivered = Vec::new();
+        for delivery in deliveries {
+            let entry = EntryRow {
+                uid: 0,
+                message: key,
+                flags: delivery.flags,
+                internal_date: delivery.internal_date,
+                size_bytes,
+                modseq: 0,
+                saved: delivery.saved.unwrap_or(delivery.internal_date),
+            };
+            let (validity, uid) = self.add(delivery.folder, entry)?;
+            delivered.push((delivery.folder, validity, uid));
+        }
+        Ok(Accepted {
+            message: Some(key),
+            delivered,
+        })
+    }
+
+    fn copy(&mut self, passage: &Passage, uids: &[u32]) -> Result<(u32, Vec<(u32, u32)>), StoreError> {
+        let Passage { from, to, saved, .. } = *passage;
         let validity = self.folder(to)?.row.uid_validity;
         let rows: Vec<EntryRow> = self
             .folder(from)?
@@ -134,12 +169,30 @@ impl Tables {
             .cloned()
             .collect();
         let mut pairs = Vec::new();
-        for row in rows {
+        for mut row in rows {
+            row.saved = saved.unwrap_or(row.saved);
             let old = row.uid;
             pairs.push((old, self.add(to, row)?.1));
         }
         Ok((validity, pairs))
     }
+}
+
+fn changed(now: &Flags, update: &FlagUpdate) -> Flags {
+    let by = &update.flags;
+    let mut next = now.clone();
+    match update.change {
+        FlagChange::Replace => next = by.clone(),
+        FlagChange::Add => {
+            next.system |= by.system;
+            next.keywords.extend(by.keywords.iter().cloned());
+        }
+        FlagChange::Remove => {
+            next.system &= !by.system;
+            next.keywords.retain(|k| !by.keywords.contains(k));
+        }
+    }
+    next
 }
 
 impl Folder {
@@ -172,37 +225,28 @@ impl MessageStore for MemoryStore {
 
     async fn accept(&self, acceptance: Acceptance) -> Result<Accepted, StoreError> {
         let mut tables = self.tables();
-        let Some(new) = acceptance.message else {
-            return Ok(Accepted::default());
+        let first = acceptance.message.map(|message| (message, acceptance.deliveries));
+        let others = acceptance.reports.into_iter().map(|r| (r.message, r.deliveries));
+        let all: Vec<_> = first.into_iter().chain(others).collect();
+        let whole = |(message, deliveries): &(NewMessage, Vec<Delivery>)| match &message.content {
+            Content::Memory(bytes) if deliveries.iter().any(|d| d.room == Room::Whole) => bytes.len() as u64,
+            _ => 0,
         };
-        let Content::Memory(content) = new.content else {
-            return Err(StoreError::Closed);
-        };
-        let mut bytes = new.lead;
-        bytes.extend_from_slice(&content);
-        let key = MessageKey(i64::try_from(tables.messages.len()).unwrap() + 1);
-        let size_bytes = bytes.len() as u64;
-        tables
-            .messages
-            .insert(key, (Arc::new(bytes), new.summary.unwrap_or_default()));
-        let mut accepted = Accepted {
-            message: Some(key),
-            delivered: Vec::new(),
-        };
-        for delivery in acceptance.deliveries {
-            if delivery.room == Room::Whole {
-                tables.check_room(delivery.folder, size_bytes)?;
+        // All or nothing: what can fail comes first.
+        if let Some(delivery) = all.iter().find_map(|(_, deliveries)| deliveries.first()) {
+            tables.check_room(delivery.folder, all.iter().map(whole).sum())?;
+        }
+        for (folder, uid) in acceptance.removes {
+            match tables.folder(folder)?.remove(|e| e.uid == uid).len() {
+                0 => return Err(StoreError::NotFound { what: "message" }),
+                _ => {}
             }
-            let entry = EntryRow {
-                uid: 0,
-                message: key,
-                flags: delivery.flags,
-                internal_date: delivery.internal_date,
-                size_bytes,
-                modseq: 0,
-            };
-            let (validity, uid) = tables.add(delivery.folder, entry)?;
-            accepted.delivered.push((delivery.folder, validity, uid));
+        }
+        let mut accepted = Accepted::default();
+        for (message, deliveries) in all {
+            let one = tables.insert(message, deliveries)?;
+            accepted.message = accepted.message.or(one.message);
+            accepted.delivered.extend(one.delivered);
         }
         Ok(accepted)
     }
@@ -267,28 +311,59 @@ impl MailboxStore for MemoryStore {
         self.tables().folders.remove(&folder).map(|_| ()).ok_or(MISSING)
     }
 
-    async fn rename_folder(&self, folder: FolderKey, name: &str) -> Result<(), StoreError> {
+    async fn rename(&self, owner: BoxKey, from: &str, to: &str) -> Result<Vec<FolderKey>, StoreError> {
         let mut tables = self.tables();
-        let (owner, old) = {
-            let folder = tables.folder(folder)?;
-            (folder.owner, folder.row.name.clone())
+        let find = |tables: &Tables, name: &str| {
+            let found = tables.folders.values().find(|f| f.owner == owner && f.row.name == name);
+            found.map(|f| f.row.key)
         };
-        if tables.folders.values().any(|f| f.owner == owner && f.row.name == name) {
-            return Err(StoreError::FolderExists { name: name.into() });
+        if find(&tables, to).is_some() {
+            return Err(StoreError::FolderExists { name: to.into() });
         }
+        if from == "INBOX" {
+            let inbox = find(&tables, from).ok_or(MISSING)?;
+            let new = tables.create(owner, to, None)?.key;
+            let uids: Vec<u32> = tables.folder(inbox)?.entries.iter().map(|e| e.uid).collect();
+            let passage = Passage {
+                from: inbox,
+                to: new,
+                originals: Originals::Go,
+                saved: None,
+            };
+            tables.copy(&passage, &uids)?;
+            tables.folder(inbox)?.remove(|_| true);
+            return Ok(vec![inbox, new]);
+        }
+        let mut renamed = Vec::new();
         for folder in tables.folders.values_mut().filter(|f| f.owner == owner) {
-            if let Some(rest) = folder.row.name.strip_prefix(&old)
+            if let Some(rest) = folder.row.name.strip_prefix(from)
                 && (rest.is_empty() || rest.starts_with('/'))
             {
-                folder.row.name = format!("{name}{rest}");
+                folder.row.name = format!("{to}{rest}");
+                renamed.push(folder.row.key);
             }
+        }
+        if renamed.is_empty() { Err(MISSING) } else { Ok(renamed) }
+    }
+
+    async fn subscribe(&self, owner: BoxKey, name: &str, subscribed: bool, _: usize) -> Result<(), StoreError> {
+        let mut tables = self.tables();
+        let found = tables
+            .folders
+            .values_mut()
+            .find(|f| f.owner == owner && f.row.name == name);
+        match found {
+            Some(folder) => folder.row.subscribed = subscribed,
+            None if subscribed => drop(tables.wishes.insert((owner, name.into()))),
+            None => drop(tables.wishes.remove(&(owner, name.into()))),
         }
         Ok(())
     }
 
-    async fn subscribe(&self, folder: FolderKey, subscribed: bool) -> Result<(), StoreError> {
-        self.tables().folder(folder)?.row.subscribed = subscribed;
-        Ok(())
+    async fn subscriptions(&self, owner: BoxKey) -> Result<Vec<String>, StoreError> {
+        let tables = self.tables();
+        let wishes = tables.wishes.iter().filter(|(of, _)| *of == owner);
+        Ok(wishes.map(|(_, name)| name.clone()).collect())
     }
 
     async fn status(&self, folder: FolderKey) -> Result<FolderStatus, StoreError> {
@@ -304,6 +379,11 @@ impl MailboxStore for MemoryStore {
             uid_next: folder.uid_next,
             uid_validity: folder.row.uid_validity,
             highest_modseq: folder.modseq,
+            deleted: count(&|e| e.flags.system & Flags::DELETED != 0),
+            deleted_bytes: {
+                let deleted = folder.entries.iter().filter(|e| e.flags.system & Flags::DELETED != 0);
+                deleted.map(|e| e.size_bytes).sum()
+            },
             size_bytes: folder.entries.iter().map(|e| e.size_bytes).sum(),
         })
     }
@@ -344,6 +424,16 @@ impl MailboxStore for MemoryStore {
         Ok(folder.entries.iter().map(|e| e.uid).filter(|u| *u >= from).collect())
     }
 
+    async fn previews(&self, messages: &[MessageKey]) -> Result<Vec<Option<String>>, StoreError> {
+        let tables = self.tables();
+        Ok(messages.iter().map(|key| tables.previews.get(key).cloned()).collect())
+    }
+
+    async fn keep_previews(&self, previews: Vec<(MessageKey, String)>) -> Result<(), StoreError> {
+        self.tables().previews.extend(previews);
+        Ok(())
+    }
+
     async fn summaries(&self, messages: &[MessageKey]) -> Result<Vec<(MessageKey, Summary)>, StoreError> {
         let tables = self.tables();
         Ok(messages
@@ -358,64 +448,46 @@ impl MailboxStore for MemoryStore {
         found.ok_or(StoreError::NotFound { what: "message" })
     }
 
-    async fn store_flags(
+    async fn change_flags(
         &self,
         folder: FolderKey,
         uids: &[u32],
-        change: FlagChange,
-        flags: &Flags,
-    ) -> Result<Vec<EntryRow>, StoreError> {
+        update: &FlagUpdate,
+    ) -> Result<FlagsChanged, StoreError> {
         let mut tables = self.tables();
         let folder = tables.folder(folder)?;
-        folder.modseq += 1;
-        let modseq = folder.modseq;
-        let mut changed = Vec::new();
+        let modseq = folder.modseq + 1;
+        let mut done = FlagsChanged::default();
         for entry in folder.entries.iter_mut().filter(|e| uids.contains(&e.uid)) {
-            let mut next = entry.flags.clone();
-            match change {
-                FlagChange::Replace => next = flags.clone(),
-                FlagChange::Add => {
-                    next.system |= flags.system;
-                    next.keywords.extend(flags.keywords.iter().cloned());
-                }
-                FlagChange::Remove => {
-                    next.system &= !flags.system;
-                    next.keywords.retain(|k| !flags.keywords.contains(k));
+            if update.unchanged_since.is_some_and(|since| entry.modseq > since) {
+                done.refused.push(entry.uid);
+            } else {
+                let next = changed(&entry.flags, update);
+                if next != entry.flags {
+                    entry.flags = next;
+                    entry.modseq = modseq;
+                    folder.modseq = modseq;
                 }
             }
-            if next != entry.flags {
-                entry.flags = next;
-                entry.modseq = modseq;
-            }
-            changed.push(entry.clone());
+            done.entries.push(entry.clone());
         }
-        Ok(changed)
+        Ok(done)
     }
 
-    async fn copy(&self, from: FolderKey, uids: &[u32], to: FolderKey) -> Result<(u32, Vec<(u32, u32)>), StoreError> {
+    async fn transfer(&self, passage: Passage, uids: &[u32]) -> Result<(u32, Vec<(u32, u32)>), StoreError> {
         let mut tables = self.tables();
+        let Passage { from, to, .. } = passage;
         let wanted = |e: &&EntryRow| uids.contains(&e.uid);
-        let more_bytes = tables
-            .folder(from)?
-            .entries
-            .iter()
-            .filter(wanted)
-            .map(|e| e.size_bytes)
-            .sum();
-        tables.check_room(to, more_bytes)?;
-        tables.copy(from, uids, to)
-    }
-
-    async fn move_to(
-        &self,
-        from: FolderKey,
-        uids: &[u32],
-        to: FolderKey,
-    ) -> Result<(u32, Vec<(u32, u32)>), StoreError> {
-        let mut tables = self.tables();
-        let copied = tables.copy(from, uids, to)?;
-        let old: Vec<u32> = copied.1.iter().map(|(old, _)| *old).collect();
-        tables.folder(from)?.remove(|e| old.contains(&e.uid));
+        if passage.originals == Originals::Stay {
+            let entries = tables.folder(from)?.entries.iter().filter(wanted);
+            let more_bytes = entries.map(|e| e.size_bytes).sum();
+            tables.check_room(to, more_bytes)?;
+        }
+        let copied = tables.copy(&passage, uids)?;
+        if passage.originals == Originals::Go {
+            let old: Vec<u32> = copied.1.iter().map(|(old, _)| *old).collect();
+            tables.folder(from)?.remove(|e| old.contains(&e.uid));
+        }
         Ok(copied)
     }
 
@@ -423,6 +495,38 @@ impl MailboxStore for MemoryStore {
         let mut tables = self.tables();
         let folder = tables.folder(folder)?;
         Ok(folder.remove(|e| e.flags.system & Flags::DELETED != 0 && uids.is_none_or(|u| u.contains(&e.uid))))
+    }
+}
+
+#[async_trait]
+impl AnnotationStore for MemoryStore {
+    async fn annotations(&self, owner: BoxKey, folder: Option<FolderKey>) -> Result<Vec<Annotation>, StoreError> {
+        let found = self.tables().annotations.get(&(owner, folder)).cloned();
+        Ok(found.unwrap_or_default())
+    }
+
+    async fn annotate(
+        &self,
+        owner: BoxKey,
+        folder: Option<FolderKey>,
+        changes: &[AnnotationChange],
+        entries_max: usize,
+    ) -> Result<(), StoreError> {
+        let mut tables = self.tables();
+        let mut kept = tables.annotations.get(&(owner, folder)).cloned().unwrap_or_default();
+        for change in changes {
+            kept.retain(|one| (&one.person, &one.entry) != (&change.person, &change.entry));
+            kept.extend(change.value.clone().map(|value| Annotation {
+                person: change.person.clone(),
+                entry: change.entry.clone(),
+                value,
+            }));
+        }
+        if kept.len() > entries_max {
+            return Err(StoreError::TooMany { what: "annotations" });
+        }
+        tables.annotations.insert((owner, folder), kept);
+        Ok(())
     }
 }
 
@@ -437,6 +541,10 @@ impl QueueStore for MemoryStore {
     }
 
     async fn next_due_except(&self, _: &[Domain]) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
+    }
+
+    async fn oldest_untold(&self, _: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         Ok(None)
     }
 

@@ -118,6 +118,7 @@ async fn copy_entry(
             folder,
             flags: entry.flags,
             internal_date: entry.internal_date,
+            saved: Some(entry.saved),
             once: Some(once),
             room: Room::Always,
         }],
@@ -144,7 +145,9 @@ async fn same_folder(store: &Arc<dyn Store>, owner: BoxKey, folder: &FolderRow) 
     }
     match store.create_folder(owner, &folder.name, folder.special_use).await {
         Ok(made) => {
-            store.subscribe(made.key, folder.subscribed).await?;
+            store
+                .subscribe(owner, &made.name, folder.subscribed, usize::MAX)
+                .await?;
             Ok(made.key)
         }
         // A user made it meanwhile.

@@ -1,4 +1,4 @@
-//! Durable rows and bytes of one operator: what must survive a crash, behind five small traits.
+//! Durable rows and bytes of one operator: what must survive a crash, behind six small traits.
 //!
 //! One trait method is one transaction, and each returns only once its effect is on stable storage. `tests/store_contract.rs`
 //! runs every sentence written here against every backend. Backends know rows, not rules: what a journal record says or which
@@ -7,6 +7,7 @@
 //! Deliberately absent: a way to write a message without its journal record and counts. [`Acceptance`] carries them together,
 //! so invariant 1 ("250 means durable *and* counted") cannot be broken by forgetting a call.
 
+mod annotation;
 mod blobs;
 mod disk;
 mod journal;
@@ -16,14 +17,17 @@ mod queue;
 mod queue_view;
 pub mod sqlite;
 
+pub use annotation::{Annotation, AnnotationChange, AnnotationStore};
 pub use disk::{BodyFile, Disk, LocalDisk, rewrite};
 use std::io::ErrorKind;
 
 use crate::metrics::Meter;
 
 pub use journal::{Carried, Count, CountKey, CounterStore, JournalFilter, JournalRow, JournalStore};
+pub(crate) use mailbox::readable;
 pub use mailbox::{
-    EntryRow, FlagChange, Flags, FolderChanges, FolderRow, FolderStatus, MailboxStore, SpecialUse, Usage,
+    EntryRow, FlagChange, FlagUpdate, Flags, FlagsChanged, FolderChanges, FolderRow, FolderStatus, MailboxStore,
+    Originals, Passage, SpecialUse, Usage,
 };
 pub use message::{
     Acceptance, Accepted, Content, Delivery, Enclosure, MessageStore, NewMessage, Once, Room, STAGE_FRONT_BYTES_MAX,
@@ -36,9 +40,9 @@ pub use queue_view::{
 };
 
 /// Everything one operator stores. `Arc<dyn Store>` is what the rest of the program holds.
-pub trait Store: MessageStore + MailboxStore + QueueStore + JournalStore + CounterStore {}
+pub trait Store: MessageStore + MailboxStore + AnnotationStore + QueueStore + JournalStore + CounterStore {}
 
-impl<T: MessageStore + MailboxStore + QueueStore + JournalStore + CounterStore> Store for T {}
+impl<T: MessageStore + MailboxStore + AnnotationStore + QueueStore + JournalStore + CounterStore> Store for T {}
 
 /// Why a storage call failed. The peer only ever reads "try again later" (451 4.3.0).
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +53,9 @@ pub enum StoreError {
     /// A folder of that name exists already.
     #[error("folder {name} already exists")]
     FolderExists { name: String },
+    /// More than a limit of the caller's; nothing of the call was written.
+    #[error("too many {what}")]
+    TooMany { what: &'static str },
     /// The data folder was written by a newer program.
     #[error(
         "{path} was written by version {found} of the data format; this program knows up to {known}: use a newer vaguemestre"
@@ -106,7 +113,7 @@ impl StoreError {
     }
 
     /// What kind of failure it is, in the words of the metric `vaguemestre_store_errors_total`; none for what is no failure.
-    fn kind(&self) -> Option<&'static str> {
+    pub(in crate::store) fn kind(&self) -> Option<&'static str> {
         let source = match self {
             Self::Backend { source, .. } => source,
             Self::Full { .. } => return Some("full"),
@@ -115,6 +122,9 @@ impl StoreError {
         };
         if let Some(error) = source.downcast_ref::<rusqlite::Error>() {
             return Some(sqlite::kind_of(error));
+        }
+        if let Some(error) = source.downcast_ref::<RolledBack>() {
+            return Some(error.kind);
         }
         Some(
             match source.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
@@ -125,6 +135,16 @@ impl StoreError {
             },
         )
     }
+}
+
+/// What made a whole group of writes fail, as each of them is told.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{reason}")]
+pub(in crate::store) struct RolledBack {
+    /// The error of the one that failed, with its causes.
+    pub(in crate::store) reason: String,
+    /// Its kind.
+    pub(in crate::store) kind: &'static str,
 }
 
 /// A message's key in the store. Keys only grow and are never used twice.

@@ -23,11 +23,13 @@
 //! ```
 
 mod accept;
+mod annotations;
 pub mod backup;
 mod entries;
 mod folders;
 mod health;
 mod journal;
+mod names;
 mod once;
 mod purge;
 mod queue;
@@ -38,6 +40,7 @@ mod quota;
 mod readers;
 mod rows;
 mod schema;
+pub mod search;
 mod stage;
 mod store;
 mod upkeep;
