@@ -34,9 +34,12 @@
 
 mod capability;
 mod command;
+mod contents;
+mod entries;
 mod facts;
 mod frame;
 mod grammar;
+mod keywords;
 mod listing;
 mod mime;
 mod names;
@@ -53,10 +56,12 @@ mod utf7;
 mod view;
 mod wire;
 
+pub use contents::Contents;
+pub use keywords::Keywords;
 pub use mime::preview::{PREVIEW_LOOK_BYTES, preview};
 pub use render::{Summariser, summarise};
 pub use request::{
     Accessor, Annotation, Answer, CopyMode, Credentials, Entry, FlagChange, Flags, Folder, FolderHandle, Loaded,
-    MessageHandle, News, Password, Refused, Request, Rights, Room, Selected, Status, Summary, Upload, What,
+    MessageHandle, News, Password, Refused, Request, Rights, Room, Selected, Status, Summary, Surveyed, Upload, What,
 };
 pub use session::{Certificate, Ending, Noted, Options, Security, Session, Step, Tokens};
