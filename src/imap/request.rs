@@ -304,6 +304,22 @@ pub enum Request {
         /// How much of them.
         what: What,
     },
+    /// A piece of a message too large to load whole. → [`Answer::Part`]
+    LoadPart {
+        /// The message.
+        message: MessageHandle,
+        /// Where it begins, in bytes.
+        offset: u64,
+        /// How many bytes; fewer come only at the end of the message.
+        length: usize,
+    },
+    /// First words of messages (RFC 8970). → [`Answer::Previews`]
+    Previews {
+        /// A bounded number of messages.
+        messages: Vec<MessageHandle>,
+        /// Only those that cost nothing.
+        lazy: bool,
+    },
     /// → [`Answer::Changed`], the entries as they are now; absent ones are skipped.
     SetFlags {
         /// The folder.
@@ -373,6 +389,10 @@ pub enum Answer {
     },
     /// To [`Request::Load`].
     Loaded(Vec<Option<Loaded>>),
+    /// To [`Request::LoadPart`]; `None`: the message is gone.
+    Part(Option<Vec<u8>>),
+    /// To [`Request::Previews`], one for each message in order; `None`: not known yet, or the message is gone.
+    Previews(Vec<Option<String>>),
     /// To [`Request::SetFlags`].
     Changed(Vec<Entry>),
     /// To [`Request::Copy`].

@@ -4,10 +4,7 @@ use std::borrow::Cow;
 use std::num::NonZeroU32;
 use std::ops::Range;
 
-use imap_codec::imap_types::core::AString;
-use imap_codec::imap_types::fetch;
-
-use super::grammar::tree;
+use super::grammar::tree::{Section as Named, SectionText};
 use super::mime::header;
 use super::mime::outline::{Inside, Outline};
 use super::wire;
@@ -17,30 +14,20 @@ use super::wire;
 pub(crate) struct Section {
     /// Part numbers; empty: the message.
     number: Vec<u32>,
-    text: Wanted,
+    text: SectionText,
     /// First byte and length.
     partial: Option<(u32, u32)>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Wanted {
-    Whole,
-    Header,
-    HeaderFields(Vec<Vec<u8>>),
-    HeaderFieldsNot(Vec<Vec<u8>>),
-    Text,
-    Mime,
-}
-
 impl Section {
     /// The whole message.
-    pub(crate) const WHOLE: Self = Self::plain(Wanted::Whole);
+    pub(crate) const WHOLE: Self = Self::plain(SectionText::Whole);
     /// Its header block.
-    pub(crate) const HEADER: Self = Self::plain(Wanted::Header);
+    pub(crate) const HEADER: Self = Self::plain(SectionText::Header);
     /// Its body.
-    pub(crate) const TEXT: Self = Self::plain(Wanted::Text);
+    pub(crate) const TEXT: Self = Self::plain(SectionText::Text);
 
-    const fn plain(text: Wanted) -> Self {
+    const fn plain(text: SectionText) -> Self {
         Self {
             number: Vec::new(),
             text,
@@ -48,40 +35,12 @@ impl Section {
         }
     }
 
-    /// From the codec's form.
-    pub(crate) fn new(section: Option<&fetch::Section<'_>>, partial: Option<(u32, u32)>) -> Self {
-        use fetch::Section as S;
-        let (part, text) = match section {
-            None => (None, Wanted::Whole),
-            Some(S::Part(part)) => (Some(part), Wanted::Whole),
-            Some(S::Header(part)) => (part.as_ref(), Wanted::Header),
-            Some(S::HeaderFields(part, names)) => (part.as_ref(), Wanted::HeaderFields(owned(names.as_ref()))),
-            Some(S::HeaderFieldsNot(part, names)) => (part.as_ref(), Wanted::HeaderFieldsNot(owned(names.as_ref()))),
-            Some(S::Text(part)) => (part.as_ref(), Wanted::Text),
-            Some(S::Mime(part)) => (Some(part), Wanted::Mime),
-        };
-        let number = part.map(|p| p.0.as_ref().iter().map(|n| n.get()).collect());
+    /// As a command names it.
+    pub(crate) fn new(section: Named, partial: Option<(u32, NonZeroU32)>) -> Self {
         Self {
-            number: number.unwrap_or_default(),
-            text,
-            partial,
-        }
-    }
-
-    /// From the tree of a command.
-    pub(crate) fn of(section: &tree::Section, partial: Option<(u32, NonZeroU32)>) -> Self {
-        use tree::SectionText as S;
-        Self {
-            number: section.part.iter().map(|number| number.get()).collect(),
-            text: match &section.text {
-                S::Whole => Wanted::Whole,
-                S::Header => Wanted::Header,
-                S::HeaderFields(names) => Wanted::HeaderFields(names.clone()),
-                S::HeaderFieldsNot(names) => Wanted::HeaderFieldsNot(names.clone()),
-                S::Text => Wanted::Text,
-                S::Mime => Wanted::Mime,
-            },
-            partial: partial.map(|(from, length)| (from, length.get())),
+            number: section.part.iter().map(|n| n.get()).collect(),
+            text: section.text,
+            partial: partial.map(|(first, length)| (first, length.get())),
         }
     }
 
@@ -90,7 +49,7 @@ impl Section {
         self.number.is_empty()
             && matches!(
                 self.text,
-                Wanted::Header | Wanted::HeaderFields(_) | Wanted::HeaderFieldsNot(_)
+                SectionText::Header | SectionText::HeaderFields(_) | SectionText::HeaderFieldsNot(_)
             )
     }
 
@@ -108,16 +67,16 @@ impl Section {
             }
             wire::number(out, u64::from(*number));
         }
-        if !self.number.is_empty() && self.text != Wanted::Whole {
+        if !self.number.is_empty() && self.text != SectionText::Whole {
             out.push(b'.');
         }
         match &self.text {
-            Wanted::Whole => {}
-            Wanted::Header => out.extend_from_slice(b"HEADER"),
-            Wanted::HeaderFields(names) => field_list(out, b"HEADER.FIELDS", names),
-            Wanted::HeaderFieldsNot(names) => field_list(out, b"HEADER.FIELDS.NOT", names),
-            Wanted::Text => out.extend_from_slice(b"TEXT"),
-            Wanted::Mime => out.extend_from_slice(b"MIME"),
+            SectionText::Whole => {}
+            SectionText::Header => out.extend_from_slice(b"HEADER"),
+            SectionText::HeaderFields(names) => field_list(out, b"HEADER.FIELDS", names),
+            SectionText::HeaderFieldsNot(names) => field_list(out, b"HEADER.FIELDS.NOT", names),
+            SectionText::Text => out.extend_from_slice(b"TEXT"),
+            SectionText::Mime => out.extend_from_slice(b"MIME"),
         }
         out.push(b']');
         if let Some((origin, _)) = self.partial {
@@ -156,15 +115,15 @@ impl Section {
     pub(crate) fn place(&self, outline: &Outline) -> Option<Place> {
         if self.number.is_empty() {
             return match self.text {
-                Wanted::Whole => Some(Place::Bytes(0..outline.body.end)),
-                Wanted::Mime => None,
+                SectionText::Whole => Some(Place::Bytes(0..outline.body.end)),
+                SectionText::Mime => None,
                 _ => Some(self.of_message(outline)),
             };
         }
         let part = outline.find(&self.number)?;
         match (&self.text, &part.inside) {
-            (Wanted::Whole, _) => Some(Place::Bytes(part.body.clone())),
-            (Wanted::Mime, _) => Some(Place::Bytes(part.header.clone())),
+            (SectionText::Whole, _) => Some(Place::Bytes(part.body.clone())),
+            (SectionText::Mime, _) => Some(Place::Bytes(part.header.clone())),
             (_, Inside::Message(inner)) => Some(self.of_message(inner)),
             _ => None,
         }
@@ -172,8 +131,8 @@ impl Section {
 
     fn of_message(&self, message: &Outline) -> Place {
         match &self.text {
-            Wanted::HeaderFields(_) | Wanted::HeaderFieldsNot(_) => Place::Fields(message.header.clone()),
-            Wanted::Header => Place::Bytes(message.header.clone()),
+            SectionText::HeaderFields(_) | SectionText::HeaderFieldsNot(_) => Place::Fields(message.header.clone()),
+            SectionText::Header => Place::Bytes(message.header.clone()),
             _ => Place::Bytes(message.body.clone()),
         }
     }
@@ -181,8 +140,8 @@ impl Section {
     /// The fields that are asked for, of a header block.
     pub(crate) fn fields(&self, block: &[u8]) -> Vec<u8> {
         match &self.text {
-            Wanted::HeaderFields(names) => subset(block, |name| name.is_some_and(|name| has(names, name))),
-            Wanted::HeaderFieldsNot(names) => subset(block, |name| name.is_none_or(|name| !has(names, name))),
+            SectionText::HeaderFields(names) => subset(block, |name| name.is_some_and(|name| has(names, name))),
+            SectionText::HeaderFieldsNot(names) => subset(block, |name| name.is_none_or(|name| !has(names, name))),
             _ => block.to_vec(),
         }
     }
@@ -228,10 +187,6 @@ fn subset(block: &[u8], wanted: impl Fn(Option<&[u8]>) -> bool) -> Vec<u8> {
 
 fn has(names: &[Vec<u8>], name: &[u8]) -> bool {
     names.iter().any(|n| n.eq_ignore_ascii_case(name))
-}
-
-fn owned(names: &[AString<'_>]) -> Vec<Vec<u8>> {
-    names.iter().map(|n| n.as_ref().to_vec()).collect()
 }
 
 fn field_list(out: &mut Vec<u8>, what: &[u8], names: &[Vec<u8>]) {

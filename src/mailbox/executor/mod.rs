@@ -1,5 +1,7 @@
 //! Performs what an IMAP session asks, on the store.
 
+mod look;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -126,6 +128,12 @@ impl BoxSession {
             Request::Select { folder, read_only } => self.select(&folder, read_only).await,
             Request::News { folder, since } => self.tell_news(FolderKey(folder.0), since).await,
             Request::Load { messages, what } => self.load(&messages, what).await,
+            Request::LoadPart {
+                message,
+                offset,
+                length,
+            } => look::part(self.store(), MessageKey(message.0), (offset, length)).await,
+            Request::Previews { messages, lazy } => look::previews(self.store(), &messages, lazy).await,
             Request::Append {
                 folder,
                 flags,
