@@ -32,6 +32,7 @@
 //! Never true: a question while another is open; input read while output waits; an untagged EXPUNGE during FETCH, STORE or SEARCH.
 //! Deliberately absent: anything a client was not told in CAPABILITY.
 
+mod capability;
 mod command;
 mod frame;
 mod grammar;

@@ -203,27 +203,19 @@ fn field_list(out: &mut Vec<u8>, what: &[u8], names: &[Vec<u8>]) {
 
 #[cfg(test)]
 mod tests {
-    use imap_codec::CommandCodec;
-    use imap_codec::decode::Decoder;
-    use imap_codec::imap_types::command::CommandBody;
-    use imap_codec::imap_types::fetch::{MacroOrMessageDataItemNames, MessageDataItemName};
-
     use super::*;
+    use crate::imap::grammar;
+    use crate::imap::grammar::tree::{Body, FetchItem};
 
     fn section(text: &str) -> Section {
         let line = format!("a FETCH 1 BODY{text}\r\n");
-        let (_, command) = CommandCodec::default().decode(line.as_bytes()).unwrap();
-        let CommandBody::Fetch {
-            macro_or_item_names: MacroOrMessageDataItemNames::MessageDataItemNames(items),
-            ..
-        } = command.body
-        else {
+        let Body::Fetch(mut fetch) = grammar::parse(line.as_bytes()).unwrap().body else {
             panic!("not a fetch");
         };
-        let [MessageDataItemName::BodyExt { section, partial, .. }] = items.as_slice() else {
-            panic!("not one section");
-        };
-        Section::new(section.as_ref(), partial.map(|(from, length)| (from, length.get())))
+        match fetch.items.pop() {
+            Some(FetchItem::Section { section, partial, .. }) => Section::new(section, partial),
+            other => panic!("{other:?}"),
+        }
     }
 
     fn fetched(message: &str, asked: &str) -> String {

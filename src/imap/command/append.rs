@@ -1,30 +1,25 @@
 //! APPEND (RFC 3501 §6.3.11, RFC 4315).
 
-use imap_codec::imap_types::datetime::DateTime;
-use imap_codec::imap_types::flag::Flag;
-use imap_codec::imap_types::mailbox::Mailbox;
-use jiff::Timestamp;
-
 use super::{Outcome, Work, flags_of, folder_name, once, over};
+use crate::imap::grammar::tree::{AppendHead, Content, Name};
 use crate::imap::request::{Answer, Request};
 
-pub(super) fn append(
-    mailbox: &Mailbox<'_>,
-    flags: &[Flag<'_>],
-    date: Option<&DateTime>,
-    bytes: Vec<u8>,
-) -> Box<dyn Work> {
-    let (folder, flags) = match (folder_name(mailbox), flags_of(flags)) {
+pub(super) fn append(name: &Name, heads: &[AppendHead], messages: Vec<Vec<u8>>) -> Box<dyn Work> {
+    let mut messages = messages.into_iter();
+    let ([head], Some(bytes)) = (heads, messages.next()) else {
+        return over(super::not_offered());
+    };
+    if head.content != Content::Text {
+        return over(super::not_offered());
+    }
+    let (folder, flags) = match (folder_name(name), flags_of(&head.flags)) {
         (Ok(folder), Ok(flags)) => (folder, flags),
         (Err(outcome), _) | (_, Err(outcome)) => return over(outcome),
-    };
-    let Ok(date) = date.map(|d| Timestamp::from_second(d.as_ref().timestamp())).transpose() else {
-        return over(Outcome::bad("date out of range"));
     };
     let request = Request::Append {
         folder: folder.clone(),
         flags,
-        date,
+        date: head.date,
         bytes,
     };
     once(request, move |core, answer| match answer {

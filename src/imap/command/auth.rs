@@ -2,43 +2,32 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use imap_codec::AuthenticateDataCodec;
-use imap_codec::decode::Decoder;
-use imap_codec::imap_types::auth::{AuthMechanism, AuthenticateData};
-use imap_codec::imap_types::command::CommandBody;
 
 use super::{Next, Outcome, Over, Work, over};
+use crate::imap::grammar::tree::Body;
 use crate::imap::request::{Answer, Credentials, Password, Refused, Request};
 use crate::imap::session::{Core, Login, Security, State};
 use crate::sasl::{self, Exchange, Mechanism, Turn};
 
-pub(super) fn start(core: &Core, body: CommandBody<'_>) -> Box<dyn Work> {
+pub(super) fn start(core: &Core, body: Body) -> Box<dyn Work> {
     match (body, core.options.security) {
-        (CommandBody::StartTLS, Security::Clear) => Box::new(Over(Some(Next::StartTls))),
-        (CommandBody::StartTLS, Security::Tls(_)) => over(Outcome::bad("TLS is on already")),
-        (CommandBody::Authenticate { .. } | CommandBody::Login { .. }, Security::Clear) => {
+        (Body::StartTls, Security::Clear) => Box::new(Over(Some(Next::StartTls))),
+        (Body::StartTls, Security::Tls(_)) => over(Outcome::bad("TLS is on already")),
+        (Body::Authenticate { .. } | Body::Login { .. }, Security::Clear) => {
             over(Outcome::no("PRIVACYREQUIRED", "STARTTLS first"))
         }
-        (CommandBody::Login { username, password }, Security::Tls(_)) => {
-            login(username.as_ref(), password.declassify().as_ref())
-        }
-        (
-            CommandBody::Authenticate {
-                mechanism,
-                initial_response,
-            },
-            Security::Tls(_),
-        ) => {
+        (Body::Login { user, password }, Security::Tls(_)) => login(&user, &password.0),
+        (Body::Authenticate { mechanism, initial }, Security::Tls(_)) => {
             let Some(mechanism) = taken(&mechanism) else {
                 return over(Outcome::no("CANNOT", "mechanism not offered"));
             };
-            let response = initial_response.map(|r| r.declassify().to_vec());
+            let response = initial.map(|initial| initial.0);
             Box::new(Authenticate {
                 response,
                 stage: Stage::Response(Exchange::new(mechanism)),
             })
         }
-        _ => over(Outcome::bad("log in first, or unknown command")),
+        _ => over(Outcome::bad("log in first")),
     }
 }
 
@@ -58,10 +47,10 @@ fn login(user: &[u8], password: &[u8]) -> Box<dyn Work> {
 }
 
 /// EXTERNAL is taken even where it is not offered, for want of a certificate: the driver's refusal says what to present.
-fn taken(mechanism: &AuthMechanism<'_>) -> Option<Mechanism> {
+fn taken(mechanism: &str) -> Option<Mechanism> {
     [Mechanism::Plain, Mechanism::External]
         .into_iter()
-        .find(|known| mechanism.as_ref().eq_ignore_ascii_case(known.name()))
+        .find(|known| mechanism.eq_ignore_ascii_case(known.name()))
 }
 
 /// What a complete SASL exchange gives, in the words of this module; no verifier of tokens exists yet.
@@ -172,17 +161,16 @@ impl Work for Authenticate {
     }
 
     fn line(&mut self, _core: &mut Core, line: &[u8]) -> Next {
-        // An empty response is an empty line, which the codec does not take.
         let Stage::Response(exchange) = std::mem::replace(&mut self.stage, Stage::Over) else {
             return Next::Done(Outcome::refused(Refused::Defect));
         };
-        if line == b"\r\n" {
-            return self.respond(exchange, Vec::new());
-        }
-        match AuthenticateDataCodec::default().decode(line) {
-            Ok((b"", AuthenticateData::Continue(data))) => self.respond(exchange, data.declassify().to_vec()),
-            Ok((b"", AuthenticateData::Cancel)) => Next::Done(Outcome::bad("cancelled")),
-            _ => Next::Done(Outcome::bad("not base64")),
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        match line.strip_suffix(b"\r").unwrap_or(line) {
+            b"*" => Next::Done(Outcome::bad("cancelled")),
+            line => match STANDARD.decode(line) {
+                Ok(response) => self.respond(exchange, response),
+                Err(_) => Next::Done(Outcome::bad("not base64")),
+            },
         }
     }
 }

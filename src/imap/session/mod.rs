@@ -1,16 +1,16 @@
 //! The state machine of one connection.
 
 mod core;
+mod enabled;
 mod options;
 
-use imap_codec::CommandCodec;
-use imap_codec::decode::Decoder;
-
 use super::command::{self, Next, Outcome, Work};
-use super::frame::{Bounds, Frame, Framer, TooMuch, tag_of};
+use super::frame::{Bounds, Frame, Framer, TooMuch};
+use super::grammar;
 use super::request::{Answer, Refused, Request};
 use super::view::Telling;
 pub(crate) use core::{Core, Login, State};
+pub(crate) use enabled::{Enabled, Extension};
 pub use options::{Certificate, Options, Security};
 
 /// What the driver must do next.
@@ -108,6 +108,7 @@ impl Session {
             state: State::NotAuthenticated,
             out: Vec::new(),
             stale: false,
+            enabled: Enabled::default(),
         };
         core.out.extend_from_slice(b"* OK [CAPABILITY ");
         core.write_capabilities();
@@ -253,8 +254,7 @@ impl Session {
         match self.input.next(bounds) {
             Frame::More => return Progress::NeedsInput,
             Frame::Continue => self.core.out.extend_from_slice(b"+ go ahead\r\n"),
-            Frame::Command(bytes) => self.start(&bytes, None),
-            Frame::Append(bytes, message) => self.start(&bytes, Some(message)),
+            Frame::Command(bytes, messages) => self.start(&bytes, messages),
             Frame::Refused { tag, why } => self.refuse_frame(tag, why),
             Frame::Hopeless => self.bye("[TOOBIG] more than this server reads"),
         }
@@ -272,21 +272,21 @@ impl Session {
                 TooMuch::Command => Outcome::bad("command too long"),
                 TooMuch::Message if matches!(self.core.state, State::NotAuthenticated) => Outcome::bad("log in first"),
                 TooMuch::Message => Outcome::no("TOOBIG", "the message is too large"),
-                TooMuch::Malformed => Outcome::bad("NUL in a message, or more than one message"),
+                TooMuch::Messages => Outcome::no("LIMIT", "too many messages, or too large together"),
+                TooMuch::Nul => Outcome::bad("NUL in a message that did not come as a literal8"),
             },
         );
     }
 
-    fn start(&mut self, bytes: &[u8], message: Option<Vec<u8>>) {
-        match CommandCodec::default().decode(bytes) {
-            Ok((b"", decoded)) => {
-                let tag = decoded.tag.inner().to_owned();
-                let mut work = command::start(&self.core, decoded.body, message);
+    fn start(&mut self, bytes: &[u8], messages: Vec<Vec<u8>>) {
+        match grammar::parse(bytes) {
+            Ok(command) => {
+                let mut work = command::start(&self.core, command.body, messages);
                 let next = work.go(&mut self.core, None);
-                self.advance(tag, work, next);
+                self.advance(command.tag, work, next);
             }
-            _ => match tag_of(bytes) {
-                Some(tag) => self.finish(tag, Outcome::bad("unknown command or wrong arguments")),
+            Err(unread) => match unread.tag {
+                Some(tag) => self.finish(tag, Outcome::unread(&unread.error)),
                 None => self.untagged_bad(),
             },
         }
