@@ -174,6 +174,7 @@ fn acceptance(inbox: FolderKey, body: &Arc<Vec<u8>>) -> Acceptance {
             folder: inbox,
             flags: Flags::default(),
             internal_date: now,
+            saved: None,
             once: None,
             room: Room::IfNotFull,
         }],

@@ -34,6 +34,7 @@
 
 mod capability;
 mod command;
+mod facts;
 mod frame;
 mod grammar;
 mod mime;
@@ -42,6 +43,10 @@ mod request;
 mod search;
 mod section;
 mod session;
+mod sort;
+mod subject;
+mod text;
+mod thread;
 mod utf7;
 mod view;
 mod wire;

@@ -12,9 +12,10 @@ use jiff::Timestamp;
 use crate::identity::{Address, Domain};
 use crate::store::{
     Acceptance, Accepted, BoxKey, ChangeRecord, Changed, Closed, Content, Count, CounterStore, Destination, EntryRow,
-    FlagChange, Flags, FolderKey, FolderRow, FolderStatus, JournalFilter, JournalRow, JournalStore, MailboxStore,
-    MessageKey, MessageStore, Portion, QueueBy, QueueChange, QueueEntry, QueueFilter, QueueGroup, QueueItem,
-    QueueStore, Room, Settlement, SpecialUse, Stage, StagedFile, StoreError, Summary, Usage,
+    FlagChange, FlagUpdate, Flags, FlagsChanged, FolderKey, FolderRow, FolderStatus, JournalFilter, JournalRow,
+    JournalStore, MailboxStore, MessageKey, MessageStore, Originals, Passage, Portion, QueueBy, QueueChange,
+    QueueEntry, QueueFilter, QueueGroup, QueueItem, QueueStore, Room, Settlement, SpecialUse, Stage, StagedFile,
+    StoreError, Summary, Usage,
 };
 
 #[derive(Default)]
@@ -125,7 +126,8 @@ impl Tables {
         Ok((folder.row.uid_validity, uid))
     }
 
-    fn copy(&mut self, from: FolderKey, uids: &[u32], to: FolderKey) -> Result<(u32, Vec<(u32, u32)>), StoreError> {
+    fn copy(&mut self, passage: &Passage, uids: &[u32]) -> Result<(u32, Vec<(u32, u32)>), StoreError> {
+        let Passage { from, to, saved, .. } = *passage;
         let validity = self.folder(to)?.row.uid_validity;
         let rows: Vec<EntryRow> = self
             .folder(from)?
@@ -135,12 +137,30 @@ impl Tables {
             .cloned()
             .collect();
         let mut pairs = Vec::new();
-        for row in rows {
+        for mut row in rows {
+            row.saved = saved.unwrap_or(row.saved);
             let old = row.uid;
             pairs.push((old, self.add(to, row)?.1));
         }
         Ok((validity, pairs))
     }
+}
+
+fn changed(now: &Flags, update: &FlagUpdate) -> Flags {
+    let by = &update.flags;
+    let mut next = now.clone();
+    match update.change {
+        FlagChange::Replace => next = by.clone(),
+        FlagChange::Add => {
+            next.system |= by.system;
+            next.keywords.extend(by.keywords.iter().cloned());
+        }
+        FlagChange::Remove => {
+            next.system &= !by.system;
+            next.keywords.retain(|k| !by.keywords.contains(k));
+        }
+    }
+    next
 }
 
 impl Folder {
@@ -201,6 +221,7 @@ impl MessageStore for MemoryStore {
                 internal_date: delivery.internal_date,
                 size_bytes,
                 modseq: 0,
+                saved: delivery.saved.unwrap_or(delivery.internal_date),
             };
             let (validity, uid) = tables.add(delivery.folder, entry)?;
             accepted.delivered.push((delivery.folder, validity, uid));
@@ -369,64 +390,46 @@ impl MailboxStore for MemoryStore {
         found.ok_or(StoreError::NotFound { what: "message" })
     }
 
-    async fn store_flags(
+    async fn change_flags(
         &self,
         folder: FolderKey,
         uids: &[u32],
-        change: FlagChange,
-        flags: &Flags,
-    ) -> Result<Vec<EntryRow>, StoreError> {
+        update: &FlagUpdate,
+    ) -> Result<FlagsChanged, StoreError> {
         let mut tables = self.tables();
         let folder = tables.folder(folder)?;
-        folder.modseq += 1;
-        let modseq = folder.modseq;
-        let mut changed = Vec::new();
+        let modseq = folder.modseq + 1;
+        let mut done = FlagsChanged::default();
         for entry in folder.entries.iter_mut().filter(|e| uids.contains(&e.uid)) {
-            let mut next = entry.flags.clone();
-            match change {
-                FlagChange::Replace => next = flags.clone(),
-                FlagChange::Add => {
-                    next.system |= flags.system;
-                    next.keywords.extend(flags.keywords.iter().cloned());
-                }
-                FlagChange::Remove => {
-                    next.system &= !flags.system;
-                    next.keywords.retain(|k| !flags.keywords.contains(k));
+            if update.unchanged_since.is_some_and(|since| entry.modseq > since) {
+                done.refused.push(entry.uid);
+            } else {
+                let next = changed(&entry.flags, update);
+                if next != entry.flags {
+                    entry.flags = next;
+                    entry.modseq = modseq;
+                    folder.modseq = modseq;
                 }
             }
-            if next != entry.flags {
-                entry.flags = next;
-                entry.modseq = modseq;
-            }
-            changed.push(entry.clone());
+            done.entries.push(entry.clone());
         }
-        Ok(changed)
+        Ok(done)
     }
 
-    async fn copy(&self, from: FolderKey, uids: &[u32], to: FolderKey) -> Result<(u32, Vec<(u32, u32)>), StoreError> {
+    async fn transfer(&self, passage: Passage, uids: &[u32]) -> Result<(u32, Vec<(u32, u32)>), StoreError> {
         let mut tables = self.tables();
+        let Passage { from, to, .. } = passage;
         let wanted = |e: &&EntryRow| uids.contains(&e.uid);
-        let more_bytes = tables
-            .folder(from)?
-            .entries
-            .iter()
-            .filter(wanted)
-            .map(|e| e.size_bytes)
-            .sum();
-        tables.check_room(to, more_bytes)?;
-        tables.copy(from, uids, to)
-    }
-
-    async fn move_to(
-        &self,
-        from: FolderKey,
-        uids: &[u32],
-        to: FolderKey,
-    ) -> Result<(u32, Vec<(u32, u32)>), StoreError> {
-        let mut tables = self.tables();
-        let copied = tables.copy(from, uids, to)?;
-        let old: Vec<u32> = copied.1.iter().map(|(old, _)| *old).collect();
-        tables.folder(from)?.remove(|e| old.contains(&e.uid));
+        if passage.originals == Originals::Stay {
+            let entries = tables.folder(from)?.entries.iter().filter(wanted);
+            let more_bytes = entries.map(|e| e.size_bytes).sum();
+            tables.check_room(to, more_bytes)?;
+        }
+        let copied = tables.copy(&passage, uids)?;
+        if passage.originals == Originals::Go {
+            let old: Vec<u32> = copied.1.iter().map(|(old, _)| *old).collect();
+            tables.folder(from)?.remove(|e| old.contains(&e.uid));
+        }
         Ok(copied)
     }
 
@@ -448,6 +451,10 @@ impl QueueStore for MemoryStore {
     }
 
     async fn next_due_except(&self, _: &[Domain]) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
+    }
+
+    async fn oldest_untold(&self, _: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         Ok(None)
     }
 

@@ -24,7 +24,8 @@ use crate::metrics::Meter;
 pub use journal::{Carried, Count, CountKey, CounterStore, JournalFilter, JournalRow, JournalStore};
 pub(crate) use mailbox::readable;
 pub use mailbox::{
-    EntryRow, FlagChange, Flags, FolderChanges, FolderRow, FolderStatus, MailboxStore, SpecialUse, Usage,
+    EntryRow, FlagChange, FlagUpdate, Flags, FlagsChanged, FolderChanges, FolderRow, FolderStatus, MailboxStore,
+    Originals, Passage, SpecialUse, Usage,
 };
 pub use message::{
     Acceptance, Accepted, Content, Delivery, Enclosure, MessageStore, NewMessage, Once, Room, STAGE_FRONT_BYTES_MAX,

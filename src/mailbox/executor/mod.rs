@@ -139,7 +139,7 @@ impl BoxSession {
                 flags,
                 date,
                 bytes,
-            } => self.append(&folder, flags, date.unwrap_or(now), bytes).await,
+            } => self.append(&folder, flags, (date.unwrap_or(now), now), bytes).await,
             Request::SetFlags {
                 folder,
                 uids,
@@ -280,7 +280,7 @@ impl BoxSession {
         &self,
         folder: &str,
         flags: imap::Flags,
-        date: Timestamp,
+        (date, now): (Timestamp, Timestamp),
         bytes: Vec<u8>,
     ) -> Result<Answer, Failure> {
         let row = self.mailboxes.find(self.owner()?, folder).await?;
@@ -290,6 +290,7 @@ impl BoxSession {
                 folder: row.key,
                 flags: convert::flags_row(flags),
                 internal_date: date,
+                saved: Some(now),
                 once: None,
                 room: Room::Whole,
             }],

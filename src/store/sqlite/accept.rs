@@ -155,6 +155,7 @@ fn insert_whole(
             message: key,
             flags: &delivery.flags,
             internal_date_ms: delivery.internal_date.as_millisecond(),
+            saved_ms: delivery.saved.map(Timestamp::as_millisecond),
             size_bytes,
         };
         let (uid_validity, uid) = insert_entry(tx, delivery.folder, &entry, delivery.room)?;
@@ -220,6 +221,8 @@ pub(super) struct NewEntry<'a> {
     pub(super) message: MessageKey,
     pub(super) flags: &'a Flags,
     pub(super) internal_date_ms: i64,
+    /// `None`: at its INTERNALDATE.
+    pub(super) saved_ms: Option<i64>,
     pub(super) size_bytes: i64,
 }
 
@@ -230,6 +233,7 @@ impl<'a> NewEntry<'a> {
             message: entry.message,
             flags: &entry.flags,
             internal_date_ms: entry.internal_date.as_millisecond(),
+            saved_ms: Some(entry.saved.as_millisecond()),
             size_bytes: integer(entry.size_bytes),
         }
     }
@@ -256,8 +260,8 @@ pub(super) fn insert_entry(
     }
     // RFC 3501 §2.3.1.1: UIDs are 32-bit; a folder that has used them all takes no more.
     let uid = u32::try_from(uid).map_err(|error| failed("the folder has no UID left", error))?;
-    let sql = "INSERT INTO entry (folder, uid, message, flags, keywords, internal_date, size_bytes, modseq, born) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)";
+    let sql = "INSERT INTO entry (folder, uid, message, flags, keywords, internal_date, size_bytes, modseq, born, saved) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9)";
     tx.prepare_cached(sql)?.execute((
         folder.0,
         uid,
@@ -267,6 +271,7 @@ pub(super) fn insert_entry(
         entry.internal_date_ms,
         entry.size_bytes,
         modseq,
+        entry.saved_ms.filter(|saved| *saved != entry.internal_date_ms),
     ))?;
     Ok((uid_validity, uid))
 }
@@ -389,6 +394,13 @@ pub(super) fn headers(
         found.push(header.and_then(Result::ok).map(Arc::new));
     }
     Ok(found)
+}
+
+/// Its checksum, in rows of this version.
+pub(super) fn checksum(db: &Connection, message: MessageKey) -> Result<Option<u32>, StoreError> {
+    let mut statement = db.prepare_cached("SELECT checksum FROM message WHERE key = ?1")?;
+    let row = statement.query_row([message.0], |row| row.get(0)).optional()?;
+    row.ok_or(StoreError::NotFound { what: "message" })
 }
 
 /// Up to `length_max` bytes of a message from `offset` on, counted from its lead when `with_lead`.

@@ -38,6 +38,7 @@ mod quota;
 mod readers;
 mod rows;
 mod schema;
+pub mod search;
 mod stage;
 mod store;
 mod upkeep;

@@ -9,7 +9,7 @@ use super::rows::failed;
 use crate::store::{Disk, StoreError};
 
 /// Version of the data format this program writes: the number of [`MIGRATIONS`].
-pub(super) const VERSION: u32 = 7;
+pub(super) const VERSION: u32 = 8;
 
 /// Each brings the data from the version before to its own.
 const MIGRATIONS: [&str; VERSION as usize] = [
@@ -19,6 +19,7 @@ const MIGRATIONS: [&str; VERSION as usize] = [
     include_str!("migrations/0004.sql"),
     include_str!("migrations/0005.sql"),
     include_str!("migrations/0006.sql"),
+    include_str!("migrations/0007.sql"),
     include_str!("migrations/0009.sql"),
 ];
 
