@@ -14,6 +14,28 @@ pub struct FolderHandle(pub i64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MessageHandle(pub i64);
 
+/// Opaque key of a message that came in pieces, given by [`Answer::Spooled`]; good for one APPEND of the same session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SpoolHandle(pub usize);
+
+/// The bytes of a message to be appended.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Bytes {
+    /// Here they are.
+    Memory(Vec<u8>),
+    /// They came in pieces.
+    Spooled(SpoolHandle),
+}
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory(bytes) => write!(f, "Memory({} bytes)", bytes.len()),
+            Self::Spooled(handle) => write!(f, "{handle:?}"),
+        }
+    }
+}
+
 /// A test secret or token on its way to whoever checks it; never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password(String);
@@ -304,6 +326,15 @@ pub enum Request {
         /// How much of them.
         what: What,
     },
+    /// The next bytes of a message that comes in pieces: the driver keeps them, on disk when there are many. → [`Answer::Done`]
+    Spool {
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+    /// The message that came in pieces is complete. → [`Answer::Spooled`]
+    SpoolEnd,
+    /// Whatever came in pieces and was not appended is forgotten. → [`Answer::Done`]
+    SpoolDrop,
     /// A piece of a message too large to load whole. → [`Answer::Part`]
     LoadPart {
         /// The message.
@@ -389,6 +420,8 @@ pub enum Answer {
     },
     /// To [`Request::Load`].
     Loaded(Vec<Option<Loaded>>),
+    /// To [`Request::SpoolEnd`].
+    Spooled(SpoolHandle),
     /// To [`Request::LoadPart`]; `None`: the message is gone.
     Part(Option<Vec<u8>>),
     /// To [`Request::Previews`], one for each message in order; `None`: not known yet, or the message is gone.

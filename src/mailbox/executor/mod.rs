@@ -1,16 +1,20 @@
 //! Performs what an IMAP session asks, on the store.
 
 mod look;
+mod upload;
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use self::upload::Uploads;
 use super::notify::{Notify, Watch};
 use super::{convert, deliver};
 use crate::identity::Address;
 use crate::imap::{self, Answer, CopyMode, Loaded, Refused, Request, What};
-use crate::store::{Acceptance, BoxKey, Delivery, FolderKey, FolderRow, MessageKey, Room, Store, StoreError};
+use crate::store::{
+    Acceptance, BoxKey, Delivery, FolderKey, FolderRow, MessageKey, NewMessage, Room, Store, StoreError,
+};
 
 /// The boxes of one operator. Cloning is cheap.
 #[derive(Clone)]
@@ -31,6 +35,7 @@ impl Mailboxes {
             mailboxes: self.clone(),
             owner: None,
             selected: None,
+            uploads: Uploads::default(),
         }
     }
 
@@ -73,6 +78,7 @@ pub struct BoxSession {
     mailboxes: Mailboxes,
     owner: Option<BoxKey>,
     selected: Option<Selection>,
+    uploads: Uploads,
 }
 
 struct Selection {
@@ -128,6 +134,15 @@ impl BoxSession {
             Request::Select { folder, read_only } => self.select(&folder, read_only).await,
             Request::News { folder, since } => self.tell_news(FolderKey(folder.0), since).await,
             Request::Load { messages, what } => self.load(&messages, what).await,
+            Request::Spool { bytes } => {
+                self.uploads.write(self.mailboxes.store.as_ref(), bytes).await?;
+                Ok(Answer::Done)
+            }
+            Request::SpoolEnd => Ok(Answer::Spooled(self.uploads.end().await?)),
+            Request::SpoolDrop => {
+                self.uploads = Uploads::default();
+                Ok(Answer::Done)
+            }
             Request::LoadPart {
                 message,
                 offset,
@@ -139,7 +154,11 @@ impl BoxSession {
                 flags,
                 date,
                 bytes,
-            } => self.append(&folder, flags, (date.unwrap_or(now), now), bytes).await,
+            } => {
+                let message = self.uploads.message(imap::Bytes::Memory(bytes));
+                let message = message.ok_or(Failure::Rule(Refused::Defect))?;
+                self.append(&folder, flags, (date.unwrap_or(now), now), message).await
+            }
             Request::SetFlags {
                 folder,
                 uids,
@@ -281,11 +300,11 @@ impl BoxSession {
         folder: &str,
         flags: imap::Flags,
         (date, now): (Timestamp, Timestamp),
-        bytes: Vec<u8>,
+        message: NewMessage,
     ) -> Result<Answer, Failure> {
         let row = self.mailboxes.find(self.owner()?, folder).await?;
         let acceptance = Acceptance {
-            message: Some(deliver::new_message(Arc::new(bytes), Vec::new())),
+            message: Some(message),
             deliveries: vec![Delivery {
                 folder: row.key,
                 flags: convert::flags_row(flags),
