@@ -372,6 +372,13 @@ fn damaged(message: MessageKey, how: &str) -> StoreError {
     }
 }
 
+/// Its checksum, in rows of this version.
+pub(super) fn checksum(db: &Connection, message: MessageKey) -> Result<Option<u32>, StoreError> {
+    let mut statement = db.prepare_cached("SELECT checksum FROM message WHERE key = ?1")?;
+    let row = statement.query_row([message.0], |row| row.get(0)).optional()?;
+    row.ok_or(StoreError::NotFound { what: "message" })
+}
+
 /// Each of these messages with its lead.
 pub(super) fn many(db: &Connection, blobs: &Blobs, messages: &[MessageKey]) -> Vec<Result<Vec<u8>, StoreError>> {
     let whole = |message: &MessageKey| bytes(db, blobs, *message, true);
@@ -394,13 +401,6 @@ pub(super) fn headers(
         found.push(header.and_then(Result::ok).map(Arc::new));
     }
     Ok(found)
-}
-
-/// Its checksum, in rows of this version.
-pub(super) fn checksum(db: &Connection, message: MessageKey) -> Result<Option<u32>, StoreError> {
-    let mut statement = db.prepare_cached("SELECT checksum FROM message WHERE key = ?1")?;
-    let row = statement.query_row([message.0], |row| row.get(0)).optional()?;
-    row.ok_or(StoreError::NotFound { what: "message" })
 }
 
 /// Up to `length_max` bytes of a message from `offset` on, counted from its lead when `with_lead`.

@@ -106,26 +106,6 @@ pub(super) fn summaries(db: &Connection, messages: &[MessageKey]) -> Result<Vec<
     Ok(found)
 }
 
-/// Previews kept of messages, in the order asked; `None`: none is kept.
-pub(super) fn previews(db: &Connection, messages: &[MessageKey]) -> Result<Vec<Option<String>>, StoreError> {
-    let mut statement = db.prepare_cached("SELECT preview FROM summary WHERE message = ?1")?;
-    let mut found = Vec::with_capacity(messages.len());
-    for message in messages {
-        let preview: Option<Option<String>> = statement.query_row([message.0], |row| row.get(0)).optional()?;
-        found.push(preview.flatten());
-    }
-    Ok(found)
-}
-
-/// Keeps previews of messages that are still there.
-pub(super) fn keep_previews(tx: &Connection, previews: &[(MessageKey, String)]) -> Result<(), StoreError> {
-    let mut statement = tx.prepare_cached("UPDATE summary SET preview = ?2 WHERE message = ?1")?;
-    for (message, preview) in previews {
-        statement.execute((message.0, preview))?;
-    }
-    Ok(())
-}
-
 /// What changed after `after`, in one look.
 pub(super) fn changes(db: &Connection, folder: FolderKey, after: u64) -> Result<FolderChanges, StoreError> {
     let sql = "SELECT modseq, forgotten FROM folder WHERE key = ?1";
@@ -144,6 +124,26 @@ pub(super) fn changes(db: &Connection, folder: FolderKey, after: u64) -> Result<
         changes.expunged = expunged(db, folder, after)?;
     }
     Ok(changes)
+}
+
+/// Previews kept of messages, in the order asked; `None`: none is kept.
+pub(super) fn previews(db: &Connection, messages: &[MessageKey]) -> Result<Vec<Option<String>>, StoreError> {
+    let mut statement = db.prepare_cached("SELECT preview FROM summary WHERE message = ?1")?;
+    let mut found = Vec::with_capacity(messages.len());
+    for message in messages {
+        let preview: Option<Option<String>> = statement.query_row([message.0], |row| row.get(0)).optional()?;
+        found.push(preview.flatten());
+    }
+    Ok(found)
+}
+
+/// Keeps previews of messages that are still there.
+pub(super) fn keep_previews(tx: &Connection, previews: &[(MessageKey, String)]) -> Result<(), StoreError> {
+    let mut statement = tx.prepare_cached("UPDATE summary SET preview = ?2 WHERE message = ?1")?;
+    for (message, preview) in previews {
+        statement.execute((message.0, preview))?;
+    }
+    Ok(())
 }
 
 /// Changes flags; returns the entries as they are then, by ascending UID. An entry that stays as it was keeps its modification sequence.
