@@ -157,6 +157,8 @@ pub struct Entry {
     pub flags: Flags,
     /// INTERNALDATE.
     pub internal_date: Timestamp,
+    /// SAVEDATE (RFC 8514).
+    pub saved: Timestamp,
     /// RFC822.SIZE.
     pub size_bytes: u64,
     /// Modification sequence of its last change.

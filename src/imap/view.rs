@@ -294,6 +294,7 @@ mod tests {
             message: MessageHandle(i64::from(uid)),
             flags: Flags::system(system),
             internal_date: Timestamp::UNIX_EPOCH,
+            saved: Timestamp::UNIX_EPOCH,
             size_bytes: 1,
             modseq: 1,
         }

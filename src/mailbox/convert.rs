@@ -12,6 +12,7 @@ pub(super) fn entry(row: EntryRow) -> imap::Entry {
             keywords: row.flags.keywords,
         },
         internal_date: row.internal_date,
+        saved: row.saved,
         size_bytes: row.size_bytes,
         modseq: row.modseq,
     }
