@@ -374,3 +374,5 @@ const INBOX: &str = "INBOX";
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_reading;

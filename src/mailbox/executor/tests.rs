@@ -7,7 +7,7 @@ use crate::imap::{Certificate, Options, Security, Session, Step};
 use crate::mailbox::memory::MemoryStore;
 
 /// An IMAP client whose lines go through a session and an executor over a store in memory.
-struct Client {
+pub(super) struct Client {
     session: Session,
     boxes: BoxSession,
     closed: bool,
@@ -16,7 +16,7 @@ struct Client {
 const NOW: &str = "2026-11-21T10:00:00Z";
 
 impl Client {
-    async fn new(mailboxes: &Mailboxes) -> Self {
+    pub(super) async fn new(mailboxes: &Mailboxes) -> Self {
         let mut options = Options::new(Security::Tls(Certificate::None));
         options.append_bytes_max = 5000;
         let mut client = Self {
@@ -29,7 +29,7 @@ impl Client {
         client
     }
 
-    async fn selected(mailboxes: &Mailboxes) -> Self {
+    pub(super) async fn selected(mailboxes: &Mailboxes) -> Self {
         let mut client = Self::new(mailboxes).await;
         assert!(
             client
@@ -40,7 +40,7 @@ impl Client {
         client
     }
 
-    async fn say(&mut self, line: &str) -> String {
+    pub(super) async fn say(&mut self, line: &str) -> String {
         self.session.feed(line.as_bytes());
         self.session.feed(b"\r\n");
         self.run().await
@@ -74,14 +74,14 @@ impl Client {
         String::from_utf8(heard).unwrap()
     }
 
-    async fn append(&mut self, message: &str) {
+    pub(super) async fn append(&mut self, message: &str) {
         let line = format!("append APPEND INBOX {{{}+}}\r\n{message}", message.len());
         let heard = self.say(&line).await;
         assert!(heard.contains("append OK [APPENDUID "), "{heard}");
     }
 }
 
-fn world() -> (Arc<MemoryStore>, Mailboxes) {
+pub(super) fn world() -> (Arc<MemoryStore>, Mailboxes) {
     let store = Arc::new(MemoryStore::default());
     let mailboxes = Mailboxes::new(Arc::clone(&store) as Arc<dyn Store>, Notify::default());
     (store, mailboxes)
