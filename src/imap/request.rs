@@ -18,6 +18,17 @@ pub struct MessageHandle(pub i64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SpoolHandle(pub usize);
 
+/// What a piece of a message begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begins {
+    /// The first message of its command that comes in pieces.
+    Command,
+    /// Another message of the same command.
+    Message,
+    /// Nothing: it goes on with the last one.
+    Nothing,
+}
+
 /// The bytes of a message to be appended.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Bytes {
@@ -71,6 +82,15 @@ pub enum Credentials {
         user: String,
         /// Secret.
         password: Password,
+    },
+    /// A bearer token: XOAUTH2, OAUTHBEARER (RFC 7628).
+    Token {
+        /// The SASL mechanism: for the journal.
+        mechanism: &'static str,
+        /// The box wanted; empty when not given.
+        authorize: String,
+        /// Token.
+        token: Password,
     },
     /// SASL EXTERNAL (RFC 4422 annex A): the certificate shown to the driver.
     Certificate {
@@ -163,6 +183,17 @@ pub struct Entry {
     pub size_bytes: u64,
     /// Modification sequence of its last change.
     pub modseq: u64,
+}
+
+/// A message on its way into a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upload {
+    /// Flags.
+    pub flags: Flags,
+    /// INTERNALDATE; now if absent.
+    pub date: Option<Timestamp>,
+    /// The message.
+    pub bytes: Bytes,
 }
 
 /// A folder as LIST shows it.
@@ -270,6 +301,8 @@ pub enum Request {
         /// One of the addresses of [`Answer::Boxes`].
         address: String,
     },
+    /// Nobody is logged in any more (RFC 8437). → [`Answer::Done`]
+    Unauthenticate,
     /// All folders. → [`Answer::Folders`]
     Folders,
     /// Figures. → [`Answer::Status`]
@@ -314,12 +347,10 @@ pub enum Request {
     Append {
         /// Name of the folder.
         folder: String,
-        /// Flags.
-        flags: Flags,
-        /// INTERNALDATE; now if absent.
-        date: Option<Timestamp>,
-        /// The message.
-        bytes: Vec<u8>,
+        /// The messages, one at least: all are stored, or none.
+        messages: Vec<Upload>,
+        /// A message that goes in the same transaction (RFC 8508).
+        replaces: Option<(FolderHandle, u32)>,
     },
     /// → [`Answer::Loaded`], one for each message in order, `None` for one that is gone.
     Load {
@@ -332,11 +363,11 @@ pub enum Request {
     Spool {
         /// The bytes.
         bytes: Vec<u8>,
+        /// What they begin; what was kept of an earlier one and never used is forgotten.
+        begins: Begins,
     },
     /// The message that came in pieces is complete. → [`Answer::Spooled`]
     SpoolEnd,
-    /// Whatever came in pieces and was not appended is forgotten. → [`Answer::Done`]
-    SpoolDrop,
     /// A piece of a message too large to load whole. → [`Answer::Part`]
     LoadPart {
         /// The message.
@@ -417,8 +448,8 @@ pub enum Answer {
     Appended {
         /// UIDVALIDITY of the folder.
         uid_validity: u32,
-        /// The new message's UID.
-        uid: u32,
+        /// The new messages' UIDs, in order.
+        uids: Vec<u32>,
     },
     /// To [`Request::Load`].
     Loaded(Vec<Option<Loaded>>),
@@ -461,6 +492,8 @@ pub enum Refused {
     NotYourBox,
     /// The folder does not exist.
     NoSuchFolder,
+    /// The message is gone.
+    NoSuchMessage,
     /// A folder of that name exists already.
     FolderExists,
     /// The folder may not be changed that way; the text says why.
@@ -485,6 +518,7 @@ impl Refused {
                 "this login does not open that box; name one that it opens",
             ),
             Self::NoSuchFolder => ("NONEXISTENT", "no such folder"),
+            Self::NoSuchMessage => ("EXPUNGEISSUED", "the message is gone"),
             Self::FolderExists => ("ALREADYEXISTS", "a folder of that name exists already"),
             Self::Cannot(why) => ("CANNOT", why),
             Self::OverQuota => ("OVERQUOTA", "the box is full"),

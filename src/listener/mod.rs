@@ -6,6 +6,7 @@
 mod accept;
 mod ahead;
 mod commit;
+mod deflate;
 mod evidence;
 mod health;
 mod imap;

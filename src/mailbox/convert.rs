@@ -85,6 +85,7 @@ pub(super) fn status(status: FolderStatus) -> imap::Status {
 /// What a client is told of a failure; the detail is for the log.
 pub(super) fn refused(error: &StoreError) -> imap::Refused {
     match error {
+        StoreError::NotFound { what: "message" } => imap::Refused::NoSuchMessage,
         StoreError::NotFound { .. } => imap::Refused::NoSuchFolder,
         StoreError::FolderExists { .. } => imap::Refused::FolderExists,
         // A full disk is told by the store, once for all.

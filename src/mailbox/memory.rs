@@ -11,11 +11,11 @@ use jiff::Timestamp;
 
 use crate::identity::{Address, Domain};
 use crate::store::{
-    Acceptance, Accepted, BoxKey, ChangeRecord, Changed, Closed, Content, Count, CounterStore, Destination, EntryRow,
-    FlagChange, FlagUpdate, Flags, FlagsChanged, FolderKey, FolderRow, FolderStatus, JournalFilter, JournalRow,
-    JournalStore, MailboxStore, MessageKey, MessageStore, Originals, Passage, Portion, QueueBy, QueueChange,
-    QueueEntry, QueueFilter, QueueGroup, QueueItem, QueueStore, Room, Settlement, SpecialUse, Stage, StagedFile,
-    StoreError, Summary, Usage,
+    Acceptance, Accepted, BoxKey, ChangeRecord, Changed, Closed, Content, Count, CounterStore, Delivery, Destination,
+    EntryRow, FlagChange, FlagUpdate, Flags, FlagsChanged, FolderKey, FolderRow, FolderStatus, JournalFilter,
+    JournalRow, JournalStore, MailboxStore, MessageKey, MessageStore, NewMessage, Originals, Passage, Portion, QueueBy,
+    QueueChange, QueueEntry, QueueFilter, QueueGroup, QueueItem, QueueStore, Room, Settlement, SpecialUse, Stage,
+    StagedFile, StoreError, Summary, Usage,
 };
 
 #[derive(Default)]
@@ -126,6 +126,36 @@ impl Tables {
         Ok((folder.row.uid_validity, uid))
     }
 
+    /// A message with its entries.
+    fn insert(&mut self, new: NewMessage, deliveries: Vec<Delivery>) -> Result<Accepted, StoreError> {
+        let Content::Memory(content) = new.content else {
+            return Err(StoreError::Closed);
+        };
+        let bytes = [new.lead.as_slice(), &content].concat();
+        let size_bytes = bytes.len() as u64;
+        let key = MessageKey(i64::try_from(self.messages.len()).unwrap() + 1);
+        self.messages
+            .insert(key, (Arc::new(bytes), new.summary.unwrap_or_default()));
+        let mut delivered = Vec::new();
+        for delivery in deliveries {
+            let entry = EntryRow {
+                uid: 0,
+                message: key,
+                flags: delivery.flags,
+                internal_date: delivery.internal_date,
+                size_bytes,
+                modseq: 0,
+                saved: delivery.saved.unwrap_or(delivery.internal_date),
+            };
+            let (validity, uid) = self.add(delivery.folder, entry)?;
+            delivered.push((delivery.folder, validity, uid));
+        }
+        Ok(Accepted {
+            message: Some(key),
+            delivered,
+        })
+    }
+
     fn copy(&mut self, passage: &Passage, uids: &[u32]) -> Result<(u32, Vec<(u32, u32)>), StoreError> {
         let Passage { from, to, saved, .. } = *passage;
         let validity = self.folder(to)?.row.uid_validity;
@@ -193,38 +223,28 @@ impl MessageStore for MemoryStore {
 
     async fn accept(&self, acceptance: Acceptance) -> Result<Accepted, StoreError> {
         let mut tables = self.tables();
-        let Some(new) = acceptance.message else {
-            return Ok(Accepted::default());
+        let first = acceptance.message.map(|message| (message, acceptance.deliveries));
+        let others = acceptance.reports.into_iter().map(|r| (r.message, r.deliveries));
+        let all: Vec<_> = first.into_iter().chain(others).collect();
+        let whole = |(message, deliveries): &(NewMessage, Vec<Delivery>)| match &message.content {
+            Content::Memory(bytes) if deliveries.iter().any(|d| d.room == Room::Whole) => bytes.len() as u64,
+            _ => 0,
         };
-        let Content::Memory(content) = new.content else {
-            return Err(StoreError::Closed);
-        };
-        let mut bytes = new.lead;
-        bytes.extend_from_slice(&content);
-        let key = MessageKey(i64::try_from(tables.messages.len()).unwrap() + 1);
-        let size_bytes = bytes.len() as u64;
-        tables
-            .messages
-            .insert(key, (Arc::new(bytes), new.summary.unwrap_or_default()));
-        let mut accepted = Accepted {
-            message: Some(key),
-            delivered: Vec::new(),
-        };
-        for delivery in acceptance.deliveries {
-            if delivery.room == Room::Whole {
-                tables.check_room(delivery.folder, size_bytes)?;
+        // All or nothing: what can fail comes first.
+        if let Some(delivery) = all.iter().find_map(|(_, deliveries)| deliveries.first()) {
+            tables.check_room(delivery.folder, all.iter().map(whole).sum())?;
+        }
+        for (folder, uid) in acceptance.removes {
+            match tables.folder(folder)?.remove(|e| e.uid == uid).len() {
+                0 => return Err(StoreError::NotFound { what: "message" }),
+                _ => {}
             }
-            let entry = EntryRow {
-                uid: 0,
-                message: key,
-                flags: delivery.flags,
-                internal_date: delivery.internal_date,
-                size_bytes,
-                modseq: 0,
-                saved: delivery.saved.unwrap_or(delivery.internal_date),
-            };
-            let (validity, uid) = tables.add(delivery.folder, entry)?;
-            accepted.delivered.push((delivery.folder, validity, uid));
+        }
+        let mut accepted = Accepted::default();
+        for (message, deliveries) in all {
+            let one = tables.insert(message, deliveries)?;
+            accepted.message = accepted.message.or(one.message);
+            accepted.delivered.extend(one.delivered);
         }
         Ok(accepted)
     }

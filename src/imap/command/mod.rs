@@ -2,6 +2,7 @@
 
 mod append;
 mod auth;
+mod connection;
 mod copy;
 mod enable;
 mod fetch;
@@ -16,7 +17,7 @@ use std::fmt;
 
 use super::grammar::SyntaxError;
 use super::grammar::tree::{Body, Flag, Name, Numbering, Set};
-use super::request::{Answer, Flags, Refused, Request};
+use super::request::{Answer, Bytes, Flags, Refused, Request};
 use super::session::{Core, State};
 use super::utf7;
 use super::view::{Telling, View};
@@ -52,6 +53,8 @@ pub(crate) enum Next {
     Idle,
     /// TLS.
     StartTls,
+    /// Compression, from the byte on that follows the tagged OK.
+    Compress,
     /// The end of the session.
     Logout,
     /// Nothing any more.
@@ -112,6 +115,11 @@ impl Outcome {
             text: Cow::Owned(error.to_string()),
             ..Self::bad("")
         }
+    }
+
+    /// For what is larger than this server reads (RFC 7888 §4).
+    pub(crate) fn too_big(text: &'static str) -> Self {
+        Self::new("BAD", Some(Cow::Borrowed(b"TOOBIG")), text)
     }
 
     pub(crate) fn refused(refused: Refused) -> Self {
@@ -213,7 +221,7 @@ fn once<F: FnOnce(&mut Core, Answer) -> Outcome + Send + 'static>(request: Reque
 }
 
 /// Begins a command: which ones are possible depends on the state (RFC 9051 §6). `messages` are those of APPEND and REPLACE.
-pub(crate) fn start(core: &Core, body: Body, messages: Vec<Vec<u8>>) -> Box<dyn Work> {
+pub(crate) fn start(core: &Core, body: Body, mut messages: Vec<Bytes>) -> Box<dyn Work> {
     match body {
         Body::Capability => Box::new(idle::Capability),
         Body::Noop => over(Outcome::ok("done").with_news()),
@@ -222,7 +230,7 @@ pub(crate) fn start(core: &Core, body: Body, messages: Vec<Vec<u8>>) -> Box<dyn 
         body => match &core.state {
             State::NotAuthenticated => auth::start(core, body),
             State::Authenticated(_) => authenticated(core, body, messages),
-            State::Selected(_, view) => match selected(view, body) {
+            State::Selected(_, view) => match selected(core, view, body, &mut messages) {
                 Ok(work) => work,
                 Err(body) => authenticated(core, body, messages),
             },
@@ -231,7 +239,7 @@ pub(crate) fn start(core: &Core, body: Body, messages: Vec<Vec<u8>>) -> Box<dyn 
 }
 
 /// Commands of somebody logged in, on the box and its folders.
-fn authenticated(core: &Core, body: Body, messages: Vec<Vec<u8>>) -> Box<dyn Work> {
+fn authenticated(core: &Core, body: Body, messages: Vec<Bytes>) -> Box<dyn Work> {
     match body {
         Body::Select {
             folder,
@@ -249,13 +257,13 @@ fn authenticated(core: &Core, body: Body, messages: Vec<Vec<u8>>) -> Box<dyn Wor
         Body::Append {
             folder,
             messages: heads,
-        } => append::append(&folder, &heads, messages),
+        } => append::append(core, &folder, heads, messages),
         Body::Namespace => Box::new(idle::Namespace),
         Body::Idle => Box::new(idle::Idle),
         Body::Enable(names) => Box::new(enable::Enable(names)),
+        Body::Compress { mechanism } => connection::compress(core, &mechanism),
+        Body::Unauthenticate => connection::unauthenticate(),
         // One arm for each extension: whoever offers it replaces its own.
-        Body::Unauthenticate => over(not_offered()),
-        Body::Compress { .. } => over(not_offered()),
         Body::GetQuota { .. } => over(not_offered()),
         Body::GetQuotaRoot(_) => over(not_offered()),
         Body::SetQuota { .. } => over(not_offered()),
@@ -273,7 +281,7 @@ fn authenticated(core: &Core, body: Body, messages: Vec<Vec<u8>>) -> Box<dyn Wor
 }
 
 /// Commands on the messages of the selected folder. `Err`: the command is none of them.
-fn selected(view: &View, body: Body) -> Result<Box<dyn Work>, Body> {
+fn selected(core: &Core, view: &View, body: Body, messages: &mut Vec<Bytes>) -> Result<Box<dyn Work>, Body> {
     Ok(match body {
         Body::Check => over(Outcome::ok("checked").with_news()),
         Body::Close => select::close(view),
@@ -284,12 +292,26 @@ fn selected(view: &View, body: Body) -> Result<Box<dyn Work>, Body> {
         Body::Store(asked) => store::store(view, &asked),
         Body::Copy { numbering, set, to } => copy::copy(view, &set, &to, numbering),
         Body::Move { numbering, set, to } => copy::move_to(view, &set, &to, numbering),
+        Body::Replace {
+            numbering,
+            message,
+            folder,
+            head,
+        } => append::replace(
+            (core, view),
+            (message, numbering),
+            &folder,
+            (head, std::mem::take(messages)),
+        ),
         // One arm for each extension, as above.
-        Body::Replace { .. } => over(not_offered()),
         Body::Sort { .. } => over(not_offered()),
         Body::Thread { .. } => over(not_offered()),
         other => return Err(other),
     })
+}
+
+fn read_only() -> Outcome {
+    Outcome::no("CANNOT", "the folder was opened read-only")
 }
 
 /// The answer to what the grammar knows and this server does not offer.

@@ -18,6 +18,14 @@ pub(crate) struct Core {
     pub(crate) stale: bool,
     /// What the client switched on.
     pub(crate) enabled: Enabled,
+    pub(crate) compression: Compression,
+}
+
+/// Whether COMPRESS=DEFLATE is on (RFC 4978).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Compression {
+    Off,
+    On,
 }
 
 /// States of RFC 3501 §3.

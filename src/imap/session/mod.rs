@@ -7,11 +7,11 @@ mod options;
 use super::command::{self, Next, Outcome, Work};
 use super::frame::{Bounds, Frame, Framer, TooMuch};
 use super::grammar;
-use super::request::{Answer, Refused, Request};
+use super::request::{Answer, Bytes, Refused, Request};
 use super::view::Telling;
-pub(crate) use core::{Core, Login, State};
+pub(crate) use core::{Compression, Core, Login, State};
 pub(crate) use enabled::{Enabled, Extension};
-pub use options::{Certificate, Options, Security};
+pub use options::{Certificate, Options, Security, Tokens};
 
 /// What the driver must do next.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub enum Step {
     Refused(Noted),
     /// Begin TLS, then [`Session::tls_started`].
     StartTls,
+    /// From now on all that is read and written is compressed (RFC 4978); this was read already.
+    Compress(Vec<u8>),
     /// Close the connection.
     Close,
 }
@@ -86,10 +88,14 @@ enum Activity {
         work: Box<dyn Work>,
         question: Option<Request>,
     },
+    /// A piece of a message is being kept.
+    AskedSpool { question: Option<Request> },
     /// News were asked for; then the command, if any, is over.
     AskedNews { then: AfterNews, question: Option<Request> },
     /// The tagged OK of STARTTLS is on its way.
     StartTls,
+    /// The tagged OK of COMPRESS is on its way.
+    Compress,
     /// Everything is said.
     Closing,
 }
@@ -109,6 +115,7 @@ impl Session {
             out: Vec::new(),
             stale: false,
             enabled: Enabled::default(),
+            compression: Compression::Off,
         };
         core.out.extend_from_slice(b"* OK [CAPABILITY ");
         core.write_capabilities();
@@ -181,6 +188,11 @@ impl Session {
                     self.activity = Activity::StartTls;
                     return Step::StartTls;
                 }
+                Activity::Compress if self.core.out.is_empty() => {
+                    self.activity = Activity::Ready;
+                    self.core.compression = Compression::On;
+                    return Step::Compress(self.input.take_rest());
+                }
                 Activity::Closing if self.core.out.is_empty() => return Step::Close,
                 waiting @ (Activity::Ready | Activity::Sasl { .. } | Activity::Idling { .. }) => {
                     if let Some(step) = self.read(waiting) {
@@ -207,6 +219,7 @@ impl Session {
                 self.advance(tag, work, next);
             }
             Activity::AskedNews { then, .. } => self.take_news(then, answer),
+            Activity::AskedSpool { .. } => self.take_spooled(answer),
             other => self.activity = other,
         }
     }
@@ -217,7 +230,9 @@ impl Session {
 
     fn question(&mut self) -> Option<Request> {
         match &mut self.activity {
-            Activity::Asked { question, .. } | Activity::AskedNews { question, .. } => question.take(),
+            Activity::Asked { question, .. }
+            | Activity::AskedNews { question, .. }
+            | Activity::AskedSpool { question } => question.take(),
             _ => None,
         }
     }
@@ -255,10 +270,29 @@ impl Session {
             Frame::More => return Progress::NeedsInput,
             Frame::Continue => self.core.out.extend_from_slice(b"+ go ahead\r\n"),
             Frame::Command(bytes, messages) => self.start(&bytes, messages),
+            Frame::Piece(bytes, begins) => self.spool(Request::Spool { bytes, begins }),
+            Frame::PieceEnd => self.spool(Request::SpoolEnd),
             Frame::Refused { tag, why } => self.refuse_frame(tag, why),
             Frame::Hopeless => self.bye("[TOOBIG] more than this server reads"),
         }
         Progress::Made
+    }
+
+    /// Hands on what is too long to hold.
+    fn spool(&mut self, request: Request) {
+        self.activity = Activity::AskedSpool {
+            question: Some(request),
+        };
+    }
+
+    /// It was kept, or not.
+    fn take_spooled(&mut self, answer: Answer) {
+        self.activity = Activity::Ready;
+        match answer {
+            Answer::Done => {}
+            Answer::Spooled(handle) => self.input.handed_on(handle),
+            _ => self.input.not_kept(),
+        }
     }
 
     fn refuse_frame(&mut self, tag: Option<String>, why: TooMuch) {
@@ -269,16 +303,17 @@ impl Session {
         self.finish(
             tag,
             match why {
-                TooMuch::Command => Outcome::bad("command too long"),
+                TooMuch::Command => Outcome::too_big("command too long"),
                 TooMuch::Message if matches!(self.core.state, State::NotAuthenticated) => Outcome::bad("log in first"),
                 TooMuch::Message => Outcome::no("TOOBIG", "the message is too large"),
                 TooMuch::Messages => Outcome::no("LIMIT", "too many messages, or too large together"),
+                TooMuch::NotKept => Outcome::refused(Refused::Unavailable),
                 TooMuch::Nul => Outcome::bad("NUL in a message that did not come as a literal8"),
             },
         );
     }
 
-    fn start(&mut self, bytes: &[u8], messages: Vec<Vec<u8>>) {
+    fn start(&mut self, bytes: &[u8], messages: Vec<Bytes>) {
         match grammar::parse(bytes) {
             Ok(command) => {
                 let mut work = command::start(&self.core, command.body, messages);
@@ -348,6 +383,10 @@ impl Session {
                 self.write_tagged(&tag, &Outcome::ok("begin TLS now"));
                 self.input.clear();
                 self.activity = Activity::StartTls;
+            }
+            Next::Compress => {
+                self.write_tagged(&tag, &Outcome::ok("compressed from here on"));
+                self.activity = Activity::Compress;
             }
             Next::Logout => {
                 self.core.out.extend_from_slice(b"* BYE see you\r\n");

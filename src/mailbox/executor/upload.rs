@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::imap::{self, SpoolHandle, Summariser};
+use crate::imap::{self, Begins, SpoolHandle, Summariser};
 use crate::mailbox::convert;
 use crate::store::{Content, NewMessage, Stage, Store, StoreError};
 
@@ -24,8 +24,13 @@ struct Upload {
 }
 
 impl Uploads {
-    /// Takes the next bytes of the current message; begins one when there is none.
-    pub(super) async fn write(&mut self, store: &dyn Store, bytes: Vec<u8>) -> Result<(), StoreError> {
+    /// Takes the next bytes of the current message. Files of messages that nothing became of go with it.
+    pub(super) async fn write(&mut self, store: &dyn Store, bytes: Vec<u8>, begins: Begins) -> Result<(), StoreError> {
+        match begins {
+            Begins::Command => *self = Self::default(),
+            Begins::Message => self.current = None,
+            Begins::Nothing => {}
+        }
         let upload = self.current.get_or_insert_with(|| Upload {
             memory: Vec::new(),
             stage: None,

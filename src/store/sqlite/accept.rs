@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::rows::{failed, integer, join_keywords, unseen};
 use super::writer::Effects;
-use super::{journal, once, queue, quota};
+use super::{entries, journal, once, queue, quota};
 use crate::store::blobs::{BlobName, Blobs};
 use crate::store::{
     Acceptance, Accepted, Delivery, EntryRow, Flags, FolderKey, MessageKey, NewMessage, Outgoing, Room, StoreError,
@@ -111,7 +111,10 @@ impl Body {
 
 /// Applies an acceptance. When it fails, the body file it would have named is given back for removal.
 pub(super) fn accept(tx: &Connection, prepared: &Prepared, effects: &mut Effects) -> Result<Accepted, StoreError> {
-    let result = apply(tx, prepared);
+    let result = apply(tx, prepared).and_then(|accepted| {
+        entries::replace(tx, &prepared.acceptance.removes, effects)?;
+        Ok(accepted)
+    });
     if result.is_err() {
         prepared.abandon(effects);
     } else {

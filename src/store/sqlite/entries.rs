@@ -258,6 +258,19 @@ pub(super) fn expunge(
     Ok(candidates.iter().map(|entry| entry.uid).collect())
 }
 
+/// Removes entries that something new stands for.
+pub(super) fn replace(tx: &Connection, replaced: &[(FolderKey, u32)], effects: &mut Effects) -> Result<(), StoreError> {
+    let mut entries = Vec::with_capacity(replaced.len());
+    for (folder, uid) in replaced {
+        let entry = find_entry(tx, *folder, *uid)?;
+        entries.push((*folder, entry.ok_or(StoreError::NotFound { what: "message" })?));
+    }
+    for (folder, entry) in entries {
+        remove(tx, folder, &[entry], effects)?;
+    }
+    Ok(())
+}
+
 fn deleted(tx: &Connection, folder: FolderKey) -> Result<Vec<EntryRow>, StoreError> {
     let sql = format!("SELECT {ENTRY_COLUMNS} FROM entry WHERE folder = ?1 AND flags & ?2 <> 0 ORDER BY uid");
     let mut statement = tx.prepare_cached(&sql)?;

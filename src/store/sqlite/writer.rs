@@ -21,8 +21,8 @@ use super::upkeep::Upkeep;
 use super::{Options, rows, schema};
 use crate::clock::Stopwatch;
 use crate::metrics::Meter;
-use crate::store::StoreError;
 use crate::store::blobs::BlobName;
+use crate::store::{RolledBack, StoreError};
 
 /// Hands writes to the thread.
 #[derive(Debug)]
@@ -149,6 +149,7 @@ trait Job: Send {
 #[derive(Clone, Debug)]
 struct Failure {
     reason: String,
+    kind: &'static str,
     is_full: bool,
 }
 
@@ -162,13 +163,17 @@ impl Failure {
     fn of(error: &StoreError) -> Self {
         Self {
             reason: error.with_cause(),
+            kind: error.kind().unwrap_or("other"),
             is_full: matches!(error, StoreError::Full { .. }),
         }
     }
 
     fn error(&self) -> StoreError {
         let context = "the transaction was rolled back".to_owned();
-        let source = self.reason.as_str().into();
+        let source = Box::new(RolledBack {
+            reason: self.reason.clone(),
+            kind: self.kind,
+        });
         if self.is_full {
             StoreError::Full { context, source }
         } else {
@@ -351,7 +356,7 @@ impl Thread {
             group.failure = Some(error.into());
         }
         if let Some(failure) = &group.failure {
-            let Failure { reason, is_full } = failure;
+            let Failure { reason, is_full, .. } = failure;
             tracing::debug!(
                 reason,
                 writes = group.jobs.len(),
@@ -363,7 +368,7 @@ impl Thread {
             return false;
         }
         match &group.broken {
-            Some(Failure { reason, is_full }) => self.start.health.failed(Part::Rows, reason, *is_full),
+            Some(Failure { reason, is_full, .. }) => self.start.health.failed(Part::Rows, reason, *is_full),
             None => self.start.health.well(Part::Rows),
         }
         let writes = u64::try_from(group.jobs.len()).unwrap_or(u64::MAX);
