@@ -570,9 +570,22 @@ mod tests {
         input.extend_from_slice(b"\r\nb NOOP\r\n");
         let (pieces, frames) = handed_on(&mut Framer::default(), &input);
         let begun: Vec<Begins> = pieces.iter().map(|(begins, _)| *begins).collect();
-        assert_eq!(begun, [Begins::Command, Begins::Nothing, Begins::Nothing, Begins::Message, Begins::Nothing]);
+        assert_eq!(
+            begun,
+            [
+                Begins::Command,
+                Begins::Nothing,
+                Begins::Nothing,
+                Begins::Message,
+                Begins::Nothing
+            ]
+        );
         assert_eq!(pieces.iter().map(|(_, length)| length).sum::<usize>(), 900_000);
-        let messages = vec![Bytes::Spooled(SpoolHandle(3)), b"ab".into(), Bytes::Spooled(SpoolHandle(5))];
+        let messages = vec![
+            Bytes::Spooled(SpoolHandle(3)),
+            b"ab".into(),
+            Bytes::Spooled(SpoolHandle(5)),
+        ];
         assert_eq!(
             frames,
             [
@@ -593,7 +606,10 @@ mod tests {
         let mut rest = vec![b'x'; 300_000];
         rest.extend_from_slice(b"\r\nb NOOP\r\n");
         let (pieces, frames) = handed_on(&mut framer, &rest);
-        assert_eq!((pieces.len(), frames), (0, vec![refused("a", TooMuch::NotKept), command(b"b NOOP\r\n")]));
+        assert_eq!(
+            (pieces.len(), frames),
+            (0, vec![refused("a", TooMuch::NotKept), command(b"b NOOP\r\n")])
+        );
         // NUL is found in whatever piece it comes.
         let mut input = b"c APPEND x {600000+}\r\n".to_vec();
         input.extend(vec![b'x'; 599_999]);

@@ -54,7 +54,7 @@ mod wire;
 pub use mime::preview::{PREVIEW_LOOK_BYTES, preview};
 pub use render::{Summariser, summarise};
 pub use request::{
-    Answer, Begins, Bytes, CopyMode, Credentials, Entry, FlagChange, Flags, Folder, FolderHandle, Loaded, MessageHandle, News,
-    Password, Refused, Request, Selected, SpoolHandle, Status, Summary, Upload, What,
+    Answer, Begins, Bytes, CopyMode, Credentials, Entry, FlagChange, Flags, Folder, FolderHandle, Loaded,
+    MessageHandle, News, Password, Refused, Request, Selected, SpoolHandle, Status, Summary, Upload, What,
 };
 pub use session::{Certificate, Ending, Noted, Options, Security, Session, Step, Tokens};

@@ -155,7 +155,10 @@ async fn messages_are_appended_and_fetched() {
         c.say("f FETCH 3 FLAGS").await,
         "f BAD there is no message of that number\r\n"
     );
-    assert_eq!(c.say("g FETCH 1 BINARY[1]").await, "g BAD not offered\r\n");
+    assert_eq!(
+        c.say("g FETCH 1 BINARY[1]").await,
+        "* 1 FETCH (BINARY[1] {6}\r\nHello\r)\r\ng OK fetched\r\n"
+    );
     let envelope = c.say("h FETCH 2 (ENVELOPE BODYSTRUCTURE)").await;
     assert!(envelope.contains("\"=?utf-8?q?R=C3=A9sultat?=\""), "{envelope}");
     assert!(envelope.contains("BODYSTRUCTURE (\"TEXT\" \"PLAIN\""), "{envelope}");
