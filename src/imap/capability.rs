@@ -99,6 +99,8 @@ pub(crate) const CAPABILITIES: &[Capability] = &[
     row("UNSELECT", 3691, Offered::LoggedIn),
     row("CHILDREN", 3348, Offered::LoggedIn),
     row("SPECIAL-USE", 6154, Offered::LoggedIn),
+    row("BINARY", 3516, Offered::LoggedIn),
+    row("PREVIEW", 8970, Offered::LoggedIn),
 ];
 
 /// RFC 7889 §2: the same for every folder.

@@ -33,6 +33,8 @@
 //! Deliberately absent: anything a client was not told in CAPABILITY.
 
 mod capability;
+#[cfg(any(test, fuzzing))]
+mod check;
 mod command;
 mod facts;
 mod frame;
@@ -58,3 +60,9 @@ pub use request::{
     MessageHandle, News, Password, Refused, Request, Selected, SpoolHandle, Status, Summary, Upload, What,
 };
 pub use session::{Certificate, Ending, Noted, Options, Security, Session, Step, Tokens};
+
+/// What only the fuzzer reaches.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    pub use super::check::check;
+}

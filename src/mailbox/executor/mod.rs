@@ -13,7 +13,7 @@ use super::{convert, deliver};
 use crate::identity::Address;
 use crate::imap::{self, Answer, CopyMode, Loaded, Refused, Request, What};
 use crate::store::{
-    Acceptance, BoxKey, Delivery, Enclosure, FolderKey, FolderRow, MessageKey, NewMessage, Room, Store, StoreError,
+    Acceptance, BoxKey, Delivery, Enclosure, FolderKey, FolderRow, MessageKey, Room, Store, StoreError,
 };
 
 /// The boxes of one operator. Cloning is cheap.
