@@ -18,7 +18,11 @@ pub fn check(message: &[u8]) {
     assert_eq!(envelope(&summary.envelope), Some(&[][..]), "an envelope is one value");
     for structure in [&summary.body, &summary.body_structure] {
         assert_eq!(body(structure), Some(&[][..]), "a structure is one value");
-        assert_eq!(body(&without_global(structure)), Some(&[][..]), "and as RFC 3501 knows it");
+        assert_eq!(
+            body(&without_global(structure)),
+            Some(&[][..]),
+            "and as RFC 3501 knows it"
+        );
     }
     let header_bytes = usize::try_from(summary.header_bytes).unwrap_or(usize::MAX);
     let outline = Outline::of_message(message);
@@ -36,11 +40,22 @@ fn sections(whole: (&[u8], &Outline), part: &Outline, number: &mut Vec<u32>, is_
         let take = |text| bytes(whole, number, text);
         let all = &message[part.header.start..part.body.end];
         let header = take(SectionText::Header);
-        assert_eq!([header.clone(), take(SectionText::Text)].concat(), all, "HEADER and TEXT make the whole");
+        assert_eq!(
+            [header.clone(), take(SectionText::Text)].concat(),
+            all,
+            "HEADER and TEXT make the whole"
+        );
         let names = || vec![b"Subject".to_vec(), b"content-type".to_vec()];
-        let (some, others) = (take(SectionText::HeaderFields(names())), take(SectionText::HeaderFieldsNot(names())));
+        let (some, others) = (
+            take(SectionText::HeaderFields(names())),
+            take(SectionText::HeaderFieldsNot(names())),
+        );
         let empty_line = super::mime::header::empty_line(&header).len();
-        assert_eq!(some.len() + others.len(), header.len() + empty_line, "no field is lost or doubled");
+        assert_eq!(
+            some.len() + others.len(),
+            header.len() + empty_line,
+            "no field is lost or doubled"
+        );
     }
     match &part.inside {
         Inside::Data => {
@@ -78,7 +93,10 @@ fn sections(whole: (&[u8], &Outline), part: &Outline, number: &mut Vec<u32>, is_
 }
 
 fn bytes((message, outline): (&[u8], &Outline), number: &[u32], text: SectionText) -> Vec<u8> {
-    let part = number.iter().filter_map(|number| std::num::NonZeroU32::new(*number)).collect();
+    let part = number
+        .iter()
+        .filter_map(|number| std::num::NonZeroU32::new(*number))
+        .collect();
     let section = Section::new(Named { part, text }, None);
     match section.place(outline) {
         Some(Place::Bytes(range)) => message[range].to_vec(),
@@ -94,7 +112,11 @@ fn envelope(text: &[u8]) -> Option<&[u8]> {
         if field > 0 {
             rest = rest.strip_prefix(b" ")?;
         }
-        rest = if (2..8).contains(&field) { addresses(rest)? } else { nstring(rest)? };
+        rest = if (2..8).contains(&field) {
+            addresses(rest)?
+        } else {
+            nstring(rest)?
+        };
     }
     rest.strip_prefix(b")")
 }
@@ -188,7 +210,10 @@ fn nstring(text: &[u8]) -> Option<&[u8]> {
 fn string(text: &[u8]) -> Option<&[u8]> {
     if let Some(rest) = text.strip_prefix(b"{") {
         let line = rest.iter().position(|&byte| byte == b'\r')?;
-        let length: usize = std::str::from_utf8(rest[..line].strip_suffix(b"}")?).ok()?.parse().ok()?;
+        let length: usize = std::str::from_utf8(rest[..line].strip_suffix(b"}")?)
+            .ok()?
+            .parse()
+            .ok()?;
         let rest = rest[line..].strip_prefix(b"\r\n")?;
         return (!rest.get(..length)?.contains(&0)).then(|| &rest[length..]);
     }

@@ -39,7 +39,9 @@ mod command;
 mod facts;
 mod frame;
 mod grammar;
+mod listing;
 mod mime;
+mod names;
 mod render;
 mod request;
 mod search;
@@ -56,8 +58,9 @@ mod wire;
 pub use mime::preview::{PREVIEW_LOOK_BYTES, preview};
 pub use render::{Summariser, summarise};
 pub use request::{
-    Answer, Begins, Bytes, CopyMode, Credentials, Entry, FlagChange, Flags, Folder, FolderHandle, Loaded,
-    MessageHandle, News, Password, Refused, Request, Selected, SpoolHandle, Status, Summary, Upload, What,
+    Accessor, Annotation, Answer, Begins, Bytes, CopyMode, Credentials, Entry, FlagChange, Flags, Folder, FolderHandle,
+    Loaded, MessageHandle, News, Password, Refused, Request, Rights, Room, Selected, SpoolHandle, Status, Summary,
+    Upload, What,
 };
 pub use session::{Certificate, Ending, Noted, Options, Security, Session, Step, Tokens};
 

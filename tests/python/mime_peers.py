@@ -223,6 +223,8 @@ def check_email(message, found):
     mail = email.message_from_bytes(message, policy=email.policy.compat32)
     if mail.defects or any(part.defects for part in mail.walk()):
         return []
+    if any(part.get_content_maintype() == "message" and part.get_content_subtype() != "rfc822" for part in mail.walk()):
+        return []  # every message/* is read as a message there
     theirs = [part for part in mail.walk() if not part.is_multipart()]
     ours = [(at, body) for at, kind, body in parts(found["BODY"]) if kind == "leaf"]
     if len(ours) > 35:

@@ -1,5 +1,6 @@
 //! One file per family of commands. A command is a small machine of its own: it asks, is answered, writes, and is done.
 
+mod acl;
 mod append;
 mod auth;
 mod connection;
@@ -8,8 +9,12 @@ mod enable;
 mod fetch;
 mod folders;
 mod idle;
+mod list;
+mod metadata;
+mod quota;
 mod search;
 mod select;
+mod status;
 mod store;
 
 use std::borrow::Cow;
@@ -17,9 +22,9 @@ use std::fmt;
 
 use super::grammar::SyntaxError;
 use super::grammar::tree::{Body, Flag, Name, Numbering, Set};
+use super::names;
 use super::request::{Answer, Bytes, Flags, Refused, Request};
 use super::session::{Core, State};
-use super::utf7;
 use super::view::{Telling, View};
 
 /// A command in progress.
@@ -221,7 +226,8 @@ fn once<F: FnOnce(&mut Core, Answer) -> Outcome + Send + 'static>(request: Reque
 }
 
 /// Begins a command: which ones are possible depends on the state (RFC 9051 §6). `messages` are those of APPEND and REPLACE.
-pub(crate) fn start(core: &Core, body: Body, mut messages: Vec<Bytes>) -> Box<dyn Work> {
+pub(crate) fn start(core: &Core, mut body: Body, mut messages: Vec<Bytes>) -> Box<dyn Work> {
+    names::adopt(&mut body, core.spelling());
     match body {
         Body::Capability => Box::new(idle::Capability),
         Body::Noop => over(Outcome::ok("done").with_news()),
@@ -251,9 +257,9 @@ fn authenticated(core: &Core, body: Body, messages: Vec<Bytes>) -> Box<dyn Work>
         Body::Rename { from, to } => folders::rename(&from, &to),
         Body::Subscribe(folder) => folders::subscribe(&folder, true),
         Body::Unsubscribe(folder) => folders::subscribe(&folder, false),
-        Body::List(list) => folders::list(&list),
-        Body::Lsub { reference, pattern } => folders::lsub(&reference, &pattern),
-        Body::Status { folder, items } => folders::status(&folder, &items),
+        Body::List(list) => list::list(list),
+        Body::Lsub { reference, pattern } => list::lsub(&reference, &pattern),
+        Body::Status { folder, items } => status::status(&folder, items),
         Body::Append {
             folder,
             messages: heads,
@@ -264,16 +270,20 @@ fn authenticated(core: &Core, body: Body, messages: Vec<Bytes>) -> Box<dyn Work>
         Body::Compress { mechanism } => connection::compress(core, &mechanism),
         Body::Unauthenticate => connection::unauthenticate(),
         // One arm for each extension: whoever offers it replaces its own.
-        Body::GetQuota { .. } => over(not_offered()),
-        Body::GetQuotaRoot(_) => over(not_offered()),
-        Body::SetQuota { .. } => over(not_offered()),
-        Body::GetAcl(_) => over(not_offered()),
-        Body::SetAcl { .. } => over(not_offered()),
-        Body::DeleteAcl { .. } => over(not_offered()),
-        Body::ListRights { .. } => over(not_offered()),
-        Body::MyRights(_) => over(not_offered()),
-        Body::GetMetadata { .. } => over(not_offered()),
-        Body::SetMetadata { .. } => over(not_offered()),
+        Body::GetQuota { root } => quota::get(&root),
+        Body::GetQuotaRoot(folder) => quota::root(&folder),
+        Body::SetQuota { root, .. } => quota::set(&root),
+        Body::GetAcl(folder) => acl::acl(&folder, acl::Asked::All),
+        Body::ListRights { folder, identifier } => acl::acl(&folder, acl::Asked::Grantable(identifier)),
+        Body::MyRights(folder) => acl::acl(&folder, acl::Asked::Mine),
+        Body::SetAcl { folder, .. } | Body::DeleteAcl { folder, .. } => acl::acl(&folder, acl::Asked::Change),
+        Body::GetMetadata {
+            folder,
+            max_size,
+            depth,
+            entries,
+        } => metadata::get(&folder, entries, (depth, max_size)),
+        Body::SetMetadata { folder, entries } => metadata::set(&folder, entries),
         Body::Notify(_) => over(not_offered()),
         Body::Authenticate { .. } | Body::Login { .. } | Body::StartTls => over(Outcome::bad("already logged in")),
         _ => over(Outcome::bad("select a folder first")),
@@ -349,24 +359,9 @@ fn told(outcome: Outcome, numbering: Numbering) -> Outcome {
     }
 }
 
-/// The name of a folder; a trailing separator is dropped (RFC 3501 §6.3.3).
+/// The name of a folder.
 fn folder_name(name: &Name) -> Result<String, Outcome> {
-    let name = utf7::decode(&name.0).map_err(|_| Outcome::no("CANNOT", "not a folder name"))?;
-    let name = name.strip_suffix('/').unwrap_or(&name);
-    let levels_good = name.split('/').all(|level| !level.is_empty());
-    if name.is_empty() || !levels_good || name.len() > NAME_BYTES_MAX || name.contains(['*', '%']) {
-        return Err(Outcome::no("CANNOT", "not a folder name"));
-    }
-    Ok(canonical(name))
-}
-
-/// `INBOX` in capitals, as the first level too.
-fn canonical(name: &str) -> String {
-    match name.split_once('/') {
-        None if name.eq_ignore_ascii_case(INBOX) => INBOX.into(),
-        Some((first, rest)) if first.eq_ignore_ascii_case(INBOX) => format!("{INBOX}/{rest}"),
-        _ => name.to_owned(),
-    }
+    names::of(name).map_err(|_| Outcome::no("CANNOT", "not a folder name"))
 }
 
 /// Flags of a command; unknown system flags cannot be kept (RFC 3501 §2.3.2).
@@ -388,12 +383,6 @@ fn flags_of(flags: &[Flag]) -> Result<Flags, Outcome> {
     }
     Ok(found)
 }
-
-/// The folder that always exists.
-const INBOX: &str = "INBOX";
-
-/// Longest folder name.
-const NAME_BYTES_MAX: usize = 1000;
 
 /// Longest keyword.
 const KEYWORD_BYTES_MAX: usize = 100;

@@ -56,8 +56,14 @@ pub enum Ending {
     Shutdown,
     /// Too many connections of this person or from this place.
     TooManyConnections,
-    /// The box was suspended or closed.
+    /// The box was closed.
     BoxClosed,
+    /// The box was suspended: the next session reads it.
+    BoxSuspended,
+    /// The box was suspended and is in use again: the next session may change it.
+    BoxResumed,
+    /// The login may open the box no more, or with other rights.
+    AccessChanged,
 }
 
 /// One IMAP connection. See the module's doc for how it is driven.
@@ -163,6 +169,9 @@ impl Session {
             Ending::Shutdown => "[UNAVAILABLE] the server stops, come back soon",
             Ending::TooManyConnections => "[LIMIT] too many connections",
             Ending::BoxClosed => "[UNAVAILABLE] the box was closed",
+            Ending::BoxSuspended => "[UNAVAILABLE] the box was suspended: connect again to read it",
+            Ending::BoxResumed => "[UNAVAILABLE] the box is in use again: connect again to change it",
+            Ending::AccessChanged => "[UNAVAILABLE] what this login may open has changed, connect again",
         });
     }
 

@@ -1,5 +1,6 @@
 //! Performs what an IMAP session asks, on the store.
 
+mod folders;
 mod look;
 mod upload;
 
@@ -36,6 +37,7 @@ impl Mailboxes {
             owner: None,
             selected: None,
             uploads: Uploads::default(),
+            terms: Terms::default(),
         }
     }
 
@@ -79,12 +81,55 @@ pub struct BoxSession {
     owner: Option<BoxKey>,
     selected: Option<Selection>,
     uploads: Uploads,
+    terms: Terms,
 }
 
 struct Selection {
     folder: FolderKey,
     watch: Watch,
     claims_recent: bool,
+}
+
+/// On which terms a session uses a box.
+#[derive(Clone, Debug, Default)]
+pub struct Terms {
+    /// Who is behind the session: `/private` annotations are theirs.
+    pub person: String,
+    /// What it may do.
+    pub access: Access,
+    /// What a box may hold beside messages.
+    pub limits: FolderLimits,
+}
+
+/// What a session may do with a box.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Access {
+    /// Anything.
+    #[default]
+    Full,
+    /// Only read: the box is suspended.
+    Read,
+}
+
+/// How many folders a box may have, and how they may be named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FolderLimits {
+    /// Most folders of one box.
+    pub folders_max: usize,
+    /// Most levels of a name.
+    pub levels_max: usize,
+    /// Longest name with all its levels, in bytes of UTF-8.
+    pub name_bytes_max: usize,
+}
+
+impl Default for FolderLimits {
+    fn default() -> Self {
+        Self {
+            folders_max: 1_000,
+            levels_max: 20,
+            name_bytes_max: 1_000,
+        }
+    }
 }
 
 /// Why a request fails: by the store, or by rule.
@@ -113,8 +158,13 @@ impl BoxSession {
         }
     }
 
+    /// On which terms the box that is opened next is used; without this, as by its holder, under the default limits.
+    pub fn set_terms(&mut self, terms: Terms) {
+        self.terms = terms;
+    }
+
     /// Performs a request; `now` is the INTERNALDATE of an APPEND without one.
-    /// [`Request::Authenticate`] is not for here: it is refused.
+    /// [`Request::Authenticate`] and [`Request::Access`] are not for here: they are refused.
     pub async fn perform(&mut self, request: Request, now: Timestamp) -> Answer {
         match self.attempt(request, now).await {
             Ok(answer) => answer,
@@ -124,8 +174,11 @@ impl BoxSession {
     }
 
     async fn attempt(&mut self, request: Request, now: Timestamp) -> Result<Answer, Failure> {
+        if self.terms.access == Access::Read && request.is_change() {
+            return Err(Failure::Rule(Refused::Suspended));
+        }
         match request {
-            Request::Authenticate(_) => Err(Failure::Rule(Refused::Defect)),
+            Request::Authenticate(_) | Request::Access => Err(Failure::Rule(Refused::Defect)),
             Request::Open { address } => self.open(&address).await,
             Request::Unauthenticate => {
                 (self.owner, self.selected) = (None, None);
@@ -180,38 +233,6 @@ impl BoxSession {
         }
     }
 
-    async fn on_folders(&mut self, request: Request) -> Result<Answer, Failure> {
-        let owner = self.owner()?;
-        match request {
-            Request::Folders => {
-                let rows = self.store().folders(owner).await?;
-                return Ok(Answer::Folders(rows.into_iter().map(convert::folder).collect()));
-            }
-            Request::Status { folder } => {
-                let row = self.mailboxes.find(owner, &folder).await?;
-                return Ok(Answer::Status(convert::status(self.store().status(row.key).await?)));
-            }
-            Request::Create { folder } => {
-                self.store().create_folder(owner, &folder, None).await?;
-            }
-            Request::Delete { folder } => {
-                let row = self.mailboxes.find(owner, &folder).await?;
-                self.store().delete_folder(row.key).await?;
-                if self.selected.as_ref().is_some_and(|s| s.folder == row.key) {
-                    self.selected = None;
-                }
-                self.mailboxes.notify.changed(row.key);
-            }
-            Request::Rename { from, to } => self.rename(owner, &from, &to).await?,
-            Request::Subscribe { folder, subscribed } => {
-                let row = self.mailboxes.find(owner, &folder).await?;
-                self.store().subscribe(row.key, subscribed).await?;
-            }
-            _ => return Err(Failure::Rule(Refused::Defect)),
-        }
-        Ok(Answer::Done)
-    }
-
     async fn open(&mut self, address: &str) -> Result<Answer, Failure> {
         let address: Address = address.parse().map_err(|_| Failure::Rule(Refused::NotYourBox))?;
         self.owner = Some(match self.store().find_box(&address).await {
@@ -223,6 +244,7 @@ impl BoxSession {
 
     async fn select(&mut self, name: &str, read_only: bool) -> Result<Answer, Failure> {
         self.selected = None;
+        let read_only = read_only || self.terms.access == Access::Read;
         let row = self.mailboxes.find(self.owner()?, name).await?;
         // The watch begins before the reading: what changes meanwhile is told twice rather than never.
         let watch = self.mailboxes.notify.watch(row.key);
@@ -251,6 +273,8 @@ impl BoxSession {
             highest_modseq: status.highest_modseq,
             entries: self.mailboxes.notify.share(row.key, entries),
             recent,
+            object_id: convert::object_id(row.uid_validity),
+            read_only: self.terms.access == Access::Read,
         }))
     }
 
@@ -357,22 +381,6 @@ impl BoxSession {
             self.mailboxes.notify.changed(from);
         }
         Ok(Answer::Copied { uid_validity, pairs })
-    }
-
-    /// RFC 3501 §6.3.5: renaming INBOX moves its messages to a new folder and leaves it empty.
-    async fn rename(&self, owner: BoxKey, from: &str, to: &str) -> Result<(), Failure> {
-        if to == INBOX {
-            return Err(Failure::Store(StoreError::FolderExists { name: INBOX.into() }));
-        }
-        let row = self.mailboxes.find(owner, from).await?;
-        if from != INBOX {
-            return Ok(self.store().rename_folder(row.key, to).await?);
-        }
-        let new = self.store().create_folder(owner, to, None).await?;
-        let uids: Vec<u32> = self.store().entries(row.key, 0).await?.iter().map(|e| e.uid).collect();
-        self.store().move_to(row.key, &uids, new.key).await?;
-        self.mailboxes.notify.changed(row.key);
-        Ok(())
     }
 
     fn owner(&self) -> Result<BoxKey, Failure> {
