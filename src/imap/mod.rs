@@ -36,9 +36,12 @@ mod capability;
 #[cfg(any(test, fuzzing))]
 mod check;
 mod command;
+mod contents;
+mod entries;
 mod facts;
 mod frame;
 mod grammar;
+mod keywords;
 mod listing;
 mod mime;
 mod names;
@@ -55,12 +58,14 @@ mod utf7;
 mod view;
 mod wire;
 
+pub use contents::Contents;
+pub use keywords::Keywords;
 pub use mime::preview::{PREVIEW_LOOK_BYTES, preview};
 pub use render::{Summariser, summarise};
 pub use request::{
     Accessor, Annotation, Answer, Begins, Bytes, CopyMode, Credentials, Entry, FlagChange, Flags, Folder, FolderHandle,
     Loaded, MessageHandle, News, Password, Refused, Request, Rights, Room, Selected, SpoolHandle, Status, Summary,
-    Upload, What,
+    Surveyed, Upload, What,
 };
 pub use session::{Certificate, Ending, Noted, Options, Security, Session, Step, Tokens};
 

@@ -1,13 +1,15 @@
 //! What a session asks its driver, and what it is told: plain values, so that the session needs no store and the store no IMAP.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::contents::Contents;
+use super::keywords::Keywords;
+
 /// Opaque key of a folder, given by [`Selected`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FolderHandle(pub i64);
 
 /// Opaque key of a message, given by [`Entry`].
@@ -105,7 +107,7 @@ pub struct Flags {
     /// System flags, a set of the bit constants below.
     pub system: u8,
     /// Keywords as first written; compared without case.
-    pub keywords: BTreeSet<String>,
+    pub keywords: Keywords,
 }
 
 impl Flags {
@@ -124,7 +126,7 @@ impl Flags {
     pub fn system(bits: u8) -> Self {
         Self {
             system: bits,
-            keywords: BTreeSet::new(),
+            keywords: Keywords::new(),
         }
     }
 
@@ -283,6 +285,19 @@ pub struct Annotation {
     pub value: Option<Vec<u8>>,
 }
 
+/// A folder, as NOTIFY compares it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Surveyed {
+    /// Its key: it stays when the name changes.
+    pub folder: FolderHandle,
+    /// Its name.
+    pub name: String,
+    /// Whether LSUB lists it.
+    pub subscribed: bool,
+    /// Its figures.
+    pub status: Status,
+}
+
 /// A folder just selected.
 #[derive(Clone, Debug)]
 pub struct Selected {
@@ -292,10 +307,8 @@ pub struct Selected {
     pub uid_validity: u32,
     /// UIDNEXT
     pub uid_next: u32,
-    /// Everything up to this modification sequence is in `entries`.
-    pub highest_modseq: u64,
-    /// All its messages by ascending UID; shared, so that many sessions on one folder cost one list.
-    pub entries: Arc<Vec<Entry>>,
+    /// All its messages; shared, so that many sessions on one folder cost one list.
+    pub contents: Arc<Contents>,
     /// UIDs this session is the first to see.
     pub recent: Vec<u32>,
     /// MAILBOXID (RFC 8474 §4.2).
@@ -304,15 +317,11 @@ pub struct Selected {
     pub read_only: bool,
 }
 
-/// What changed in a folder after a modification sequence.
+/// A folder as it is now.
 #[derive(Clone, Debug, Default)]
 pub struct News {
-    /// Everything up to this modification sequence is told here.
-    pub highest_modseq: u64,
-    /// New and changed messages by ascending UID.
-    pub entries: Vec<Entry>,
-    /// UIDs that are gone, ascending.
-    pub expunged: Vec<u32>,
+    /// All its messages; what changed is what differs from the contents known before.
+    pub contents: Arc<Contents>,
     /// UIDs this session is the first to see.
     pub recent: Vec<u32>,
 }
@@ -472,7 +481,7 @@ pub enum Request {
         /// Only those that cost nothing.
         lazy: bool,
     },
-    /// → [`Answer::Changed`], the entries as they are now; absent ones are skipped.
+    /// → [`Answer::Changed`]; absent messages are skipped.
     SetFlags {
         /// The folder.
         folder: FolderHandle,
@@ -482,6 +491,8 @@ pub enum Request {
         change: FlagChange,
         /// By what.
         flags: Flags,
+        /// Only messages not changed after this modification sequence (RFC 7162 §3.1.3).
+        unchanged_since: Option<u64>,
     },
     /// COPY or MOVE. → [`Answer::Copied`]
     Copy {
@@ -505,7 +516,19 @@ pub enum Request {
     News {
         /// The folder.
         folder: FolderHandle,
-        /// What happened after it.
+    },
+    /// From now on, or no longer, changes of any folder of the box count as changes (RFC 5465). → [`Answer::Done`]
+    WatchBox {
+        /// Whether they do.
+        watch: bool,
+    },
+    /// All folders with their figures. → [`Answer::Surveyed`]
+    Survey,
+    /// Who went after a modification sequence? → [`Answer::Vanished`]
+    Vanished {
+        /// The folder.
+        folder: FolderHandle,
+        /// After it.
         since: u64,
     },
 }
@@ -540,7 +563,10 @@ impl Request {
             | Self::Previews { .. }
             | Self::Spool { .. }
             | Self::SpoolEnd
-            | Self::News { .. } => false,
+            | Self::News { .. }
+            | Self::Vanished { .. }
+            | Self::WatchBox { .. }
+            | Self::Survey => false,
         }
     }
 }
@@ -608,7 +634,12 @@ pub enum Answer {
     /// To [`Request::Previews`], one for each message in order; `None`: not known yet, or the message is gone.
     Previews(Vec<Option<String>>),
     /// To [`Request::SetFlags`].
-    Changed(Vec<Entry>),
+    Changed {
+        /// The folder after it.
+        news: News,
+        /// UIDs of messages that were changed too late and stay as they were, ascending.
+        refused: Vec<u32>,
+    },
     /// To [`Request::Copy`].
     Copied {
         /// UIDVALIDITY of the folder they went to.
@@ -620,6 +651,10 @@ pub enum Answer {
     Expunged(Vec<u32>),
     /// To [`Request::News`].
     News(News),
+    /// To [`Request::Survey`].
+    Surveyed(Vec<Surveyed>),
+    /// To [`Request::Vanished`]: UIDs, ascending; `None` when that is forgotten.
+    Vanished(Option<Vec<u32>>),
     /// To [`Request::Authenticate`]: nothing is opened.
     LoginRefused {
         /// [`Refused::Credentials`] or [`Refused::NotYourBox`].

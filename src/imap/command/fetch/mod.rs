@@ -10,38 +10,54 @@ use std::ops::Range;
 use self::plan::{Item, Marks, Plan, Previews};
 use self::stream::{Flowing, Stream};
 use self::write::{Known, Shape};
-use super::{Next, Outcome, Work, over, positions, told};
+use super::{Next, Outcome, Work, over, positions, since, told};
 use crate::imap::grammar::tree;
-use crate::imap::grammar::tree::Numbering;
+use crate::imap::grammar::tree::{FetchItem, Numbering};
 use crate::imap::mime::outline::Outline;
-use crate::imap::request::{Answer, Entry, FlagChange, Flags, Loaded, Request, What};
+use crate::imap::request::{Answer, FlagChange, Flags, Loaded, Request, What};
 use crate::imap::session::{Core, Extension};
 use crate::imap::view::View;
 
-pub(super) fn fetch(view: &View, asked: tree::Fetch) -> Box<dyn Work> {
+pub(super) fn fetch(core: &Core, view: &View, mut asked: tree::Fetch) -> Box<dyn Work> {
     let numbering = asked.numbering;
-    if asked.vanished {
-        return over(told(super::not_offered(), numbering));
-    }
     let mut positions = match positions(view, &asked.set, numbering) {
         Ok(positions) => positions,
         Err(outcome) => return over(told(outcome, numbering)),
     };
-    if let Some(since) = asked.changed_since {
-        positions.retain(|&at| view.entries()[at].modseq > since);
-    }
+    let vanished = match since::vanished(core, view, &asked) {
+        Ok(vanished) => vanished,
+        Err(outcome) => return over(told(outcome, numbering)),
+    };
+    since::narrow(view, &mut asked, &mut positions);
     // RFC 9394 §3.4: the window is one of the messages that are left.
     if let Some(partial) = asked.partial {
         positions = positions[window(positions.len(), partial)].to_vec();
     }
-    Box::new(Fetch {
-        plan: Plan::new(&asked, view.access),
-        positions,
-        next: 0,
-        stage: Stage::Between,
-        failed: Failed::default(),
-        numbering,
-    })
+    let plan = Plan::new(&asked.items, numbering, view.access);
+    since::after(vanished, Fetch::new(plan, positions, numbering))
+}
+
+/// A FETCH of new messages that nobody asked for (RFC 5465 §5.2).
+pub(super) fn unasked(view: &View, items: &[FetchItem], positions: Range<usize>) -> Box<dyn Work> {
+    let plan = Plan::new(items, Numbering::Uid, view.access);
+    Box::new(Fetch::new(plan, positions.collect(), Numbering::Uid))
+}
+
+/// An item that sets no flag.
+pub(super) fn peeking(item: FetchItem) -> FetchItem {
+    match item {
+        FetchItem::Section { section, partial, .. } => FetchItem::Section {
+            section,
+            partial,
+            peek: true,
+        },
+        FetchItem::Binary { part, partial, .. } => FetchItem::Binary {
+            part,
+            partial,
+            peek: true,
+        },
+        other => other,
+    }
 }
 
 /// The indices that a window of RFC 9394 §3.1 names: one end and the other, from 1, or from the last when negative.
@@ -115,7 +131,8 @@ enum Size {
 
 impl Work for Fetch {
     fn go(&mut self, core: &mut Core, answer: Option<Answer>) -> Next {
-        if self.plan.condstore {
+        if self.plan.items.contains(&Item::Modseq) {
+            // RFC 7162 §3.1: who asks for it wants to be told.
             core.enabled.insert(Extension::Condstore);
         }
         match (std::mem::replace(&mut self.stage, Stage::Between), answer) {
@@ -130,8 +147,8 @@ impl Work for Fetch {
                     return ask;
                 }
             }
-            (Stage::Marking(mut batch), Some(Answer::Changed(entries))) => {
-                batch.marked = marked(core, &entries);
+            (Stage::Marking(mut batch), Some(Answer::Changed { news, .. })) => {
+                batch.marked = since::marked(core, news, &self.positions[self.next..batch.end]);
                 self.begin_writing(core, batch);
             }
             // The message can be read though it cannot be marked.
@@ -148,16 +165,18 @@ impl Work for Fetch {
     }
 }
 
-/// Takes in the flags just set; returns the positions that changed.
-fn marked(core: &mut Core, entries: &[Entry]) -> Vec<usize> {
-    let Some((view, out)) = core.view_and_out() else {
-        return Vec::new();
-    };
-    let changed = entries.iter().filter_map(|entry| view.update(entry, out));
-    changed.filter(|(_, differs)| *differs).map(|(at, _)| at).collect()
-}
-
 impl Fetch {
+    fn new(plan: Plan, positions: Vec<usize>, numbering: Numbering) -> Self {
+        Self {
+            plan,
+            positions,
+            next: 0,
+            stage: Stage::Between,
+            failed: Failed::default(),
+            numbering,
+        }
+    }
+
     fn write(&mut self, core: &mut Core) -> Next {
         loop {
             match std::mem::replace(&mut self.stage, Stage::Between) {
@@ -318,6 +337,7 @@ impl Fetch {
         (!uids.is_empty()).then(|| Request::SetFlags {
             folder: view.folder,
             uids,
+            unchanged_since: None,
             change: FlagChange::Add,
             flags: Flags::system(Flags::SEEN),
         })

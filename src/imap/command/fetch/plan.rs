@@ -1,6 +1,6 @@
 //! What a FETCH asks, item by item, and what must be known to answer it.
 
-use crate::imap::grammar::tree::{self, FetchItem, Numbering};
+use crate::imap::grammar::tree::{FetchItem, Numbering};
 use crate::imap::request::What;
 use crate::imap::section::{Binary, Section};
 use crate::imap::view::Access;
@@ -55,8 +55,6 @@ pub(super) struct Plan {
     pub(super) what: Option<What>,
     pub(super) marks: Marks,
     pub(super) previews: Previews,
-    /// Whether the client thereby asks for CONDSTORE (RFC 7162 §3.1).
-    pub(super) condstore: bool,
 }
 
 /// Whether reading sets `\Seen`.
@@ -76,24 +74,19 @@ pub(super) enum Previews {
 }
 
 impl Plan {
-    pub(super) fn new(asked: &tree::Fetch, access: Access) -> Self {
+    pub(super) fn new(asked: &[FetchItem], numbering: Numbering, access: Access) -> Self {
         let mut plan = Self {
-            items: Vec::with_capacity(asked.items.len() + 2),
+            items: Vec::with_capacity(asked.len() + 2),
             what: None,
             marks: Marks::Nothing,
             previews: Previews::No,
-            condstore: asked.changed_since.is_some(),
         };
-        if asked.numbering == Numbering::Uid {
+        if numbering == Numbering::Uid {
             plan.items.push(Item::Uid);
         }
-        for item in &asked.items {
+        for item in asked {
             let item = plan.item(item);
             plan.add(item);
-        }
-        // RFC 7162 §3.1.4.1: with CHANGEDSINCE it comes unasked.
-        if asked.changed_since.is_some() {
-            plan.add(Item::Modseq);
         }
         if access == Access::ReadOnly {
             plan.marks = Marks::Nothing;
@@ -118,10 +111,7 @@ impl Plan {
             N::Envelope => Item::Envelope,
             N::Body => Item::Body,
             N::BodyStructure => Item::BodyStructure,
-            N::Modseq => {
-                self.condstore = true;
-                Item::Modseq
-            }
+            N::Modseq => Item::Modseq,
             N::SaveDate => Item::SaveDate,
             N::EmailId => Item::EmailId,
             N::ThreadId => Item::ThreadId,
