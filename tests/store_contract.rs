@@ -99,6 +99,8 @@ macro_rules! contract {
                 expunged_uids_are_those_after_a_modification_sequence
                 recent_is_claimed_once
                 summaries_come_in_the_order_asked_without_those_that_are_gone
+                messages_are_read_in_part_and_several_at_once
+                previews_are_kept_with_their_messages
                 flags_are_replaced_added_and_removed
                 flags_that_stay_do_not_raise_the_modification_sequence
                 a_copy_keeps_flags_and_date_and_ends_the_folder

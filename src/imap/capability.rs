@@ -122,6 +122,8 @@ pub(crate) const CAPABILITIES: &[Capability] = &[
     row("CONDSTORE", 7162, Offered::LoggedIn),
     row("QRESYNC", 7162, Offered::LoggedIn),
     row("NOTIFY", 5465, Offered::LoggedIn),
+    row("BINARY", 3516, Offered::LoggedIn),
+    row("PREVIEW", 8970, Offered::LoggedIn),
 ];
 
 /// RFC 7889 §2: the same for every folder.

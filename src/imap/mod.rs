@@ -33,6 +33,8 @@
 //! Deliberately absent: anything a client was not told in CAPABILITY.
 
 mod capability;
+#[cfg(any(test, fuzzing))]
+mod check;
 mod command;
 mod contents;
 mod entries;
@@ -62,9 +64,15 @@ pub use keywords::Keywords;
 pub use mime::preview::{PREVIEW_LOOK_BYTES, preview};
 pub use render::{Summariser, summarise};
 pub use request::{
-    Accessor, Annotation, Answer, CopyMode, Credentials, Entry, FlagChange, Flags, Folder, FolderHandle, Loaded,
-    MessageHandle, News, Password, Refused, Request, Rights, Room, Selected, Sought, Status, Summary, Surveyed, Upload,
-    What,
+    Accessor, Annotation, Answer, Begins, Bytes, CopyMode, Credentials, Entry, FlagChange, Flags, Folder, FolderHandle,
+    Loaded, MessageHandle, News, Password, Refused, Request, Rights, Room, Selected, Sought, SpoolHandle, Status,
+    Summary, Surveyed, Upload, What,
 };
 pub use session::{Certificate, Ending, Noted, Options, Security, Session, Step, Tokens};
 pub use text::{Searchable, TextKey, searchable, searchable_header};
+
+/// What only the fuzzer reaches.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    pub use super::check::check;
+}

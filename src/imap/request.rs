@@ -18,6 +18,39 @@ pub struct FolderHandle(pub i64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MessageHandle(pub i64);
 
+/// Opaque key of a message that came in pieces, given by [`Answer::Spooled`]; good for one APPEND of the same session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SpoolHandle(pub usize);
+
+/// What a piece of a message begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begins {
+    /// The first message of its command that comes in pieces.
+    Command,
+    /// Another message of the same command.
+    Message,
+    /// Nothing: it goes on with the last one.
+    Nothing,
+}
+
+/// The bytes of a message to be appended.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Bytes {
+    /// Here they are.
+    Memory(Vec<u8>),
+    /// They came in pieces.
+    Spooled(SpoolHandle),
+}
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory(bytes) => write!(f, "Memory({} bytes)", bytes.len()),
+            Self::Spooled(handle) => write!(f, "{handle:?}"),
+        }
+    }
+}
+
 /// A test secret or token on its way to whoever checks it; never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password(String);
@@ -157,20 +190,14 @@ pub struct Entry {
 }
 
 /// A message on its way into a folder.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upload {
     /// Flags.
     pub flags: Flags,
     /// INTERNALDATE; now if absent.
     pub date: Option<Timestamp>,
     /// The message.
-    pub bytes: Vec<u8>,
-}
-
-impl fmt::Debug for Upload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Upload({} bytes)", self.bytes.len())
-    }
+    pub bytes: Bytes,
 }
 
 /// A folder as LIST shows it.
@@ -460,6 +487,31 @@ pub enum Request {
         /// A bounded number of messages, by ascending UID.
         messages: Vec<Sought>,
     },
+    /// The next bytes of a message that comes in pieces: the driver keeps them, on disk when there are many. → [`Answer::Done`]
+    Spool {
+        /// The bytes.
+        bytes: Vec<u8>,
+        /// What they begin; what was kept of an earlier one and never used is forgotten.
+        begins: Begins,
+    },
+    /// The message that came in pieces is complete. → [`Answer::Spooled`]
+    SpoolEnd,
+    /// A piece of a message too large to load whole. → [`Answer::Part`]
+    LoadPart {
+        /// The message.
+        message: MessageHandle,
+        /// Where it begins, in bytes.
+        offset: u64,
+        /// How many bytes; fewer come only at the end of the message.
+        length: usize,
+    },
+    /// First words of messages (RFC 8970). → [`Answer::Previews`]
+    Previews {
+        /// A bounded number of messages.
+        messages: Vec<MessageHandle>,
+        /// Only those that cost nothing.
+        lazy: bool,
+    },
     /// → [`Answer::Changed`]; absent messages are skipped.
     SetFlags {
         /// The folder.
@@ -538,6 +590,10 @@ impl Request {
             | Self::Select { .. }
             | Self::Leave
             | Self::Load { .. }
+            | Self::LoadPart { .. }
+            | Self::Previews { .. }
+            | Self::Spool { .. }
+            | Self::SpoolEnd
             | Self::News { .. }
             | Self::Vanished { .. }
             | Self::WatchBox { .. }
@@ -616,6 +672,12 @@ pub enum Answer {
     Now(Timestamp),
     /// To [`Request::Facts`].
     Facts(Vec<Option<Facts>>),
+    /// To [`Request::SpoolEnd`].
+    Spooled(SpoolHandle),
+    /// To [`Request::LoadPart`]; `None`: the message is gone.
+    Part(Option<Vec<u8>>),
+    /// To [`Request::Previews`], one for each message in order; `None`: not known yet, or the message is gone.
+    Previews(Vec<Option<String>>),
     /// To [`Request::SetFlags`].
     Changed {
         /// The folder after it.

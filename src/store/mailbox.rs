@@ -311,6 +311,24 @@ pub trait MailboxStore: Send + Sync {
         Ok(bytes[from..to].to_vec())
     }
 
+    /// Up to the first `length_max` bytes of each of these messages like [`Self::read_part`], `None` for one that is gone or cannot be read.
+    /// A backend overrides it to make one round trip.
+    async fn read_fronts(
+        &self,
+        messages: &[MessageKey],
+        length_max: usize,
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        let mut found = Vec::with_capacity(messages.len());
+        for message in messages {
+            found.push(match self.read_part(*message, 0, length_max).await {
+                Ok(front) => Some(front),
+                Err(StoreError::NotFound { .. } | StoreError::Damaged { .. }) => None,
+                Err(error) => return Err(error),
+            });
+        }
+        Ok(found)
+    }
+
     /// Previews kept of messages (RFC 8970), in the order asked; `None`: none is kept.
     async fn previews(&self, messages: &[MessageKey]) -> Result<Vec<Option<String>>, StoreError>;
 

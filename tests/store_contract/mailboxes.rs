@@ -247,6 +247,62 @@ pub(crate) async fn summaries_come_in_the_order_asked_without_those_that_are_gon
     assert_eq!(store.summaries(&asked).await.unwrap(), expected);
 }
 
+pub(crate) async fn messages_are_read_in_part_and_several_at_once(store: &dyn Store) {
+    let inbox = inbox(store, "a").await;
+    // Beside the rows, and in a file.
+    for size in [1_000, 300_000] {
+        let content = [b"A: b\r\n\r\n".to_vec(), vec![b'x'; size]].concat();
+        let mut acceptance = to_folders(&content, &[inbox]);
+        let new = acceptance.message.as_mut().unwrap();
+        new.summary = Some(Summary {
+            header_bytes: u32::try_from(new.lead.len() + 8).unwrap(),
+            ..summary(1)
+        });
+        let key = store.accept(acceptance).await.unwrap().message.unwrap();
+        let whole = store.read(key).await.unwrap();
+        assert_eq!(whole.len(), 23 + 8 + size);
+        for (offset, length) in [(0, 5), (0, 40), (20, 10), (23, 8), (100, size), (5_000_000, 3), (0, 0)] {
+            let from = offset.min(whole.len());
+            let to = (offset + length).min(whole.len());
+            let part = store.read_part(key, offset as u64, length).await.unwrap();
+            assert!(part == whole[from..to], "{length} from {offset} of {size}");
+        }
+        let gone = MessageKey(999_999);
+        assert!(matches!(
+            store.read_part(gone, 0, 1).await,
+            Err(StoreError::NotFound { .. })
+        ));
+        let fronts = store.read_fronts(&[gone, key], 30).await.unwrap();
+        assert_eq!(fronts, [None, Some(whole[..30].to_vec())]);
+        let many = store.read_many(&[key, gone, key]).await.unwrap();
+        assert!(many == [Some(whole.clone()), None, Some(whole.clone())]);
+        let headers = store.read_headers(&[gone, key]).await.unwrap();
+        assert!(headers[0].is_none() && headers[1].as_ref().unwrap().starts_with(&whole[..31]));
+    }
+}
+
+pub(crate) async fn previews_are_kept_with_their_messages(store: &dyn Store) {
+    let inbox = inbox(store, "a").await;
+    let mut keys = Vec::new();
+    for n in 1..=2_u8 {
+        let mut acceptance = to_folders(b"x", &[inbox]);
+        acceptance.message.as_mut().unwrap().summary = Some(summary(n));
+        keys.push(store.accept(acceptance).await.unwrap().message.unwrap());
+    }
+    let gone = MessageKey(999_999);
+    assert_eq!(store.previews(&[keys[0], gone]).await.unwrap(), [None, None]);
+    let kept = vec![
+        (keys[1], "deux \u{e9}".to_owned()),
+        (gone, "rien".to_owned()),
+        (keys[0], String::new()),
+    ];
+    store.keep_previews(kept).await.unwrap();
+    let found = store.previews(&[keys[0], gone, keys[1]]).await.unwrap();
+    assert_eq!(found, [Some(String::new()), None, Some("deux \u{e9}".to_owned())]);
+    let summaries = store.summaries(&keys).await.unwrap();
+    assert_eq!(summaries[1].1, summary(2), "the summary stays as it was");
+}
+
 fn summary(n: u8) -> Summary {
     Summary {
         envelope: vec![b'e', n],

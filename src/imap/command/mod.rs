@@ -28,7 +28,7 @@ use std::fmt;
 use super::grammar::SyntaxError;
 use super::grammar::tree::{Body, Flag, Name, Numbering, Set};
 use super::names;
-use super::request::{Answer, Flags, Refused, Request};
+use super::request::{Answer, Bytes, Flags, Refused, Request};
 use super::session::{Core, Extension, State};
 use super::view::{Telling, View};
 
@@ -241,7 +241,7 @@ fn once<F: FnOnce(&mut Core, Answer) -> Outcome + Send + 'static>(request: Reque
 }
 
 /// Begins a command: which ones are possible depends on the state (RFC 9051 §6). `messages` are those of APPEND and REPLACE.
-pub(crate) fn start(core: &Core, mut body: Body, mut messages: Vec<Vec<u8>>) -> Box<dyn Work> {
+pub(crate) fn start(core: &Core, mut body: Body, mut messages: Vec<Bytes>) -> Box<dyn Work> {
     names::adopt(&mut body, core.spelling());
     match body {
         Body::Capability => Box::new(idle::Capability),
@@ -260,7 +260,7 @@ pub(crate) fn start(core: &Core, mut body: Body, mut messages: Vec<Vec<u8>>) -> 
 }
 
 /// Commands of somebody logged in, on the box and its folders.
-fn authenticated(core: &Core, body: Body, messages: Vec<Vec<u8>>) -> Box<dyn Work> {
+fn authenticated(core: &Core, body: Body, messages: Vec<Bytes>) -> Box<dyn Work> {
     match body {
         Body::Select {
             folder,
@@ -306,20 +306,17 @@ fn authenticated(core: &Core, body: Body, messages: Vec<Vec<u8>>) -> Box<dyn Wor
 }
 
 /// Commands on the messages of the selected folder. `Err`: the command is none of them.
-fn selected(
-    (core, view): (&Core, &View),
-    body: Body,
-    messages: &mut Vec<Vec<u8>>,
-) -> Result<Box<dyn Work>, Box<Body>> {
+fn selected((core, view): (&Core, &View), body: Body, messages: &mut Vec<Bytes>) -> Result<Box<dyn Work>, Box<Body>> {
     Ok(match body {
         Body::Check => over(Outcome::ok("checked").with_news()),
         Body::Close => select::close(view),
         Body::Unselect => select::unselect(),
         Body::Expunge(set) => copy::expunge(view, set.as_ref()),
         // RFC 6855 §3
-        Body::Search(asked) if asked.charset.is_some() && core.enabled.has(Extension::Utf8) => {
-            over(told(Outcome::bad("no CHARSET after ENABLE UTF8=ACCEPT"), asked.numbering))
-        }
+        Body::Search(asked) if asked.charset.is_some() && core.enabled.has(Extension::Utf8) => over(told(
+            Outcome::bad("no CHARSET after ENABLE UTF8=ACCEPT"),
+            asked.numbering,
+        )),
         Body::Search(asked) => search::search(core, view, asked),
         Body::Fetch(asked) => fetch::fetch(core, view, asked),
         Body::Store(asked) => store::store(view, &asked),

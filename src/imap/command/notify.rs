@@ -219,16 +219,11 @@ impl Work for Set {
 pub(crate) fn follow_up(core: &Core, fresh: usize) -> Option<Box<dyn Work>> {
     let notified = core.notified.as_ref()?;
     let items = notified.selected.as_ref().map_or(&[][..], |selected| &selected.items);
-    let fetch = core.view().filter(|_| fresh > 0 && !items.is_empty()).and_then(|view| {
-        let all = view.entries().len();
-        fetch::unasked(
-            view,
-            items.to_vec(),
-            Range {
-                start: all - fresh,
-                end: all,
-            },
-        )
+    let view = core.view().filter(|_| fresh > 0 && !items.is_empty());
+    let fetch = view.map(|view| {
+        let end = view.entries().len();
+        let start = end - fresh;
+        fetch::unasked(view, items, Range { start, end })
     });
     let survey = !notified.others.is_empty();
     (fetch.is_some() || survey).then(|| Box::new(FollowUp { fetch, survey }) as Box<dyn Work>)

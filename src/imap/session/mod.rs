@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use super::command::{self, Next, Outcome, Work};
 use super::frame::{Bounds, Frame, Framer, TooMuch};
 use super::grammar;
-use super::request::{Answer, Refused, Request};
+use super::request::{Answer, Bytes, Refused, Request};
 use super::view::Telling;
 pub(crate) use core::{Compression, Core, Login, State};
 pub(crate) use enabled::{Enabled, Extension};
@@ -100,6 +100,8 @@ enum Activity {
         work: Box<dyn Work>,
         question: Option<Request>,
     },
+    /// A piece of a message is being kept.
+    AskedSpool { question: Option<Request> },
     /// News were asked for; then the command, if any, is over.
     AskedNews { then: AfterNews, question: Option<Request> },
     /// The tagged OK of STARTTLS is on its way.
@@ -246,6 +248,7 @@ impl Session {
                 self.advance(tag, work, next);
             }
             Activity::AskedNews { then, .. } => self.take_news(then, answer),
+            Activity::AskedSpool { .. } => self.take_spooled(answer),
             other => self.activity = other,
         }
     }
@@ -256,7 +259,9 @@ impl Session {
 
     fn question(&mut self) -> Option<Request> {
         match &mut self.activity {
-            Activity::Asked { question, .. } | Activity::AskedNews { question, .. } => question.take(),
+            Activity::Asked { question, .. }
+            | Activity::AskedNews { question, .. }
+            | Activity::AskedSpool { question } => question.take(),
             _ => None,
         }
     }
@@ -294,10 +299,29 @@ impl Session {
             Frame::More => return Progress::NeedsInput,
             Frame::Continue => self.core.out.extend_from_slice(b"+ go ahead\r\n"),
             Frame::Command(bytes, messages) => self.start(&bytes, messages),
+            Frame::Piece(bytes, begins) => self.spool(Request::Spool { bytes, begins }),
+            Frame::PieceEnd => self.spool(Request::SpoolEnd),
             Frame::Refused { tag, why } => self.refuse_frame(tag, why),
             Frame::Hopeless => self.bye("[TOOBIG] more than this server reads"),
         }
         Progress::Made
+    }
+
+    /// Hands on what is too long to hold.
+    fn spool(&mut self, request: Request) {
+        self.activity = Activity::AskedSpool {
+            question: Some(request),
+        };
+    }
+
+    /// It was kept, or not.
+    fn take_spooled(&mut self, answer: Answer) {
+        self.activity = Activity::Ready;
+        match answer {
+            Answer::Done => {}
+            Answer::Spooled(handle) => self.input.handed_on(handle),
+            _ => self.input.not_kept(),
+        }
     }
 
     fn refuse_frame(&mut self, tag: Option<String>, why: TooMuch) {
@@ -312,12 +336,13 @@ impl Session {
                 TooMuch::Message if matches!(self.core.state, State::NotAuthenticated) => Outcome::bad("log in first"),
                 TooMuch::Message => Outcome::no("TOOBIG", "the message is too large"),
                 TooMuch::Messages => Outcome::no("LIMIT", "too many messages, or too large together"),
+                TooMuch::NotKept => Outcome::refused(Refused::Unavailable),
                 TooMuch::Nul => Outcome::bad("NUL in a message that did not come as a literal8"),
             },
         );
     }
 
-    fn start(&mut self, bytes: &[u8], messages: Vec<Vec<u8>>) {
+    fn start(&mut self, bytes: &[u8], messages: Vec<Bytes>) {
         match grammar::parse(bytes) {
             Ok(command) => {
                 self.core.tag.clone_from(&command.tag);

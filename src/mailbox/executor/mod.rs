@@ -1,11 +1,14 @@
 //! Performs what an IMAP session asks, on the store.
 
 mod folders;
+mod look;
+mod upload;
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use self::upload::Uploads;
 use super::contents::SharedContents;
 use super::notify::{Notify, Watch};
 use super::{convert, deliver};
@@ -56,6 +59,7 @@ impl Mailboxes {
             mailboxes: self.clone(),
             owner: None,
             selected: None,
+            uploads: Uploads::default(),
             watched: None,
             terms: Terms::default(),
         }
@@ -96,6 +100,7 @@ pub struct BoxSession {
     mailboxes: Mailboxes,
     owner: Option<BoxKey>,
     selected: Option<Selection>,
+    uploads: Uploads,
     /// NOTIFY wants to know of every folder.
     watched: Option<Watch>,
     terms: Terms,
@@ -220,6 +225,18 @@ impl BoxSession {
             }
             Request::Now => Ok(Answer::Now(now)),
             Request::Facts { folder, messages } => Ok(self.mailboxes.facts_of(FolderKey(folder.0), &messages).await?),
+            Request::Spool { bytes, begins } => {
+                let store = self.mailboxes.store.as_ref();
+                self.uploads.write(store, bytes, begins).await?;
+                Ok(Answer::Done)
+            }
+            Request::SpoolEnd => Ok(Answer::Spooled(self.uploads.end().await?)),
+            Request::LoadPart {
+                message,
+                offset,
+                length,
+            } => look::part(self.store(), MessageKey(message.0), (offset, length)).await,
+            Request::Previews { messages, lazy } => look::previews(self.store(), &messages, lazy).await,
             Request::Append {
                 folder,
                 messages,
@@ -284,14 +301,17 @@ impl BoxSession {
 
     /// All of them or none, and the message they replace goes in the same transaction.
     async fn append(
-        &self,
+        &mut self,
         folder: &str,
         messages: Vec<imap::Upload>,
         replaces: Option<(imap::FolderHandle, u32)>,
         now: Timestamp,
     ) -> Result<Answer, Failure> {
         let row = self.mailboxes.find(self.owner()?, folder).await?;
-        let mut messages = messages.into_iter().map(|upload| {
+        let mut complete = Vec::with_capacity(messages.len());
+        for upload in messages {
+            let message = self.uploads.message(upload.bytes);
+            let message = message.ok_or(Failure::Rule(Refused::Defect))?;
             let delivery = Delivery {
                 folder: row.key,
                 flags: convert::flags_row(upload.flags),
@@ -300,8 +320,9 @@ impl BoxSession {
                 once: None,
                 room: Room::Whole,
             };
-            (deliver::new_message(Arc::new(upload.bytes), Vec::new()), vec![delivery])
-        });
+            complete.push((message, vec![delivery]));
+        }
+        let mut messages = complete.into_iter();
         let (message, deliveries) = messages.next().ok_or(Failure::Rule(Refused::Defect))?;
         let others = messages.map(|(message, deliveries)| Enclosure {
             message,
@@ -354,3 +375,5 @@ mod folder_tests;
 mod selected;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_reading;

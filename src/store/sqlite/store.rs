@@ -201,6 +201,20 @@ impl MailboxStore for SqliteStore {
         Ok(found)
     }
 
+    async fn read_fronts(
+        &self,
+        messages: &[MessageKey],
+        length_max: usize,
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        let blobs = Arc::clone(&self.blobs);
+        let keys = messages.to_vec();
+        let read = move |db: &rusqlite::Connection| {
+            let front = |key: &MessageKey| accept::part(db, &blobs, (*key, true), (0, length_max)).ok();
+            Ok(keys.iter().map(front).collect())
+        };
+        self.readers.run(read).await
+    }
+
     async fn previews(&self, messages: &[MessageKey]) -> Result<Vec<Option<String>>, StoreError> {
         let messages = messages.to_vec();
         self.readers.run(move |db| entries::previews(db, &messages)).await
