@@ -304,20 +304,17 @@ fn authenticated(core: &Core, body: Body, messages: Vec<Vec<u8>>) -> Box<dyn Wor
 }
 
 /// Commands on the messages of the selected folder. `Err`: the command is none of them.
-fn selected(
-    (core, view): (&Core, &View),
-    body: Body,
-    messages: &mut Vec<Vec<u8>>,
-) -> Result<Box<dyn Work>, Box<Body>> {
+fn selected((core, view): (&Core, &View), body: Body, messages: &mut Vec<Vec<u8>>) -> Result<Box<dyn Work>, Box<Body>> {
     Ok(match body {
         Body::Check => over(Outcome::ok("checked").with_news()),
         Body::Close => select::close(view),
         Body::Unselect => select::unselect(),
         Body::Expunge(set) => copy::expunge(view, set.as_ref()),
         // RFC 6855 §3
-        Body::Search(asked) if asked.charset.is_some() && core.enabled.has(Extension::Utf8) => {
-            over(told(Outcome::bad("no CHARSET after ENABLE UTF8=ACCEPT"), asked.numbering))
-        }
+        Body::Search(asked) if asked.charset.is_some() && core.enabled.has(Extension::Utf8) => over(told(
+            Outcome::bad("no CHARSET after ENABLE UTF8=ACCEPT"),
+            asked.numbering,
+        )),
         Body::Search(asked) => search::search(view, &asked),
         Body::Fetch(asked) => fetch::fetch(core, view, asked),
         Body::Store(asked) => store::store(view, &asked),

@@ -327,8 +327,8 @@ fn with_bytes(found: Vec<Option<Arc<Vec<u8>>>>) -> Vec<Option<Loaded>> {
 /// The folder mail is delivered to.
 const INBOX: &str = "INBOX";
 
-mod selected;
 #[cfg(test)]
 mod folder_tests;
+mod selected;
 #[cfg(test)]
 mod tests;
