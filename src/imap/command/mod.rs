@@ -8,6 +8,7 @@ mod copy;
 mod enable;
 mod fetch;
 mod folders;
+mod found;
 mod idle;
 mod list;
 mod metadata;
@@ -17,6 +18,7 @@ mod resync;
 mod search;
 mod select;
 mod since;
+mod sort;
 mod status;
 mod store;
 
@@ -315,7 +317,7 @@ fn selected((core, view): (&Core, &View), body: Body, messages: &mut Vec<Vec<u8>
             Outcome::bad("no CHARSET after ENABLE UTF8=ACCEPT"),
             asked.numbering,
         )),
-        Body::Search(asked) => search::search(view, &asked),
+        Body::Search(asked) => search::search(core, view, asked),
         Body::Fetch(asked) => fetch::fetch(core, view, asked),
         Body::Store(asked) => store::store(view, &asked),
         Body::Copy { numbering, set, to } => copy::copy(view, &set, &to, numbering),
@@ -332,8 +334,8 @@ fn selected((core, view): (&Core, &View), body: Body, messages: &mut Vec<Vec<u8>
             (head, std::mem::take(messages)),
         ),
         // One arm for each extension, as above.
-        Body::Sort { .. } => over(not_offered()),
-        Body::Thread { .. } => over(not_offered()),
+        Body::Sort { criteria, search } => sort::sort(core, view, criteria, search),
+        Body::Thread { algorithm, search } => sort::thread(core, view, &algorithm, search),
         other => return Err(Box::new(other)),
     })
 }
@@ -349,8 +351,10 @@ fn not_offered() -> Outcome {
 
 /// Positions in the view that a set names.
 fn positions(view: &View, set: &Set, numbering: Numbering) -> Result<Vec<usize>, Outcome> {
-    let Set::Ranges(set) = set else {
-        return Err(told(not_offered(), numbering));
+    let set = match set {
+        Set::Ranges(set) => set,
+        // RFC 5182 §2.1: those that are gone since are not in it any more.
+        Set::Saved => return Ok(view.saved.iter().filter_map(|&uid| view.position(uid)).collect()),
     };
     match numbering {
         Numbering::Uid => Ok(view.by_uid(set)),

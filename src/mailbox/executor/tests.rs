@@ -1,5 +1,7 @@
 //! Tests of the executor, over a store in memory.
 
+mod search;
+
 use std::sync::atomic::Ordering;
 
 use super::*;
@@ -19,6 +21,8 @@ impl Client {
     pub(super) async fn new(mailboxes: &Mailboxes) -> Self {
         let mut options = Options::new(Security::Tls(Certificate::None));
         options.append_bytes_max = 5000;
+        // Random work names messages that are not there.
+        options.errors_max = 10_000;
         let mut client = Self {
             session: Session::new(options),
             boxes: mailboxes.session(),
