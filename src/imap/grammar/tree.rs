@@ -7,6 +7,8 @@ use std::num::NonZeroU32;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
+pub(crate) use super::notify::{Notify, NotifyEvent, NotifyFolders, NotifyGroup};
+
 /// A command: its tag, and what it asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Command {
@@ -469,45 +471,4 @@ pub(crate) enum Depth {
     Zero,
     One,
     Infinity,
-}
-
-/// NOTIFY SET (RFC 5465 §3).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Notify {
-    /// STATUS of every folder named is sent at once.
-    pub(crate) status: bool,
-    pub(crate) groups: Vec<NotifyGroup>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct NotifyGroup {
-    pub(crate) folders: NotifyFolders,
-    /// Empty: NONE.
-    pub(crate) events: Vec<NotifyEvent>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum NotifyFolders {
-    Selected,
-    SelectedDelayed,
-    Inboxes,
-    Personal,
-    Subscribed,
-    Subtree(Vec<Name>),
-    Named(Vec<Name>),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum NotifyEvent {
-    /// With what to fetch of each new message.
-    MessageNew(Vec<FetchItem>),
-    MessageExpunge,
-    FlagChange,
-    AnnotationChange,
-    MailboxName,
-    SubscriptionChange,
-    MailboxMetadataChange,
-    ServerMetadataChange,
-    /// In capitals: for BADEVENT (RFC 5465 §5).
-    Unknown(String),
 }

@@ -223,7 +223,7 @@ async fn several_messages_come_together_or_not_at_all() {
 async fn names_and_messages_are_utf8_once_that_is_enabled() {
     let (_, mailboxes) = world();
     let mut c = Client::new(&mailboxes).await;
-    assert_eq!(c.say("a CREATE Caf&AOk-").await, "a OK created\r\n");
+    assert!(c.say("a CREATE Caf&AOk-").await.starts_with("a OK "));
     assert!(c.say("b LIST \"\" C%").await.contains(" Caf&AOk-\r\n"));
     assert_eq!(
         c.say("c ENABLE UTF8=ACCEPT X").await,
@@ -231,14 +231,12 @@ async fn names_and_messages_are_utf8_once_that_is_enabled() {
     );
     assert!(c.say("d LIST \"\" \"Caf\u{e9}\"").await.contains(" \"Caf\u{e9}\"\r\n"));
     let message = "Subject: \u{e9}t\u{e9}\r\n\r\n";
-    assert_eq!(
-        c.say(&format!(
-            "e APPEND \"Caf\u{e9}\" (\\Seen) UTF8 (~{{{}+}}\r\n{message})",
-            message.len()
-        ))
-        .await,
-        "e OK [APPENDUID 1008 1] appended\r\n"
+    let append = format!(
+        "e APPEND \"Caf\u{e9}\" (\\Seen) UTF8 (~{{{}+}}\r\n{message})",
+        message.len()
     );
+    let appended = c.say(&append).await;
+    assert!(appended.starts_with("e OK [APPENDUID "), "{appended}");
     c.say("f SELECT \"Caf\u{e9}\"").await;
     assert_eq!(
         c.say("g SEARCH SUBJECT \"\u{e9}t\u{e9}\"").await,
