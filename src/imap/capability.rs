@@ -110,6 +110,9 @@ pub(crate) const CAPABILITIES: &[Capability] = &[
     row("ACL", 4314, Offered::LoggedIn),
     row("RIGHTS=texk", 4314, Offered::LoggedIn),
     row("METADATA", 5464, Offered::LoggedIn),
+    row("CONDSTORE", 7162, Offered::LoggedIn),
+    row("QRESYNC", 7162, Offered::LoggedIn),
+    row("NOTIFY", 5465, Offered::LoggedIn),
 ];
 
 /// RFC 7889 §2: the same for every folder.

@@ -34,12 +34,20 @@
 
 mod capability;
 mod command;
+mod contents;
+mod credentials;
+mod entries;
 mod facts;
+mod folder;
 mod frame;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod grammar;
+mod keywords;
 mod listing;
 mod mime;
 mod names;
+mod refused;
 mod render;
 mod request;
 mod search;
@@ -53,10 +61,12 @@ mod utf7;
 mod view;
 mod wire;
 
+pub use contents::Contents;
+pub use keywords::Keywords;
 pub use mime::preview::{PREVIEW_LOOK_BYTES, preview};
 pub use render::{Summariser, summarise};
 pub use request::{
     Accessor, Annotation, Answer, CopyMode, Credentials, Entry, FlagChange, Flags, Folder, FolderHandle, Loaded,
-    MessageHandle, News, Password, Refused, Request, Rights, Room, Selected, Status, Summary, Upload, What,
+    MessageHandle, News, Password, Refused, Request, Rights, Room, Selected, Status, Summary, Surveyed, Upload, What,
 };
 pub use session::{Certificate, Ending, Noted, Options, Security, Session, Step, Tokens};

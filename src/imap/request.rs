@@ -1,70 +1,23 @@
 //! What a session asks its driver, and what it is told: plain values, so that the session needs no store and the store no IMAP.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::contents::Contents;
+pub use super::credentials::{Credentials, Password};
+pub use super::folder::{Accessor, Annotation, Folder, Rights, Room, Status, Surveyed};
+use super::keywords::Keywords;
+pub use super::refused::Refused;
+
 /// Opaque key of a folder, given by [`Selected`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FolderHandle(pub i64);
 
 /// Opaque key of a message, given by [`Entry`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MessageHandle(pub i64);
-
-/// A test secret or token on its way to whoever checks it; never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Password(String);
-
-impl Password {
-    /// Wraps a secret.
-    pub fn new(secret: String) -> Self {
-        Self(secret)
-    }
-
-    /// The secret, for the one who checks it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Password {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Password(…)")
-    }
-}
-
-/// What a client proves itself with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Credentials {
-    /// LOGIN, or SASL PLAIN (RFC 4616).
-    Password {
-        /// `LOGIN`, or the SASL mechanism: for the journal.
-        mechanism: &'static str,
-        /// Authorisation identity: the box wanted; empty when not given.
-        authorize: String,
-        /// User name.
-        user: String,
-        /// Secret.
-        password: Password,
-    },
-    /// A bearer token: XOAUTH2, OAUTHBEARER (RFC 7628).
-    Token {
-        /// The SASL mechanism: for the journal.
-        mechanism: &'static str,
-        /// The box wanted; empty when not given.
-        authorize: String,
-        /// Token.
-        token: Password,
-    },
-    /// SASL EXTERNAL (RFC 4422 annex A): the certificate shown to the driver.
-    Certificate {
-        /// The box wanted; empty when not given.
-        authorize: String,
-    },
-}
 
 /// IMAP flags of a message (RFC 3501 §2.3.2), `\Recent` apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,7 +25,7 @@ pub struct Flags {
     /// System flags, a set of the bit constants below.
     pub system: u8,
     /// Keywords as first written; compared without case.
-    pub keywords: BTreeSet<String>,
+    pub keywords: Keywords,
 }
 
 impl Flags {
@@ -91,7 +44,7 @@ impl Flags {
     pub fn system(bits: u8) -> Self {
         Self {
             system: bits,
-            keywords: BTreeSet::new(),
+            keywords: Keywords::new(),
         }
     }
 
@@ -144,6 +97,8 @@ pub struct Entry {
     pub flags: Flags,
     /// INTERNALDATE.
     pub internal_date: Timestamp,
+    /// SAVEDATE (RFC 8514).
+    pub saved: Timestamp,
     /// RFC822.SIZE.
     pub size_bytes: u64,
     /// Modification sequence of its last change.
@@ -167,93 +122,6 @@ impl fmt::Debug for Upload {
     }
 }
 
-/// A folder as LIST shows it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Folder {
-    /// Full name in UTF-8, levels separated by `/`; `INBOX` in capitals.
-    pub name: String,
-    /// Attribute of RFC 6154 with its backslash (`\Sent`), if any.
-    pub special_use: Option<&'static str>,
-    /// Whether LSUB lists it.
-    pub subscribed: bool,
-    /// MAILBOXID (RFC 8474 §4): the same after a rename, never that of another folder.
-    pub object_id: String,
-}
-
-/// Figures of a folder for STATUS.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Status {
-    /// MESSAGES
-    pub messages: u32,
-    /// RECENT
-    pub recent: u32,
-    /// UNSEEN
-    pub unseen: u32,
-    /// UIDNEXT
-    pub uid_next: u32,
-    /// UIDVALIDITY
-    pub uid_validity: u32,
-    /// HIGHESTMODSEQ
-    pub highest_modseq: u64,
-    /// SIZE (RFC 8438)
-    pub size_bytes: u64,
-    /// DELETED (RFC 9051 §6.3.11)
-    pub deleted: u32,
-    /// DELETED-STORAGE (RFC 9208 §4.1.4), in bytes
-    pub deleted_bytes: u64,
-    /// MAILBOXID (RFC 8474 §4.3)
-    pub object_id: String,
-}
-
-/// What a box holds, and may hold.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Room {
-    /// In bytes.
-    pub used_bytes: u64,
-    /// In bytes; `None`: no limit.
-    pub limit_bytes: Option<u64>,
-}
-
-/// Somebody who may open the box.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Accessor {
-    /// What ACL calls it: the user name, or the subject of a certificate.
-    pub identifier: String,
-    /// What it may do.
-    pub rights: Rights,
-}
-
-/// What somebody may do with every folder of a box.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rights {
-    /// All, and see who else may.
-    Holder,
-    /// All with the messages and folders.
-    Delegate,
-    /// Look at them: the box is suspended.
-    Reader,
-}
-
-impl Rights {
-    /// As RFC 4314 §2.1 writes them.
-    pub fn letters(self) -> &'static str {
-        match self {
-            Self::Holder => "lrswipkxtea",
-            Self::Delegate => "lrswipkxte",
-            Self::Reader => "lr",
-        }
-    }
-}
-
-/// An annotation (RFC 5464), as this session may see it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Annotation {
-    /// Its whole name in lower case: `/private/comment`.
-    pub entry: String,
-    /// Its value; as a change, `None` takes it away.
-    pub value: Option<Vec<u8>>,
-}
-
 /// A folder just selected.
 #[derive(Clone, Debug)]
 pub struct Selected {
@@ -263,10 +131,8 @@ pub struct Selected {
     pub uid_validity: u32,
     /// UIDNEXT
     pub uid_next: u32,
-    /// Everything up to this modification sequence is in `entries`.
-    pub highest_modseq: u64,
-    /// All its messages by ascending UID; shared, so that many sessions on one folder cost one list.
-    pub entries: Arc<Vec<Entry>>,
+    /// All its messages; shared, so that many sessions on one folder cost one list.
+    pub contents: Arc<Contents>,
     /// UIDs this session is the first to see.
     pub recent: Vec<u32>,
     /// MAILBOXID (RFC 8474 §4.2).
@@ -275,15 +141,11 @@ pub struct Selected {
     pub read_only: bool,
 }
 
-/// What changed in a folder after a modification sequence.
+/// A folder as it is now.
 #[derive(Clone, Debug, Default)]
 pub struct News {
-    /// Everything up to this modification sequence is told here.
-    pub highest_modseq: u64,
-    /// New and changed messages by ascending UID.
-    pub entries: Vec<Entry>,
-    /// UIDs that are gone, ascending.
-    pub expunged: Vec<u32>,
+    /// All its messages; what changed is what differs from the contents known before.
+    pub contents: Arc<Contents>,
     /// UIDs this session is the first to see.
     pub recent: Vec<u32>,
 }
@@ -418,7 +280,7 @@ pub enum Request {
         /// How much of them.
         what: What,
     },
-    /// → [`Answer::Changed`], the entries as they are now; absent ones are skipped.
+    /// → [`Answer::Changed`]; absent messages are skipped.
     SetFlags {
         /// The folder.
         folder: FolderHandle,
@@ -428,6 +290,8 @@ pub enum Request {
         change: FlagChange,
         /// By what.
         flags: Flags,
+        /// Only messages not changed after this modification sequence (RFC 7162 §3.1.3).
+        unchanged_since: Option<u64>,
     },
     /// COPY or MOVE. → [`Answer::Copied`]
     Copy {
@@ -451,7 +315,19 @@ pub enum Request {
     News {
         /// The folder.
         folder: FolderHandle,
-        /// What happened after it.
+    },
+    /// From now on, or no longer, changes of any folder of the box count as changes (RFC 5465). → [`Answer::Done`]
+    WatchBox {
+        /// Whether they do.
+        watch: bool,
+    },
+    /// All folders with their figures. → [`Answer::Surveyed`]
+    Survey,
+    /// Who went after a modification sequence? → [`Answer::Vanished`]
+    Vanished {
+        /// The folder.
+        folder: FolderHandle,
+        /// After it.
         since: u64,
     },
 }
@@ -482,7 +358,11 @@ impl Request {
             | Self::Select { .. }
             | Self::Leave
             | Self::Load { .. }
-            | Self::News { .. } => false,
+            | Self::News { .. }
+            | Self::Vanished { .. }
+            | Self::WatchBox { .. }
+            | Self::Survey
+            | Self::Unauthenticate => false,
         }
     }
 }
@@ -544,7 +424,12 @@ pub enum Answer {
     /// To [`Request::Load`].
     Loaded(Vec<Option<Loaded>>),
     /// To [`Request::SetFlags`].
-    Changed(Vec<Entry>),
+    Changed {
+        /// The folder after it.
+        news: News,
+        /// UIDs of messages that were changed too late and stay as they were, ascending.
+        refused: Vec<u32>,
+    },
     /// To [`Request::Copy`].
     Copied {
         /// UIDVALIDITY of the folder they went to.
@@ -556,6 +441,10 @@ pub enum Answer {
     Expunged(Vec<u32>),
     /// To [`Request::News`].
     News(News),
+    /// To [`Request::Survey`].
+    Surveyed(Vec<Surveyed>),
+    /// To [`Request::Vanished`]: UIDs, ascending; `None` when that is forgotten.
+    Vanished(Option<Vec<u32>>),
     /// To [`Request::Authenticate`]: nothing is opened.
     LoginRefused {
         /// [`Refused::Credentials`] or [`Refused::NotYourBox`].
@@ -565,66 +454,4 @@ pub enum Answer {
     },
     /// It could not be done.
     Refused(Refused),
-}
-
-/// Why a request was not fulfilled; each has one response code and one text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// Wrong user, secret or certificate.
-    Credentials,
-    /// The login is right but may not open that box, or must say which of several.
-    NotYourBox,
-    /// The folder does not exist.
-    NoSuchFolder,
-    /// The message is gone.
-    NoSuchMessage,
-    /// A folder of that name exists already.
-    FolderExists,
-    /// The folder may not be changed that way; the text says why.
-    Cannot(&'static str),
-    /// The name is no folder, only a level above some.
-    HasChildren,
-    /// No folder can be given that special use.
-    SpecialUse,
-    /// The box is suspended: it is read only.
-    Suspended,
-    /// This login has too many sessions.
-    TooManySessions,
-    /// The box is full.
-    OverQuota,
-    /// Something is too large or too many.
-    Limit,
-    /// Storage is shutting down or failing for a moment.
-    Unavailable,
-    /// A defect on our side.
-    Defect,
-}
-
-impl Refused {
-    /// Response code of RFC 5530 and text.
-    pub(crate) fn describe(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Credentials => ("AUTHENTICATIONFAILED", "wrong credentials"),
-            Self::NotYourBox => (
-                "AUTHORIZATIONFAILED",
-                "this login does not open that box; name one that it opens",
-            ),
-            Self::NoSuchFolder => ("NONEXISTENT", "no such folder"),
-            Self::NoSuchMessage => ("EXPUNGEISSUED", "the message is gone"),
-            Self::FolderExists => ("ALREADYEXISTS", "a folder of that name exists already"),
-            Self::Cannot(why) => ("CANNOT", why),
-            Self::HasChildren => (
-                "HASCHILDREN",
-                "there are folders below that name, and none of that name",
-            ),
-            // RFC 6154 §3.
-            Self::SpecialUse => ("USEATTR", "no folder can be given that special use"),
-            Self::Suspended => ("UNAVAILABLE", "the box is suspended: it can be read, and not changed"),
-            Self::TooManySessions => ("LIMIT", "too many sessions of this login"),
-            Self::OverQuota => ("OVERQUOTA", "the box is full"),
-            Self::Limit => ("LIMIT", "too large or too many"),
-            Self::Unavailable => ("UNAVAILABLE", "try again later"),
-            Self::Defect => ("SERVERBUG", "internal error"),
-        }
-    }
 }

@@ -9,9 +9,10 @@ pub(super) fn entry(row: EntryRow) -> imap::Entry {
         message: imap::MessageHandle(row.message.0),
         flags: imap::Flags {
             system: row.flags.system,
-            keywords: row.flags.keywords,
+            keywords: row.flags.keywords.into(),
         },
         internal_date: row.internal_date,
+        saved: row.saved,
         size_bytes: row.size_bytes,
         modseq: row.modseq,
     }
@@ -24,7 +25,7 @@ pub(super) fn entries(rows: Vec<EntryRow>) -> Vec<imap::Entry> {
 pub(super) fn flags_row(flags: imap::Flags) -> store::Flags {
     store::Flags {
         system: flags.system,
-        keywords: flags.keywords,
+        keywords: flags.keywords.into_set(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! within milliseconds and nobody polls. Deliberately absent: rights and authentication, which the listener decides.
 
 pub mod care;
+mod contents;
 mod convert;
 pub mod deliver;
 mod executor;

@@ -8,7 +8,7 @@ use vaguemestre::mailbox::{BoxSession, Mailboxes, Notify, deliver, new_message};
 use vaguemestre::store::sqlite::{self, SqliteStore};
 use vaguemestre::store::{Acceptance, MessageStore, Store};
 
-use crate::model::{Kind, Mode, Model, Truth};
+use crate::model::{Kind, Mode, Model, Resync, Truth};
 use crate::random::Random;
 use crate::{script, wire};
 
@@ -205,7 +205,7 @@ impl World {
             Step::Ask(request) => client.asked = Some(request),
             Step::Read => client.waits = Waits::ForInput,
             Step::Idle => client.waits = Waits::Idle,
-            Step::Refused(_) | Step::StartTls => {}
+            Step::Refused(_) | Step::StartTls | Step::Compress(_) => {}
             Step::Close => client.model.ended = true,
         }
     }
@@ -264,7 +264,7 @@ impl World {
             let select = Kind::Select {
                 name: name.into(),
                 read_only: true,
-                resync: false,
+                resync: Resync::Nothing,
             };
             self.send(CLIENTS, &format!("EXAMINE {name}"), select, &[]);
             self.finish(CLIENTS).await;
@@ -304,4 +304,4 @@ fn is_free(kind: &Kind) -> bool {
     matches!(kind, Kind::Fetch | Kind::Other | Kind::Append { .. })
 }
 
-const MODES: &[Mode] = &[Mode::Plain];
+const MODES: &[Mode] = &[Mode::Plain, Mode::Condstore, Mode::Qresync];

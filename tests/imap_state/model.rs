@@ -13,6 +13,15 @@ pub(crate) enum Mode {
     Qresync,
 }
 
+/// What a SELECT says is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resync {
+    Nothing,
+    /// Messages of named UIDs: of others nothing is told.
+    Some,
+    Everything,
+}
+
 /// What is known for good of messages, by any client: UIDVALIDITY and UID name one content for ever.
 #[derive(Debug, Default)]
 pub(crate) struct Truth(BTreeMap<(u32, u32), String>);
@@ -67,7 +76,7 @@ pub(crate) enum Kind {
     Select {
         name: String,
         read_only: bool,
-        resync: bool,
+        resync: Resync,
     },
     Deselect,
     /// Numbers must hold until it is over.
@@ -144,7 +153,9 @@ impl Model {
                 name: name.clone(),
                 ..Folder::default()
             };
-            if *resync && let Some(kept) = self.remembered.get(name) {
+            if *resync != Resync::Nothing
+                && let Some(kept) = self.remembered.get(name)
+            {
                 opening = Folder {
                     keywords: BTreeSet::new(),
                     is_kept: true,
@@ -438,7 +449,7 @@ impl Model {
             }
             Kind::Store {
                 change, flags, silent, ..
-            } => self.stored(*change, flags, *silent, done && code != "[MODIFIED"),
+            } => self.stored((*change, flags, *silent), done, code),
             Kind::Append { id } if done => {
                 let words: Vec<&str> = code.trim_matches(['[', ']']).split(' ').collect();
                 let (Some(validity), Some(uid)) = (
@@ -455,8 +466,13 @@ impl Model {
     }
 
     /// What a silent STORE did is known without being told.
-    fn stored(&mut self, change: char, flags: &BTreeSet<String>, silent: bool, all: bool) -> Checked {
+    fn stored(&mut self, (change, flags, silent): (char, &BTreeSet<String>, bool), done: bool, code: &str) -> Checked {
         let by_number = matches!(self.front(), Some(Kind::Store { by_number: true, .. }));
+        let modified = match code.strip_prefix("[MODIFIED ") {
+            Some(set) => numbers(set.trim_end_matches(']')).ok_or("not a MODIFIED")?,
+            None => Vec::new(),
+        };
+        let all = done && modified.is_empty();
         let condstore = self.mode != Mode::Plain;
         let folder = self.any_folder()?;
         for (at, known) in folder
@@ -470,7 +486,12 @@ impl Model {
                     format!("STORE told nothing of message {}", at + 1)
                 })?;
             }
-            if known.told {
+            let refused = if by_number {
+                u32::try_from(at + 1).ok()
+            } else {
+                known.uid
+            };
+            if known.told || refused.is_some_and(|refused| modified.contains(&refused)) {
                 continue;
             }
             if known.uid.is_none() && !by_number {
@@ -505,11 +526,11 @@ impl Folder {
         Ok(())
     }
 
-    fn opened(mut self, (read_only, resync): (bool, bool)) -> Result<Self, String> {
+    fn opened(mut self, (read_only, resync): (bool, Resync)) -> Result<Self, String> {
         self.settle()?;
         self.read_only = read_only;
         let unknown = self.messages.iter().filter(|known| known.uid.is_none()).count();
-        check(!(resync && self.is_kept) || unknown == 0, || {
+        check(!(resync == Resync::Everything && self.is_kept) || unknown == 0, || {
             format!("{unknown} messages were not told at SELECT")
         })?;
         Ok(self)

@@ -48,10 +48,9 @@ pub(super) fn replace(
             core.out.extend_from_slice(b"* OK [");
             core.out.extend_from_slice(&append_uid(uid_validity, &uids));
             core.out.extend_from_slice(b"] here is the replacement\r\n");
-            if let Some((view, _)) = core.view_and_out() {
-                view.note_vanished(&[uid]);
-            }
-            Outcome::ok("replaced")
+            // The EXPUNGE comes as news, before the tagged response.
+            core.stale = true;
+            Outcome::ok("replaced").with_modseq()
         }
         other => Outcome::no_destination(other),
     })

@@ -1,12 +1,12 @@
 //! FETCH and UID FETCH (RFC 3501 §6.4.5), in bounded pieces: what is asked of the store at once, and what waits to be written.
 
-use super::{Next, Outcome, Work, over, positions, told};
+use super::{Next, Outcome, Work, over, positions, since, told};
 use crate::imap::grammar::tree;
 use crate::imap::grammar::tree::{FetchItem, Numbering};
 use crate::imap::mime::outline::Outline;
-use crate::imap::request::{Answer, Entry, FlagChange, Flags, Loaded, Request, Summary, What};
+use crate::imap::request::{Answer, FlagChange, Flags, Loaded, Request, Summary, What};
 use crate::imap::section::Section;
-use crate::imap::session::Core;
+use crate::imap::session::{Core, Extension};
 use crate::imap::view::{Access, View};
 use crate::imap::wire;
 
@@ -17,6 +17,8 @@ enum Item {
     Flags,
     InternalDate,
     Size,
+    /// RFC 7162 §3.1.4
+    Modseq,
     Envelope,
     Body,
     BodyStructure,
@@ -68,6 +70,7 @@ impl Plan {
             N::Flags => Item::Flags,
             N::InternalDate => Item::InternalDate,
             N::Size => Item::Size,
+            N::Modseq => Item::Modseq,
             N::Envelope => Item::Envelope,
             N::Body => Item::Body,
             N::BodyStructure => Item::BodyStructure,
@@ -110,26 +113,64 @@ fn both(a: Option<What>, b: Option<What>) -> Option<What> {
     }
 }
 
-pub(super) fn fetch(view: &View, asked: tree::Fetch) -> Box<dyn Work> {
+pub(super) fn fetch(core: &Core, view: &View, mut asked: tree::Fetch) -> Box<dyn Work> {
     let numbering = asked.numbering;
-    if asked.changed_since.is_some() || asked.vanished || asked.partial.is_some() {
+    if asked.partial.is_some() {
         return over(told(super::not_offered(), numbering));
     }
-    let positions = match positions(view, &asked.set, numbering) {
+    let mut positions = match positions(view, &asked.set, numbering) {
         Ok(positions) => positions,
         Err(outcome) => return over(told(outcome, numbering)),
     };
+    let vanished = match since::vanished(core, view, &asked) {
+        Ok(vanished) => vanished,
+        Err(outcome) => return over(told(outcome, numbering)),
+    };
+    since::narrow(view, &mut asked, &mut positions);
     let Some(plan) = Plan::new(asked.items, numbering, view.access) else {
         return over(told(super::not_offered(), numbering));
     };
-    Box::new(Fetch {
+    since::after(
+        vanished,
+        Fetch {
+            plan,
+            positions,
+            next: 0,
+            chunk: Chunk::None,
+            missing: 0,
+            numbering,
+        },
+    )
+}
+
+/// A FETCH of new messages that nobody asked for (RFC 5465 §5.2); `None`: something is not offered.
+pub(super) fn unasked(view: &View, items: Vec<FetchItem>, positions: std::ops::Range<usize>) -> Option<Box<dyn Work>> {
+    let plan = Plan::new(items, Numbering::Uid, view.access)?;
+    Some(Box::new(Fetch {
         plan,
-        positions,
+        positions: positions.collect(),
         next: 0,
         chunk: Chunk::None,
         missing: 0,
-        numbering,
-    })
+        numbering: Numbering::Uid,
+    }))
+}
+
+/// An item that sets no flag.
+pub(super) fn peeking(item: FetchItem) -> FetchItem {
+    match item {
+        FetchItem::Section { section, partial, .. } => FetchItem::Section {
+            section,
+            partial,
+            peek: true,
+        },
+        FetchItem::Binary { part, partial, .. } => FetchItem::Binary {
+            part,
+            partial,
+            peek: true,
+        },
+        other => other,
+    }
 }
 
 struct Fetch {
@@ -160,6 +201,10 @@ enum Chunk {
 
 impl Work for Fetch {
     fn go(&mut self, core: &mut Core, answer: Option<Answer>) -> Next {
+        if self.plan.items.contains(&Item::Modseq) {
+            // RFC 7162 §3.1: who asks for it wants to be told.
+            core.enabled.insert(Extension::Condstore);
+        }
         match (std::mem::replace(&mut self.chunk, Chunk::None), answer) {
             (Chunk::None, None) => {}
             (Chunk::Loading(end), Some(Answer::Loaded(loaded))) if loaded.len() == end - self.next => {
@@ -169,8 +214,8 @@ impl Work for Fetch {
                 }
                 self.chunk = ready(end, loaded, Vec::new());
             }
-            (Chunk::Marking(end, loaded), Some(Answer::Changed(entries))) => {
-                let marked = marked(core, &entries);
+            (Chunk::Marking(end, loaded), Some(Answer::Changed { news, .. })) => {
+                let marked = since::marked(core, news, &self.positions[self.next..end]);
                 self.chunk = ready(end, loaded, marked);
             }
             // The message can be read though it cannot be marked.
@@ -189,15 +234,6 @@ fn ready(end: usize, loaded: Vec<Option<Loaded>>, marked: Vec<usize>) -> Chunk {
         loaded: loaded.into_iter(),
         marked,
     }
-}
-
-/// Takes in the flags just set; returns the positions that changed.
-fn marked(core: &mut Core, entries: &[Entry]) -> Vec<usize> {
-    let Some((view, out)) = core.view_and_out() else {
-        return Vec::new();
-    };
-    let changed = entries.iter().filter_map(|entry| view.update(entry, out));
-    changed.filter(|(_, differs)| *differs).map(|(at, _)| at).collect()
 }
 
 impl Fetch {
@@ -268,6 +304,7 @@ impl Fetch {
             uids,
             change: FlagChange::Add,
             flags: Flags::system(Flags::SEEN),
+            unchanged_since: None,
         })
     }
 
@@ -285,6 +322,7 @@ impl Fetch {
     }
 
     fn write_loaded(&mut self, core: &mut Core) {
+        let is_condstore = core.enabled.has(Extension::Condstore);
         let (Chunk::Ready { end, loaded, marked }, Some((view, out))) = (&mut self.chunk, core.view_and_out()) else {
             return;
         };
@@ -296,6 +334,9 @@ impl Fetch {
                 Some(loaded) if marked.contains(&at) && !self.plan.items.contains(&Item::Flags) => {
                     let mut items = self.plan.items.clone();
                     items.push(Item::Flags);
+                    if is_condstore && !items.contains(&Item::Modseq) {
+                        items.push(Item::Modseq);
+                    }
                     write_message(out, view, at, &items, &loaded);
                 }
                 Some(loaded) => write_message(out, view, at, &self.plan.items, &loaded),
@@ -336,6 +377,11 @@ fn write_message(out: &mut Vec<u8>, view: &View, at: usize, items: &[Item], load
             Item::InternalDate => {
                 out.extend_from_slice(b"INTERNALDATE ");
                 wire::date_time(out, entry.internal_date);
+            }
+            Item::Modseq => {
+                out.extend_from_slice(b"MODSEQ (");
+                wire::number(out, entry.modseq);
+                out.push(b')');
             }
             Item::Size => {
                 out.extend_from_slice(b"RFC822.SIZE ");

@@ -11,9 +11,12 @@ mod folders;
 mod idle;
 mod list;
 mod metadata;
+pub(crate) mod notify;
 mod quota;
+mod resync;
 mod search;
 mod select;
+mod since;
 mod status;
 mod store;
 
@@ -110,6 +113,10 @@ impl Outcome {
         Self::new("NO", Some(Cow::Borrowed(code.as_bytes())), text)
     }
 
+    pub(crate) fn no_with(code: impl Into<Cow<'static, [u8]>>, text: &'static str) -> Self {
+        Self::new("NO", Some(code.into()), text)
+    }
+
     pub(crate) fn bad(text: &'static str) -> Self {
         Self::new("BAD", None, text)
     }
@@ -165,6 +172,12 @@ impl Outcome {
     /// RFC 3501 §6.1.2, §6.4.1: the command exists to bring news.
     pub(crate) fn with_news(mut self) -> Self {
         self.news = News::Always;
+        self
+    }
+
+    /// RFC 7162 §3.2.7: who removed messages is told up to where its knowledge of the folder now reaches.
+    pub(crate) fn with_modseq(mut self) -> Self {
+        self.code = Some(Cow::Borrowed(HIGHEST_MODSEQ));
         self
     }
 
@@ -236,7 +249,7 @@ pub(crate) fn start(core: &Core, mut body: Body, mut messages: Vec<Vec<u8>>) -> 
         body => match &core.state {
             State::NotAuthenticated => auth::start(core, body),
             State::Authenticated(_) => authenticated(core, body, messages),
-            State::Selected(_, view) => match selected(core, view, body, &mut messages) {
+            State::Selected(_, view) => match selected((core, view), body, &mut messages) {
                 Ok(work) => work,
                 Err(body) => authenticated(core, body, messages),
             },
@@ -251,7 +264,7 @@ fn authenticated(core: &Core, body: Body, messages: Vec<Vec<u8>>) -> Box<dyn Wor
             folder,
             read_only,
             parameters,
-        } => select::select(core, &folder, read_only, &parameters),
+        } => select::select(core, &folder, read_only, parameters),
         Body::Create { folder, special_uses } => folders::create(&folder, &special_uses),
         Body::Delete(folder) => folders::delete(&folder),
         Body::Rename { from, to } => folders::rename(&from, &to),
@@ -284,21 +297,21 @@ fn authenticated(core: &Core, body: Body, messages: Vec<Vec<u8>>) -> Box<dyn Wor
             entries,
         } => metadata::get(&folder, entries, (depth, max_size)),
         Body::SetMetadata { folder, entries } => metadata::set(&folder, entries),
-        Body::Notify(_) => over(not_offered()),
+        Body::Notify(asked) => notify::notify(asked),
         Body::Authenticate { .. } | Body::Login { .. } | Body::StartTls => over(Outcome::bad("already logged in")),
         _ => over(Outcome::bad("select a folder first")),
     }
 }
 
 /// Commands on the messages of the selected folder. `Err`: the command is none of them.
-fn selected(core: &Core, view: &View, body: Body, messages: &mut Vec<Vec<u8>>) -> Result<Box<dyn Work>, Body> {
+fn selected((core, view): (&Core, &View), body: Body, messages: &mut Vec<Vec<u8>>) -> Result<Box<dyn Work>, Body> {
     Ok(match body {
         Body::Check => over(Outcome::ok("checked").with_news()),
         Body::Close => select::close(view),
         Body::Unselect => select::unselect(),
         Body::Expunge(set) => copy::expunge(view, set.as_ref()),
         Body::Search(asked) => search::search(view, &asked),
-        Body::Fetch(asked) => fetch::fetch(view, asked),
+        Body::Fetch(asked) => fetch::fetch(core, view, asked),
         Body::Store(asked) => store::store(view, &asked),
         Body::Copy { numbering, set, to } => copy::copy(view, &set, &to, numbering),
         Body::Move { numbering, set, to } => copy::move_to(view, &set, &to, numbering),
@@ -383,6 +396,9 @@ fn flags_of(flags: &[Flag]) -> Result<Flags, Outcome> {
     }
     Ok(found)
 }
+
+/// The response code that is given its number when the command is over.
+pub(crate) const HIGHEST_MODSEQ: &[u8] = b"HIGHESTMODSEQ";
 
 /// Longest keyword.
 const KEYWORD_BYTES_MAX: usize = 100;

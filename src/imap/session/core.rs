@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::{Enabled, Extension, Options, WRITE_BYTES};
 use crate::imap::capability;
+use crate::imap::command::notify::Notified;
 use crate::imap::names::Spelling;
 use crate::imap::view::View;
 use crate::imap::wire;
@@ -19,6 +20,8 @@ pub(crate) struct Core {
     pub(crate) stale: bool,
     /// What the client switched on.
     pub(crate) enabled: Enabled,
+    /// What it wants to be told without asking (RFC 5465).
+    pub(crate) notified: Option<Box<Notified>>,
     pub(crate) compression: Compression,
 }
 

@@ -4,6 +4,8 @@ mod core;
 mod enabled;
 mod options;
 
+use std::borrow::Cow;
+
 use super::command::{self, Next, Outcome, Work};
 use super::frame::{Bounds, Frame, Framer, TooMuch};
 use super::grammar;
@@ -76,6 +78,8 @@ pub struct Session {
     /// To be told at the next step.
     noted: Option<Noted>,
     tls_noted: bool,
+    /// What comes after what is told at present.
+    after: Option<AfterNews>,
 }
 
 #[derive(Debug)]
@@ -108,6 +112,7 @@ enum Activity {
 enum AfterNews {
     Finish { tag: String, outcome: Outcome },
     Idle { tag: String },
+    Unasked,
 }
 
 impl Session {
@@ -119,6 +124,7 @@ impl Session {
             out: Vec::new(),
             stale: false,
             enabled: Enabled::default(),
+            notified: None,
             compression: Compression::Off,
         };
         core.out.extend_from_slice(b"* OK [CAPABILITY ");
@@ -131,6 +137,7 @@ impl Session {
             errors: 0,
             noted: None,
             tls_noted: false,
+            after: None,
         }
     }
 
@@ -191,6 +198,8 @@ impl Session {
                     self.advance(tag, work, next);
                 }
                 Activity::Idling { tag } if self.core.stale => self.ask_news(AfterNews::Idle { tag }),
+                // RFC 5465 §3: told though nothing is asked.
+                Activity::Ready if self.core.stale && self.core.notified.is_some() => self.ask_news(AfterNews::Unasked),
                 Activity::StartTls if self.core.out.is_empty() => {
                     self.activity = Activity::StartTls;
                     return Step::StartTls;
@@ -377,34 +386,38 @@ impl Session {
                 self.write_tagged(&tag, &Outcome::ok("logged out"));
                 self.activity = Activity::Closing;
             }
-            Next::Done(outcome) => self.conclude(tag, outcome),
+            Next::Done(outcome) => match self.after.take() {
+                Some(then) => self.after_news(then),
+                None => self.conclude(tag, outcome),
+            },
         }
     }
 
     /// The command is over but for the news it may bring (RFC 3501 §5.2).
     fn conclude(&mut self, tag: String, outcome: Outcome) {
-        if matches!(self.core.state, State::Selected(..)) && (self.core.stale || outcome.asks_news()) {
+        let is_asked = self.core.notified.is_some() || matches!(self.core.state, State::Selected(..));
+        if is_asked && (self.core.stale || outcome.asks_news()) {
             self.ask_news(AfterNews::Finish { tag, outcome });
             return;
         }
-        let Core { state, out, .. } = &mut self.core;
+        let Core {
+            state, out, enabled, ..
+        } = &mut self.core;
         if let (State::Selected(_, view), Telling::All) = (state, outcome.telling)
             && view.has_pending()
         {
-            view.tell_vanished(out);
+            view.tell_vanished(*enabled, out);
         }
         self.finish(tag, outcome);
     }
 
     fn ask_news(&mut self, then: AfterNews) {
-        let State::Selected(_, view) = &self.core.state else {
+        let is_wanted = !matches!(then, AfterNews::Unasked) || self.telling_unasked().is_some();
+        let (State::Selected(_, view), true) = (&self.core.state, is_wanted) else {
             self.core.stale = false;
-            return self.after_news(then);
+            return self.follow_up(then, 0);
         };
-        let question = Request::News {
-            folder: view.folder,
-            since: view.modseq,
-        };
+        let question = Request::News { folder: view.folder };
         self.core.stale = false;
         self.activity = Activity::AskedNews {
             then,
@@ -416,10 +429,22 @@ impl Session {
         let telling = match &then {
             AfterNews::Finish { outcome, .. } => outcome.telling,
             AfterNews::Idle { .. } => Telling::All,
+            AfterNews::Unasked => self.telling_unasked().unwrap_or(Telling::KeepNumbers),
         };
-        let Core { state, out, .. } = &mut self.core;
+        let is_quiet = self
+            .core
+            .notified
+            .as_ref()
+            .is_some_and(|notified| !notified.tells_flags());
+        let mut fresh = 0;
+        let Core {
+            state, out, enabled, ..
+        } = &mut self.core;
         match (state, answer) {
-            (State::Selected(_, view), Answer::News(news)) => view.tell(news, telling, out),
+            (State::Selected(_, view), Answer::News(news)) if is_quiet => {
+                fresh = view.tell_quietly(news, telling, *enabled, out);
+            }
+            (State::Selected(_, view), Answer::News(news)) => fresh = view.tell(news, telling, *enabled, out),
             (_, Answer::Refused(Refused::NoSuchFolder)) => {
                 self.bye("[UNAVAILABLE] the selected folder was deleted");
                 return;
@@ -427,17 +452,35 @@ impl Session {
             // Whatever failed will be asked again with the next command.
             _ => self.core.stale = matches!(then, AfterNews::Finish { .. }),
         }
-        self.after_news(then);
+        self.follow_up(then, fresh);
+    }
+
+    fn telling_unasked(&self) -> Option<Telling> {
+        self.core.notified.as_ref()?.telling_unasked()
+    }
+
+    /// Tells what NOTIFY asks beside the news of the selected folder, in which `fresh` messages are new.
+    fn follow_up(&mut self, then: AfterNews, fresh: usize) {
+        let Some(mut work) = command::notify::follow_up(&self.core, fresh) else {
+            return self.after_news(then);
+        };
+        self.after = Some(then);
+        let next = work.go(&mut self.core, None);
+        self.advance(String::new(), work, next);
     }
 
     fn after_news(&mut self, then: AfterNews) {
         match then {
             AfterNews::Finish { tag, outcome } => self.finish(tag, outcome),
             AfterNews::Idle { tag } => self.activity = Activity::Idling { tag },
+            AfterNews::Unasked => self.activity = Activity::Ready,
         }
     }
 
-    fn finish(&mut self, tag: String, outcome: Outcome) {
+    fn finish(&mut self, tag: String, mut outcome: Outcome) {
+        if outcome.code.as_deref() == Some(command::HIGHEST_MODSEQ) {
+            outcome.code = self.highest_modseq();
+        }
         if outcome.code.as_deref() == Some(b"PRIVACYREQUIRED") && !self.tls_noted {
             (self.noted, self.tls_noted) = (Some(Noted::TlsRequired), true);
         }
@@ -446,6 +489,13 @@ impl Session {
         if outcome.is_error() {
             self.count_error();
         }
+    }
+
+    /// Up to where the client knows the folder, unless something is still to be told.
+    fn highest_modseq(&self) -> Option<Cow<'static, [u8]>> {
+        let view = self.core.view().filter(|view| !view.has_pending())?;
+        let wanted = self.core.enabled.has(Extension::Condstore);
+        wanted.then(|| format!("HIGHESTMODSEQ {}", view.modseq()).into_bytes().into())
     }
 
     fn count_error(&mut self) {

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::contents::SharedContents;
 use super::notify::{Notify, Watch};
 use super::{convert, deliver};
 use crate::identity::Address;
-use crate::imap::{self, Answer, CopyMode, Loaded, Refused, Request, What};
+use crate::imap::{self, Answer, Loaded, Refused, Request, What};
 use crate::store::{
     Acceptance, BoxKey, Delivery, Enclosure, FolderKey, FolderRow, MessageKey, Room, Store, StoreError,
 };
@@ -19,12 +20,17 @@ use crate::store::{
 pub struct Mailboxes {
     store: Arc<dyn Store>,
     notify: Notify,
+    contents: SharedContents,
 }
 
 impl Mailboxes {
     /// Over a store; `notify` is shared with whoever else changes folders.
     pub fn new(store: Arc<dyn Store>, notify: Notify) -> Self {
-        Self { store, notify }
+        Self {
+            store,
+            notify,
+            contents: SharedContents::default(),
+        }
     }
 
     /// What one connection works with.
@@ -33,6 +39,7 @@ impl Mailboxes {
             mailboxes: self.clone(),
             owner: None,
             selected: None,
+            watched: None,
             terms: Terms::default(),
         }
     }
@@ -63,11 +70,7 @@ impl Mailboxes {
     }
 
     async fn find(&self, owner: BoxKey, name: &str) -> Result<FolderRow, StoreError> {
-        let folders = self.store.folders(owner).await?;
-        folders
-            .into_iter()
-            .find(|f| f.name == name)
-            .ok_or(StoreError::NotFound { what: "folder" })
+        Ok(self.store.look_up(owner, name).await?.0)
     }
 }
 
@@ -76,6 +79,8 @@ pub struct BoxSession {
     mailboxes: Mailboxes,
     owner: Option<BoxKey>,
     selected: Option<Selection>,
+    /// NOTIFY wants to know of every folder.
+    watched: Option<Watch>,
     terms: Terms,
 }
 
@@ -140,16 +145,22 @@ impl From<StoreError> for Failure {
 }
 
 impl BoxSession {
-    /// Whether the selected folder changed since this was last asked. Costs next to nothing.
+    /// Whether the selected folder, or a watched box, changed since this was last asked. Costs next to nothing.
     pub fn has_news(&mut self) -> bool {
-        self.selected.as_mut().is_some_and(|s| s.watch.take())
+        let selected = self.selected.as_mut().is_some_and(|s| s.watch.take());
+        self.watched.as_mut().is_some_and(Watch::take) || selected
     }
 
-    /// Waits until the selected folder changes; forever when none is selected. Cancel safe.
+    /// Waits until one of them changes; forever when there is none. Cancel safe.
     pub async fn news(&mut self) {
-        match &mut self.selected {
-            Some(selection) => selection.watch.changed().await,
-            None => std::future::pending().await,
+        let selected = self.selected.as_mut().map(|selection| &mut selection.watch);
+        match (selected, &mut self.watched) {
+            (Some(selected), Some(watched)) => tokio::select! {
+                () = selected.changed() => {}
+                () = watched.changed() => {}
+            },
+            (Some(watch), None) | (None, Some(watch)) => watch.changed().await,
+            (None, None) => std::future::pending().await,
         }
     }
 
@@ -176,7 +187,7 @@ impl BoxSession {
             Request::Authenticate(_) | Request::Access => Err(Failure::Rule(Refused::Defect)),
             Request::Open { address } => self.open(&address).await,
             Request::Unauthenticate => {
-                (self.owner, self.selected) = (None, None);
+                (self.owner, self.selected, self.watched) = (None, None, None);
                 Ok(Answer::Done)
             }
             Request::Leave => {
@@ -184,7 +195,8 @@ impl BoxSession {
                 Ok(Answer::Done)
             }
             Request::Select { folder, read_only } => self.select(&folder, read_only).await,
-            Request::News { folder, since } => self.tell_news(FolderKey(folder.0), since).await,
+            Request::News { folder } => self.tell_news(FolderKey(folder.0)).await,
+            Request::Vanished { folder, since } => self.vanished(FolderKey(folder.0), since).await,
             Request::Load { messages, what } => self.load(&messages, what).await,
             Request::Append {
                 folder,
@@ -196,23 +208,26 @@ impl BoxSession {
                 uids,
                 change,
                 flags,
+                unchanged_since,
             } => {
-                let folder = FolderKey(folder.0);
-                let (change, flags) = (convert::change_row(change), convert::flags_row(flags));
-                let rows = self.store().store_flags(folder, &uids, change, &flags).await?;
-                self.mailboxes.notify.changed(folder);
-                Ok(Answer::Changed(convert::entries(rows)))
+                let update = selected::update(change, flags, unchanged_since);
+                self.set_flags(FolderKey(folder.0), &uids, update).await
             }
-            Request::Copy { folder, uids, to, mode } => self.copy(FolderKey(folder.0), &uids, &to, mode).await,
-            Request::Expunge { folder, uids } => {
-                let folder = FolderKey(folder.0);
-                let gone = self.store().expunge(folder, uids.as_deref()).await?;
-                if !gone.is_empty() {
-                    self.mailboxes.notify.changed(folder);
+            Request::Copy { folder, uids, to, mode } => {
+                let way = (FolderKey(folder.0), to.as_str());
+                self.copy(way, &uids, mode, now).await
+            }
+            Request::Expunge { folder, uids } => self.expunge(FolderKey(folder.0), uids.as_deref()).await,
+            Request::WatchBox { watch } => self.watch_box(watch),
+            Request::Survey => self.survey().await,
+            folders => {
+                let is_change = folders.is_change();
+                let answer = self.on_folders(folders).await?;
+                if let Some(owner) = self.owner.filter(|_| is_change) {
+                    self.mailboxes.notify.box_changed(owner);
                 }
-                Ok(Answer::Expunged(gone))
+                Ok(answer)
             }
-            folders => self.on_folders(folders).await,
         }
     }
 
@@ -223,63 +238,6 @@ impl BoxSession {
             found => found?,
         });
         Ok(Answer::Done)
-    }
-
-    async fn select(&mut self, name: &str, read_only: bool) -> Result<Answer, Failure> {
-        self.selected = None;
-        let read_only = read_only || self.terms.access == Access::Read;
-        let row = self.mailboxes.find(self.owner()?, name).await?;
-        // The watch begins before the reading: what changes meanwhile is told twice rather than never.
-        let watch = self.mailboxes.notify.watch(row.key);
-        let status = self.store().status(row.key).await?;
-        let entries = convert::entries(self.store().entries(row.key, 0).await?);
-        let recent = if read_only || status.recent == 0 {
-            Vec::new()
-        } else {
-            let claimed = match self.store().claim_recent(row.key).await {
-                // A disk that is full, or may not be written, keeps nobody from reading: then nothing is recent.
-                Err(StoreError::Full { .. } | StoreError::Backend { .. }) => Vec::new(),
-                claimed => claimed?,
-            };
-            self.mailboxes.notify.claim_recent(row.key, &claimed)
-        };
-        self.selected = Some(Selection {
-            folder: row.key,
-            watch,
-            claims_recent: !read_only,
-        });
-        let after_last = entries.last().map_or(1, |e| e.uid.saturating_add(1));
-        Ok(Answer::Selected(imap::Selected {
-            folder: imap::FolderHandle(row.key.0),
-            uid_validity: row.uid_validity,
-            uid_next: status.uid_next.max(after_last),
-            highest_modseq: status.highest_modseq,
-            entries: self.mailboxes.notify.share(row.key, entries),
-            recent,
-            object_id: convert::object_id(row.uid_validity),
-            read_only: self.terms.access == Access::Read,
-        }))
-    }
-
-    async fn tell_news(&mut self, folder: FolderKey, since: u64) -> Result<Answer, Failure> {
-        if let Some(selection) = &mut self.selected {
-            // What is read below is no news any more.
-            selection.watch.take();
-        }
-        let changes = self.store().changes(folder, since).await?;
-        let claims = self.selected.as_ref().is_some_and(|s| s.claims_recent);
-        // Claimed in memory only: a durable claim per woken session would cost a sync each.
-        let new: Vec<u32> = if claims {
-            changes.entries.iter().map(|e| e.uid).collect()
-        } else {
-            Vec::new()
-        };
-        Ok(Answer::News(imap::News {
-            highest_modseq: changes.highest_modseq,
-            recent: self.mailboxes.notify.claim_recent(folder, &new),
-            entries: convert::entries(changes.entries),
-            expunged: changes.expunged,
-        }))
     }
 
     async fn load(&self, messages: &[imap::MessageHandle], what: What) -> Result<Answer, Failure> {
@@ -349,19 +307,6 @@ impl BoxSession {
         })
     }
 
-    async fn copy(&self, from: FolderKey, uids: &[u32], to: &str, mode: CopyMode) -> Result<Answer, Failure> {
-        let to = self.mailboxes.find(self.owner()?, to).await?.key;
-        let (uid_validity, pairs) = match mode {
-            CopyMode::Copy => self.store().copy(from, uids, to).await?,
-            CopyMode::Move => self.store().move_to(from, uids, to).await?,
-        };
-        self.mailboxes.notify.changed(to);
-        if mode == CopyMode::Move {
-            self.mailboxes.notify.changed(from);
-        }
-        Ok(Answer::Copied { uid_validity, pairs })
-    }
-
     fn owner(&self) -> Result<BoxKey, Failure> {
         self.owner.ok_or(Failure::Rule(Refused::Defect))
     }
@@ -384,5 +329,6 @@ const INBOX: &str = "INBOX";
 
 #[cfg(test)]
 mod folder_tests;
+mod selected;
 #[cfg(test)]
 mod tests;
