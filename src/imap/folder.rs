@@ -1,6 +1,6 @@
 //! What is told of a folder and of its box: name and use, figures, room, who may open it, annotations.
 
-use super::request::FolderHandle;
+use super::request::{FolderHandle, MessageHandle};
 
 /// A folder as LIST shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -100,4 +100,15 @@ pub struct Surveyed {
     pub subscribed: bool,
     /// Its figures.
     pub status: Status,
+}
+
+/// A message that a search asks about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sought {
+    /// Its UID.
+    pub uid: u32,
+    /// Its bytes.
+    pub message: MessageHandle,
+    /// How many they are.
+    pub size_bytes: u64,
 }
