@@ -6,8 +6,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::contents::Contents;
+pub use super::credentials::{Credentials, Password};
 use super::facts::Facts;
+pub use super::folder::{Accessor, Annotation, Folder, Rights, Room, Sought, Status, Surveyed};
 use super::keywords::Keywords;
+pub use super::refused::Refused;
 use super::text::TextKey;
 
 /// Opaque key of a folder, given by [`Selected`].
@@ -49,58 +52,6 @@ impl fmt::Debug for Bytes {
             Self::Spooled(handle) => write!(f, "{handle:?}"),
         }
     }
-}
-
-/// A test secret or token on its way to whoever checks it; never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Password(String);
-
-impl Password {
-    /// Wraps a secret.
-    pub fn new(secret: String) -> Self {
-        Self(secret)
-    }
-
-    /// The secret, for the one who checks it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Password {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Password(…)")
-    }
-}
-
-/// What a client proves itself with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Credentials {
-    /// LOGIN, or SASL PLAIN (RFC 4616).
-    Password {
-        /// `LOGIN`, or the SASL mechanism: for the journal.
-        mechanism: &'static str,
-        /// Authorisation identity: the box wanted; empty when not given.
-        authorize: String,
-        /// User name.
-        user: String,
-        /// Secret.
-        password: Password,
-    },
-    /// A bearer token: XOAUTH2, OAUTHBEARER (RFC 7628).
-    Token {
-        /// The SASL mechanism: for the journal.
-        mechanism: &'static str,
-        /// The box wanted; empty when not given.
-        authorize: String,
-        /// Token.
-        token: Password,
-    },
-    /// SASL EXTERNAL (RFC 4422 annex A): the certificate shown to the driver.
-    Certificate {
-        /// The box wanted; empty when not given.
-        authorize: String,
-    },
 }
 
 /// IMAP flags of a message (RFC 3501 §2.3.2), `\Recent` apart.
@@ -200,106 +151,6 @@ pub struct Upload {
     pub bytes: Bytes,
 }
 
-/// A folder as LIST shows it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Folder {
-    /// Full name in UTF-8, levels separated by `/`; `INBOX` in capitals.
-    pub name: String,
-    /// Attribute of RFC 6154 with its backslash (`\Sent`), if any.
-    pub special_use: Option<&'static str>,
-    /// Whether LSUB lists it.
-    pub subscribed: bool,
-    /// MAILBOXID (RFC 8474 §4): the same after a rename, never that of another folder.
-    pub object_id: String,
-}
-
-/// Figures of a folder for STATUS.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Status {
-    /// MESSAGES
-    pub messages: u32,
-    /// RECENT
-    pub recent: u32,
-    /// UNSEEN
-    pub unseen: u32,
-    /// UIDNEXT
-    pub uid_next: u32,
-    /// UIDVALIDITY
-    pub uid_validity: u32,
-    /// HIGHESTMODSEQ
-    pub highest_modseq: u64,
-    /// SIZE (RFC 8438)
-    pub size_bytes: u64,
-    /// DELETED (RFC 9051 §6.3.11)
-    pub deleted: u32,
-    /// DELETED-STORAGE (RFC 9208 §4.1.4), in bytes
-    pub deleted_bytes: u64,
-    /// MAILBOXID (RFC 8474 §4.3)
-    pub object_id: String,
-}
-
-/// What a box holds, and may hold.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Room {
-    /// In bytes.
-    pub used_bytes: u64,
-    /// In bytes; `None`: no limit.
-    pub limit_bytes: Option<u64>,
-}
-
-/// Somebody who may open the box.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Accessor {
-    /// What ACL calls it: the user name, or the subject of a certificate.
-    pub identifier: String,
-    /// What it may do.
-    pub rights: Rights,
-}
-
-/// What somebody may do with every folder of a box.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rights {
-    /// All, and see who else may.
-    Holder,
-    /// All with the messages and folders.
-    Delegate,
-    /// Look at them: the box is suspended.
-    Reader,
-}
-
-impl Rights {
-    /// As RFC 4314 §2.1 writes them.
-    pub fn letters(self) -> &'static str {
-        match self {
-            Self::Holder => "lrswipkxtea",
-            Self::Delegate => "lrswipkxte",
-            Self::Reader => "lr",
-        }
-    }
-}
-
-/// An annotation (RFC 5464), as this session may see it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Annotation {
-    /// Its whole name in lower case: `/private/comment`.
-    pub entry: String,
-    /// Its value; as a change, `None` takes it away.
-    pub value: Option<Vec<u8>>,
-}
-
-/// A folder, as NOTIFY compares it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Surveyed {
-    /// Its key: it stays when the name changes.
-    pub folder: FolderHandle,
-    /// Its name.
-    pub name: String,
-    /// Whether LSUB lists it.
-    pub subscribed: bool,
-    /// Its figures.
-    pub status: Status,
-}
-
 /// A folder just selected.
 #[derive(Clone, Debug)]
 pub struct Selected {
@@ -341,17 +192,6 @@ pub struct Summary {
     pub header_bytes: u32,
     /// Where its parts lie, in a form of this module's own; empty: unknown.
     pub layout: Vec<u8>,
-}
-
-/// A message that a search asks about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sought {
-    /// Its UID.
-    pub uid: u32,
-    /// Its bytes.
-    pub message: MessageHandle,
-    /// How many they are.
-    pub size_bytes: u64,
 }
 
 /// How much of the messages a command needs.
@@ -709,66 +549,4 @@ pub enum Answer {
     },
     /// It could not be done.
     Refused(Refused),
-}
-
-/// Why a request was not fulfilled; each has one response code and one text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// Wrong user, secret or certificate.
-    Credentials,
-    /// The login is right but may not open that box, or must say which of several.
-    NotYourBox,
-    /// The folder does not exist.
-    NoSuchFolder,
-    /// The message is gone.
-    NoSuchMessage,
-    /// A folder of that name exists already.
-    FolderExists,
-    /// The folder may not be changed that way; the text says why.
-    Cannot(&'static str),
-    /// The name is no folder, only a level above some.
-    HasChildren,
-    /// No folder can be given that special use.
-    SpecialUse,
-    /// The box is suspended: it is read only.
-    Suspended,
-    /// This login has too many sessions.
-    TooManySessions,
-    /// The box is full.
-    OverQuota,
-    /// Something is too large or too many.
-    Limit,
-    /// Storage is shutting down or failing for a moment.
-    Unavailable,
-    /// A defect on our side.
-    Defect,
-}
-
-impl Refused {
-    /// Response code of RFC 5530 and text.
-    pub(crate) fn describe(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Credentials => ("AUTHENTICATIONFAILED", "wrong credentials"),
-            Self::NotYourBox => (
-                "AUTHORIZATIONFAILED",
-                "this login does not open that box; name one that it opens",
-            ),
-            Self::NoSuchFolder => ("NONEXISTENT", "no such folder"),
-            Self::NoSuchMessage => ("EXPUNGEISSUED", "the message is gone"),
-            Self::FolderExists => ("ALREADYEXISTS", "a folder of that name exists already"),
-            Self::Cannot(why) => ("CANNOT", why),
-            Self::HasChildren => (
-                "HASCHILDREN",
-                "there are folders below that name, and none of that name",
-            ),
-            // RFC 6154 §3.
-            Self::SpecialUse => ("USEATTR", "no folder can be given that special use"),
-            Self::Suspended => ("UNAVAILABLE", "the box is suspended: it can be read, and not changed"),
-            Self::TooManySessions => ("LIMIT", "too many sessions of this login"),
-            Self::OverQuota => ("OVERQUOTA", "the box is full"),
-            Self::Limit => ("LIMIT", "too large or too many"),
-            Self::Unavailable => ("UNAVAILABLE", "try again later"),
-            Self::Defect => ("SERVERBUG", "internal error"),
-        }
-    }
 }
