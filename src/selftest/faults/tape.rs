@@ -5,19 +5,16 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
-use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use recording_vfs::{Change, Failure, RegisterError, Verdict, Watcher};
 
+use super::disk::RecordedDisk;
 use super::kinds::{Kind, Tallies, Target};
 use super::plan::{Act, Plan, Scheme, failure};
 use crate::selftest::dice::Dice;
-use crate::store::{BodyFile, Disk, rewrite};
 
 /// A change of the disk. Paths are relative to the data folder.
 #[derive(Debug)]
@@ -62,9 +59,9 @@ pub(super) struct Recorder {
     delay: Condvar,
 }
 
-struct Tape {
-    entries: Vec<Entry>,
-    names: HashMap<PathBuf, usize>,
+pub(super) struct Tape {
+    pub(super) entries: Vec<Entry>,
+    pub(super) names: HashMap<PathBuf, usize>,
     targets: Vec<Target>,
     /// How often what was written to a file could not be made durable.
     errors: Vec<u64>,
@@ -146,17 +143,17 @@ impl Recorder {
         std::mem::take(&mut self.tape().entries)
     }
 
-    fn tape(&self) -> MutexGuard<'_, Tape> {
+    pub(super) fn tape(&self) -> MutexGuard<'_, Tape> {
         self.tape.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn relative(&self, path: &Path) -> PathBuf {
+    pub(super) fn relative(&self, path: &Path) -> PathBuf {
         path.strip_prefix(&self.root).unwrap_or(path).to_owned()
     }
 
     /// Syncs in its own time, while others go on. As Linux does since 4.13, a failure is told once by each handle of the file that was open
     /// when it happened, whoever's sync it was.
-    fn sync(&self, what: Synced, handle: Option<usize>) -> Result<(), Failure> {
+    pub(super) fn sync(&self, what: Synced, handle: Option<usize>) -> Result<(), Failure> {
         let mut tape = self.tape();
         let began = tape.entries.len();
         let target = match &what {
@@ -206,7 +203,7 @@ impl Tape {
     }
 
     /// How this change fails, if it does.
-    fn fails(&mut self, act: Act, target: Target) -> Result<(), Failure> {
+    pub(super) fn fails(&mut self, act: Act, target: Target) -> Result<(), Failure> {
         if self.is_killed() {
             return Err(Failure::Device);
         }
@@ -246,13 +243,13 @@ impl Tape {
         file
     }
 
-    fn link(&mut self, path: PathBuf) -> usize {
+    pub(super) fn link(&mut self, path: PathBuf) -> usize {
         let file = self.name(path.clone());
         self.entries.push(Entry::Link { path, file });
         file
     }
 
-    fn unlink(&mut self, path: PathBuf) {
+    pub(super) fn unlink(&mut self, path: PathBuf) {
         self.names.remove(&path);
         self.entries.push(Entry::Unlink { path });
     }
@@ -261,7 +258,7 @@ impl Tape {
         self.targets.get(file).copied().unwrap_or(Target::Body)
     }
 
-    fn write(&mut self, file: usize, offset: u64, bytes: &[u8]) -> Verdict {
+    pub(super) fn write(&mut self, file: usize, offset: u64, bytes: &[u8]) -> Verdict {
         if self.is_killed() {
             return Verdict::Fail(Failure::Device);
         }
@@ -372,10 +369,7 @@ impl Slot {
     /// From now on this disk, as a store sees it.
     pub(super) fn insert(self: &Arc<Self>, recorder: &Arc<Recorder>) -> RecordedDisk {
         *self.recorder() = Some(Arc::clone(recorder));
-        RecordedDisk {
-            recorder: Arc::clone(recorder),
-            vfs: self.vfs.clone(),
-        }
+        RecordedDisk::new(recorder, self.vfs.clone())
     }
 
     fn recorder(&self) -> MutexGuard<'_, Option<Arc<Recorder>>> {
@@ -391,125 +385,6 @@ impl Watcher for Slot {
             Some(recorder) if path.starts_with(&recorder.root) => recorder.change(path, change),
             _ => Verdict::Make,
         }
-    }
-}
-
-/// The data folder as the store sees it.
-#[derive(Clone)]
-pub(super) struct RecordedDisk {
-    recorder: Arc<Recorder>,
-    vfs: String,
-}
-
-impl fmt::Debug for RecordedDisk {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RecordedDisk")
-    }
-}
-
-impl Disk for RecordedDisk {
-    fn vfs(&self) -> Option<&str> {
-        Some(&self.vfs)
-    }
-
-    fn create(&self, path: &Path) -> io::Result<Box<dyn BodyFile>> {
-        let mut tape = self.recorder.tape();
-        tape.fails(Act::Name, Target::Name).map_err(error)?;
-        let file = File::options().write(true).create_new(true).open(path)?;
-        let number = tape.link(self.recorder.relative(path));
-        drop(tape);
-        Ok(Box::new(RecordedFile {
-            recorder: Arc::clone(&self.recorder),
-            file,
-            number,
-            offset: 0,
-        }))
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut tape = self.recorder.tape();
-        tape.fails(Act::Name, Target::Name).map_err(error)?;
-        fs::rename(from, to)?;
-        let (from, to) = (self.recorder.relative(from), self.recorder.relative(to));
-        if let Some(file) = tape.names.remove(&from) {
-            tape.names.insert(to.clone(), file);
-            tape.entries.push(Entry::Link { path: to, file });
-        }
-        tape.entries.push(Entry::Unlink { path: from });
-        Ok(())
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        let mut tape = self.recorder.tape();
-        tape.fails(Act::Name, Target::Name).map_err(error)?;
-        fs::remove_file(path)?;
-        tape.unlink(self.recorder.relative(path));
-        Ok(())
-    }
-
-    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        let folder = self.recorder.relative(folder);
-        self.recorder.sync(Synced::Folder(folder), None).map_err(error)
-    }
-
-    fn rewrite(&self, path: &Path) -> io::Result<()> {
-        let number = self.recorder.tape().names.get(&self.recorder.relative(path)).copied();
-        let number = number.ok_or(ErrorKind::NotFound)?;
-        let mut file = RecordedFile {
-            recorder: Arc::clone(&self.recorder),
-            file: File::options().write(true).open(path)?,
-            number,
-            offset: 0,
-        };
-        rewrite(path, |bytes, _| file.write_all(bytes))?;
-        file.sync()
-    }
-}
-
-/// A body file being written on the disk under test.
-struct RecordedFile {
-    recorder: Arc<Recorder>,
-    file: File,
-    number: usize,
-    offset: u64,
-}
-
-impl Write for RecordedFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let verdict = self.recorder.tape().write(self.number, self.offset, bytes);
-        let made = match verdict {
-            Verdict::Make | Verdict::Pretend => bytes,
-            // As the system does: a short write is no error, the one after it is.
-            Verdict::Short(made, _) if made > 0 => bytes.get(..made).unwrap_or_default(),
-            Verdict::Short(_, failure) | Verdict::Fail(failure) => return Err(error(failure)),
-        };
-        self.file.write_all(made)?;
-        self.offset += u64::try_from(made.len()).unwrap_or(u64::MAX);
-        Ok(made.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
-impl Seek for RecordedFile {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.offset = self.file.seek(to)?;
-        Ok(self.offset)
-    }
-}
-
-impl BodyFile for RecordedFile {
-    fn sync(&mut self) -> io::Result<()> {
-        self.recorder.sync(Synced::File(self.number), None).map_err(error)
-    }
-}
-
-fn error(failure: Failure) -> io::Error {
-    match failure {
-        Failure::Device => io::Error::other("input/output error (injected)"),
-        Failure::Full => ErrorKind::StorageFull.into(),
     }
 }
 
