@@ -57,11 +57,14 @@ mod view;
 mod wire;
 
 pub use contents::Contents;
+pub use facts::Facts;
 pub use keywords::Keywords;
 pub use mime::preview::{PREVIEW_LOOK_BYTES, preview};
 pub use render::{Summariser, summarise};
 pub use request::{
     Accessor, Annotation, Answer, CopyMode, Credentials, Entry, FlagChange, Flags, Folder, FolderHandle, Loaded,
-    MessageHandle, News, Password, Refused, Request, Rights, Room, Selected, Status, Summary, Surveyed, Upload, What,
+    MessageHandle, News, Password, Refused, Request, Rights, Room, Selected, Sought, Status, Summary, Surveyed, Upload,
+    What,
 };
 pub use session::{Certificate, Ending, Noted, Options, Security, Session, Step, Tokens};
+pub use text::{Searchable, TextKey, searchable, searchable_header};

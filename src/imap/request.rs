@@ -6,7 +6,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::contents::Contents;
+use super::facts::Facts;
 use super::keywords::Keywords;
+use super::text::TextKey;
 
 /// Opaque key of a folder, given by [`Selected`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -314,6 +316,17 @@ pub struct Summary {
     pub layout: Vec<u8>,
 }
 
+/// A message that a search asks about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sought {
+    /// Its UID.
+    pub uid: u32,
+    /// Its bytes.
+    pub message: MessageHandle,
+    /// How many they are.
+    pub size_bytes: u64,
+}
+
 /// How much of the messages a command needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum What {
@@ -429,6 +442,24 @@ pub enum Request {
         /// How much of them.
         what: What,
     },
+    /// Which of these messages each text is in. → [`Answer::Found`]
+    Find {
+        /// The folder.
+        folder: FolderHandle,
+        /// A bounded number of messages, by ascending UID.
+        messages: Vec<Sought>,
+        /// What is looked for.
+        keys: Vec<Arc<TextKey>>,
+    },
+    /// When it is. → [`Answer::Now`]
+    Now,
+    /// What SORT and THREAD compare. → [`Answer::Facts`], one for each message in order, `None` for one that is gone.
+    Facts {
+        /// The folder.
+        folder: FolderHandle,
+        /// A bounded number of messages, by ascending UID.
+        messages: Vec<Sought>,
+    },
     /// → [`Answer::Changed`]; absent messages are skipped.
     SetFlags {
         /// The folder.
@@ -510,8 +541,10 @@ impl Request {
             | Self::News { .. }
             | Self::Vanished { .. }
             | Self::WatchBox { .. }
-            | Self::Survey
-            | Self::Unauthenticate => false,
+            | Self::Find { .. }
+            | Self::Facts { .. }
+            | Self::Now
+            | Self::Survey => false,
         }
     }
 }
@@ -572,6 +605,17 @@ pub enum Answer {
     },
     /// To [`Request::Load`].
     Loaded(Vec<Option<Loaded>>),
+    /// To [`Request::Find`].
+    Found {
+        /// So many of the messages, the first ones, were looked at; the others are to be asked again. At least one, if one was asked.
+        decided: usize,
+        /// For each key, the positions of the messages that it holds for, ascending.
+        hits: Vec<Vec<u32>>,
+    },
+    /// To [`Request::Now`].
+    Now(Timestamp),
+    /// To [`Request::Facts`].
+    Facts(Vec<Option<Facts>>),
     /// To [`Request::SetFlags`].
     Changed {
         /// The folder after it.

@@ -102,7 +102,7 @@ impl Drive<'_> {
                 ..self.options()
             });
         }
-        let mut buffer = Vec::with_capacity(READ_BYTES);
+        let mut room = REST_BYTES;
         loop {
             if self.boxes.has_news() {
                 session.changed();
@@ -110,10 +110,12 @@ impl Drive<'_> {
             match session.step() {
                 Step::Write(bytes) => self.wire.write(&bytes).await?,
                 Step::Read | Step::Idle => {
-                    buffer.clear();
+                    let mut buffer = Vec::with_capacity(room);
                     if !self.wait(&mut session, &mut buffer, stop).await? {
                         return Ok(());
                     }
+                    // Thousands of sessions wait for one line: only one that sends a lot gets the large buffer.
+                    room = if buffer.len() < room { REST_BYTES } else { READ_BYTES };
                     session.feed(&buffer);
                 }
                 Step::Ask(Request::Authenticate(credentials)) => {
@@ -454,6 +456,9 @@ fn attempt(credentials: &Credentials) -> Option<Attempt<'_>> {
 fn named(authorize: &str) -> Option<&str> {
     (!authorize.is_empty()).then_some(authorize)
 }
+
+/// The first read after a rest: a command or two.
+const REST_BYTES: usize = 512;
 
 /// One read; TLS records are at most this long.
 const READ_BYTES: usize = 16 * 1024;

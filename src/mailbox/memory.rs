@@ -237,9 +237,8 @@ impl MessageStore for MemoryStore {
             tables.check_room(delivery.folder, all.iter().map(whole).sum())?;
         }
         for (folder, uid) in acceptance.removes {
-            match tables.folder(folder)?.remove(|e| e.uid == uid).len() {
-                0 => return Err(StoreError::NotFound { what: "message" }),
-                _ => {}
+            if tables.folder(folder)?.remove(|e| e.uid == uid).is_empty() {
+                return Err(StoreError::NotFound { what: "message" });
             }
         }
         let mut accepted = Accepted::default();

@@ -117,6 +117,7 @@ impl Session {
             state: State::NotAuthenticated,
             out: Vec::new(),
             stale: false,
+            tag: String::new(),
             enabled: Enabled::default(),
             notified: None,
             compression: Compression::Off,
@@ -304,6 +305,7 @@ impl Session {
     fn start(&mut self, bytes: &[u8], messages: Vec<Vec<u8>>) {
         match grammar::parse(bytes) {
             Ok(command) => {
+                self.core.tag.clone_from(&command.tag);
                 let mut work = command::start(&self.core, command.body, messages);
                 let next = work.go(&mut self.core, None);
                 self.advance(command.tag, work, next);

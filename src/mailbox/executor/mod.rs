@@ -11,6 +11,7 @@ use super::notify::{Notify, Watch};
 use super::{convert, deliver};
 use crate::identity::Address;
 use crate::imap::{self, Answer, Loaded, Refused, Request, What};
+use crate::store::sqlite::search::SearchIndex;
 use crate::store::{
     Acceptance, BoxKey, Delivery, Enclosure, FolderKey, FolderRow, MessageKey, Room, Store, StoreError,
 };
@@ -21,6 +22,7 @@ pub struct Mailboxes {
     store: Arc<dyn Store>,
     notify: Notify,
     contents: SharedContents,
+    index: Option<Arc<SearchIndex>>,
 }
 
 impl Mailboxes {
@@ -30,7 +32,22 @@ impl Mailboxes {
             store,
             notify,
             contents: SharedContents::default(),
+            index: None,
         }
+    }
+
+    /// The same with an index for searches, which an [`super::Indexer`] fills.
+    #[must_use]
+    pub fn with_index(self, index: Arc<SearchIndex>) -> Self {
+        Self {
+            index: Some(index),
+            ..self
+        }
+    }
+
+    /// The index, if there is one.
+    pub fn search_index(&self) -> Option<&Arc<SearchIndex>> {
+        self.index.as_ref()
     }
 
     /// What one connection works with.
@@ -198,6 +215,11 @@ impl BoxSession {
             Request::News { folder } => self.tell_news(FolderKey(folder.0)).await,
             Request::Vanished { folder, since } => self.vanished(FolderKey(folder.0), since).await,
             Request::Load { messages, what } => self.load(&messages, what).await,
+            Request::Find { folder, messages, keys } => {
+                Ok(self.mailboxes.find_texts(FolderKey(folder.0), &messages, &keys).await?)
+            }
+            Request::Now => Ok(Answer::Now(now)),
+            Request::Facts { folder, messages } => Ok(self.mailboxes.facts_of(FolderKey(folder.0), &messages).await?),
             Request::Append {
                 folder,
                 messages,

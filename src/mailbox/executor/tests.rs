@@ -1,5 +1,7 @@
 //! Tests of the executor, over a store in memory.
 
+mod search;
+
 use std::sync::atomic::Ordering;
 
 use super::*;
@@ -212,6 +214,38 @@ async fn several_messages_come_together_or_not_at_all() {
         );
     }
     assert_eq!(c.say("d NOOP").await, "d OK done\r\n");
+}
+
+#[tokio::test]
+async fn names_and_messages_are_utf8_once_that_is_enabled() {
+    let (_, mailboxes) = world();
+    let mut c = Client::new(&mailboxes).await;
+    assert_eq!(c.say("a CREATE Caf&AOk-").await, "a OK created\r\n");
+    assert!(c.say("b LIST \"\" C%").await.contains(" Caf&AOk-\r\n"));
+    assert_eq!(
+        c.say("c ENABLE UTF8=ACCEPT X").await,
+        "* ENABLED UTF8=ACCEPT\r\nc OK done\r\n"
+    );
+    assert!(c.say("d LIST \"\" \"Caf\u{e9}\"").await.contains(" \"Caf\u{e9}\"\r\n"));
+    let message = "Subject: \u{e9}t\u{e9}\r\n\r\n";
+    assert_eq!(
+        c.say(&format!("e APPEND \"Caf\u{e9}\" (\\Seen) UTF8 (~{{{}+}}\r\n{message})", message.len()))
+            .await,
+        "e OK [APPENDUID 1008 1] appended\r\n"
+    );
+    c.say("f SELECT \"Caf\u{e9}\"").await;
+    assert_eq!(
+        c.say("g SEARCH SUBJECT \"\u{e9}t\u{e9}\"").await,
+        "* SEARCH 1\r\ng OK searched\r\n"
+    );
+    assert_eq!(
+        c.say("h SEARCH CHARSET UTF-8 ALL").await,
+        "h BAD no CHARSET after ENABLE UTF8=ACCEPT\r\n"
+    );
+    // What was enabled ends with the login.
+    c.say("i UNAUTHENTICATE").await;
+    c.say("j LOGIN jean@chu.fr s").await;
+    assert!(c.say("k LIST \"\" C%").await.contains(" Caf&AOk-\r\n"));
 }
 
 #[tokio::test]
