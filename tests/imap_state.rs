@@ -5,6 +5,10 @@
 //! worked on.
 
 #![cfg(test)]
+#![allow(
+    clippy::struct_excessive_bools,
+    reason = "what a client believes is many small facts"
+)]
 
 mod common;
 #[path = "imap_state/memory.rs"]

@@ -79,6 +79,10 @@ pub(crate) struct Folder {
     gone: BTreeSet<u32>,
     /// It was selected before, and what was known then holds.
     is_kept: bool,
+    /// SELECT said how many there are.
+    is_counted: bool,
+    /// Messages that came while SELECT was answered: nothing is said of them yet.
+    late: usize,
     /// EXISTS of SELECT, until what else SELECT says is taken in.
     expected: Option<usize>,
 }
@@ -179,6 +183,8 @@ impl Model {
                 opening = Folder {
                     keywords: BTreeSet::new(),
                     is_kept: true,
+                    is_counted: false,
+                    late: 0,
                     ..kept.clone()
                 };
             }
@@ -277,10 +283,12 @@ impl Model {
         let selecting = matches!(self.front(), Some(Kind::Select { .. }));
         let folder = self.any_folder()?;
         let count = usize::try_from(number).unwrap();
-        if selecting {
+        if selecting && !std::mem::replace(&mut folder.is_counted, true) {
             folder.expected = Some(count);
             return Ok(());
         }
+        folder.settle()?;
+        folder.late += count.saturating_sub(folder.messages.len());
         check(count >= folder.messages.len(), || {
             format!("EXISTS {count} after {}", folder.messages.len())
         })?;
@@ -564,9 +572,10 @@ impl Folder {
         self.settle()?;
         self.read_only = read_only;
         let unknown = self.messages.iter().filter(|known| known.uid.is_none()).count();
-        check(!(resync == Resync::Everything && self.is_kept) || unknown == 0, || {
-            format!("{unknown} messages were not told at SELECT")
-        })?;
+        check(
+            !(resync == Resync::Everything && self.is_kept) || unknown <= self.late,
+            || format!("{unknown} messages were not told at SELECT"),
+        )?;
         Ok(self)
     }
 
@@ -577,6 +586,7 @@ impl Folder {
             *self = Self {
                 name: std::mem::take(&mut self.name),
                 expected: self.expected,
+                is_counted: self.is_counted,
                 keywords: std::mem::take(&mut self.keywords),
                 validity,
                 ..Self::default()

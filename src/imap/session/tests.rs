@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::imap::capability;
-use crate::imap::request::{Credentials, Password};
+use crate::imap::request::{Credentials, Password, Refused};
 
 /// A client in front of a session whose driver knows one login with two boxes, and one certificate with one box.
 struct Client {
