@@ -120,11 +120,8 @@ impl Mailboxes {
                 } else {
                     searchable_header(&bytes)
                 };
-                for (hits, key) in hits.iter_mut().zip(&keys) {
-                    if key.holds(&text) {
-                        hits.push(at);
-                    }
-                }
+                let holding = hits.iter_mut().zip(&keys).filter(|(_, key)| key.holds(&text));
+                holding.for_each(|(hits, _)| hits.push(at));
             }
             hits
         };
