@@ -11,7 +11,7 @@ use serde_json::json;
 #[test]
 fn messages_of_every_shape_are_read_as_dovecot_and_python_read_them() {
     let sandbox = Sandbox::shared();
-    let dovecot = Imapc::keeping_mail("sandbox");
+    let dovecot = Imapc::with_own_mail("sandbox");
     let task = json!({
         "ours": {
             "port": sandbox.port("chu", "imaps"), "ca": sandbox.authority(),

@@ -411,3 +411,68 @@ impl Directory {
         self.entities.get(finess)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_box_knows_its_holder_its_delegates_and_its_software() {
+        let [own, shared]: [Address; 2] = ["a@b.mssante.fr", "team@b.mssante.fr"].map(|text| text.parse().unwrap());
+        let subject: SubjectDn = "CN=DUI,OU=1990000283,O=ESSAI,C=FR".parse().unwrap();
+        let mut directory = Directory::new(vec!["b.mssante.fr".parse().unwrap()]);
+        for address in [&own, &shared] {
+            let mailbox = MailBox {
+                address: address.clone(),
+                box_type: BoxType::Organisational,
+                label: String::new(),
+                attachment: Attachment::None,
+                holder: None,
+                state: BoxState::Active,
+            };
+            directory.add_box(mailbox).unwrap();
+        }
+        let mut login = |user: &str, boxes: &[&Address]| {
+            let password = PasswordLogin {
+                user: user.to_owned(),
+                password: Secret::new("sandbox"),
+                boxes: boxes.iter().map(|address| (*address).clone()).collect(),
+            };
+            directory.add_password(password).unwrap();
+        };
+        login("Anne", &[&own, &shared]);
+        login("team", &[&shared]);
+        let boxes = vec![shared.clone()];
+        let binding = CertificateBinding {
+            subject: subject.clone(),
+            boxes,
+        };
+        directory.bind_certificate(binding).unwrap();
+
+        let opener = |role, name: &str| Opener {
+            role,
+            name: name.to_owned(),
+        };
+        let software = subject.to_string();
+        assert_eq!(
+            directory.openers(&shared),
+            [
+                opener(Role::Holder, &software),
+                opener(Role::Holder, "team"),
+                opener(Role::Delegate, "Anne")
+            ]
+        );
+        assert_eq!(directory.openers(&own), [opener(Role::Holder, "Anne")]);
+        for (login, address, role) in [
+            ("anne", &shared, Some(Role::Delegate)),
+            ("Anne", &own, Some(Role::Holder)),
+            ("team", &shared, Some(Role::Holder)),
+            ("team", &own, None),
+            (software.as_str(), &shared, Some(Role::Holder)),
+            (software.as_str(), &own, None),
+            ("nobody", &own, None),
+        ] {
+            assert_eq!(directory.role_of(login, address), role, "{login} {address}");
+        }
+    }
+}

@@ -354,13 +354,11 @@ impl Framer {
     /// Length of the next line with its end, if it is complete.
     fn line_end(&mut self) -> Option<usize> {
         let unread = &self.buffer[self.read..];
-        match memchr(b'\n', &unread[self.scanned.min(unread.len())..]) {
-            Some(at) => Some(self.scanned + at + 1),
-            None => {
-                self.scanned = unread.len();
-                None
-            }
+        let found = memchr(b'\n', &unread[self.scanned.min(unread.len())..]);
+        if found.is_none() {
+            self.scanned = unread.len();
         }
+        found.map(|at| self.scanned + at + 1)
     }
 
     fn take(&mut self, length: usize) -> Vec<u8> {

@@ -59,15 +59,17 @@ mod view;
 mod wire;
 
 pub use contents::Contents;
+pub use facts::Facts;
 pub use keywords::Keywords;
 pub use mime::preview::{PREVIEW_LOOK_BYTES, preview};
 pub use render::{Summariser, summarise};
 pub use request::{
     Accessor, Annotation, Answer, Begins, Bytes, CopyMode, Credentials, Entry, FlagChange, Flags, Folder, FolderHandle,
-    Loaded, MessageHandle, News, Password, Refused, Request, Rights, Room, Selected, SpoolHandle, Status, Summary,
-    Surveyed, Upload, What,
+    Loaded, MessageHandle, News, Password, Refused, Request, Rights, Room, Selected, Sought, SpoolHandle, Status,
+    Summary, Surveyed, Upload, What,
 };
 pub use session::{Certificate, Ending, Noted, Options, Security, Session, Step, Tokens};
+pub use text::{Searchable, TextKey, searchable, searchable_header};
 
 /// What only the fuzzer reaches.
 #[cfg(fuzzing)]

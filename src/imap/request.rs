@@ -6,7 +6,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::contents::Contents;
+use super::facts::Facts;
 use super::keywords::Keywords;
+use super::text::TextKey;
 
 /// Opaque key of a folder, given by [`Selected`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -341,6 +343,17 @@ pub struct Summary {
     pub layout: Vec<u8>,
 }
 
+/// A message that a search asks about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sought {
+    /// Its UID.
+    pub uid: u32,
+    /// Its bytes.
+    pub message: MessageHandle,
+    /// How many they are.
+    pub size_bytes: u64,
+}
+
 /// How much of the messages a command needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum What {
@@ -481,6 +494,24 @@ pub enum Request {
         /// Only those that cost nothing.
         lazy: bool,
     },
+    /// Which of these messages each text is in. → [`Answer::Found`]
+    Find {
+        /// The folder.
+        folder: FolderHandle,
+        /// A bounded number of messages, by ascending UID.
+        messages: Vec<Sought>,
+        /// What is looked for.
+        keys: Vec<Arc<TextKey>>,
+    },
+    /// When it is. → [`Answer::Now`]
+    Now,
+    /// What SORT and THREAD compare. → [`Answer::Facts`], one for each message in order, `None` for one that is gone.
+    Facts {
+        /// The folder.
+        folder: FolderHandle,
+        /// A bounded number of messages, by ascending UID.
+        messages: Vec<Sought>,
+    },
     /// → [`Answer::Changed`]; absent messages are skipped.
     SetFlags {
         /// The folder.
@@ -566,6 +597,9 @@ impl Request {
             | Self::News { .. }
             | Self::Vanished { .. }
             | Self::WatchBox { .. }
+            | Self::Find { .. }
+            | Self::Facts { .. }
+            | Self::Now
             | Self::Survey => false,
         }
     }
@@ -633,6 +667,17 @@ pub enum Answer {
     Part(Option<Vec<u8>>),
     /// To [`Request::Previews`], one for each message in order; `None`: not known yet, or the message is gone.
     Previews(Vec<Option<String>>),
+    /// To [`Request::Find`].
+    Found {
+        /// So many of the messages, the first ones, were looked at; the others are to be asked again. At least one, if one was asked.
+        decided: usize,
+        /// For each key, the positions of the messages that it holds for, ascending.
+        hits: Vec<Vec<u32>>,
+    },
+    /// To [`Request::Now`].
+    Now(Timestamp),
+    /// To [`Request::Facts`].
+    Facts(Vec<Option<Facts>>),
     /// To [`Request::SetFlags`].
     Changed {
         /// The folder after it.

@@ -24,6 +24,8 @@ pub(crate) struct View {
     recent: Vec<(u32, u32)>,
     /// Keywords the client knows of, as shown in FLAGS.
     keywords: Arc<BTreeSet<String>>,
+    /// UIDs of the messages that `$` stands for, ascending (RFC 5182).
+    pub(crate) saved: Vec<u32>,
 }
 
 /// SELECT or EXAMINE.
@@ -58,6 +60,7 @@ impl View {
             entries: Entries::new(selected.contents),
             recent: Vec::new(),
             keywords,
+            saved: Vec::new(),
         };
         view.note_recent(&selected.recent);
         view

@@ -102,7 +102,7 @@ impl Drive<'_> {
                 ..self.options()
             });
         }
-        let mut buffer = Vec::with_capacity(READ_BYTES);
+        let mut room = REST_BYTES;
         loop {
             if self.boxes.has_news() {
                 session.changed();
@@ -110,10 +110,12 @@ impl Drive<'_> {
             match session.step() {
                 Step::Write(bytes) => self.wire.write(&bytes).await?,
                 Step::Read | Step::Idle => {
-                    buffer.clear();
+                    let mut buffer = Vec::with_capacity(room);
                     if !self.wait(&mut session, &mut buffer, stop).await? {
                         return Ok(());
                     }
+                    // Thousands of sessions wait for one line: only one that sends a lot gets the large buffer.
+                    room = if buffer.len() < room { REST_BYTES } else { READ_BYTES };
                     session.feed(&buffer);
                 }
                 Step::Ask(Request::Authenticate(credentials)) => {
@@ -317,7 +319,7 @@ impl Drive<'_> {
             self.opened = None;
         }
         if matches!(request, Request::Unauthenticate) {
-            (self.login, self.opened) = (None, None);
+            (self.login, self.opened, self.place) = (None, None, None);
             self.deadline = Instant::now() + self.parts.limits().login_idle;
         }
         let answer = self.boxes.perform(request, now).await;
@@ -420,6 +422,7 @@ impl Standing {
 /// What a login may do with a box according to a directory; `Err` when it may not open it.
 fn standing(directory: &Directory, login: &Opened, address: &Address) -> Result<Standing, Ending> {
     let suspended = match directory.find(address).map(|mailbox| mailbox.state) {
+        None if directory.leaving().contains(address.domain()) => return Err(Ending::BoxMoved),
         None | Some(BoxState::Closed) => return Err(Ending::BoxClosed),
         Some(BoxState::Suspended) => Suspended::Yes,
         Some(BoxState::Active) => Suspended::No,
@@ -453,6 +456,9 @@ fn attempt(credentials: &Credentials) -> Option<Attempt<'_>> {
 fn named(authorize: &str) -> Option<&str> {
     (!authorize.is_empty()).then_some(authorize)
 }
+
+/// The first read after a rest: a command or two.
+const REST_BYTES: usize = 512;
 
 /// One read; TLS records are at most this long.
 const READ_BYTES: usize = 16 * 1024;

@@ -143,3 +143,71 @@ const KEPT_MAX: usize = 256;
 
 /// Entries in them, of some 80 bytes each.
 const KEPT_ENTRIES_MAX: usize = 200_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Address;
+    use crate::mailbox::memory::MemoryStore;
+    use crate::mailbox::{deliver, new_message};
+    use crate::store::{Acceptance, MailboxStore, MessageStore};
+
+    async fn inbox(store: &MemoryStore) -> FolderKey {
+        let address: Address = "jean@chu.mssante.fr".parse().unwrap();
+        let owner = store.ensure_box(&address, &[]).await.unwrap();
+        store.look_up(owner, "INBOX").await.unwrap().0.key
+    }
+
+    async fn deliver(store: &MemoryStore, folder: FolderKey) -> u64 {
+        let acceptance = Acceptance {
+            message: Some(new_message(Arc::new(b"Subject: x\r\n\r\n".to_vec()), Vec::new())),
+            deliveries: vec![deliver::unread(folder, jiff::Timestamp::UNIX_EPOCH)],
+            ..Acceptance::default()
+        };
+        store.accept(acceptance).await.unwrap();
+        store.status(folder).await.unwrap().highest_modseq
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_did_not_change_is_not_read_again() {
+        let store = MemoryStore::default();
+        let folder = inbox(&store).await;
+        let modseq = deliver(&store, folder).await;
+        let shared = SharedContents::default();
+        let first = shared.get(&store, folder, Wanted::Modseq(modseq)).await.unwrap();
+        let second = shared.get(&store, folder, Wanted::Modseq(modseq)).await.unwrap();
+        assert!(Arc::ptr_eq(&first, &second));
+        // Nobody looks at it, and still it is there.
+        let kept = Arc::as_ptr(&first);
+        drop((first, second));
+        let again = shared.get(&store, folder, Wanted::Modseq(modseq)).await.unwrap();
+        assert_eq!(Arc::as_ptr(&again), kept);
+        let later = deliver(&store, folder).await;
+        let now = shared.get(&store, folder, Wanted::Modseq(later)).await.unwrap();
+        assert_eq!((again.len(), now.len()), (1, 2));
+    }
+
+    #[tokio::test]
+    async fn one_session_reads_a_change_for_all() {
+        let store = MemoryStore::default();
+        let folder = inbox(&store).await;
+        deliver(&store, folder).await;
+        let shared = SharedContents::default();
+        let first = shared.get(&store, folder, Wanted::Change(1)).await.unwrap();
+        // Another change, of which these sessions were not woken yet.
+        deliver(&store, folder).await;
+        let second = shared.get(&store, folder, Wanted::Change(1)).await.unwrap();
+        assert!(Arc::ptr_eq(&first, &second));
+        let third = shared.get(&store, folder, Wanted::Change(2)).await.unwrap();
+        assert_eq!(third.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_is_bounded() {
+        let shared = SharedContents::default();
+        for key in 0..1000 {
+            shared.keep(FolderKey(key), &Arc::default());
+        }
+        assert_eq!(shared.lock().kept.len(), KEPT_MAX);
+    }
+}

@@ -102,7 +102,7 @@ impl Tables {
             key,
             name: name.into(),
             special_use,
-            subscribed: true,
+            subscribed: self.wishes.remove(&(owner, name.into())),
             uid_validity: 1000 + u32::try_from(self.next_folder).unwrap(),
         };
         let folder = Folder {
@@ -237,9 +237,8 @@ impl MessageStore for MemoryStore {
             tables.check_room(delivery.folder, all.iter().map(whole).sum())?;
         }
         for (folder, uid) in acceptance.removes {
-            match tables.folder(folder)?.remove(|e| e.uid == uid).len() {
-                0 => return Err(StoreError::NotFound { what: "message" }),
-                _ => {}
+            if tables.folder(folder)?.remove(|e| e.uid == uid).is_empty() {
+                return Err(StoreError::NotFound { what: "message" });
             }
         }
         let mut accepted = Accepted::default();
@@ -275,7 +274,8 @@ impl MailboxStore for MemoryStore {
         let owner = BoxKey(i64::try_from(at).unwrap());
         for (name, special_use) in [("INBOX", None)].iter().chain(folders) {
             match tables.create(owner, name, *special_use) {
-                Ok(_) | Err(StoreError::FolderExists { .. }) => {}
+                Ok(made) => tables.folder(made.key)?.row.subscribed = true,
+                Err(StoreError::FolderExists { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -308,7 +308,12 @@ impl MailboxStore for MemoryStore {
     }
 
     async fn delete_folder(&self, folder: FolderKey) -> Result<(), StoreError> {
-        self.tables().folders.remove(&folder).map(|_| ()).ok_or(MISSING)
+        let mut tables = self.tables();
+        let gone = tables.folders.remove(&folder).ok_or(MISSING)?;
+        if gone.row.subscribed {
+            tables.wishes.insert((gone.owner, gone.row.name));
+        }
+        Ok(())
     }
 
     async fn rename(&self, owner: BoxKey, from: &str, to: &str) -> Result<Vec<FolderKey>, StoreError> {

@@ -8,6 +8,8 @@ mod contents;
 mod convert;
 pub mod deliver;
 mod executor;
+mod find;
+mod indexer;
 pub mod notify;
 mod transfer;
 
@@ -16,5 +18,6 @@ pub(crate) mod memory;
 
 pub use deliver::{STANDARD_FOLDERS, new_message};
 pub use executor::{Access, BoxSession, FolderLimits, Mailboxes, Terms};
+pub use indexer::{Indexer, IndexerOptions};
 pub use notify::{Notify, Watch};
 pub use transfer::Transfer;

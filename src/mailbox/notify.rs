@@ -3,7 +3,7 @@
 //! One watch per folder that somebody looks at; it holds a number that only grows, so that a session that was busy wakes once,
 //! however much happened. Folders nobody looks at cost nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -20,6 +20,7 @@ pub struct Notify {
     boxes: Arc<Mutex<Boxes>>,
     /// Changes so far, in all folders: each has a number of its own.
     changes: Arc<AtomicU64>,
+    touched: Arc<Touched>,
 }
 
 #[derive(Debug, Default)]
@@ -27,6 +28,15 @@ struct Boxes {
     senders: HashMap<BoxKey, watch::Sender<u64>>,
     /// The boxes of folders that were looked at for them.
     owners: HashMap<FolderKey, BoxKey>,
+}
+
+/// Folders that changed and were not indexed since.
+#[derive(Debug, Default)]
+struct Touched {
+    folders: Mutex<HashSet<FolderKey>>,
+    /// Changes so far.
+    count: AtomicU64,
+    wake: tokio::sync::Notify,
 }
 
 #[derive(Debug)]
@@ -39,6 +49,8 @@ struct Channel {
 impl Notify {
     /// Says that a folder changed. Call it after the commit.
     pub fn changed(&self, folder: FolderKey) {
+        self.touched.count.fetch_add(1, Ordering::Relaxed);
+        self.touch(folder);
         if let Some(channel) = self.lock().get(&folder) {
             // Taken under the lock: the numbers of a folder only grow.
             let number = self.changes.fetch_add(1, Ordering::Relaxed) + 1;
@@ -110,6 +122,37 @@ impl Notify {
         let after_last = uids.last().map_or(0, |last| last.saturating_add(1));
         channel.recent_below = first.max(after_last).max(below);
         uids.iter().copied().filter(|uid| *uid >= first).collect()
+    }
+
+    /// Asks for the search index of a folder to be brought up to date.
+    pub fn touch(&self, folder: FolderKey) {
+        let mut touched = self.touched.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        if touched.insert(folder) {
+            self.touched.wake.notify_one();
+        }
+    }
+
+    /// A folder that was touched, if there is one; it counts as untouched from now on.
+    pub(super) fn take_touched(&self) -> Option<FolderKey> {
+        let mut touched = self.touched.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = touched.iter().next().copied()?;
+        touched.remove(&next);
+        Some(next)
+    }
+
+    /// Waits for one. Cancel safe.
+    pub(super) async fn next_touched(&self) -> FolderKey {
+        loop {
+            if let Some(folder) = self.take_touched() {
+                return folder;
+            }
+            self.touched.wake.notified().await;
+        }
+    }
+
+    /// How much changed so far.
+    pub(super) fn changes(&self) -> u64 {
+        self.touched.count.load(Ordering::Relaxed)
     }
 
     /// UIDs of a folder as it is now that no session was shown before; marks them as shown.

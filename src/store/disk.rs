@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 
 /// A disk that keeps what was synced.
@@ -37,6 +37,36 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// # Errors
     /// What the system says; then none of them may be counted on.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+
+    /// Writes the bytes of a file once more over themselves and syncs it, so that it is durable as it is read now. Needed where an earlier
+    /// process may have been told that a sync failed: the system keeps showing what it could not write, and has nothing left to write when it
+    /// is asked again.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn rewrite(&self, path: &Path) -> io::Result<()> {
+        let mut to = File::options().write(true).open(path)?;
+        rewrite(path, |bytes, _| to.write_all(bytes))?;
+        to.sync_data()
+    }
+}
+
+/// Hands each piece of a file, with its offset, to `write`, which puts it back there.
+///
+/// # Errors
+/// What the system says.
+pub fn rewrite(path: &Path, mut write: impl FnMut(&[u8], u64) -> io::Result<()>) -> io::Result<()> {
+    let mut file = File::open(path)?;
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut at = 0;
+    loop {
+        let read = file.read(&mut piece)?;
+        let Some(bytes) = piece.get(..read).filter(|bytes| !bytes.is_empty()) else {
+            return Ok(());
+        };
+        write(bytes, at)?;
+        at += u64::try_from(read).unwrap_or(u64::MAX);
+    }
 }
 
 /// A body file being written.
@@ -73,5 +103,34 @@ impl Disk for LocalDisk {
 impl BodyFile for File {
     fn sync(&mut self) -> io::Result<()> {
         self.sync_data()
+    }
+}
+
+/// Memory that a rewrite takes.
+const PIECE_BYTES: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_rewritten_stays_what_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        for length in [0, 1, PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES + 17] {
+            let bytes: Vec<u8> = (0..length).map(|at| u8::try_from(at % 251).unwrap()).collect();
+            fs::write(&path, &bytes).unwrap();
+            LocalDisk.rewrite(&path).unwrap();
+            assert!(fs::read(&path).unwrap() == bytes, "{length}");
+            let mut written = 0;
+            let count = |piece: &[u8], at: u64| {
+                assert_eq!(at, written);
+                written += u64::try_from(piece.len()).unwrap();
+                Ok(())
+            };
+            rewrite(&path, count).unwrap();
+            assert_eq!(written, u64::try_from(length).unwrap(), "every byte is written");
+        }
+        assert!(LocalDisk.rewrite(&folder.path().join("absent")).is_err());
     }
 }

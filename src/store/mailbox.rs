@@ -245,6 +245,12 @@ pub trait MailboxStore: Send + Sync {
         Ok(found)
     }
 
+    /// Every folder of every box with its highest modification sequence, in no order: for who follows changes beside the sessions.
+    /// A backend that cannot tell says nothing of any.
+    async fn folder_marks(&self) -> Result<Vec<(FolderKey, u64)>, StoreError> {
+        Ok(Vec::new())
+    }
+
     /// Figures of a folder.
     async fn status(&self, folder: FolderKey) -> Result<FolderStatus, StoreError>;
 

@@ -34,19 +34,18 @@ pub(crate) struct Imapc {
 impl Imapc {
     /// Starts it, and returns once it greets.
     pub(crate) fn start(upstream: &Upstream<'_>) -> Self {
-        Self::launch(|folder, port| text(folder, port, upstream))
+        Self::start_as(|folder, port| text(folder, port, upstream))
     }
 
-    /// One that is no proxy: it keeps mail of its own. Any user, with this password.
-    pub(crate) fn keeping_mail(password: &str) -> Self {
-        Self::launch(|folder, port| {
-            let at = folder.display();
-            let storage = format!("mail_location = maildir:{at}/home/%u\n");
-            format!("{}{storage}", common_text(folder, port, password))
+    /// A Dovecot with mail of its own, for comparison; any user logs in with this password.
+    pub(crate) fn with_own_mail(password: &str) -> Self {
+        Self::start_as(|folder, port| {
+            let location = format!("mail_location = maildir:{}/home/%u\n", folder.display());
+            base(folder, port, password) + &location
         })
     }
 
-    fn launch(configured: impl FnOnce(&Path, u16) -> String) -> Self {
+    fn start_as(text: impl Fn(&Path, u16) -> String) -> Self {
         let folder = folder();
         for name in ["run", "state", "home"] {
             fs::create_dir(folder.path().join(name)).unwrap();
@@ -60,7 +59,7 @@ impl Imapc {
             .assert_success();
         let port = free_port();
         let configuration = folder.path().join("dovecot.conf");
-        fs::write(&configuration, configured(folder.path(), port)).unwrap();
+        fs::write(&configuration, text(folder.path(), port)).unwrap();
         let mut master = Program::as_root("dovecot")
             .arg("-F")
             .arg("-c")
@@ -126,18 +125,18 @@ fn text(folder: &Path, port: u16, upstream: &Upstream<'_>) -> String {
         ..
     } = upstream;
     let authority = upstream.authority.display();
-    let storage = format!(
-        "mail_location = imapc:{at}/home/imapc\n\
-         imapc_host = {host}\nimapc_port = {upstream_port}\nimapc_ssl = imaps\nimapc_ssl_verify = yes\n\
-         imapc_user = {user}\nimapc_password = {password}\n\
-         imapc_features = rfc822.size fetch-headers\n\
-         ssl_client_ca_file = {authority}\n"
-    );
-    format!("{}{storage}", common_text(folder, port, password))
+    base(folder, port, password)
+        + &format!(
+            "mail_location = imapc:{at}/home/imapc\n\
+             imapc_host = {host}\nimapc_port = {upstream_port}\nimapc_ssl = imaps\nimapc_ssl_verify = yes\n\
+             imapc_user = {user}\nimapc_password = {password}\n\
+             imapc_features = rfc822.size fetch-headers\n\
+             ssl_client_ca_file = {authority}\n"
+        )
 }
 
-/// Everything but where the mail is.
-fn common_text(folder: &Path, port: u16, password: &str) -> String {
+/// What every Dovecot here is told.
+fn base(folder: &Path, port: u16, password: &str) -> String {
     let at = folder.display();
     format!(
         "base_dir = {at}/run\nstate_dir = {at}/state\nlog_path = {at}/log\n\

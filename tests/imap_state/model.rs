@@ -13,6 +13,19 @@ pub(crate) enum Mode {
     Qresync,
 }
 
+impl Mode {
+    pub(crate) const ALL: [Self; 3] = [Self::Plain, Self::Condstore, Self::Qresync];
+
+    /// The command that begins it.
+    pub(crate) fn enable(self) -> &'static str {
+        match self {
+            Self::Plain => "NOOP",
+            Self::Condstore => "ENABLE CONDSTORE",
+            Self::Qresync => "ENABLE QRESYNC",
+        }
+    }
+}
+
 /// What a SELECT says is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Resync {
@@ -104,6 +117,13 @@ pub(crate) enum Kind {
     Other,
 }
 
+impl Kind {
+    /// Means the same whatever is told before it.
+    pub(crate) fn is_free(&self) -> bool {
+        matches!(self, Self::Fetch | Self::Other | Self::Append { .. })
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
     pub(crate) tag: String,
@@ -173,6 +193,20 @@ impl Model {
             }
         }
         self.waiting.push_back(Sent { tag, kind });
+    }
+
+    /// Whether what it knows is what a newcomer found, if it looks at that folder.
+    pub(crate) fn agree(&self, found: &Folder) -> Checked {
+        let Some(folder) = self.folder.as_ref().filter(|folder| folder.name == found.name) else {
+            return Ok(());
+        };
+        let same = folder.messages.len() == found.messages.len()
+            && folder.messages.iter().zip(&found.messages).all(|(known, is)| {
+                (known.uid.is_none() || known.uid == is.uid) && (known.flags.is_none() || known.flags == is.flags)
+            });
+        check(same, || {
+            format!("believes {:#?}\nand there is {:#?}", folder.messages, found.messages)
+        })
     }
 
     fn leave(&mut self) {

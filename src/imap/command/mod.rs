@@ -8,6 +8,7 @@ mod copy;
 mod enable;
 mod fetch;
 mod folders;
+mod found;
 mod idle;
 mod list;
 mod metadata;
@@ -17,6 +18,7 @@ mod resync;
 mod search;
 mod select;
 mod since;
+mod sort;
 mod status;
 mod store;
 
@@ -27,7 +29,7 @@ use super::grammar::SyntaxError;
 use super::grammar::tree::{Body, Flag, Name, Numbering, Set};
 use super::names;
 use super::request::{Answer, Bytes, Flags, Refused, Request};
-use super::session::{Core, State};
+use super::session::{Core, Extension, State};
 use super::view::{Telling, View};
 
 /// A command in progress.
@@ -251,7 +253,7 @@ pub(crate) fn start(core: &Core, mut body: Body, mut messages: Vec<Bytes>) -> Bo
             State::Authenticated(_) => authenticated(core, body, messages),
             State::Selected(_, view) => match selected((core, view), body, &mut messages) {
                 Ok(work) => work,
-                Err(body) => authenticated(core, body, messages),
+                Err(body) => authenticated(core, *body, messages),
             },
         },
     }
@@ -304,13 +306,18 @@ fn authenticated(core: &Core, body: Body, messages: Vec<Bytes>) -> Box<dyn Work>
 }
 
 /// Commands on the messages of the selected folder. `Err`: the command is none of them.
-fn selected((core, view): (&Core, &View), body: Body, messages: &mut Vec<Bytes>) -> Result<Box<dyn Work>, Body> {
+fn selected((core, view): (&Core, &View), body: Body, messages: &mut Vec<Bytes>) -> Result<Box<dyn Work>, Box<Body>> {
     Ok(match body {
         Body::Check => over(Outcome::ok("checked").with_news()),
         Body::Close => select::close(view),
         Body::Unselect => select::unselect(),
         Body::Expunge(set) => copy::expunge(view, set.as_ref()),
-        Body::Search(asked) => search::search(view, &asked),
+        // RFC 6855 §3
+        Body::Search(asked) if asked.charset.is_some() && core.enabled.has(Extension::Utf8) => over(told(
+            Outcome::bad("no CHARSET after ENABLE UTF8=ACCEPT"),
+            asked.numbering,
+        )),
+        Body::Search(asked) => search::search(core, view, asked),
         Body::Fetch(asked) => fetch::fetch(core, view, asked),
         Body::Store(asked) => store::store(view, &asked),
         Body::Copy { numbering, set, to } => copy::copy(view, &set, &to, numbering),
@@ -327,9 +334,9 @@ fn selected((core, view): (&Core, &View), body: Body, messages: &mut Vec<Bytes>)
             (head, std::mem::take(messages)),
         ),
         // One arm for each extension, as above.
-        Body::Sort { .. } => over(not_offered()),
-        Body::Thread { .. } => over(not_offered()),
-        other => return Err(other),
+        Body::Sort { criteria, search } => sort::sort(core, view, criteria, search),
+        Body::Thread { algorithm, search } => sort::thread(core, view, &algorithm, search),
+        other => return Err(Box::new(other)),
     })
 }
 
@@ -344,8 +351,10 @@ fn not_offered() -> Outcome {
 
 /// Positions in the view that a set names.
 fn positions(view: &View, set: &Set, numbering: Numbering) -> Result<Vec<usize>, Outcome> {
-    let Set::Ranges(set) = set else {
-        return Err(told(not_offered(), numbering));
+    let set = match set {
+        Set::Ranges(set) => set,
+        // RFC 5182 §2.1: those that are gone since are not in it any more.
+        Set::Saved => return Ok(view.saved.iter().filter_map(|&uid| view.position(uid)).collect()),
     };
     match numbering {
         Numbering::Uid => Ok(view.by_uid(set)),

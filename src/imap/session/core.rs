@@ -7,7 +7,6 @@ use crate::imap::capability;
 use crate::imap::command::notify::Notified;
 use crate::imap::names::Spelling;
 use crate::imap::view::View;
-use crate::imap::wire;
 
 /// What commands work on.
 #[derive(Debug)]
@@ -18,6 +17,8 @@ pub(crate) struct Core {
     pub(crate) out: Vec<u8>,
     /// The selected folder may have changed since News was last asked.
     pub(crate) stale: bool,
+    /// Tag of the command under way: ESEARCH repeats it.
+    pub(crate) tag: String,
     /// What the client switched on.
     pub(crate) enabled: Enabled,
     /// What it wants to be told without asking (RFC 5465).
@@ -109,14 +110,6 @@ impl Core {
         self.out.extend_from_slice(b"CAPABILITY ");
         self.write_capabilities();
         Cow::Owned(std::mem::replace(&mut self.out, waiting))
-    }
-
-    /// Writes a list of numbers, each after a space.
-    pub(crate) fn write_numbers(&mut self, numbers: &[u32]) {
-        for number in numbers {
-            self.out.push(b' ');
-            wire::number(&mut self.out, u64::from(*number));
-        }
     }
 
     /// Whether enough waits to be written.

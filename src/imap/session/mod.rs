@@ -78,6 +78,8 @@ pub struct Session {
     /// To be told at the next step.
     noted: Option<Noted>,
     tls_noted: bool,
+    /// News of the selected folder wait for a command, because NOTIFY does not want them before.
+    held: Held,
     /// What comes after what is told at present.
     after: Option<AfterNews>,
 }
@@ -110,6 +112,13 @@ enum Activity {
     Closing,
 }
 
+/// What a client did not want to be told unasked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    Nothing,
+    News,
+}
+
 #[derive(Debug)]
 enum AfterNews {
     Finish { tag: String, outcome: Outcome },
@@ -125,6 +134,7 @@ impl Session {
             state: State::NotAuthenticated,
             out: Vec::new(),
             stale: false,
+            tag: String::new(),
             enabled: Enabled::default(),
             notified: None,
             compression: Compression::Off,
@@ -139,6 +149,7 @@ impl Session {
             errors: 0,
             noted: None,
             tls_noted: false,
+            held: Held::Nothing,
             after: None,
         }
     }
@@ -334,6 +345,7 @@ impl Session {
     fn start(&mut self, bytes: &[u8], messages: Vec<Bytes>) {
         match grammar::parse(bytes) {
             Ok(command) => {
+                self.core.tag.clone_from(&command.tag);
                 let mut work = command::start(&self.core, command.body, messages);
                 let next = work.go(&mut self.core, None);
                 self.advance(command.tag, work, next);
@@ -421,7 +433,7 @@ impl Session {
     /// The command is over but for the news it may bring (RFC 3501 §5.2).
     fn conclude(&mut self, tag: String, outcome: Outcome) {
         let is_asked = self.core.notified.is_some() || matches!(self.core.state, State::Selected(..));
-        if is_asked && (self.core.stale || outcome.asks_news()) {
+        if is_asked && (self.core.stale || self.held == Held::News || outcome.asks_news()) {
             self.ask_news(AfterNews::Finish { tag, outcome });
             return;
         }
@@ -440,8 +452,12 @@ impl Session {
         let is_wanted = !matches!(then, AfterNews::Unasked) || self.telling_unasked().is_some();
         let (State::Selected(_, view), true) = (&self.core.state, is_wanted) else {
             self.core.stale = false;
+            if self.core.view().is_some() {
+                self.held = Held::News;
+            }
             return self.follow_up(then, 0);
         };
+        self.held = Held::Nothing;
         let question = Request::News { folder: view.folder };
         self.core.stale = false;
         self.activity = Activity::AskedNews {

@@ -100,7 +100,11 @@ impl BoxSession {
         }
         let rows = self.store().folders(owner).await?;
         self.check_name(to)?;
-        self.check_count(&rows, to)?;
+        match to.rsplit_once('/') {
+            _ if from == INBOX => self.check_count(&rows, to)?,
+            Some((parent, _)) => self.check_count(&rows, parent)?,
+            None => {}
+        }
         for row in rows.iter().filter(|row| from != INBOX && is_below(&row.name, from)) {
             self.check_name(&format!("{to}{}", &row.name[from.len()..]))?;
         }

@@ -14,6 +14,7 @@ use super::notify::{Notify, Watch};
 use super::{convert, deliver};
 use crate::identity::Address;
 use crate::imap::{self, Answer, Loaded, Refused, Request, What};
+use crate::store::sqlite::search::SearchIndex;
 use crate::store::{
     Acceptance, BoxKey, Delivery, Enclosure, FolderKey, FolderRow, MessageKey, Room, Store, StoreError,
 };
@@ -24,6 +25,7 @@ pub struct Mailboxes {
     store: Arc<dyn Store>,
     notify: Notify,
     contents: SharedContents,
+    index: Option<Arc<SearchIndex>>,
 }
 
 impl Mailboxes {
@@ -33,7 +35,22 @@ impl Mailboxes {
             store,
             notify,
             contents: SharedContents::default(),
+            index: None,
         }
+    }
+
+    /// The same with an index for searches, which an [`super::Indexer`] fills.
+    #[must_use]
+    pub fn with_index(self, index: Arc<SearchIndex>) -> Self {
+        Self {
+            index: Some(index),
+            ..self
+        }
+    }
+
+    /// The index, if there is one.
+    pub fn search_index(&self) -> Option<&Arc<SearchIndex>> {
+        self.index.as_ref()
     }
 
     /// What one connection works with.
@@ -215,6 +232,11 @@ impl BoxSession {
                 length,
             } => look::part(self.store(), MessageKey(message.0), (offset, length)).await,
             Request::Previews { messages, lazy } => look::previews(self.store(), &messages, lazy).await,
+            Request::Find { folder, messages, keys } => {
+                Ok(self.mailboxes.find_texts(FolderKey(folder.0), &messages, &keys).await?)
+            }
+            Request::Now => Ok(Answer::Now(now)),
+            Request::Facts { folder, messages } => Ok(self.mailboxes.facts_of(FolderKey(folder.0), &messages).await?),
             Request::Append {
                 folder,
                 messages,
@@ -348,6 +370,8 @@ fn with_bytes(found: Vec<Option<Arc<Vec<u8>>>>) -> Vec<Option<Loaded>> {
 /// The folder mail is delivered to.
 const INBOX: &str = "INBOX";
 
+#[cfg(test)]
+mod folder_tests;
 mod selected;
 #[cfg(test)]
 mod tests;

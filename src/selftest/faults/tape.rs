@@ -17,7 +17,7 @@ use recording_vfs::{Change, Failure, RegisterError, Verdict, Watcher};
 use super::kinds::{Kind, Tallies, Target};
 use super::plan::{Act, Plan, Scheme, failure};
 use crate::selftest::dice::Dice;
-use crate::store::{BodyFile, Disk};
+use crate::store::{BodyFile, Disk, rewrite};
 
 /// A change of the disk. Paths are relative to the data folder.
 #[derive(Debug)]
@@ -66,6 +66,10 @@ struct Tape {
     entries: Vec<Entry>,
     names: HashMap<PathBuf, usize>,
     targets: Vec<Target>,
+    /// How often what was written to a file could not be made durable.
+    errors: Vec<u64>,
+    /// How many of these each handle has heard of.
+    heard: HashMap<usize, u64>,
     /// Logs and journals whose name the system syncs with their first sync.
     names_due: HashSet<PathBuf>,
     plan: Plan,
@@ -87,6 +91,8 @@ impl Recorder {
             entries: Vec::new(),
             names: HashMap::new(),
             targets: Vec::new(),
+            errors: Vec::new(),
+            heard: HashMap::new(),
             names_due: HashSet::new(),
             plan,
             delays,
@@ -123,9 +129,11 @@ impl Recorder {
         self.tape().killed_at = usize::MAX;
     }
 
-    /// No further faults.
+    /// No further faults, and nobody is told late of an earlier one.
     pub(super) fn mend(&self) {
-        self.tape().plan.end();
+        let mut tape = self.tape();
+        tape.plan.end();
+        tape.heard.values_mut().for_each(|heard| *heard = u64::MAX);
     }
 
     /// How often which fault hit.
@@ -146,8 +154,9 @@ impl Recorder {
         path.strip_prefix(&self.root).unwrap_or(path).to_owned()
     }
 
-    /// Syncs in its own time, while others go on.
-    fn sync(&self, what: Synced) -> Result<(), Failure> {
+    /// Syncs in its own time, while others go on. As Linux does since 4.13, a failure is told once by each handle of the file that was open
+    /// when it happened, whoever's sync it was.
+    fn sync(&self, what: Synced, handle: Option<usize>) -> Result<(), Failure> {
         let mut tape = self.tape();
         let began = tape.entries.len();
         let target = match &what {
@@ -177,7 +186,15 @@ impl Recorder {
         }
         let succeeded = verdict.is_ok();
         if !succeeded || tape.plan.scheme != Scheme::Lying {
+            let file = if let Synced::File(file) = what {
+                Some(file)
+            } else {
+                None
+            };
             tape.entries.push(Entry::Sync(Sync { what, began, succeeded }));
+            if let Some(file) = file {
+                return tape.hear(file, handle, succeeded);
+            }
         }
         verdict
     }
@@ -196,8 +213,30 @@ impl Tape {
         self.plan.hits(act, target).map_or(Ok(()), |kind| Err(failure(kind)))
     }
 
+    /// A sync of the file ended: whether its handle is told of a failure, this one or one before.
+    fn hear(&mut self, file: usize, handle: Option<usize>, succeeded: bool) -> Result<(), Failure> {
+        let Some(errors) = self.errors.get_mut(file) else {
+            return Ok(());
+        };
+        if !succeeded {
+            *errors += 1;
+        }
+        let now = *errors;
+        let is_told = match handle {
+            Some(handle) => self.heard.insert(handle, now).is_some_and(|heard| heard < now),
+            None => !succeeded,
+        };
+        if is_told { Err(Failure::Device) } else { Ok(()) }
+    }
+
+    fn opened(&mut self, file: usize, handle: usize) {
+        let errors = self.errors.get(file).copied().unwrap_or_default();
+        self.heard.insert(handle, errors);
+    }
+
     fn name(&mut self, path: PathBuf) -> usize {
         let file = self.targets.len();
+        self.errors.push(0);
         self.targets.push(match path.extension().and_then(OsStr::to_str) {
             Some("db") => Target::Database,
             Some("db-wal" | "db-journal") => Target::Log,
@@ -254,7 +293,7 @@ impl Tape {
 impl Recorder {
     /// As SQLite does it beside something else, without a word when it fails.
     fn sync_root(&self) {
-        if self.sync(Synced::Folder(PathBuf::new())).is_err() {
+        if self.sync(Synced::Folder(PathBuf::new()), None).is_err() {
             tracing::trace!("names of the data folder are not synced");
         }
     }
@@ -264,21 +303,23 @@ impl Recorder {
         let path = self.relative(path);
         let mut tape = self.tape();
         let Some(file) = tape.names.get(&path).copied() else {
-            return if matches!(change, Change::Open) {
-                open(&mut tape, path)
-            } else {
-                Verdict::Make
+            return match change {
+                Change::Open { handle } => open(&mut tape, path, handle),
+                _ => Verdict::Make,
             };
         };
         match change {
-            Change::Open if tape.is_killed() => Verdict::Fail(Failure::Device),
-            Change::Open => Verdict::Make,
+            Change::Open { .. } if tape.is_killed() => Verdict::Fail(Failure::Device),
+            Change::Open { handle } => {
+                tape.opened(file, handle);
+                Verdict::Make
+            }
             Change::Write { offset, bytes } => tape.write(file, offset, bytes),
             Change::Truncate { length } => tape.truncate(file, length),
-            Change::Sync => {
+            Change::Sync { handle } => {
                 let is_name_due = tape.names_due.remove(&path);
                 drop(tape);
-                let synced = self.sync(Synced::File(file));
+                let synced = self.sync(Synced::File(file), Some(handle));
                 if is_name_due {
                     self.sync_root();
                 }
@@ -299,14 +340,15 @@ impl Recorder {
     }
 }
 
-fn open(tape: &mut Tape, path: PathBuf) -> Verdict {
+fn open(tape: &mut Tape, path: PathBuf, handle: usize) -> Verdict {
     if let Err(failure) = tape.fails(Act::Name, Target::Name) {
         return Verdict::Fail(failure);
     }
     if path.extension().is_none_or(|extension| extension != "db") {
         tape.names_due.insert(path.clone());
     }
-    tape.link(path);
+    let file = tape.link(path);
+    tape.opened(file, handle);
     Verdict::Make
 }
 
@@ -407,7 +449,20 @@ impl Disk for RecordedDisk {
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         let folder = self.recorder.relative(folder);
-        self.recorder.sync(Synced::Folder(folder)).map_err(error)
+        self.recorder.sync(Synced::Folder(folder), None).map_err(error)
+    }
+
+    fn rewrite(&self, path: &Path) -> io::Result<()> {
+        let number = self.recorder.tape().names.get(&self.recorder.relative(path)).copied();
+        let number = number.ok_or(ErrorKind::NotFound)?;
+        let mut file = RecordedFile {
+            recorder: Arc::clone(&self.recorder),
+            file: File::options().write(true).open(path)?,
+            number,
+            offset: 0,
+        };
+        rewrite(path, |bytes, _| file.write_all(bytes))?;
+        file.sync()
     }
 }
 
@@ -447,7 +502,7 @@ impl Seek for RecordedFile {
 
 impl BodyFile for RecordedFile {
     fn sync(&mut self) -> io::Result<()> {
-        self.recorder.sync(Synced::File(self.number)).map_err(error)
+        self.recorder.sync(Synced::File(self.number), None).map_err(error)
     }
 }
 

@@ -115,6 +115,13 @@ pub(super) fn delete_folder(tx: &Connection, folder: FolderKey, effects: &mut Ef
     Ok(())
 }
 
+/// Every folder with its highest modification sequence.
+pub(super) fn marks(db: &Connection) -> Result<Vec<(FolderKey, u64)>, StoreError> {
+    let mut statement = db.prepare_cached("SELECT key, modseq FROM folder")?;
+    let rows = statement.query_map([], |row| Ok((FolderKey(row.get(0)?), unsigned(row, 1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// Figures of a folder.
 pub(super) fn status(db: &Connection, folder: FolderKey) -> Result<FolderStatus, StoreError> {
     let sql = "SELECT messages, unseen, uid_next, uid_validity, modseq, size_bytes, \

@@ -185,7 +185,12 @@ mod tests {
             let deleted = now.query_row("SELECT deleted, deleted_bytes FROM folder", [], |row| {
                 Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
             });
-            assert_eq!(deleted.unwrap(), (2, 40), "counted from the entries");
+            let expected = if found < 8 { (2, 40) } else { (0, 0) };
+            assert_eq!(
+                deleted.unwrap(),
+                expected,
+                "counted from the entries when they were not counted yet"
+            );
             now.execute_batch("SELECT layout, preview FROM summary").unwrap();
             let at = |ms| jiff::Timestamp::from_millisecond(ms).unwrap();
             let leased = queue_lease::lease(&now, at(5), at(9), &Portion::of(10)).unwrap();

@@ -115,6 +115,10 @@ impl MailboxStore for SqliteStore {
             .await
     }
 
+    async fn folder_marks(&self) -> Result<Vec<(FolderKey, u64)>, StoreError> {
+        self.readers.run(|db| folders::marks(db)).await
+    }
+
     async fn subscriptions(&self, owner: BoxKey) -> Result<Vec<String>, StoreError> {
         self.readers.run(move |db| names::subscriptions(db, owner)).await
     }
