@@ -223,7 +223,7 @@ async fn several_messages_come_together_or_not_at_all() {
 async fn names_and_messages_are_utf8_once_that_is_enabled() {
     let (_, mailboxes) = world();
     let mut c = Client::new(&mailboxes).await;
-    assert_eq!(c.say("a CREATE Caf&AOk-").await, "a OK created\r\n");
+    assert_eq!(c.say("a CREATE Caf&AOk-").await, "a OK [MAILBOXID (F1007)] created\r\n");
     assert!(c.say("b LIST \"\" C%").await.contains(" Caf&AOk-\r\n"));
     assert_eq!(
         c.say("c ENABLE UTF8=ACCEPT X").await,
