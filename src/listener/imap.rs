@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::accept::Door;
 use super::link::Handshake;
 use super::login::{self, Attempt, Opened, Place};
+use super::pace::Pace;
 use super::wire::{Counted, Waits, Wire};
 use super::{Face, Judged, Parts, SessionId, Snapshot};
 use crate::identity::Address;
@@ -51,6 +52,7 @@ pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, sto
         opened: None,
         deadline: Instant::now() + parts.limits().login_idle,
         end: Instant::now() + parts.limits().imap_session,
+        pace: Pace::new(parts.limits().data_rate),
         wire,
         parts,
     };
@@ -80,6 +82,8 @@ struct Drive<'a> {
     deadline: Instant,
     /// When it is ended in any case: it is judged by the snapshot of its beginning.
     end: Instant,
+    /// Messages that are appended are not to drip.
+    pace: Pace,
 }
 
 impl Drive<'_> {
@@ -142,16 +146,31 @@ impl Drive<'_> {
         buffer: &mut Vec<u8>,
         stop: &CancellationToken,
     ) -> io::Result<bool> {
+        if !session.is_in_literal() {
+            self.pace.rest();
+        }
+        let left = self.pace.left().filter(|_| session.is_in_literal());
+        let begun = Instant::now();
         tokio::select! {
             read = self.wire.read_into_unbounded(buffer) => {
-                let got = read? > 0;
+                let read = read?;
+                self.pace.came(read, begun.elapsed());
+                let got = read > 0;
                 // Before login the deadline stands: one byte now and then must not hold a place.
                 if self.login.is_some() {
                     self.deadline = Instant::now() + self.parts.limits().imap_idle;
                 }
                 return Ok(got);
             }
-            () = self.boxes.news() => session.changed(),
+            () = self.boxes.news() => {
+                self.pace.came(0, begun.elapsed());
+                session.changed();
+            }
+            () = tokio::time::sleep(left.unwrap_or_default()), if left.is_some() => {
+                let text = "the message comes at less than data_rate_min_bytes_per_second";
+                self.refused("data", &Refusal::new(Reason::TooSlow, text)).await;
+                session.end(Ending::TooSlow);
+            }
             () = tokio::time::sleep_until(self.deadline) => session.end(Ending::Idle),
             () = tokio::time::sleep_until(self.end) => session.end(Ending::TooLong),
             () = stop.cancelled() => session.end(Ending::Shutdown),
@@ -242,9 +261,14 @@ impl Drive<'_> {
             Noted::TlsRequired => (Reason::TlsRequired, "STARTTLS first"),
             Noted::TooManyErrors => (Reason::TooManyConnections, "too many errors in this session"),
         };
+        self.refused("session", &Refusal::new(reason, text)).await;
+    }
+
+    /// Writes a refusal into the journal.
+    async fn refused(&self, stage: &'static str, refusal: &Refusal) {
         let event = RefusedEvent {
             peer_ip: Excerpt::new(self.wire.peer.ip().to_canonical().to_string()),
-            ..RefusedEvent::new(self.door.face.name(), "session", &Refusal::new(reason, text))
+            ..RefusedEvent::new(self.door.face.name(), stage, refusal)
         };
         self.parts.record(&self.id, Event::Refused(event)).await;
     }

@@ -56,6 +56,8 @@ pub enum Ending {
     TooManyConnections,
     /// The box was suspended or closed.
     BoxClosed,
+    /// A literal drips.
+    TooSlow,
 }
 
 /// One IMAP connection. See the module's doc for how it is driven.
@@ -133,6 +135,11 @@ impl Session {
         self.input.feed(input);
     }
 
+    /// Whether the client is in the middle of a literal, which has to come at a rate.
+    pub fn is_in_literal(&self) -> bool {
+        self.input.is_in_literal()
+    }
+
     /// The selected folder may have changed. Cheap and harmless at any time.
     pub fn changed(&mut self) {
         self.core.stale = true;
@@ -156,6 +163,7 @@ impl Session {
             Ending::Shutdown => "[UNAVAILABLE] the server stops, come back soon",
             Ending::TooManyConnections => "[LIMIT] too many connections",
             Ending::BoxClosed => "[UNAVAILABLE] the box was closed",
+            Ending::TooSlow => "[LIMIT] this takes too long: the message comes too slowly (too-slow)",
         });
     }
 
