@@ -6,7 +6,7 @@
 mod common;
 
 use std::fs;
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -65,7 +65,8 @@ fn send(mut line: Raw, half: &[u8], everybody: &Barrier) -> String {
 fn many_large_messages_at_once_take_a_bounded_part_of_memory() {
     let connections = asked("VAGUEMESTRE_CONNECTIONS", 60);
     let megabytes = asked("VAGUEMESTRE_MEGABYTES", 3);
-    let clinic = Clinic::new("connections_max = 10000\nconnections_per_address_max = 10000\nspool_memory = \"16 MiB\"");
+    let clinic = Clinic::new("connections_max = 10000\nconnections_per_address_max = 10000\nspool_memory = \"16 MiB\"\n\
+         data_rate_min_bytes_per_second = 0");
     open_files(std::process::id(), 3 * connections + 500);
     let limited = format!("ulimit -n {}; exec \"$0\" \"$@\"", 4 * connections + 2_000);
     let running = Program::new("sh")
@@ -78,11 +79,15 @@ fn many_large_messages_at_once_take_a_bounded_part_of_memory() {
     let tls = tls_config(&clinic.at("root.pem"), Some(&certificate));
     let half = Arc::new(lines(megabytes * 500_000));
     let everybody = Arc::new(Barrier::new(connections));
+    let door = Arc::new(Mutex::new(()));
     let senders: Vec<_> = (0..connections)
         .map(|_| {
             let (half, everybody, tls, port) =
                 (Arc::clone(&half), Arc::clone(&everybody), Arc::clone(&tls), clinic.smtp);
+            let door = Arc::clone(&door);
             let work = move || {
+                // One after the other: what waits to be accepted is a queue of the system's.
+                let turn = door.lock().unwrap();
                 let mut line = Raw::clear(port);
                 line.tcp.set_read_timeout(Some(PATIENCE * 5)).unwrap();
                 line.tcp.set_write_timeout(Some(PATIENCE * 5)).unwrap();
@@ -90,6 +95,7 @@ fn many_large_messages_at_once_take_a_bounded_part_of_memory() {
                 line.ask("EHLO peer.test\r\n", "250");
                 line.ask("STARTTLS\r\n", "220 ");
                 let line = line.encrypt(&tls);
+                drop(turn);
                 send(line, &half, &everybody)
             };
             thread::Builder::new().stack_size(256 * 1024).spawn(work).unwrap()
