@@ -168,6 +168,7 @@ fn acceptance(inbox: FolderKey, body: &Arc<Vec<u8>>) -> Acceptance {
                 body: vec![b'b'; 150],
                 body_structure: vec![b's'; 250],
                 header_bytes: 900,
+                layout: Vec::new(),
             }),
         }),
         deliveries: vec![Delivery {

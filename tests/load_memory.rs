@@ -65,8 +65,10 @@ fn send(mut line: Raw, half: &[u8], everybody: &Barrier) -> String {
 fn many_large_messages_at_once_take_a_bounded_part_of_memory() {
     let connections = asked("VAGUEMESTRE_CONNECTIONS", 60);
     let megabytes = asked("VAGUEMESTRE_MEGABYTES", 3);
-    let clinic = Clinic::new("connections_max = 10000\nconnections_per_address_max = 10000\nspool_memory = \"16 MiB\"\n\
-         data_rate_min_bytes_per_second = 0");
+    let clinic = Clinic::new(
+        "connections_max = 10000\nconnections_per_address_max = 10000\nspool_memory = \"16 MiB\"\n\
+         data_rate_min_bytes_per_second = 0",
+    );
     open_files(std::process::id(), 3 * connections + 500);
     let limited = format!("ulimit -n {}; exec \"$0\" \"$@\"", 4 * connections + 2_000);
     let running = Program::new("sh")

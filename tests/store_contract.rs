@@ -7,6 +7,8 @@
 mod changes;
 #[path = "store_contract/common.rs"]
 mod common;
+#[path = "store_contract/folders.rs"]
+mod folders;
 #[path = "store_contract/mailboxes.rs"]
 mod mailboxes;
 #[path = "store_contract/messages.rs"]
@@ -104,6 +106,16 @@ macro_rules! contract {
                 expunge_removes_only_what_is_deleted
                 calls_on_a_folder_that_is_gone_say_so
             );
+            contract!(@tests $backend; folders:
+                renaming_inbox_moves_its_messages_and_leaves_its_children
+                a_level_without_a_folder_is_renamed_by_what_is_below_it
+                a_name_stays_subscribed_without_its_folder
+                subscriptions_to_nothing_are_bounded
+                a_special_use_under_another_name_is_not_given_again
+                deleted_messages_are_counted_as_they_come_and_go
+                annotations_belong_to_a_person_or_to_all
+                annotations_are_bounded_and_changed_whole
+            );
             contract!(@tests $backend; changes:
                 flags_change_only_where_nothing_changed_meanwhile
                 changes_are_those_of_one_moment
@@ -152,6 +164,7 @@ macro_rules! contract {
             );
             contract!(@reopened $backend;
                 quota: quotas_and_usage_survive_a_restart
+                folders: annotations_follow_their_folder_and_go_with_it
                 messages: uids_are_not_used_again_after_a_restart
                 messages: everything_answered_is_there_after_a_restart
                 messages: a_delivery_is_not_made_twice_after_a_restart

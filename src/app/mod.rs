@@ -205,6 +205,8 @@ impl Operator {
             store: Arc::<SqliteStore>::clone(&store),
             mailboxes,
             snapshot: ArcSwap::from_pointee(snapshot),
+            directory_changed: tokio::sync::watch::Sender::new(()),
+            login_places: Arc::default(),
             departed: RwLock::new(departed),
             queued: Arc::default(),
             responders: plan.responders,
@@ -300,6 +302,8 @@ impl Operator {
         departed.extend(directory.leaving().iter().cloned());
         // Until it comes back: a session of before may outlast the whole move.
         departed.retain(|domain| !directory.serves(domain));
+        drop(departed);
+        self.parts.directory_changed.send_replace(());
         Ok(())
     }
 

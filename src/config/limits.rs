@@ -12,6 +12,8 @@ pub struct Limits {
     pub connections_max: u32,
     /// Open connections from one address.
     pub connections_per_address_max: u32,
+    /// IMAP sessions at once of one login on one box.
+    pub connections_per_login_max: u32,
     /// Recipients of one message.
     pub recipients_max: u32,
     /// Domains among the recipients of one SMTP session; 0: any number.
@@ -24,6 +26,12 @@ pub struct Limits {
     pub message_line_bytes_max: u64,
     /// Bytes of one IMAP command line, literals apart.
     pub imap_line_bytes_max: u64,
+    /// Folders of one box.
+    pub imap_folders_max: u32,
+    /// Levels of a folder name.
+    pub imap_folder_levels_max: u32,
+    /// Bytes of a folder name with all its levels.
+    pub imap_folder_name_bytes_max: u64,
     /// Wrong commands and failed logins before a session is closed.
     pub faults_max: u32,
     /// Messages being received into memory, all together, in bytes.
@@ -79,6 +87,11 @@ impl Limits {
                 default.connections_per_address_max,
                 1..=100_000,
             ),
+            connections_per_login_max: section.within(
+                "connections_per_login_max",
+                default.connections_per_login_max,
+                1..=100_000,
+            ),
             // RFC 5321 §4.5.3.1.8: at least 100.
             recipients_max: section.within("recipients_max", default.recipients_max, 100..=10_000),
             // RFC 9422 §3: at most six digits.
@@ -98,6 +111,15 @@ impl Limits {
                     "imap_line_max",
                     Size(default.imap_line_bytes_max),
                     Size(8 << 10)..=Size(1 << 20),
+                )
+                .0,
+            imap_folders_max: section.within("imap_folders_max", default.imap_folders_max, 10..=100_000),
+            imap_folder_levels_max: section.within("imap_folder_levels_max", default.imap_folder_levels_max, 1..=100),
+            imap_folder_name_bytes_max: section
+                .within(
+                    "imap_folder_name_max",
+                    Size(default.imap_folder_name_bytes_max),
+                    Size(64)..=Size(4 << 10),
                 )
                 .0,
             spool_bytes_max: section
@@ -165,12 +187,16 @@ impl Default for Limits {
         Self {
             connections_max: 1_000,
             connections_per_address_max: 100,
+            connections_per_login_max: 250,
             recipients_max: 100,
             recipient_domains_max: 0,
             transactions_max: 0,
             commands_max: 1_000,
             message_line_bytes_max: 998,
             imap_line_bytes_max: 64 << 10,
+            imap_folders_max: 1_000,
+            imap_folder_levels_max: 20,
+            imap_folder_name_bytes_max: 1_000,
             spool_bytes_max: 64 << 20,
             faults_max: 20,
             hops_max: 100,

@@ -131,6 +131,34 @@ pub struct PasswordLogin {
     pub boxes: Vec<Address>,
 }
 
+impl PasswordLogin {
+    fn role_for(&self, address: &Address) -> Role {
+        if self.boxes.first() == Some(address) {
+            Role::Holder
+        } else {
+            Role::Delegate
+        }
+    }
+}
+
+/// Somebody who may open a box.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Opener {
+    /// On which grounds.
+    pub role: Role,
+    /// User name, or subject of the certificate.
+    pub name: String,
+}
+
+/// On which grounds somebody opens a box.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// It is the login's own, or a software's that is bound to it: a box without delegation.
+    Holder,
+    /// Access was delegated to it (its own box is another one).
+    Delegate,
+}
+
 /// A secret that never prints itself.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -337,6 +365,35 @@ impl Directory {
     /// The login with that user name, compared without case.
     pub fn password_login(&self, user: &str) -> Option<&PasswordLogin> {
         self.passwords.get(&user.to_lowercase())
+    }
+
+    /// Who may open a box: its holders first, then the others by name.
+    pub fn openers(&self, address: &Address) -> Vec<Opener> {
+        let by_password = self.passwords.values().filter(|login| login.boxes.contains(address));
+        let by_password = by_password.map(|login| Opener {
+            name: login.user.clone(),
+            role: login.role_for(address),
+        });
+        let by_certificate = self.certificates.iter().filter(|(_, boxes)| boxes.contains(address));
+        let by_certificate = by_certificate.map(|(subject, _)| Opener {
+            name: subject.to_string(),
+            role: Role::Holder,
+        });
+        let mut openers: Vec<Opener> = by_password.chain(by_certificate).collect();
+        openers.sort();
+        openers
+    }
+
+    /// On which grounds a login, by user name or certificate subject, opens a box; `None`: it does not.
+    pub fn role_of(&self, login: &str, address: &Address) -> Option<Role> {
+        if let Some(known) = self.password_login(login).filter(|known| known.boxes.contains(address)) {
+            return Some(known.role_for(address));
+        }
+        let by_certificate = self.certificates.iter();
+        let mut bound = by_certificate.filter(|(_, boxes)| boxes.contains(address));
+        bound
+            .any(|(subject, _)| subject.to_string() == login)
+            .then_some(Role::Holder)
     }
 
     /// Establishments by number.

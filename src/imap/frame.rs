@@ -115,6 +115,13 @@ impl Framer {
         *self = Self::default();
     }
 
+    /// Takes everything that was not read, as it came: what follows a command that changes how bytes are sent.
+    pub(crate) fn take_rest(&mut self) -> Vec<u8> {
+        let rest = self.unread().to_vec();
+        self.clear();
+        rest
+    }
+
     /// Takes one line as it is, without regard to literals: a SASL response, or DONE. `Err`: too long.
     pub(crate) fn line(&mut self, bytes_max: usize) -> Result<Option<Vec<u8>>, Overlong> {
         match self.line_end() {

@@ -37,7 +37,9 @@ mod command;
 mod facts;
 mod frame;
 mod grammar;
+mod listing;
 mod mime;
+mod names;
 mod render;
 mod request;
 mod search;
@@ -54,7 +56,7 @@ mod wire;
 pub use mime::preview::{PREVIEW_LOOK_BYTES, preview};
 pub use render::{Summariser, summarise};
 pub use request::{
-    Answer, CopyMode, Credentials, Entry, FlagChange, Flags, Folder, FolderHandle, Loaded, MessageHandle, News,
-    Password, Refused, Request, Selected, Status, Summary, What,
+    Accessor, Annotation, Answer, CopyMode, Credentials, Entry, FlagChange, Flags, Folder, FolderHandle, Loaded,
+    MessageHandle, News, Password, Refused, Request, Rights, Room, Selected, Status, Summary, Upload, What,
 };
-pub use session::{Certificate, Ending, Noted, Options, Security, Session, Step};
+pub use session::{Certificate, Ending, Noted, Options, Security, Session, Step, Tokens};

@@ -50,6 +50,15 @@ pub enum Credentials {
         /// Secret.
         password: Password,
     },
+    /// A bearer token: XOAUTH2, OAUTHBEARER (RFC 7628).
+    Token {
+        /// The SASL mechanism: for the journal.
+        mechanism: &'static str,
+        /// The box wanted; empty when not given.
+        authorize: String,
+        /// Token.
+        token: Password,
+    },
     /// SASL EXTERNAL (RFC 4422 annex A): the certificate shown to the driver.
     Certificate {
         /// The box wanted; empty when not given.
@@ -141,8 +150,25 @@ pub struct Entry {
     pub modseq: u64,
 }
 
+/// A message on its way into a folder.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Upload {
+    /// Flags.
+    pub flags: Flags,
+    /// INTERNALDATE; now if absent.
+    pub date: Option<Timestamp>,
+    /// The message.
+    pub bytes: Vec<u8>,
+}
+
+impl fmt::Debug for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Upload({} bytes)", self.bytes.len())
+    }
+}
+
 /// A folder as LIST shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Folder {
     /// Full name in UTF-8, levels separated by `/`; `INBOX` in capitals.
     pub name: String,
@@ -150,6 +176,8 @@ pub struct Folder {
     pub special_use: Option<&'static str>,
     /// Whether LSUB lists it.
     pub subscribed: bool,
+    /// MAILBOXID (RFC 8474 §4): the same after a rename, never that of another folder.
+    pub object_id: String,
 }
 
 /// Figures of a folder for STATUS.
@@ -167,6 +195,63 @@ pub struct Status {
     pub uid_validity: u32,
     /// HIGHESTMODSEQ
     pub highest_modseq: u64,
+    /// SIZE (RFC 8438)
+    pub size_bytes: u64,
+    /// DELETED (RFC 9051 §6.3.11)
+    pub deleted: u32,
+    /// DELETED-STORAGE (RFC 9208 §4.1.4), in bytes
+    pub deleted_bytes: u64,
+    /// MAILBOXID (RFC 8474 §4.3)
+    pub object_id: String,
+}
+
+/// What a box holds, and may hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// In bytes.
+    pub used_bytes: u64,
+    /// In bytes; `None`: no limit.
+    pub limit_bytes: Option<u64>,
+}
+
+/// Somebody who may open the box.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accessor {
+    /// What ACL calls it: the user name, or the subject of a certificate.
+    pub identifier: String,
+    /// What it may do.
+    pub rights: Rights,
+}
+
+/// What somebody may do with every folder of a box.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rights {
+    /// All, and see who else may.
+    Holder,
+    /// All with the messages and folders.
+    Delegate,
+    /// Look at them: the box is suspended.
+    Reader,
+}
+
+impl Rights {
+    /// As RFC 4314 §2.1 writes them.
+    pub fn letters(self) -> &'static str {
+        match self {
+            Self::Holder => "lrswipkxtea",
+            Self::Delegate => "lrswipkxte",
+            Self::Reader => "lr",
+        }
+    }
+}
+
+/// An annotation (RFC 5464), as this session may see it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Annotation {
+    /// Its whole name in lower case: `/private/comment`.
+    pub entry: String,
+    /// Its value; as a change, `None` takes it away.
+    pub value: Option<Vec<u8>>,
 }
 
 /// A folder just selected.
@@ -184,6 +269,10 @@ pub struct Selected {
     pub entries: Arc<Vec<Entry>>,
     /// UIDs this session is the first to see.
     pub recent: Vec<u32>,
+    /// MAILBOXID (RFC 8474 §4.2).
+    pub object_id: String,
+    /// Nothing of the folder may be changed, whatever was asked for: the box is suspended.
+    pub read_only: bool,
 }
 
 /// What changed in a folder after a modification sequence.
@@ -246,8 +335,33 @@ pub enum Request {
         /// One of the addresses of [`Answer::Boxes`].
         address: String,
     },
+    /// Nobody is logged in any more (RFC 8437). → [`Answer::Done`]
+    Unauthenticate,
     /// All folders. → [`Answer::Folders`]
     Folders,
+    /// All folders, and the subscribed names that no folder has. → [`Answer::Listing`]
+    Listing,
+    /// Figures of several folders. → [`Answer::Statuses`], one for each in order, `None` for one that is gone.
+    Statuses {
+        /// Their names.
+        folders: Vec<String>,
+    },
+    /// What the box holds and may hold. → [`Answer::Room`]
+    Room,
+    /// Who may open the box; asked of the driver. → [`Answer::Access`]
+    Access,
+    /// Annotations of a folder, or of the box (`None`), that this session may see. → [`Answer::Annotations`]
+    Annotations {
+        /// Name of the folder.
+        folder: Option<String>,
+    },
+    /// All or none. → [`Answer::Done`]
+    Annotate {
+        /// Name of the folder; `None`: the box.
+        folder: Option<String>,
+        /// What is set, and what is taken away.
+        changes: Vec<Annotation>,
+    },
     /// Figures. → [`Answer::Status`]
     Status {
         /// Name of the folder.
@@ -262,10 +376,12 @@ pub enum Request {
     },
     /// The folder is no longer watched. → [`Answer::Done`]
     Leave,
-    /// → [`Answer::Done`]
+    /// → [`Answer::Created`]
     Create {
         /// Name of the folder.
         folder: String,
+        /// Attribute of RFC 6154 that it shall have, in whatever case.
+        special_use: Option<String>,
     },
     /// → [`Answer::Done`]
     Delete {
@@ -290,12 +406,10 @@ pub enum Request {
     Append {
         /// Name of the folder.
         folder: String,
-        /// Flags.
-        flags: Flags,
-        /// INTERNALDATE; now if absent.
-        date: Option<Timestamp>,
-        /// The message.
-        bytes: Vec<u8>,
+        /// The messages, one at least: all are stored, or none.
+        messages: Vec<Upload>,
+        /// A message that goes in the same transaction (RFC 8508).
+        replaces: Option<(FolderHandle, u32)>,
     },
     /// → [`Answer::Loaded`], one for each message in order, `None` for one that is gone.
     Load {
@@ -342,6 +456,37 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// Whether it changes what is in a box. No arm is left out: whoever adds a request decides here.
+    pub fn is_change(&self) -> bool {
+        match self {
+            Self::Create { .. }
+            | Self::Delete { .. }
+            | Self::Rename { .. }
+            | Self::Subscribe { .. }
+            | Self::Annotate { .. }
+            | Self::Append { .. }
+            | Self::SetFlags { .. }
+            | Self::Copy { .. }
+            | Self::Expunge { .. } => true,
+            Self::Authenticate(_)
+            | Self::Unauthenticate
+            | Self::Open { .. }
+            | Self::Folders
+            | Self::Listing
+            | Self::Status { .. }
+            | Self::Statuses { .. }
+            | Self::Room
+            | Self::Access
+            | Self::Annotations { .. }
+            | Self::Select { .. }
+            | Self::Leave
+            | Self::Load { .. }
+            | Self::News { .. } => false,
+        }
+    }
+}
+
 /// Whether the originals stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CopyMode {
@@ -360,6 +505,31 @@ pub enum Answer {
     Done,
     /// To [`Request::Folders`].
     Folders(Vec<Folder>),
+    /// To [`Request::Listing`].
+    Listing {
+        /// All folders.
+        folders: Vec<Folder>,
+        /// Subscribed names that no folder has.
+        wishes: Vec<String>,
+    },
+    /// To [`Request::Statuses`].
+    Statuses(Vec<Option<Status>>),
+    /// To [`Request::Create`].
+    Created {
+        /// MAILBOXID of the new folder.
+        object_id: String,
+    },
+    /// To [`Request::Room`].
+    Room(Room),
+    /// To [`Request::Access`].
+    Access {
+        /// This session's own.
+        mine: Accessor,
+        /// All who may open the box, this one among them.
+        all: Vec<Accessor>,
+    },
+    /// To [`Request::Annotations`], by name.
+    Annotations(Vec<Annotation>),
     /// To [`Request::Status`].
     Status(Status),
     /// To [`Request::Select`].
@@ -368,8 +538,8 @@ pub enum Answer {
     Appended {
         /// UIDVALIDITY of the folder.
         uid_validity: u32,
-        /// The new message's UID.
-        uid: u32,
+        /// The new messages' UIDs, in order.
+        uids: Vec<u32>,
     },
     /// To [`Request::Load`].
     Loaded(Vec<Option<Loaded>>),
@@ -406,15 +576,25 @@ pub enum Refused {
     NotYourBox,
     /// The folder does not exist.
     NoSuchFolder,
+    /// The message is gone.
+    NoSuchMessage,
     /// A folder of that name exists already.
     FolderExists,
     /// The folder may not be changed that way; the text says why.
     Cannot(&'static str),
+    /// The name is no folder, only a level above some.
+    HasChildren,
+    /// No folder can be given that special use.
+    SpecialUse,
+    /// The box is suspended: it is read only.
+    Suspended,
+    /// This login has too many sessions.
+    TooManySessions,
     /// The box is full.
     OverQuota,
     /// Something is too large or too many.
     Limit,
-    /// The box is suspended, or storage is shutting down or failing for a moment.
+    /// Storage is shutting down or failing for a moment.
     Unavailable,
     /// A defect on our side.
     Defect,
@@ -430,8 +610,17 @@ impl Refused {
                 "this login does not open that box; name one that it opens",
             ),
             Self::NoSuchFolder => ("NONEXISTENT", "no such folder"),
+            Self::NoSuchMessage => ("EXPUNGEISSUED", "the message is gone"),
             Self::FolderExists => ("ALREADYEXISTS", "a folder of that name exists already"),
             Self::Cannot(why) => ("CANNOT", why),
+            Self::HasChildren => (
+                "HASCHILDREN",
+                "there are folders below that name, and none of that name",
+            ),
+            // RFC 6154 §3.
+            Self::SpecialUse => ("USEATTR", "no folder can be given that special use"),
+            Self::Suspended => ("UNAVAILABLE", "the box is suspended: it can be read, and not changed"),
+            Self::TooManySessions => ("LIMIT", "too many sessions of this login"),
             Self::OverQuota => ("OVERQUOTA", "the box is full"),
             Self::Limit => ("LIMIT", "too large or too many"),
             Self::Unavailable => ("UNAVAILABLE", "try again later"),

@@ -301,6 +301,8 @@ mod tests {
 
     fn view(uids: &[u32]) -> View {
         let selected = Selected {
+            object_id: String::new(),
+            read_only: false,
             folder: FolderHandle(1),
             uid_validity: 1,
             uid_next: 100,

@@ -14,6 +14,6 @@ mod transfer;
 pub(crate) mod memory;
 
 pub use deliver::{STANDARD_FOLDERS, new_message};
-pub use executor::{BoxSession, Mailboxes};
+pub use executor::{Access, BoxSession, FolderLimits, Mailboxes, Terms};
 pub use notify::{Notify, Watch};
 pub use transfer::Transfer;

@@ -145,7 +145,9 @@ async fn same_folder(store: &Arc<dyn Store>, owner: BoxKey, folder: &FolderRow) 
     }
     match store.create_folder(owner, &folder.name, folder.special_use).await {
         Ok(made) => {
-            store.subscribe(made.key, folder.subscribed).await?;
+            store
+                .subscribe(owner, &made.name, folder.subscribed, usize::MAX)
+                .await?;
             Ok(made.key)
         }
         // A user made it meanwhile.

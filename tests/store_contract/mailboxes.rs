@@ -43,8 +43,7 @@ pub(crate) async fn ensuring_a_box_again_changes_nothing(store: &dyn Store) {
     let wanted = [("Sent", Some(SpecialUse::Sent))];
     let owner = store.ensure_box(&address("a@b.fr"), &wanted).await.unwrap();
     let before = store.folders(owner).await.unwrap();
-    let sent = before.iter().find(|row| row.name == "Sent").unwrap().key;
-    store.subscribe(sent, false).await.unwrap();
+    store.subscribe(owner, "Sent", false, 10).await.unwrap();
     assert_eq!(store.ensure_box(&address("A@b.fr"), &wanted).await.unwrap(), owner);
     let after = store.folders(owner).await.unwrap();
     assert_eq!(before.len(), after.len());
@@ -54,7 +53,7 @@ pub(crate) async fn ensuring_a_box_again_changes_nothing(store: &dyn Store) {
                 .iter()
                 .any(|old| (old.key, old.uid_validity) == (row.key, row.uid_validity))
         );
-        assert_eq!(row.subscribed, row.key != sent, "the holder's choice stays");
+        assert_eq!(row.subscribed, row.name != "Sent", "the holder's choice stays");
     }
 }
 
@@ -119,8 +118,8 @@ pub(crate) async fn renaming_takes_the_children_along_and_keeps_uids(store: &dyn
     folder(store, "a", "xy").await;
     deliver(store, b"1", child).await;
     let before = find(store, "a", "x/y").await.unwrap();
-    let parent = find(store, "a", "x").await.unwrap();
-    store.rename_folder(parent.key, "p/q").await.unwrap();
+    let owner = store.find_box(&address("a@ehpad-lilas.mssante.fr")).await.unwrap();
+    store.rename(owner, "x", "p/q").await.unwrap();
     assert_eq!(names(store, "a").await, set(&["INBOX", "p", "p/q", "p/q/y", "xy"]));
     let after = find(store, "a", "p/q/y").await.unwrap();
     assert_eq!((after.key, after.uid_validity), (before.key, before.uid_validity));
@@ -128,18 +127,19 @@ pub(crate) async fn renaming_takes_the_children_along_and_keeps_uids(store: &dyn
 }
 
 pub(crate) async fn renaming_onto_a_folder_changes_nothing(store: &dyn Store) {
-    let x = folder(store, "a", "x").await;
+    folder(store, "a", "x").await;
     folder(store, "a", "x/y").await;
     folder(store, "a", "z/y").await;
+    let owner = store.find_box(&address("a@ehpad-lilas.mssante.fr")).await.unwrap();
     let before = names(store, "a").await;
-    let refused = store.rename_folder(x, "z").await;
+    let refused = store.rename(owner, "x", "z").await;
     assert!(matches!(refused, Err(StoreError::FolderExists { .. })));
     assert_eq!(names(store, "a").await, before);
     store
         .delete_folder(find(store, "a", "z").await.unwrap().key)
         .await
         .unwrap();
-    let refused = store.rename_folder(x, "z").await;
+    let refused = store.rename(owner, "x", "z").await;
     assert!(
         matches!(refused, Err(StoreError::FolderExists { name }) if name == "z/y"),
         "a child is in the way"
@@ -149,9 +149,9 @@ pub(crate) async fn renaming_onto_a_folder_changes_nothing(store: &dyn Store) {
 
 pub(crate) async fn subscription_is_what_was_set(store: &dyn Store) {
     let owner = store.ensure_box(&address("a@b.fr"), &[]).await.unwrap();
-    let row = store.create_folder(owner, "x", None).await.unwrap();
+    store.create_folder(owner, "x", None).await.unwrap();
     for wanted in [true, false, true] {
-        store.subscribe(row.key, wanted).await.unwrap();
+        store.subscribe(owner, "x", wanted, 10).await.unwrap();
         let folders = store.folders(owner).await.unwrap();
         assert_eq!(folders.iter().find(|f| f.name == "x").unwrap().subscribed, wanted);
     }
@@ -379,9 +379,7 @@ pub(crate) async fn calls_on_a_folder_that_is_gone_say_so(store: &dyn Store) {
     assert!(is_not_found(&store.entries(gone, 0).await));
     assert!(is_not_found(&store.expunged(gone, 0).await));
     assert!(is_not_found(&store.claim_recent(gone).await));
-    assert!(is_not_found(&store.subscribe(gone, true).await));
     assert!(is_not_found(&store.delete_folder(gone).await));
-    assert!(is_not_found(&store.rename_folder(gone, "x").await));
     assert!(is_not_found(&store.expunge(gone, None).await));
     assert!(is_not_found(
         &store.store_flags(gone, &[1], FlagChange::Add, &Flags::default()).await

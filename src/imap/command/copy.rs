@@ -1,6 +1,6 @@
 //! COPY, MOVE, EXPUNGE and their UID forms (RFC 3501 §6.4.3, §6.4.7; RFC 4315; RFC 6851).
 
-use super::{Outcome, Work, folder_name, once, over, positions, uids};
+use super::{Outcome, Work, folder_name, once, over, positions, read_only, uids};
 use crate::imap::grammar::tree::{Name, Numbering, Set};
 use crate::imap::request::{Answer, CopyMode, Request};
 use crate::imap::view::{Access, View};
@@ -85,10 +85,6 @@ pub(super) fn expunge(view: &View, set: Option<&Set>) -> Box<dyn Work> {
         }
         other => Outcome::unexpected(other),
     })
-}
-
-pub(super) fn read_only() -> Outcome {
-    Outcome::no("CANNOT", "the folder was opened read-only")
 }
 
 fn named(view: &View, set: &Set, to: &Name, numbering: Numbering) -> Result<(Vec<u32>, String), Outcome> {

@@ -1,14 +1,20 @@
 //! One file per family of commands. A command is a small machine of its own: it asks, is answered, writes, and is done.
 
+mod acl;
 mod append;
 mod auth;
+mod connection;
 mod copy;
 mod enable;
 mod fetch;
 mod folders;
 mod idle;
+mod list;
+mod metadata;
+mod quota;
 mod search;
 mod select;
+mod status;
 mod store;
 
 use std::borrow::Cow;
@@ -16,9 +22,9 @@ use std::fmt;
 
 use super::grammar::SyntaxError;
 use super::grammar::tree::{Body, Flag, Name, Numbering, Set};
+use super::names;
 use super::request::{Answer, Flags, Refused, Request};
 use super::session::{Core, State};
-use super::utf7;
 use super::view::{Telling, View};
 
 /// A command in progress.
@@ -52,6 +58,8 @@ pub(crate) enum Next {
     Idle,
     /// TLS.
     StartTls,
+    /// Compression, from the byte on that follows the tagged OK.
+    Compress,
     /// The end of the session.
     Logout,
     /// Nothing any more.
@@ -112,6 +120,11 @@ impl Outcome {
             text: Cow::Owned(error.to_string()),
             ..Self::bad("")
         }
+    }
+
+    /// For what is larger than this server reads (RFC 7888 §4).
+    pub(crate) fn too_big(text: &'static str) -> Self {
+        Self::new("BAD", Some(Cow::Borrowed(b"TOOBIG")), text)
     }
 
     pub(crate) fn refused(refused: Refused) -> Self {
@@ -213,7 +226,8 @@ fn once<F: FnOnce(&mut Core, Answer) -> Outcome + Send + 'static>(request: Reque
 }
 
 /// Begins a command: which ones are possible depends on the state (RFC 9051 §6). `messages` are those of APPEND and REPLACE.
-pub(crate) fn start(core: &Core, body: Body, messages: Vec<Vec<u8>>) -> Box<dyn Work> {
+pub(crate) fn start(core: &Core, mut body: Body, mut messages: Vec<Vec<u8>>) -> Box<dyn Work> {
+    names::adopt(&mut body, core.spelling());
     match body {
         Body::Capability => Box::new(idle::Capability),
         Body::Noop => over(Outcome::ok("done").with_news()),
@@ -222,7 +236,7 @@ pub(crate) fn start(core: &Core, body: Body, messages: Vec<Vec<u8>>) -> Box<dyn 
         body => match &core.state {
             State::NotAuthenticated => auth::start(core, body),
             State::Authenticated(_) => authenticated(core, body, messages),
-            State::Selected(_, view) => match selected(view, body) {
+            State::Selected(_, view) => match selected(core, view, body, &mut messages) {
                 Ok(work) => work,
                 Err(body) => authenticated(core, body, messages),
             },
@@ -243,29 +257,33 @@ fn authenticated(core: &Core, body: Body, messages: Vec<Vec<u8>>) -> Box<dyn Wor
         Body::Rename { from, to } => folders::rename(&from, &to),
         Body::Subscribe(folder) => folders::subscribe(&folder, true),
         Body::Unsubscribe(folder) => folders::subscribe(&folder, false),
-        Body::List(list) => folders::list(&list),
-        Body::Lsub { reference, pattern } => folders::lsub(&reference, &pattern),
-        Body::Status { folder, items } => folders::status(&folder, &items),
+        Body::List(list) => list::list(list),
+        Body::Lsub { reference, pattern } => list::lsub(&reference, &pattern),
+        Body::Status { folder, items } => status::status(&folder, items),
         Body::Append {
             folder,
             messages: heads,
-        } => append::append(&folder, &heads, messages),
+        } => append::append(core, &folder, heads, messages),
         Body::Namespace => Box::new(idle::Namespace),
         Body::Idle => Box::new(idle::Idle),
         Body::Enable(names) => Box::new(enable::Enable(names)),
+        Body::Compress { mechanism } => connection::compress(core, &mechanism),
+        Body::Unauthenticate => connection::unauthenticate(),
         // One arm for each extension: whoever offers it replaces its own.
-        Body::Unauthenticate => over(not_offered()),
-        Body::Compress { .. } => over(not_offered()),
-        Body::GetQuota { .. } => over(not_offered()),
-        Body::GetQuotaRoot(_) => over(not_offered()),
-        Body::SetQuota { .. } => over(not_offered()),
-        Body::GetAcl(_) => over(not_offered()),
-        Body::SetAcl { .. } => over(not_offered()),
-        Body::DeleteAcl { .. } => over(not_offered()),
-        Body::ListRights { .. } => over(not_offered()),
-        Body::MyRights(_) => over(not_offered()),
-        Body::GetMetadata { .. } => over(not_offered()),
-        Body::SetMetadata { .. } => over(not_offered()),
+        Body::GetQuota { root } => quota::get(&root),
+        Body::GetQuotaRoot(folder) => quota::root(&folder),
+        Body::SetQuota { root, .. } => quota::set(&root),
+        Body::GetAcl(folder) => acl::acl(&folder, acl::Asked::All),
+        Body::ListRights { folder, identifier } => acl::acl(&folder, acl::Asked::Grantable(identifier)),
+        Body::MyRights(folder) => acl::acl(&folder, acl::Asked::Mine),
+        Body::SetAcl { folder, .. } | Body::DeleteAcl { folder, .. } => acl::acl(&folder, acl::Asked::Change),
+        Body::GetMetadata {
+            folder,
+            max_size,
+            depth,
+            entries,
+        } => metadata::get(&folder, entries, (depth, max_size)),
+        Body::SetMetadata { folder, entries } => metadata::set(&folder, entries),
         Body::Notify(_) => over(not_offered()),
         Body::Authenticate { .. } | Body::Login { .. } | Body::StartTls => over(Outcome::bad("already logged in")),
         _ => over(Outcome::bad("select a folder first")),
@@ -273,7 +291,7 @@ fn authenticated(core: &Core, body: Body, messages: Vec<Vec<u8>>) -> Box<dyn Wor
 }
 
 /// Commands on the messages of the selected folder. `Err`: the command is none of them.
-fn selected(view: &View, body: Body) -> Result<Box<dyn Work>, Body> {
+fn selected(core: &Core, view: &View, body: Body, messages: &mut Vec<Vec<u8>>) -> Result<Box<dyn Work>, Body> {
     Ok(match body {
         Body::Check => over(Outcome::ok("checked").with_news()),
         Body::Close => select::close(view),
@@ -284,12 +302,26 @@ fn selected(view: &View, body: Body) -> Result<Box<dyn Work>, Body> {
         Body::Store(asked) => store::store(view, &asked),
         Body::Copy { numbering, set, to } => copy::copy(view, &set, &to, numbering),
         Body::Move { numbering, set, to } => copy::move_to(view, &set, &to, numbering),
+        Body::Replace {
+            numbering,
+            message,
+            folder,
+            head,
+        } => append::replace(
+            (core, view),
+            (message, numbering),
+            &folder,
+            (head, std::mem::take(messages)),
+        ),
         // One arm for each extension, as above.
-        Body::Replace { .. } => over(not_offered()),
         Body::Sort { .. } => over(not_offered()),
         Body::Thread { .. } => over(not_offered()),
         other => return Err(other),
     })
+}
+
+fn read_only() -> Outcome {
+    Outcome::no("CANNOT", "the folder was opened read-only")
 }
 
 /// The answer to what the grammar knows and this server does not offer.
@@ -327,24 +359,9 @@ fn told(outcome: Outcome, numbering: Numbering) -> Outcome {
     }
 }
 
-/// The name of a folder; a trailing separator is dropped (RFC 3501 §6.3.3).
+/// The name of a folder.
 fn folder_name(name: &Name) -> Result<String, Outcome> {
-    let name = utf7::decode(&name.0).map_err(|_| Outcome::no("CANNOT", "not a folder name"))?;
-    let name = name.strip_suffix('/').unwrap_or(&name);
-    let levels_good = name.split('/').all(|level| !level.is_empty());
-    if name.is_empty() || !levels_good || name.len() > NAME_BYTES_MAX || name.contains(['*', '%']) {
-        return Err(Outcome::no("CANNOT", "not a folder name"));
-    }
-    Ok(canonical(name))
-}
-
-/// `INBOX` in capitals, as the first level too.
-fn canonical(name: &str) -> String {
-    match name.split_once('/') {
-        None if name.eq_ignore_ascii_case(INBOX) => INBOX.into(),
-        Some((first, rest)) if first.eq_ignore_ascii_case(INBOX) => format!("{INBOX}/{rest}"),
-        _ => name.to_owned(),
-    }
+    names::of(name).map_err(|_| Outcome::no("CANNOT", "not a folder name"))
 }
 
 /// Flags of a command; unknown system flags cannot be kept (RFC 3501 §2.3.2).
@@ -366,12 +383,6 @@ fn flags_of(flags: &[Flag]) -> Result<Flags, Outcome> {
     }
     Ok(found)
 }
-
-/// The folder that always exists.
-const INBOX: &str = "INBOX";
-
-/// Longest folder name.
-const NAME_BYTES_MAX: usize = 1000;
 
 /// Longest keyword.
 const KEYWORD_BYTES_MAX: usize = 100;

@@ -51,6 +51,8 @@ impl Work for Select {
 
 fn show(core: &mut Core, name: String, access: Access, selected: Selected) -> Outcome {
     let (uid_validity, uid_next) = (selected.uid_validity, selected.uid_next);
+    let access = if selected.read_only { Access::ReadOnly } else { access };
+    let object_id = format!("* OK [MAILBOXID ({})] of this folder\r\n", selected.object_id);
     let view = View::new(name, access, selected);
     let out = &mut core.out;
     view.write_flags(out);
@@ -61,6 +63,8 @@ fn show(core: &mut Core, name: String, access: Access, selected: Selected) -> Ou
     }
     coded(out, b"UIDVALIDITY", u64::from(uid_validity), b"UIDs valid");
     coded(out, b"UIDNEXT", u64::from(uid_next), b"next UID");
+    // RFC 8474 §4.2.
+    out.extend_from_slice(object_id.as_bytes());
     core.select(Some(view));
     match access {
         Access::ReadWrite => Outcome::ok_with(&b"READ-WRITE"[..], "selected"),

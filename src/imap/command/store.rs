@@ -1,7 +1,6 @@
 //! STORE and UID STORE (RFC 3501 §6.4.6).
 
-use super::copy::read_only;
-use super::{Outcome, Work, flags_of, once, over, positions, told, uids};
+use super::{Outcome, Work, flags_of, once, over, positions, read_only, told, uids};
 use crate::imap::grammar::tree;
 use crate::imap::grammar::tree::{Numbering, StoreChange};
 use crate::imap::request::{Answer, Entry, FlagChange, Flags, Request};

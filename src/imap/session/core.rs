@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::{Enabled, Options, WRITE_BYTES};
+use super::{Enabled, Extension, Options, WRITE_BYTES};
 use crate::imap::capability;
+use crate::imap::names::Spelling;
 use crate::imap::view::View;
 use crate::imap::wire;
 
@@ -18,6 +19,14 @@ pub(crate) struct Core {
     pub(crate) stale: bool,
     /// What the client switched on.
     pub(crate) enabled: Enabled,
+    pub(crate) compression: Compression,
+}
+
+/// Whether COMPRESS=DEFLATE is on (RFC 4978).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Compression {
+    Off,
+    On,
 }
 
 /// States of RFC 3501 §3.
@@ -73,6 +82,15 @@ impl Core {
     pub(crate) fn touched(&mut self, folder: &str) {
         if self.view().is_some_and(|v| v.name == folder) {
             self.stale = true;
+        }
+    }
+
+    /// How names of folders stand on the wire (RFC 9051 §5.1, RFC 6855 §3).
+    pub(crate) fn spelling(&self) -> Spelling {
+        if self.enabled.has(Extension::Imap4rev2) || self.enabled.has(Extension::Utf8) {
+            Spelling::Utf8
+        } else {
+            Spelling::Utf7
         }
     }
 

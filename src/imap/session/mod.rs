@@ -9,9 +9,9 @@ use super::frame::{Bounds, Frame, Framer, TooMuch};
 use super::grammar;
 use super::request::{Answer, Refused, Request};
 use super::view::Telling;
-pub(crate) use core::{Core, Login, State};
+pub(crate) use core::{Compression, Core, Login, State};
 pub(crate) use enabled::{Enabled, Extension};
-pub use options::{Certificate, Options, Security};
+pub use options::{Certificate, Options, Security, Tokens};
 
 /// What the driver must do next.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub enum Step {
     Refused(Noted),
     /// Begin TLS, then [`Session::tls_started`].
     StartTls,
+    /// From now on all that is read and written is compressed (RFC 4978); this was read already.
+    Compress(Vec<u8>),
     /// Close the connection.
     Close,
 }
@@ -54,10 +56,16 @@ pub enum Ending {
     Shutdown,
     /// Too many connections of this person or from this place.
     TooManyConnections,
-    /// The box was suspended or closed.
+    /// The box was closed.
     BoxClosed,
     /// A literal drips.
     TooSlow,
+    /// The box was suspended: the next session reads it.
+    BoxSuspended,
+    /// The box was suspended and is in use again: the next session may change it.
+    BoxResumed,
+    /// The login may open the box no more, or with other rights.
+    AccessChanged,
 }
 
 /// One IMAP connection. See the module's doc for how it is driven.
@@ -92,6 +100,8 @@ enum Activity {
     AskedNews { then: AfterNews, question: Option<Request> },
     /// The tagged OK of STARTTLS is on its way.
     StartTls,
+    /// The tagged OK of COMPRESS is on its way.
+    Compress,
     /// Everything is said.
     Closing,
 }
@@ -111,6 +121,7 @@ impl Session {
             out: Vec::new(),
             stale: false,
             enabled: Enabled::default(),
+            compression: Compression::Off,
         };
         core.out.extend_from_slice(b"* OK [CAPABILITY ");
         core.write_capabilities();
@@ -164,6 +175,9 @@ impl Session {
             Ending::TooManyConnections => "[LIMIT] too many connections",
             Ending::BoxClosed => "[UNAVAILABLE] the box was closed",
             Ending::TooSlow => "[LIMIT] this takes too long: the message comes too slowly (too-slow)",
+            Ending::BoxSuspended => "[UNAVAILABLE] the box was suspended: connect again to read it",
+            Ending::BoxResumed => "[UNAVAILABLE] the box is in use again: connect again to change it",
+            Ending::AccessChanged => "[UNAVAILABLE] what this login may open has changed, connect again",
         });
     }
 
@@ -188,6 +202,11 @@ impl Session {
                 Activity::StartTls if self.core.out.is_empty() => {
                     self.activity = Activity::StartTls;
                     return Step::StartTls;
+                }
+                Activity::Compress if self.core.out.is_empty() => {
+                    self.activity = Activity::Ready;
+                    self.core.compression = Compression::On;
+                    return Step::Compress(self.input.take_rest());
                 }
                 Activity::Closing if self.core.out.is_empty() => return Step::Close,
                 waiting @ (Activity::Ready | Activity::Sasl { .. } | Activity::Idling { .. }) => {
@@ -277,7 +296,7 @@ impl Session {
         self.finish(
             tag,
             match why {
-                TooMuch::Command => Outcome::bad("command too long"),
+                TooMuch::Command => Outcome::too_big("command too long"),
                 TooMuch::Message if matches!(self.core.state, State::NotAuthenticated) => Outcome::bad("log in first"),
                 TooMuch::Message => Outcome::no("TOOBIG", "the message is too large"),
                 TooMuch::Messages => Outcome::no("LIMIT", "too many messages, or too large together"),
@@ -356,6 +375,10 @@ impl Session {
                 self.write_tagged(&tag, &Outcome::ok("begin TLS now"));
                 self.input.clear();
                 self.activity = Activity::StartTls;
+            }
+            Next::Compress => {
+                self.write_tagged(&tag, &Outcome::ok("compressed from here on"));
+                self.activity = Activity::Compress;
             }
             Next::Logout => {
                 self.core.out.extend_from_slice(b"* BYE see you\r\n");

@@ -1,5 +1,7 @@
 //! Performs what an IMAP session asks, on the store.
 
+mod folders;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -8,7 +10,9 @@ use super::notify::{Notify, Watch};
 use super::{convert, deliver};
 use crate::identity::Address;
 use crate::imap::{self, Answer, CopyMode, Loaded, Refused, Request, What};
-use crate::store::{Acceptance, BoxKey, Delivery, FolderKey, FolderRow, MessageKey, Room, Store, StoreError};
+use crate::store::{
+    Acceptance, BoxKey, Delivery, Enclosure, FolderKey, FolderRow, MessageKey, Room, Store, StoreError,
+};
 
 /// The boxes of one operator. Cloning is cheap.
 #[derive(Clone)]
@@ -29,6 +33,7 @@ impl Mailboxes {
             mailboxes: self.clone(),
             owner: None,
             selected: None,
+            terms: Terms::default(),
         }
     }
 
@@ -71,12 +76,55 @@ pub struct BoxSession {
     mailboxes: Mailboxes,
     owner: Option<BoxKey>,
     selected: Option<Selection>,
+    terms: Terms,
 }
 
 struct Selection {
     folder: FolderKey,
     watch: Watch,
     claims_recent: bool,
+}
+
+/// On which terms a session uses a box.
+#[derive(Clone, Debug, Default)]
+pub struct Terms {
+    /// Who is behind the session: `/private` annotations are theirs.
+    pub person: String,
+    /// What it may do.
+    pub access: Access,
+    /// What a box may hold beside messages.
+    pub limits: FolderLimits,
+}
+
+/// What a session may do with a box.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Access {
+    /// Anything.
+    #[default]
+    Full,
+    /// Only read: the box is suspended.
+    Read,
+}
+
+/// How many folders a box may have, and how they may be named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FolderLimits {
+    /// Most folders of one box.
+    pub folders_max: usize,
+    /// Most levels of a name.
+    pub levels_max: usize,
+    /// Longest name with all its levels, in bytes of UTF-8.
+    pub name_bytes_max: usize,
+}
+
+impl Default for FolderLimits {
+    fn default() -> Self {
+        Self {
+            folders_max: 1_000,
+            levels_max: 20,
+            name_bytes_max: 1_000,
+        }
+    }
 }
 
 /// Why a request fails: by the store, or by rule.
@@ -105,8 +153,13 @@ impl BoxSession {
         }
     }
 
+    /// On which terms the box that is opened next is used; without this, as by its holder, under the default limits.
+    pub fn set_terms(&mut self, terms: Terms) {
+        self.terms = terms;
+    }
+
     /// Performs a request; `now` is the INTERNALDATE of an APPEND without one.
-    /// [`Request::Authenticate`] is not for here: it is refused.
+    /// [`Request::Authenticate`] and [`Request::Access`] are not for here: they are refused.
     pub async fn perform(&mut self, request: Request, now: Timestamp) -> Answer {
         match self.attempt(request, now).await {
             Ok(answer) => answer,
@@ -116,9 +169,16 @@ impl BoxSession {
     }
 
     async fn attempt(&mut self, request: Request, now: Timestamp) -> Result<Answer, Failure> {
+        if self.terms.access == Access::Read && request.is_change() {
+            return Err(Failure::Rule(Refused::Suspended));
+        }
         match request {
-            Request::Authenticate(_) => Err(Failure::Rule(Refused::Defect)),
+            Request::Authenticate(_) | Request::Access => Err(Failure::Rule(Refused::Defect)),
             Request::Open { address } => self.open(&address).await,
+            Request::Unauthenticate => {
+                (self.owner, self.selected) = (None, None);
+                Ok(Answer::Done)
+            }
             Request::Leave => {
                 self.selected = None;
                 Ok(Answer::Done)
@@ -128,10 +188,9 @@ impl BoxSession {
             Request::Load { messages, what } => self.load(&messages, what).await,
             Request::Append {
                 folder,
-                flags,
-                date,
-                bytes,
-            } => self.append(&folder, flags, (date.unwrap_or(now), now), bytes).await,
+                messages,
+                replaces,
+            } => self.append(&folder, messages, replaces, now).await,
             Request::SetFlags {
                 folder,
                 uids,
@@ -157,38 +216,6 @@ impl BoxSession {
         }
     }
 
-    async fn on_folders(&mut self, request: Request) -> Result<Answer, Failure> {
-        let owner = self.owner()?;
-        match request {
-            Request::Folders => {
-                let rows = self.store().folders(owner).await?;
-                return Ok(Answer::Folders(rows.into_iter().map(convert::folder).collect()));
-            }
-            Request::Status { folder } => {
-                let row = self.mailboxes.find(owner, &folder).await?;
-                return Ok(Answer::Status(convert::status(self.store().status(row.key).await?)));
-            }
-            Request::Create { folder } => {
-                self.store().create_folder(owner, &folder, None).await?;
-            }
-            Request::Delete { folder } => {
-                let row = self.mailboxes.find(owner, &folder).await?;
-                self.store().delete_folder(row.key).await?;
-                if self.selected.as_ref().is_some_and(|s| s.folder == row.key) {
-                    self.selected = None;
-                }
-                self.mailboxes.notify.changed(row.key);
-            }
-            Request::Rename { from, to } => self.rename(owner, &from, &to).await?,
-            Request::Subscribe { folder, subscribed } => {
-                let row = self.mailboxes.find(owner, &folder).await?;
-                self.store().subscribe(row.key, subscribed).await?;
-            }
-            _ => return Err(Failure::Rule(Refused::Defect)),
-        }
-        Ok(Answer::Done)
-    }
-
     async fn open(&mut self, address: &str) -> Result<Answer, Failure> {
         let address: Address = address.parse().map_err(|_| Failure::Rule(Refused::NotYourBox))?;
         self.owner = Some(match self.store().find_box(&address).await {
@@ -200,6 +227,7 @@ impl BoxSession {
 
     async fn select(&mut self, name: &str, read_only: bool) -> Result<Answer, Failure> {
         self.selected = None;
+        let read_only = read_only || self.terms.access == Access::Read;
         let row = self.mailboxes.find(self.owner()?, name).await?;
         // The watch begins before the reading: what changes meanwhile is told twice rather than never.
         let watch = self.mailboxes.notify.watch(row.key);
@@ -228,6 +256,8 @@ impl BoxSession {
             highest_modseq: status.highest_modseq,
             entries: self.mailboxes.notify.share(row.key, entries),
             recent,
+            object_id: convert::object_id(row.uid_validity),
+            read_only: self.terms.access == Access::Read,
         }))
     }
 
@@ -272,32 +302,51 @@ impl BoxSession {
         Ok(Answer::Loaded(loaded))
     }
 
+    /// All of them or none, and the message they replace goes in the same transaction.
     async fn append(
         &self,
         folder: &str,
-        flags: imap::Flags,
-        (date, now): (Timestamp, Timestamp),
-        bytes: Vec<u8>,
+        messages: Vec<imap::Upload>,
+        replaces: Option<(imap::FolderHandle, u32)>,
+        now: Timestamp,
     ) -> Result<Answer, Failure> {
         let row = self.mailboxes.find(self.owner()?, folder).await?;
-        let acceptance = Acceptance {
-            message: Some(deliver::new_message(Arc::new(bytes), Vec::new())),
-            deliveries: vec![Delivery {
+        let mut messages = messages.into_iter().map(|upload| {
+            let delivery = Delivery {
                 folder: row.key,
-                flags: convert::flags_row(flags),
-                internal_date: date,
+                flags: convert::flags_row(upload.flags),
+                internal_date: upload.date.unwrap_or(now),
                 saved: Some(now),
                 once: None,
                 room: Room::Whole,
-            }],
+            };
+            (deliver::new_message(Arc::new(upload.bytes), Vec::new()), vec![delivery])
+        });
+        let (message, deliveries) = messages.next().ok_or(Failure::Rule(Refused::Defect))?;
+        let others = messages.map(|(message, deliveries)| Enclosure {
+            message,
+            deliveries,
+            outgoing: Vec::new(),
+        });
+        let acceptance = Acceptance {
+            message: Some(message),
+            deliveries,
+            reports: others.collect(),
+            removes: replaces
+                .iter()
+                .map(|(folder, uid)| (FolderKey(folder.0), *uid))
+                .collect(),
             ..Acceptance::default()
         };
         let accepted = self.store().accept(acceptance).await?;
         self.mailboxes.notify.accepted(&accepted);
-        match accepted.delivered.first() {
-            Some(&(_, uid_validity, uid)) => Ok(Answer::Appended { uid_validity, uid }),
-            None => Err(Failure::Rule(Refused::Defect)),
+        if let Some((folder, _)) = replaces {
+            self.mailboxes.notify.changed(FolderKey(folder.0));
         }
+        Ok(Answer::Appended {
+            uid_validity: row.uid_validity,
+            uids: accepted.delivered.iter().map(|(_, _, uid)| *uid).collect(),
+        })
     }
 
     async fn copy(&self, from: FolderKey, uids: &[u32], to: &str, mode: CopyMode) -> Result<Answer, Failure> {
@@ -311,22 +360,6 @@ impl BoxSession {
             self.mailboxes.notify.changed(from);
         }
         Ok(Answer::Copied { uid_validity, pairs })
-    }
-
-    /// RFC 3501 §6.3.5: renaming INBOX moves its messages to a new folder and leaves it empty.
-    async fn rename(&self, owner: BoxKey, from: &str, to: &str) -> Result<(), Failure> {
-        if to == INBOX {
-            return Err(Failure::Store(StoreError::FolderExists { name: INBOX.into() }));
-        }
-        let row = self.mailboxes.find(owner, from).await?;
-        if from != INBOX {
-            return Ok(self.store().rename_folder(row.key, to).await?);
-        }
-        let new = self.store().create_folder(owner, to, None).await?;
-        let uids: Vec<u32> = self.store().entries(row.key, 0).await?.iter().map(|e| e.uid).collect();
-        self.store().move_to(row.key, &uids, new.key).await?;
-        self.mailboxes.notify.changed(row.key);
-        Ok(())
     }
 
     fn owner(&self) -> Result<BoxKey, Failure> {

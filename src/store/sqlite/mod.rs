@@ -23,11 +23,13 @@
 //! ```
 
 mod accept;
+mod annotations;
 pub mod backup;
 mod entries;
 mod folders;
 mod health;
 mod journal;
+mod names;
 mod once;
 mod purge;
 mod queue;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::accept::{self, Body, Prepared, PublishedFile};
 use super::stage::{self, SqliteStage, blocking};
-use super::{SqliteStore, entries, folders, journal, once, queue, queue_change, queue_lease, queue_page, quota};
+use super::{SqliteStore, entries, folders, journal, names, once, queue, queue_change, queue_lease, queue_page, quota};
 use crate::identity::{Address, Domain};
 use crate::store::{
     Acceptance, Accepted, BoxKey, Carried, ChangeRecord, Changed, Closed, Content, Count, CounterStore, Destination,
@@ -103,14 +103,25 @@ impl MailboxStore for SqliteStore {
             .await
     }
 
-    async fn rename_folder(&self, folder: FolderKey, name: &str) -> Result<(), StoreError> {
-        let name = name.to_owned();
-        self.write(move |tx, _| folders::rename_folder(tx, folder, &name)).await
+    async fn rename(&self, owner: BoxKey, from: &str, to: &str) -> Result<Vec<FolderKey>, StoreError> {
+        let (from, to) = (from.to_owned(), to.to_owned());
+        self.write(move |tx, effects| names::rename(tx, owner, (&from, &to), effects))
+            .await
     }
 
-    async fn subscribe(&self, folder: FolderKey, subscribed: bool) -> Result<(), StoreError> {
-        self.write(move |tx, _| folders::subscribe(tx, folder, subscribed))
+    async fn subscribe(&self, owner: BoxKey, name: &str, subscribed: bool, names_max: usize) -> Result<(), StoreError> {
+        let name = name.to_owned();
+        self.write(move |tx, _| names::subscribe(tx, owner, (&name, subscribed), names_max))
             .await
+    }
+
+    async fn subscriptions(&self, owner: BoxKey) -> Result<Vec<String>, StoreError> {
+        self.readers.run(move |db| names::subscriptions(db, owner)).await
+    }
+
+    async fn statuses(&self, folders: &[FolderKey]) -> Result<Vec<(FolderKey, FolderStatus)>, StoreError> {
+        let folders = folders.to_vec();
+        self.readers.run(move |db| folders::statuses(db, &folders)).await
     }
 
     async fn status(&self, folder: FolderKey) -> Result<FolderStatus, StoreError> {

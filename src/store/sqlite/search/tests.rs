@@ -75,7 +75,7 @@ fn random() -> TestRunner {
 }
 
 fn below(runner: &mut TestRunner, limit: u32) -> u32 {
-    use proptest::prelude::RngCore;
+    use proptest::prelude::Rng;
     runner.rng().next_u32() % limit
 }
 
