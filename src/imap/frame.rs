@@ -103,6 +103,11 @@ enum State {
 }
 
 impl Framer {
+    /// Whether the bytes of a literal are due.
+    pub(crate) fn is_in_literal(&self) -> bool {
+        !matches!(self.state, State::Line)
+    }
+
     /// Takes input; the bytes of a message go straight where they belong.
     pub(crate) fn feed(&mut self, mut input: &[u8]) {
         if self.read == self.buffer.len()

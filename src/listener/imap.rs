@@ -12,6 +12,7 @@ use super::accept::Door;
 use super::link::Handshake;
 use super::login::{self, Attempt, Opened, Place};
 use super::login_places::LoginPlace;
+use super::pace::Pace;
 use super::wire::{Counted, Waits, Wire};
 use super::{Face, Judged, Parts, SessionId, Snapshot};
 use crate::directory::{BoxState, Directory, Role};
@@ -57,6 +58,7 @@ pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, sto
         directory_changed: parts.directory_changed.subscribe(),
         deadline: Instant::now() + parts.limits().login_idle,
         end: Instant::now() + parts.limits().imap_session,
+        pace: Pace::new(parts.limits().data_rate),
         wire,
         parts,
     };
@@ -90,6 +92,8 @@ struct Drive<'a> {
     deadline: Instant,
     /// When it is ended in any case: it is judged by the snapshot of its beginning.
     end: Instant,
+    /// Messages that are appended are not to drip.
+    pace: Pace,
 }
 
 impl Drive<'_> {
@@ -155,17 +159,32 @@ impl Drive<'_> {
         buffer: &mut Vec<u8>,
         stop: &CancellationToken,
     ) -> io::Result<bool> {
+        if !session.is_in_literal() {
+            self.pace.rest();
+        }
+        let left = self.pace.left().filter(|_| session.is_in_literal());
+        let begun = Instant::now();
         self.wire.rest();
         tokio::select! {
             read = self.wire.read_into_unbounded(buffer) => {
-                let got = read? > 0;
+                let read = read?;
+                self.pace.came(read, begun.elapsed());
+                let got = read > 0;
                 // Before login the deadline stands: one byte now and then must not hold a place.
                 if self.login.is_some() {
                     self.deadline = Instant::now() + self.parts.limits().imap_idle;
                 }
                 return Ok(got);
             }
-            () = self.boxes.news() => session.changed(),
+            () = self.boxes.news() => {
+                self.pace.came(0, begun.elapsed());
+                session.changed();
+            }
+            () = tokio::time::sleep(left.unwrap_or_default()), if left.is_some() => {
+                let text = "the message comes at less than data_rate_min_bytes_per_second";
+                self.refused("data", &Refusal::new(Reason::TooSlow, text)).await;
+                session.end(Ending::TooSlow);
+            }
             // The sender lives as long as the operator.
             _ = self.directory_changed.changed() => if let Err(ending) = self.judge() {
                 session.end(ending);
@@ -267,9 +286,14 @@ impl Drive<'_> {
             Noted::TlsRequired => (Reason::TlsRequired, "STARTTLS first"),
             Noted::TooManyErrors => (Reason::TooManyConnections, "too many errors in this session"),
         };
+        self.refused("session", &Refusal::new(reason, text)).await;
+    }
+
+    /// Writes a refusal into the journal.
+    async fn refused(&self, stage: &'static str, refusal: &Refusal) {
         let event = RefusedEvent {
             peer_ip: Excerpt::new(self.wire.peer.ip().to_canonical().to_string()),
-            ..RefusedEvent::new(self.door.face.name(), "session", &Refusal::new(reason, text))
+            ..RefusedEvent::new(self.door.face.name(), stage, refusal)
         };
         self.parts.record(&self.id, Event::Refused(event)).await;
     }

@@ -59,6 +59,8 @@ pub enum Ending {
     TooManyConnections,
     /// The box was closed.
     BoxClosed,
+    /// A literal drips.
+    TooSlow,
     /// The box was suspended: the next session reads it.
     BoxSuspended,
     /// The box was suspended and is in use again: the next session may change it.
@@ -149,6 +151,11 @@ impl Session {
         self.input.feed(input);
     }
 
+    /// Whether the client is in the middle of a literal, which has to come at a rate.
+    pub fn is_in_literal(&self) -> bool {
+        self.input.is_in_literal()
+    }
+
     /// The selected folder may have changed. Cheap and harmless at any time.
     pub fn changed(&mut self) {
         self.core.stale = true;
@@ -172,6 +179,7 @@ impl Session {
             Ending::Shutdown => "[UNAVAILABLE] the server stops, come back soon",
             Ending::TooManyConnections => "[LIMIT] too many connections",
             Ending::BoxClosed => "[UNAVAILABLE] the box was closed",
+            Ending::TooSlow => "[LIMIT] this takes too long: the message comes too slowly (too-slow)",
             Ending::BoxSuspended => "[UNAVAILABLE] the box was suspended: connect again to read it",
             Ending::BoxResumed => "[UNAVAILABLE] the box is in use again: connect again to change it",
             Ending::AccessChanged => "[UNAVAILABLE] what this login may open has changed, connect again",
