@@ -8,7 +8,7 @@ mod options;
 use super::command::{self, Next, Outcome, Work};
 use super::frame::{Bounds, Frame, Framer, TooMuch};
 use super::grammar;
-use super::request::{Answer, Bytes, Request};
+use super::request::{Answer, Bytes, Refused, Request};
 pub(crate) use core::{Compression, Core, Login, State};
 pub(crate) use enabled::{Enabled, Extension};
 use news::{AfterNews, Held};
