@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::{Clinic, Raw, tls_config};
-use crate::model::{Kind, Mode, Model, Resync, Truth};
+use crate::model::{Kind, Mode, Model, Resync};
 use crate::random::Random;
 use crate::{script, wire};
 

@@ -309,15 +309,12 @@ impl Fetch {
     /// Sets `\Seen` where reading does. `None`: there is nothing to set, they can be written.
     fn mark(&mut self, core: &Core, batch: Batch) -> Option<Next> {
         let request = self.mark_request(core, &batch);
-        match request {
-            Some(request) => {
-                self.stage = Stage::Marking(batch);
-                Some(Next::Ask(request))
-            }
-            None => {
-                self.begin_writing(core, batch);
-                None
-            }
+        if let Some(request) = request {
+            self.stage = Stage::Marking(batch);
+            Some(Next::Ask(request))
+        } else {
+            self.begin_writing(core, batch);
+            None
         }
     }
 

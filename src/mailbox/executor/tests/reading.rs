@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::tests::{Client, world};
-use super::*;
+use super::super::*;
+use super::{Client, world};
 use crate::identity::Address;
 
 /// A client that has INBOX open, with these messages in it, however large.
