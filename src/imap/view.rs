@@ -161,7 +161,7 @@ impl View {
         out.extend_from_slice(b"* ");
         wire::number(out, self.entries.len() as u64);
         out.extend_from_slice(b" EXISTS\r\n");
-        // RFC 9051 annex E: there is no RECENT any more.
+        // RFC 9051 §E: there is no RECENT any more.
         if enabled.has(Extension::Imap4rev2) {
             return;
         }

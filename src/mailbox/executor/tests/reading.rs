@@ -182,6 +182,21 @@ fn large() -> (Vec<u8>, Vec<u8>) {
 }
 
 #[tokio::test]
+async fn small_messages_before_a_large_one_are_written_whole() {
+    let (message, _) = large();
+    let mut c = reading(&[b"\r\nun", b"\r\ndeux", &message]).await;
+    let text = String::from_utf8(message).unwrap();
+    assert_eq!(
+        c.say("a FETCH 1:3 BODY.PEEK[]").await,
+        format!(
+            "* 1 FETCH (BODY[] {{4}}\r\n\r\nun)\r\n* 2 FETCH (BODY[] {{6}}\r\n\r\ndeux)\r\n\
+             * 3 FETCH (BODY[] {{{}}}\r\n{text})\r\na OK fetched\r\n",
+            text.len()
+        )
+    );
+}
+
+#[tokio::test]
 async fn a_large_message_is_written_as_it_is_read() {
     let (message, content) = large();
     let mut c = reading(&[b"\r\navant", &message, b"\r\napres"]).await;
