@@ -354,20 +354,18 @@ impl Fetch {
             return;
         };
         let entry = &view.entries()[at];
-        self.stage = match outline(&loaded, entry.size_bytes) {
-            Some(outline) => Stage::Streaming(Box::new(Stream::new(
-                (at, entry.message),
-                self.items(core, batch.marked.contains(&at)),
-                outline,
-                (loaded, batch.previews.pop().flatten()),
-            ))),
-            // Asked for again whole before this, so that it is never so.
-            None => {
-                self.failed.cut += 1;
-                self.next += 1;
-                Stage::Between
-            }
+        let Some(outline) = outline(&loaded, entry.size_bytes) else {
+            // Asked for whole before this, so that it is never so.
+            self.failed.cut += 1;
+            self.next += 1;
+            return;
         };
+        self.stage = Stage::Streaming(Box::new(Stream::new(
+            (at, entry.message),
+            self.items(core, batch.marked.contains(&at)),
+            outline,
+            (loaded, batch.previews.pop().flatten()),
+        )));
     }
 
     /// Writes messages of which the view knows all that is asked.
