@@ -16,7 +16,7 @@ mod queue;
 mod queue_view;
 pub mod sqlite;
 
-pub use disk::{BodyFile, Disk, LocalDisk};
+pub use disk::{BodyFile, Disk, LOG_HEAD_BYTES, LocalDisk, LogFile};
 use std::io::ErrorKind;
 
 use crate::metrics::Meter;

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use recording_vfs::{Change, Failure, RegisterError, Verdict, Watcher};
 
-use crate::store::{BodyFile, Disk};
+use crate::store::{BodyFile, Disk, LOG_HEAD_BYTES, LogFile};
 
 /// A change of the disk. Paths are relative to the data folder.
 #[derive(Debug)]
@@ -73,6 +73,8 @@ struct Tape {
     files: usize,
     /// Logs and journals whose name the system syncs with their first sync.
     names_due: HashSet<PathBuf>,
+    /// For each file, how many syncs of it failed.
+    failed_syncs: HashMap<usize, u64>,
     changes: u64,
     failed: u64,
     plan: Plan,
@@ -93,6 +95,7 @@ impl Recorder {
             names: HashMap::new(),
             files: 0,
             names_due: HashSet::new(),
+            failed_syncs: HashMap::new(),
             changes: 0,
             failed: 0,
             plan,
@@ -173,6 +176,7 @@ impl Tape {
     fn sync(&mut self, file: usize) -> Verdict {
         if let Some(failure) = self.fails(Kind::Sync) {
             self.entries.push(Entry::SyncFailed { file });
+            *self.failed_syncs.entry(file).or_default() += 1;
             return Verdict::Fail(failure);
         }
         if self.plan.fault != Fault::Lying {
@@ -267,6 +271,23 @@ impl Disk for RecordedDisk {
         }))
     }
 
+    fn log(&self, path: &Path) -> io::Result<Box<dyn LogFile>> {
+        let file = File::options().read(true).write(true).open(path)?;
+        let path = self.0.relative(path);
+        let mut tape = self.0.tape();
+        if let Some(failure) = tape.fails(Kind::Name) {
+            return Err(error(failure));
+        }
+        let number = tape.names.get(&path).copied();
+        let number = number.ok_or_else(|| io::Error::other("SQLite has not opened it"))?;
+        Ok(Box::new(RecordedLog {
+            recorder: Arc::clone(&self.0),
+            file,
+            number,
+            failed_syncs: tape.failed_syncs.get(&number).copied().unwrap_or(0),
+        }))
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut tape = self.0.tape();
         if let Some(failure) = tape.fails(Kind::Name) {
@@ -345,6 +366,47 @@ impl BodyFile for RecordedFile {
             Verdict::Fail(failure) | Verdict::Short(_, failure) => Err(error(failure)),
             Verdict::Make | Verdict::Pretend => Ok(()),
         }
+    }
+}
+
+/// A descriptor of the store's own on the log of the database.
+struct RecordedLog {
+    recorder: Arc<Recorder>,
+    file: File,
+    number: usize,
+    /// Those it has heard of.
+    failed_syncs: u64,
+}
+
+impl LogFile for RecordedLog {
+    fn sync(&mut self) -> io::Result<()> {
+        let mut tape = self.recorder.tape();
+        // Linux tells each open descriptor of a file once that something could not be written, whoever asked for it.
+        let known = tape.failed_syncs.get(&self.number).copied().unwrap_or(0);
+        if std::mem::replace(&mut self.failed_syncs, known) < known {
+            return Err(error(Failure::Device));
+        }
+        match tape.sync(self.number) {
+            Verdict::Fail(failure) | Verdict::Short(_, failure) => {
+                self.failed_syncs += 1;
+                Err(error(failure))
+            }
+            Verdict::Make | Verdict::Pretend => Ok(()),
+        }
+    }
+
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        let mut tape = self.recorder.tape();
+        if let Some(failure) = tape.fails(Kind::Write) {
+            return Err(error(failure));
+        }
+        let file = self.number;
+        tape.entries.push(Entry::Truncate { file, length });
+        self.file.set_len(length)
+    }
+
+    fn head(&mut self) -> io::Result<[u8; LOG_HEAD_BYTES]> {
+        self.file.head()
     }
 }
 

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use super::group::Effects;
 use super::rows::{failed, integer, join_keywords, unseen};
-use super::writer::Effects;
 use super::{journal, once, queue, quota};
 use crate::store::blobs::{BlobName, Blobs};
 use crate::store::{

@@ -4,9 +4,9 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::accept::{NewEntry, add_reference, end_reference, insert_entry};
 use super::folders::{check_folder, status};
+use super::group::Effects;
 use super::quota;
 use super::rows::{ENTRY_COLUMNS, changed, entry_row, find_entry, integer, join_keywords, unseen, unsigned};
-use super::writer::Effects;
 use crate::store::{EntryRow, FlagChange, Flags, FolderKey, MessageKey, Room, StoreError, Summary};
 
 /// Entries changed after `after`, by ascending UID.

@@ -24,8 +24,10 @@
 
 mod accept;
 pub mod backup;
+mod durable;
 mod entries;
 mod folders;
+mod group;
 mod health;
 mod journal;
 mod once;
@@ -36,10 +38,12 @@ mod queue_lease;
 mod queue_page;
 mod quota;
 mod readers;
+mod rewind;
 mod rows;
 mod schema;
 mod stage;
 mod store;
+mod syncer;
 mod upkeep;
 pub mod verify;
 mod watch;
@@ -53,6 +57,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use jiff::Timestamp;
 use rusqlite::Connection;
 
+use self::durable::Durable;
+use self::group::Effects;
 use self::health::Health;
 pub use self::health::Trouble;
 pub use self::purge::Purged;
@@ -61,7 +67,7 @@ pub(super) use self::rows::kind_of;
 use self::rows::{failed, raise};
 use self::schema::Database;
 use self::upkeep::Upkeep;
-use self::writer::{Effects, Figures, Writer};
+use self::writer::{Figures, Writer};
 use crate::identity::Domain;
 use crate::metrics::Meter;
 use crate::store::blobs::Blobs;
@@ -143,23 +149,32 @@ impl SqliteStore {
             .map_err(|error| failed(&format!("{} could not be prepared", folder.display()), error))?;
         let figures = Arc::new(Figures::default());
         let health = Arc::new(Health::default());
+        let durable = Arc::new(Durable::default());
         let upkeep = Upkeep::start(upkeep::Start {
             database: database.clone(),
             blobs: Arc::clone(&blobs),
             figures: Arc::clone(&figures),
             wal_pages_max: i64::try_from(options.wal_bytes_max / page_bytes(&connection)?).unwrap_or(i64::MAX),
+            durable: Arc::clone(&durable),
             lock,
         })?;
+        let readers = Readers::new(
+            database.clone(),
+            options.readers,
+            (Arc::clone(&durable), options.meter.clone()),
+        );
         let writer = Writer::start(writer::Start {
             connection,
-            database: database.clone(),
+            database,
             options: options.clone(),
             upkeep,
             figures: Arc::clone(&figures),
             health: Arc::clone(&health),
+            durable,
+            readers: readers.clone(),
         })?;
         Ok(Self {
-            readers: Readers::new(database, options.readers, options.meter.clone()),
+            readers,
             writer: Some(writer),
             blobs,
             figures,
@@ -178,7 +193,7 @@ impl SqliteStore {
         }
         schema::check_version(&schema::open_reader(&database)?, &database.path)?;
         Ok(Self {
-            readers: Readers::new(database, options.readers, options.meter.clone()),
+            readers: Readers::new(database, options.readers, (Arc::default(), options.meter.clone())),
             writer: None,
             blobs: Arc::new(Blobs::new(folder, 0, Arc::clone(&options.disk))),
             figures: Arc::default(),
@@ -335,7 +350,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::store::{BodyFile, JournalFilter, JournalRow, JournalStore};
+    use crate::store::{BodyFile, JournalFilter, JournalRow, JournalStore, LogFile};
 
     /// The local disk, and which folders were synced.
     #[derive(Debug, Default)]
@@ -344,6 +359,10 @@ mod tests {
     }
 
     impl Disk for Noted {
+        fn log(&self, path: &Path) -> io::Result<Box<dyn LogFile>> {
+            LocalDisk.log(path)
+        }
+
         fn create(&self, path: &Path) -> io::Result<Box<dyn BodyFile>> {
             LocalDisk.create(path)
         }

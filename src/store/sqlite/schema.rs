@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::rows::failed;
@@ -36,6 +37,22 @@ impl Database {
         }
     }
 
+    /// Its log.
+    pub(super) fn log(&self) -> PathBuf {
+        self.beside("-wal")
+    }
+
+    /// What SQLite keeps of the log in shared memory.
+    pub(super) fn log_index(&self) -> PathBuf {
+        self.beside("-shm")
+    }
+
+    fn beside(&self, suffix: &str) -> PathBuf {
+        let mut path = self.path.clone().into_os_string();
+        path.push(suffix);
+        path.into()
+    }
+
     pub(super) fn connect(&self, flags: OpenFlags) -> Result<Connection, rusqlite::Error> {
         match &self.vfs {
             Some(vfs) => Connection::open_with_flags_and_vfs(&self.path, flags, vfs.as_str()),
@@ -52,7 +69,7 @@ pub(super) fn open_writer(database: &Database, uid_validity_first: u32) -> Resul
     // Takes effect only before the first table is made.
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    // FULL syncs the log at every commit: what is answered survives a power cut.
+    // FULL syncs the log at every commit, for whoever does not see to that by another way.
     connection.pragma_update(None, "synchronous", "FULL")?;
     // Checkpoints are run by `upkeep`, away from the commits.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
@@ -62,6 +79,25 @@ pub(super) fn open_writer(database: &Database, uid_validity_first: u32) -> Resul
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     migrate(&mut connection, &database.path, uid_validity_first)?;
     Ok(connection)
+}
+
+/// Leaves the sync of each commit to `syncer`. NORMAL still syncs the header of a log that starts over before anything is written behind it,
+/// the log before a checkpoint copies from it, and the database before the log starts over.
+pub(super) fn sync_apart(connection: &Connection) -> Result<(), StoreError> {
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    never_copy_at_close(connection)
+}
+
+/// Has the connection be closed without a checkpoint, which would copy what a failed sync left in the log.
+pub(super) fn never_copy_at_close(connection: &Connection) -> Result<(), StoreError> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    Ok(())
+}
+
+/// The last close of a store: the log is copied and goes.
+pub(super) fn copy_at_close(connection: &Connection) -> Result<(), StoreError> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+    Ok(())
 }
 
 /// Opens one connection that reads. It never waits for the writer.
@@ -121,7 +157,7 @@ fn newer(path: &Path, found: u32) -> StoreError {
 }
 
 /// Not compared by measure: rows with their summary fit one page, and a 10 KB body takes two.
-const PAGE_BYTES: u32 = 8192;
+pub(super) const PAGE_BYTES: u32 = 8192;
 /// Writers exclude each other by a lock file, so only the short exclusive moments of a start or a recovery are ever waited for.
 const BUSY_MAX: Duration = Duration::from_secs(10);
 /// Negative values are KiB. The writer keeps the inner pages of every tree and the pages of one group.

@@ -1,0 +1,204 @@
+//! The thread that makes commits durable while the writer applies the next group, and answers their callers.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::thread::{self, JoinHandle};
+
+use tokio::sync::mpsc;
+
+use super::durable::Durable;
+use super::group::{Failure, Group};
+use super::health::{Health, Part};
+use super::rows::failed;
+use super::writer::{Figures, Request};
+use crate::clock::Stopwatch;
+use crate::metrics::Meter;
+use crate::store::{LOG_HEAD_BYTES, LogFile, StoreError};
+
+/// The writer's side: at most one commit is on its way at any time.
+pub(super) struct Syncer {
+    commits: Sender<Commit>,
+    outcomes: Receiver<Outcome>,
+    thread: JoinHandle<()>,
+    /// The last one handed over.
+    number: u64,
+    is_busy: bool,
+}
+
+/// What the thread needs to start.
+pub(super) struct Start {
+    pub(super) log: Box<dyn LogFile>,
+    pub(super) durable: Arc<Durable>,
+    pub(super) figures: Arc<Figures>,
+    pub(super) health: Arc<Health>,
+    pub(super) meter: Meter,
+    /// Where the writer waits. Weak, because the writer ends when nobody else can reach it.
+    pub(super) writer: mpsc::WeakSender<Request>,
+}
+
+/// A group that was committed and is not durable yet.
+pub(super) struct Commit {
+    pub(super) number: u64,
+    pub(super) group: Group,
+    /// Since the commit began.
+    pub(super) watch: Stopwatch,
+    /// Frames in the log, this commit's included; `None` when that could not be learnt.
+    pub(super) frames: Option<u64>,
+    /// Whether nothing was written: what it was answered from is durable.
+    pub(super) is_empty: bool,
+}
+
+/// A place in the log: up to there, everything is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Position {
+    /// The header, which is another one each time the log starts over.
+    pub(super) head: [u8; LOG_HEAD_BYTES],
+    /// Before the end of these; `None` when that could not be learnt.
+    pub(super) frames: Option<u64>,
+}
+
+/// What became of a commit.
+pub(super) enum Outcome {
+    /// It is durable and answered; these are the files that nothing names any more.
+    Durable { at: Position, group: Group },
+    /// It is not, and nobody was told anything.
+    Lost { number: u64, group: Group },
+}
+
+impl Syncer {
+    /// Starts the thread.
+    pub(super) fn start(start: Start) -> Result<Self, StoreError> {
+        let (commits, todo) = channel();
+        let (tell, outcomes) = channel();
+        let thread = thread::Builder::new()
+            .name("store-syncer".into())
+            .spawn(move || Thread { start, tell }.serve(&todo))
+            .map_err(|source| failed("the syncing thread could not be started", source))?;
+        Ok(Self {
+            commits,
+            outcomes,
+            thread,
+            number: 0,
+            is_busy: false,
+        })
+    }
+
+    /// Hands a commit over. The one before must have come back.
+    pub(super) fn hand_over(&mut self, commit: Commit) {
+        self.number = commit.number;
+        self.is_busy = true;
+        if self.commits.send(commit).is_err() {
+            tracing::error!("the syncing thread of the store is gone");
+        }
+    }
+
+    /// Whether a commit is on its way.
+    pub(super) fn is_busy(&self) -> bool {
+        self.is_busy
+    }
+
+    /// What became of the commit on its way, if that is known; waits for it when told to.
+    pub(super) fn outcome(&mut self, wait: bool) -> Option<Outcome> {
+        let outcome = if wait {
+            self.outcomes.recv().map_err(|_| TryRecvError::Disconnected)
+        } else {
+            self.outcomes.try_recv()
+        };
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(TryRecvError::Empty) => return None,
+            // The thread is gone, and its callers learnt it by the end of their channels.
+            Err(TryRecvError::Disconnected) => Outcome::Lost {
+                number: self.number,
+                group: Group {
+                    failure: Some(Failure::of(&failed(
+                        "the log could not be synced",
+                        "its thread is gone",
+                    ))),
+                    ..Group::default()
+                },
+            },
+        };
+        self.is_busy = false;
+        Some(outcome)
+    }
+
+    /// Ends the thread.
+    pub(super) fn stop(self) {
+        drop(self.commits);
+        if self.thread.join().is_err() {
+            tracing::error!("the syncing thread of the store ended by a panic");
+        }
+    }
+}
+
+struct Thread {
+    start: Start,
+    tell: Sender<Outcome>,
+}
+
+impl Thread {
+    fn serve(mut self, todo: &Receiver<Commit>) {
+        while let Ok(commit) = todo.recv() {
+            let Commit {
+                number,
+                mut group,
+                watch,
+                frames,
+                is_empty,
+            } = commit;
+            // The header first: what follows makes it durable with the rest.
+            let log = &mut self.start.log;
+            let synced = log.head().and_then(|head| {
+                if !is_empty {
+                    log.sync()?;
+                }
+                Ok(head)
+            });
+            match synced {
+                Ok(head) => self.durable(number, group, (Position { head, frames }, watch)),
+                Err(error) => {
+                    group.failure = Some(Failure::of(&failed("the log could not be synced", error)));
+                    self.tell(Outcome::Lost { number, group });
+                }
+            }
+        }
+    }
+
+    fn durable(&self, number: u64, mut group: Group, (at, watch): (Position, Stopwatch)) {
+        let Start {
+            durable,
+            figures,
+            health,
+            meter,
+            ..
+        } = &self.start;
+        durable.settle(number);
+        match &group.broken {
+            Some(Failure { reason, is_full }) => health.failed(Part::Rows, reason, *is_full),
+            None => health.well(Part::Rows),
+        }
+        let jobs = std::mem::take(&mut group.jobs);
+        let writes = u64::try_from(jobs.len()).unwrap_or(u64::MAX);
+        figures.commits.fetch_add(1, Ordering::Relaxed);
+        figures.writes.fetch_add(writes, Ordering::Relaxed);
+        figures.largest_group.fetch_max(writes, Ordering::Relaxed);
+        let took = group.watch.map_or_else(|| watch.elapsed(), Stopwatch::elapsed);
+        meter.committed(jobs.len(), took, watch.elapsed());
+        // The writer goes on at once; the callers of this group are told meanwhile.
+        self.tell(Outcome::Durable { at, group });
+        for job in jobs {
+            job.answer(None);
+        }
+    }
+
+    fn tell(&self, outcome: Outcome) {
+        if self.tell.send(outcome).is_ok()
+            && let Some(writer) = self.start.writer.upgrade()
+        {
+            // Where the channel is full, the writer looks for outcomes as it takes what is in it.
+            drop(writer.try_send(Request::Synced));
+        }
+    }
+}
