@@ -17,6 +17,7 @@ use crate::store::StoreError;
 pub(super) struct Durable {
     begun: AtomicU64,
     settled: AtomicU64,
+    /// Raised when a commit is lost and again when it is undone: odd in between.
     losses: AtomicU64,
     /// For tasks and for threads that wait.
     changed: Notify,
@@ -44,10 +45,16 @@ impl Durable {
         self.changed_blocking.notify_all();
     }
 
-    /// It could be read, and is going to be undone. Said while nothing reads.
+    /// It could be read, and is going to be undone. Until it is, nothing that is read counts.
     pub(super) fn lose(&self, commit: u64) {
-        self.losses.fetch_add(1, Ordering::SeqCst);
+        self.losses.fetch_or(1, Ordering::SeqCst);
         self.settle(commit);
+    }
+
+    /// What was lost is undone, if anything was: what is read from here on counts.
+    pub(super) fn undone(&self) {
+        let losses = self.losses.load(Ordering::SeqCst);
+        self.losses.store(losses.next_multiple_of(2), Ordering::SeqCst);
     }
 
     /// To be asked when a read begins.
@@ -95,7 +102,8 @@ impl Durable {
     }
 
     fn judge(&self, beginning: Beginning) -> Result<(), StoreError> {
-        if self.losses.load(Ordering::SeqCst) == beginning.losses {
+        let Beginning { losses } = beginning;
+        if losses.is_multiple_of(2) && losses == self.losses.load(Ordering::SeqCst) {
             return Ok(());
         }
         Err(failed(
@@ -142,6 +150,12 @@ mod tests {
         durable.lose(commit);
         assert!(durable.confirm(beginning).await.is_err());
         assert!(durable.confirm_blocking(beginning).is_err());
+        let meanwhile = durable.beginning();
+        assert!(durable.confirm(meanwhile).await.is_err());
+        durable.undone();
+        assert!(durable.confirm(meanwhile).await.is_err());
+        durable.confirm(durable.beginning()).await.unwrap();
+        durable.undone();
         durable.confirm(durable.beginning()).await.unwrap();
     }
 }

@@ -1,5 +1,6 @@
 //! The thread that makes commits durable while the writer applies the next group, and answers their callers.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
@@ -45,8 +46,6 @@ pub(super) struct Commit {
     pub(super) watch: Stopwatch,
     /// Frames in the log, this commit's included; `None` when that could not be learnt.
     pub(super) frames: Option<u64>,
-    /// Whether nothing was written: what it was answered from is durable.
-    pub(super) is_empty: bool,
 }
 
 /// A place in the log: up to there, everything is durable.
@@ -73,7 +72,14 @@ impl Syncer {
         let (tell, outcomes) = channel();
         let thread = thread::Builder::new()
             .name("store-syncer".into())
-            .spawn(move || Thread { start, tell }.serve(&todo))
+            .spawn(move || {
+                Thread {
+                    start,
+                    tell,
+                    durable: None,
+                }
+                .serve(&todo)
+            })
             .map_err(|source| failed("the syncing thread could not be started", source))?;
         Ok(Self {
             commits,
@@ -136,6 +142,8 @@ impl Syncer {
 struct Thread {
     start: Start,
     tell: Sender<Outcome>,
+    /// Where the last sync ended, if it succeeded.
+    durable: Option<Position>,
 }
 
 impl Thread {
@@ -146,18 +154,9 @@ impl Thread {
                 mut group,
                 watch,
                 frames,
-                is_empty,
             } = commit;
-            // The header first: what follows makes it durable with the rest.
-            let log = &mut self.start.log;
-            let synced = log.head().and_then(|head| {
-                if !is_empty {
-                    log.sync()?;
-                }
-                Ok(head)
-            });
-            match synced {
-                Ok(head) => self.durable(number, group, (Position { head, frames }, watch)),
+            match self.sync(frames) {
+                Ok(at) => self.answer(number, group, (at, watch)),
                 Err(error) => {
                     group.failure = Some(Failure::of(&failed("the log could not be synced", error)));
                     self.tell(Outcome::Lost { number, group });
@@ -166,7 +165,23 @@ impl Thread {
         }
     }
 
-    fn durable(&self, number: u64, mut group: Group, (at, watch): (Position, Stopwatch)) {
+    /// Makes all that is in the log durable.
+    fn sync(&mut self, frames: Option<u64>) -> io::Result<Position> {
+        let before = self.durable.take();
+        let log = &mut self.start.log;
+        // The header is another one when the log has started over: only with the same one do as many frames mean that nothing was written.
+        let at = Position {
+            head: log.head()?,
+            frames,
+        };
+        if frames.is_none() || before != Some(at) {
+            log.sync()?;
+        }
+        self.durable = Some(at);
+        Ok(at)
+    }
+
+    fn answer(&self, number: u64, mut group: Group, (at, watch): (Position, Stopwatch)) {
         let Start {
             durable,
             figures,

@@ -62,13 +62,6 @@ pub(super) struct LogPages {
     copied: i64,
 }
 
-impl LogPages {
-    /// Whether nothing was written since `before`: a log that starts over has none of it copied.
-    pub(super) fn is_same(self, before: Self) -> bool {
-        self.all == before.all && self.copied >= before.copied
-    }
-}
-
 enum Task {
     Checkpoint,
     Remove(BlobName),

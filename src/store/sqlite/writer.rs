@@ -80,7 +80,6 @@ impl Writer {
         let thread = Thread {
             connection: Some(start.connection),
             log,
-            pages: None,
             options: start.options,
             upkeep: start.upkeep,
             syncer,
@@ -141,8 +140,6 @@ struct Thread {
     /// `None` when it was given up after a failed sync and could not be opened again.
     connection: Option<Connection>,
     log: Log,
-    /// What was in the log after the last commit.
-    pages: Option<LogPages>,
     options: Options,
     upkeep: Upkeep,
     syncer: Syncer,
@@ -285,13 +282,11 @@ impl Thread {
         };
         let pages = log_pages(connection);
         let frames = pages.as_ref().ok().and_then(|pages| u64::try_from(pages.all).ok());
-        let before = std::mem::replace(&mut self.pages, pages.as_ref().ok().copied());
         self.syncer.hand_over(Commit {
             number,
             group,
             watch,
             frames,
-            is_empty: before.zip(self.pages).is_some_and(|(before, now)| now.is_same(before)),
         });
         match pages {
             Ok(pages) => self.pace(pages),
@@ -368,7 +363,7 @@ impl Thread {
             Ok(connection)
         });
         self.connection = Some(opened.map_err(|error| Failure::of(&error))?);
-        self.pages = None;
+        self.durable.undone();
         self.readers.resume();
         Ok(())
     }
