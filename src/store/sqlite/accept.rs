@@ -118,6 +118,7 @@ pub(super) fn accept(tx: &Connection, prepared: &Prepared, effects: &mut Effects
         for file in prepared.files() {
             effects.remove_unless_committed(file.hand_over());
         }
+        effects.count(&prepared.acceptance.counts);
     }
     result
 }
@@ -137,7 +138,6 @@ fn apply(tx: &Connection, prepared: &Prepared) -> Result<Accepted, StoreError> {
         insert_whole(tx, (&report.message, body), to, (created, &mut accepted))?;
     }
     journal::insert(tx, &acceptance.records)?;
-    journal::count(tx, &acceptance.counts)?;
     Ok(accepted)
 }
 

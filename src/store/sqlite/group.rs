@@ -1,14 +1,16 @@
-//! The writes of one transaction, each with the way to its caller, and what becomes of files through them.
+//! The writes of one transaction, each with the way to its caller, and what they have in common: files that become unused, and counts.
+
+use std::collections::BTreeMap;
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::rows::{self, execute, failed};
 use crate::clock::Stopwatch;
-use crate::store::StoreError;
 use crate::store::blobs::BlobName;
+use crate::store::{Count, CountKey, StoreError};
 
-/// Files that become unused through a write.
+/// What writes do at the end of their transaction, or after it.
 #[derive(Debug, Default)]
 pub(super) struct Effects {
     /// Removed once the transaction is committed, if this write was part of it.
@@ -17,6 +19,8 @@ pub(super) struct Effects {
     pub(super) unused: Vec<BlobName>,
     /// Named by what was written: unused if the transaction fails.
     pub(super) named: Vec<BlobName>,
+    /// Added to the counters before the commit: messages that come together mostly count for the same few, and are one increment then.
+    pub(super) counts: Vec<Count>,
 }
 
 impl Effects {
@@ -28,6 +32,27 @@ impl Effects {
     /// `file` is named by this write from its commit on.
     pub(super) fn remove_unless_committed(&mut self, file: BlobName) {
         self.named.push(file);
+    }
+
+    /// These are counted if the write is part of the commit.
+    pub(super) fn count(&mut self, counts: &[Count]) {
+        self.counts.extend_from_slice(counts);
+    }
+
+    /// What is counted, each key once.
+    pub(super) fn take_counts(&mut self) -> Vec<Count> {
+        let mut sums: BTreeMap<CountKey, (u64, u64)> = BTreeMap::new();
+        for count in self.counts.drain(..) {
+            let (messages, recipients) = sums.entry(count.key).or_default();
+            *messages += count.messages;
+            *recipients += count.recipients;
+        }
+        let sums = sums.into_iter().map(|(key, (messages, recipients))| Count {
+            key,
+            messages,
+            recipients,
+        });
+        sums.collect()
     }
 
     /// `file` was to be named by a write that failed.
@@ -160,12 +185,17 @@ pub(super) fn apply_in_savepoint(
     effects: &mut Effects,
 ) -> Result<Option<Failure>, Failure> {
     execute(tx, "SAVEPOINT write")?;
-    let (unused, named) = (effects.unused_after_commit.len(), effects.named.len());
+    let (unused, named, counts) = (
+        effects.unused_after_commit.len(),
+        effects.named.len(),
+        effects.counts.len(),
+    );
     let applied = job.apply(tx, effects);
     let broken = match applied {
         Ok(()) => None,
         Err(broken) => {
             effects.unused_after_commit.truncate(unused);
+            effects.counts.truncate(counts);
             effects.unused.extend(effects.named.drain(named..));
             // After an I/O error or a full disk SQLite may have rolled back everything: the group fails with it, and for that reason.
             if let Err(lost) = execute(tx, "ROLLBACK TO write") {

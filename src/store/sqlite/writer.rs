@@ -26,7 +26,7 @@ use super::rows::{execute, failed};
 use super::schema::Database;
 use super::syncer::{Commit, Outcome, Syncer};
 use super::upkeep::{LogPages, Upkeep, log_pages};
-use super::{Options, schema, syncer};
+use super::{Options, journal, schema, syncer};
 use crate::clock::Stopwatch;
 use crate::metrics::Meter;
 use crate::store::StoreError;
@@ -270,9 +270,10 @@ impl Thread {
         let number = self.durable.begin();
         if group.failure.is_none()
             && let Some(connection) = &self.connection
-            && let Err(error) = execute(connection, "COMMIT")
         {
-            group.failure = Some(error.into());
+            group.failure = close(connection, &mut group.effects)
+                .err()
+                .map(|error| Failure::of(&error));
         }
         let Some(connection) = self.connection.as_ref().filter(|_| group.failure.is_none()) else {
             self.durable.settle(number);
@@ -425,6 +426,12 @@ impl Thread {
         drop(lock);
         closed
     }
+}
+
+/// Ends the transaction.
+fn close(connection: &Connection, effects: &mut Effects) -> Result<(), StoreError> {
+    journal::count(connection, &effects.take_counts())?;
+    Ok(execute(connection, "COMMIT")?)
 }
 
 /// Files remembered; more than this are left to the sweep of the next start.
