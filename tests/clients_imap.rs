@@ -46,6 +46,17 @@ fn imaplib_works_with_the_certificate_of_the_dui() {
 }
 
 #[test]
+fn a_session_is_compressed_pipelined_and_used_by_two_logins() {
+    let sandbox = Sandbox::shared();
+    let messages: Vec<String> = corpus(26).iter().map(|message| hex(message)).collect();
+    let task = json!({
+        "port": sandbox.port("chu", "imaps"), "ca": sandbox.authority(),
+        "user": "geriatrie@chu-demo.mssante.fr", "password": "sandbox", "messages": messages,
+    });
+    Sandbox::python("imap_session.py", &task).assert_success();
+}
+
+#[test]
 fn an_idling_client_is_told_of_a_mail_as_it_arrives() {
     let sandbox = Sandbox::shared();
     let task = json!({

@@ -6,213 +6,49 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use common::{Certificate, Named, Peer, Pki, Program, Running, Space, folder, free_port, mails, wait_until};
+use common::{Clinic, Program, Running, mails, wait_until};
 use vaguemestre::metrics::CATALOGUE;
 
 const PATIENCE: Duration = Duration::from_secs(40);
-const BOX: &str = "accueil@clinique.mssante.fr";
+const BOX: &str = Clinic::BOX;
 const LATER: &str = "etage@clinique.mssante.fr";
-const SENDER: &str = "medecin@voisin.mssante.fr";
+const SENDER: &str = Clinic::SENDER;
 const INS: &str = "279035121518989@patient.mssante.fr";
 const SUBJECT: &str = "Resultat-biologie-confidentiel";
-const PASSWORD: &str = "mot-de-passe-secret";
-const CLINIC: Named<'_> = Named {
-    department: "Ain (01)",
-    organisation: "CLINIQUE D'ESSAI",
-    structure: "1990000283",
-    name: "mx.clinique.localhost",
-};
-const NEIGHBOUR: Named<'_> = Named {
-    department: "Rhône (69)",
-    organisation: "OPERATEUR VOISIN",
-    structure: "1990000051",
-    name: "mx.voisin.localhost",
-};
+const PASSWORD: &str = Clinic::PASSWORD;
 
-/// A gateway with a metrics face.
-struct Clinic {
-    files: TempDir,
-    pki: Pki,
-    smtp: u16,
-    submission: u16,
-    submissions: u16,
-    imaps: u16,
-    metrics: u16,
-    /// Lines of `[limits]`.
-    limits: &'static str,
+/// A client in the middle of a message.
+fn half_a_message(clinic: &Clinic, go_on: Option<PathBuf>) -> Running {
+    let what = json!({
+        "port": clinic.submission, "authority": clinic.at("root.pem"), "user": BOX, "password": PASSWORD,
+        "message": mail(BOX, "moitie"), "go_on": go_on,
+    });
+    let mut half = Program::new("python3")
+        .args(["-c", include_str!("operations/half.py")])
+        .input(what.to_string())
+        .start();
+    wait_until("half a message is sent", PATIENCE, || {
+        assert!(!half.has_ended(), "{}", half.stderr());
+        half.stdout().contains("held").then_some(())
+    });
+    half
 }
 
-impl Clinic {
-    fn new(limits: &'static str) -> Self {
-        let files = folder();
-        let pki = Pki::root(files.path(), "root");
-        pki.issue("server", CLINIC);
-        let clinic = Self {
-            files,
-            pki,
-            smtp: free_port(),
-            submission: free_port(),
-            submissions: free_port(),
-            imaps: free_port(),
-            metrics: free_port(),
-            limits,
-        };
-        clinic.write("allow-list.xml", &list());
-        clinic.write("gateway.toml", &clinic.configuration());
-        clinic
-    }
-
-    fn at(&self, name: &str) -> PathBuf {
-        self.files.path().join(name)
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        fs::write(self.at(name), text).unwrap();
-    }
-
-    fn configuration(&self) -> String {
-        let Self {
-            smtp,
-            submission,
-            submissions,
-            imaps,
-            metrics,
-            limits,
-            ..
-        } = self;
-        format!(
-            "[operator]\nhost = \"mx.clinique.localhost\"\ndomains = [\"clinique.mssante.fr\"]\n\
-             [data]\nfolder = \"data\"\n\
-             [listen]\nsmtp = \"127.0.0.1:{smtp}\"\nsubmission = \"127.0.0.1:{submission}\"\n\
-             submissions = \"127.0.0.1:{submissions}\"\nimaps = \"127.0.0.1:{imaps}\"\nmetrics = \"127.0.0.1:{metrics}\"\n\
-             [tls]\ncertificate = \"server.pem\"\nkey = \"server.key\"\n\
-             [trust]\nca = [\"root.pem\"]\nallow_list = \"allow-list.xml\"\nmissing_revocation = \"accept\"\n\
-             [relay]\nallow_remote = false\n[limits]\n{limits}\n\
-             [[entity]]\nfiness = \"990000010\"\nname = \"CLINIQUE D'ESSAI\"\n\
-             [[establishment]]\nfiness = \"990000028\"\nentity = \"990000010\"\nname = \"Clinique\"\n\
-             [[box]]\naddress = \"{BOX}\"\ntype = \"ORG\"\nlabel = \"Accueil\"\nestablishment = \"990000028\"\n\
-             [[login]]\nname = \"accueil\"\nkind = \"password\"\npassword = \"{PASSWORD}\"\nboxes = [\"{BOX}\"]\n"
-        )
-    }
-
-    fn serve(&self) -> Running {
-        self.serve_with(&[])
-    }
-
-    /// Starts it, and waits until it serves.
-    #[track_caller]
-    fn serve_with(&self, more: &[&str]) -> Running {
-        let mut running = Space::program()
-            .args(more)
-            .args(["serve", "--config"])
-            .arg(self.at("gateway.toml"))
-            .start();
-        wait_until("the gateway serves", PATIENCE, || {
-            assert!(!running.has_ended(), "serve ended: {}", running.stderr());
-            running.stderr().contains("is serving").then_some(())
-        });
-        running
-    }
-
-    fn peer(&self) -> Peer {
-        self.speaker(self.smtp, Some(self.pki.issue("peer", NEIGHBOUR)))
-    }
-
-    fn client(&self) -> Peer {
-        self.speaker(self.submission, None)
-    }
-
-    fn speaker(&self, port: u16, certificate: Option<Certificate>) -> Peer {
-        Peer {
-            port,
-            authority: self.at("root.pem"),
-            certificate,
-        }
-    }
-
-    /// A client in the middle of a message.
-    fn half(&self, go_on: Option<PathBuf>) -> Running {
-        let what = json!({
-            "port": self.submission, "authority": self.at("root.pem"), "user": BOX, "password": PASSWORD,
-            "message": mail(BOX, "moitie"), "go_on": go_on,
-        });
-        let mut half = Program::new("python3")
-            .args(["-c", include_str!("operations/half.py")])
-            .input(what.to_string())
-            .start();
-        wait_until("half a message is sent", PATIENCE, || {
-            assert!(!half.has_ended(), "{}", half.stderr());
-            half.stdout().contains("held").then_some(())
-        });
-        half
-    }
-
-    fn get(&self, path: &str) -> (u16, String) {
-        get(self.metrics, path).unwrap()
-    }
-
-    fn page(&self) -> Page {
-        let (status, text) = self.get("/metrics");
-        assert_eq!(status, 200);
-        Page::read(&text)
-    }
-
-    fn ready(&self) -> (u16, Value) {
-        let (status, text) = self.get("/readyz");
-        (status, serde_json::from_str(&text).unwrap())
-    }
-
-    /// Readiness, once it holds.
-    #[track_caller]
-    fn wait_ready(&self, what: &str, holds: impl Fn(u16, &Value) -> bool) -> Value {
-        wait_until(what, PATIENCE, || {
-            let (status, told) = self.ready();
-            holds(status, &told).then_some(told)
-        })
-    }
-}
-
-fn list() -> String {
-    let entry = |domain: &str, subject: Named<'_>| {
-        format!(
-            "<Domaine><Nom>{domain}</Nom><Description>{}</Description><DNCertificatOperateur>{}</DNCertificatOperateur>\
-             <ResponsableContact>a@{domain}</ResponsableContact><SupportContact>a@{domain}</SupportContact>\
-             <DateMAJ>2026-11-01T00:00:00Z</DateMAJ></Domaine>",
-            subject.organisation,
-            subject.listed()
-        )
-    };
-    format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListeBlancheMSSante xmlns=\"https://listeblanche.mssante.fr/schema\">\
-         <DateDeGeneration>2026-11-01T00:00:00Z</DateDeGeneration><ListeDomaines>{}{}</ListeDomaines></ListeBlancheMSSante>\n",
-        entry("clinique.mssante.fr", CLINIC),
-        entry("voisin.mssante.fr", NEIGHBOUR)
-    )
+fn page_of(clinic: &Clinic) -> Page {
+    let (status, text) = clinic.get("/metrics");
+    assert_eq!(status, 200);
+    Page::read(&text)
 }
 
 fn mail(from: &str, subject: &str) -> String {
-    format!("From: <{from}>\r\nTo: <{BOX}>\r\nSubject: {subject}\r\n\r\nBonjour\r\n")
-}
-
-fn get(port: u16, path: &str) -> std::io::Result<(u16, String)> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    Ok((head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned()))
+    Clinic::mail(from, subject)
 }
 
 /// What a Prometheus server makes of a page: the text format, read strictly.
@@ -269,7 +105,7 @@ impl Page {
 fn the_page_of_metrics_is_well_formed_counts_what_happened_and_names_nobody() {
     let clinic = Clinic::new("");
     let running = clinic.serve();
-    let peer = clinic.peer();
+    let peer = clinic.listed_peer();
     peer.offer(SENDER, &[BOX], &mail(SENDER, SUBJECT)).assert_accepted();
     peer.offer(SENDER, &["x@ailleurs.example"], &mail(SENDER, SUBJECT))
         .assert_refused("rcpt", &["relay-denied"]);
@@ -360,11 +196,11 @@ fn files_that_cannot_be_used_leave_the_old_ones_say_so_and_good_ones_are_taken()
             .unwrap()
             .contains("server.pem")
     );
-    let page = clinic.page();
+    let page = page_of(&clinic);
     assert!(page.value("vaguemestre_reload_failed", "part=\"certificates\"") > 0.5);
     assert!(page.value("vaguemestre_reloads_total", "part=\"allow-list\",result=\"failed\"") > 0.5);
     clinic
-        .peer()
+        .listed_peer()
         .offer(SENDER, &[BOX], &mail(SENDER, "ancien"))
         .assert_accepted();
     assert!(
@@ -380,11 +216,11 @@ fn files_that_cannot_be_used_leave_the_old_ones_say_so_and_good_ones_are_taken()
 /// Then another certificate, one box more, fewer connections, and something that only a start can use.
 #[track_caller]
 fn take_good_files(clinic: &Clinic, running: &Running, (good, key): (&Path, &Path), before: &[u8]) {
-    let other = clinic.pki.issue("renewed", CLINIC);
+    let other = clinic.pki.issue("renewed", Clinic::SUBJECT);
     fs::copy(&other.certificate, good).unwrap();
     fs::copy(&other.key, key).unwrap();
     assert_ne!(fs::read(good).unwrap(), before);
-    clinic.write("allow-list.xml", &list());
+    clinic.write("allow-list.xml", &Clinic::list(Clinic::NEIGHBOUR));
     let more = clinic
         .configuration()
         .replace("connections_per_address_max = 50", "connections_per_address_max = 1")
@@ -405,19 +241,14 @@ fn take_good_files(clinic: &Clinic, running: &Running, (good, key): (&Path, &Pat
             .unwrap()
             .contains("[relay]")
     );
-    assert!(
-        clinic
-            .page()
-            .value("vaguemestre_reload_failed", "part=\"certificates\"")
-            < 0.5
-    );
+    assert!(page_of(&clinic).value("vaguemestre_reload_failed", "part=\"certificates\"") < 0.5);
     clinic
-        .peer()
+        .listed_peer()
         .offer(SENDER, &[LATER], &mail(SENDER, "neuf"))
         .assert_accepted();
     assert_eq!(shown(clinic.submissions), fingerprint(good));
     wait_until("connections of before are gone", PATIENCE, || {
-        let page = clinic.page();
+        let page = page_of(&clinic);
         (page.value("vaguemestre_sessions_open", "face=\"smtp\"") < 0.5
             && page.value("vaguemestre_sessions_open", "face=\"submissions\"") < 0.5)
             .then_some(())
@@ -459,11 +290,11 @@ fn a_drain_finishes_the_message_under_way_and_takes_nothing_new() {
     let (idle, line) = connect(clinic.smtp);
     assert!(line.starts_with("220 "), "{line}");
     let go_on = clinic.at("go-on");
-    let half = clinic.half(Some(go_on.clone()));
+    let half = half_a_message(&clinic, Some(go_on.clone()));
     running.signal("TERM");
     let told = clinic.wait_ready("it drains", |status, _| status == 503);
     assert_eq!((&told["ready"], &told["state"]), (&json!(false), &json!("draining")));
-    assert!(clinic.page().series["vaguemestre_draining"] > 0.5);
+    assert!(page_of(&clinic).series["vaguemestre_draining"] > 0.5);
     let mut farewell = String::new();
     BufReader::new(&idle).read_line(&mut farewell).unwrap();
     assert!(farewell.starts_with("421 4.3.2 shutting down"), "{farewell}");
@@ -486,7 +317,7 @@ fn a_drain_finishes_the_message_under_way_and_takes_nothing_new() {
 fn a_drain_ends_at_its_limit_and_at_a_second_signal() {
     let clinic = Clinic::new("drain_timeout = \"1s\"");
     let running = clinic.serve();
-    let half = clinic.half(None);
+    let half = half_a_message(&clinic, None);
     let ended = running.stop("TERM", PATIENCE);
     assert_eq!(ended.code, Some(3), "{ended:#?}");
     assert!(ended.stderr.contains("were cut"), "{ended:#?}");
@@ -497,7 +328,7 @@ fn a_drain_ends_at_its_limit_and_at_a_second_signal() {
         .replace("drain_timeout = \"1s\"", "drain_timeout = \"1h\"");
     clinic.write("gateway.toml", &text);
     let running = clinic.serve();
-    let half = clinic.half(None);
+    let half = half_a_message(&clinic, None);
     running.signal("TERM");
     clinic.wait_ready("it drains", |status, _| status == 503);
     let ended = running.stop("TERM", PATIENCE);
@@ -513,7 +344,7 @@ fn a_drain_ends_at_its_limit_and_at_a_second_signal() {
 fn a_sender_that_drips_reads_421_and_leaves_nothing() {
     let clinic = Clinic::new("message_timeout = \"2s\"");
     let running = clinic.serve();
-    let said = clinic.half(None).wait(PATIENCE).stdout;
+    let said = half_a_message(&clinic, None).wait(PATIENCE).stdout;
     assert!(said.contains("421 4.4.2 this takes too long"), "{said}");
     assert!(mails(clinic.imaps, &clinic.at("root.pem"), (BOX, PASSWORD)).is_empty());
     running.stop("TERM", PATIENCE).assert_success();
@@ -527,7 +358,7 @@ fn connections_without_a_handshake_count_and_come_back() {
         .map(|_| TcpStream::connect(("127.0.0.1", clinic.submissions)).unwrap())
         .collect();
     let open = |count: f64| {
-        let page = clinic.page();
+        let page = page_of(&clinic);
         let open = page.value("vaguemestre_sessions_open", "face=\"submissions\"");
         ((open - count).abs() < 0.1).then_some(())
     };
@@ -538,7 +369,7 @@ fn connections_without_a_handshake_count_and_come_back() {
         "{line}"
     );
     assert!(line.contains("too-many-connections, session "), "{line}");
-    let turned = clinic.page();
+    let turned = page_of(&clinic);
     let turned = turned.value(
         "vaguemestre_connections_turned_away_total",
         "face=\"smtp\",limit=\"address\"",
@@ -549,7 +380,7 @@ fn connections_without_a_handshake_count_and_come_back() {
     loud.next().unwrap().write_all(b"EHLO in.clear\r\n").unwrap();
     drop(loud);
     wait_until("they are gone", PATIENCE, || open(0.0));
-    let page = clinic.page();
+    let page = page_of(&clinic);
     assert!(
         page.value(
             "vaguemestre_tls_handshakes_failed_total",
@@ -565,7 +396,7 @@ fn connections_without_a_handshake_count_and_come_back() {
 fn without_descriptors_accepting_pauses_and_recovers() {
     let clinic = Clinic::new("");
     let running = clinic.serve();
-    clinic.page();
+    page_of(&clinic);
     let descriptors = |limit: &str| {
         Program::as_root("prlimit")
             .args(["--pid", &running.pid().to_string(), &format!("--nofile={limit}")])
@@ -574,7 +405,7 @@ fn without_descriptors_accepting_pauses_and_recovers() {
     };
     let open = fs::read_dir(format!("/proc/{}/fd", running.pid())).unwrap().count();
     descriptors(&format!("{open}:4096"));
-    let used_before = clinic.page().series["process_cpu_seconds_total"];
+    let used_before = page_of(&clinic).series["process_cpu_seconds_total"];
     // More than are left: the kernel keeps them waiting.
     let waiting: Vec<TcpStream> = (0..open + 20)
         .map(|_| TcpStream::connect(("127.0.0.1", clinic.smtp)).unwrap())
@@ -590,7 +421,7 @@ fn without_descriptors_accepting_pauses_and_recovers() {
         line.starts_with("220 ") || line.starts_with("421 4.7.0")
     });
     assert!(greeted);
-    let page = clinic.page();
+    let page = page_of(&clinic);
     assert!(page.value("vaguemestre_accept_errors_total", "face=\"smtp\"") > 0.5);
     let used = page.series["process_cpu_seconds_total"] - used_before;
     assert!(used_before > 0.0, "the time used is told");
@@ -607,7 +438,7 @@ fn logs_are_json_with_stable_fields_and_hold_nothing_personal() {
     let clinic = Clinic::new("");
     let running = clinic.serve_with(&["--log", "debug", "--log-format", "json"]);
     clinic
-        .peer()
+        .listed_peer()
         .offer(SENDER, &[BOX], &mail(SENDER, SUBJECT))
         .assert_accepted();
     clinic

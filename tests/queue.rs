@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use common::{Finished, Peer, Program, Running, Space, folder, free_port, wait_until};
+use common::{Clinic, Finished, Peer, Program, Running, Setup, Space, folder, free_port, holds, wait_until};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 const INS: &str = "279035121518989";
@@ -366,4 +366,268 @@ fn a_process_killed_while_it_reports_failures_reports_each_once() {
     assert!(said(&hosts, field.port("non"), "visited") > 0);
     space.command(&["recount"]).assert_success();
     space.interrupt().assert_success();
+}
+
+/// Somebody else's operator, to which a gateway sends.
+fn neighbour_of(clinic: &Clinic, how: &str) -> Running {
+    clinic.write("how", how);
+    let shown = clinic.pki.issue("voisin", Clinic::NEIGHBOUR);
+    let hosts = json!([{
+        "port": clinic.neighbour, "how": clinic.at("how"), "go-on": clinic.at("how"),
+        "certificate": shown.certificate, "key": shown.key,
+    }]);
+    let hosts = Program::new("python3")
+        .args(["-c", include_str!("queue/hosts.py")])
+        .input(hosts.to_string())
+        .start();
+    wait_until("the host listens", PATIENCE, || {
+        hosts.stdout().contains("ready").then_some(())
+    });
+    hosts
+}
+
+fn recipients(lines: &[Value]) -> Vec<&str> {
+    lines.iter().map(|line| line["recipient"].as_str().unwrap()).collect()
+}
+
+/// A gateway with three items that wait for a neighbour who is not there: `a` of one message, `b` and `c` of another.
+fn clinic_with_a_queue() -> (Clinic, Running) {
+    let clinic = Clinic::set_up(Setup {
+        retry: "[\"30m\"]",
+        ..Setup::default()
+    });
+    let running = clinic.serve();
+    let mail = Clinic::mail(Clinic::BOX, "un");
+    clinic
+        .client()
+        .submit_to_all(clinic.login(), &one("a", "voisin"), &mail)
+        .assert_accepted();
+    wait_until("a failed attempt", PATIENCE, || {
+        let listed = clinic.queue_lines(&["list", "--state", "blocked"]);
+        (listed.len() == 1 && attempted(&listed)).then_some(())
+    });
+    let both = ["b", "c"].map(|name| format!("{name}@voisin.mssante.fr"));
+    let mail = Clinic::mail(Clinic::BOX, "deux");
+    clinic
+        .client()
+        .submit_to_all(clinic.login(), &both, &mail)
+        .assert_accepted();
+    (clinic, running)
+}
+
+#[test]
+fn the_queue_of_a_gateway_is_shown_and_changed_while_it_serves_and_while_it_does_not() {
+    let (clinic, running) = clinic_with_a_queue();
+    every_filter_finds_its_items(&clinic);
+    changes_reach_the_process(&clinic);
+    running.stop("TERM", PATIENCE).assert_success();
+    changes_without_a_process(&clinic);
+
+    let running = clinic.serve();
+    let hosts = neighbour_of(&clinic, "takes");
+    // The restart lets every destination be visited; what is held stays.
+    wait_until("the one that is not held goes", PATIENCE, || {
+        (said(&hosts, clinic.neighbour, "took 1 deux") == 1).then_some(())
+    });
+    let left = clinic.queue_lines(&["list"]);
+    assert_eq!(
+        (recipients(&left), &left[0]["state"]),
+        (vec!["a@voisin.mssante.fr"], &json!("held"))
+    );
+    assert_eq!(clinic.queue_lines(&["release", "--state", "held"])[0]["changed"], 1);
+    wait_until("the released one goes", PATIENCE, || {
+        (said(&hosts, clinic.neighbour, "took 1 un") == 1).then_some(())
+    });
+    wait_until("an empty queue", PATIENCE, || {
+        clinic.queue_lines(&["list"]).is_empty().then_some(())
+    });
+    let managed: Vec<String> = clinic
+        .records("managed")
+        .iter()
+        .map(|record| {
+            format!(
+                "{} {}",
+                record["detail"]["action"].as_str().unwrap(),
+                record["detail"]["item"]
+            )
+        })
+        .collect();
+    let expected = [
+        "hold 2",
+        "release 2",
+        "retry 1",
+        "retry 2",
+        "retry 3",
+        "bounce 3",
+        "hold 1",
+        "hold 2",
+        "release 2",
+        "release 1",
+    ];
+    assert_eq!(managed, expected);
+    clinic.run("recount").run().assert_success();
+    running.stop("TERM", PATIENCE).assert_success();
+}
+
+fn every_filter_finds_its_items(clinic: &Clinic) {
+    let listed = clinic.queue_lines(&["list"]);
+    let [a, b, c] = ["a", "b", "c"].map(|name| format!("{name}@voisin.mssante.fr"));
+    assert_eq!(recipients(&listed), [&a, &b, &c].map(String::as_str));
+    for field in [
+        "operator",
+        "item",
+        "message",
+        "state",
+        "sender",
+        "domain",
+        "session",
+        "size_bytes",
+        "created",
+        "due",
+        "expires",
+    ] {
+        assert!(!listed[0][field].is_null(), "{field}: {}", listed[0]);
+    }
+    assert_eq!(listed[0]["operator"], "mx.clinique.localhost");
+    let (message, session) = (listed[1]["message"].to_string(), listed[0]["session"].as_str().unwrap());
+    for (filter, expected) in [
+        (&["--domain", "voisin.mssante.fr"][..], &[&a, &b, &c][..]),
+        (&["--domain", "ailleurs.mssante.fr"], &[]),
+        (&["--sender", Clinic::BOX], &[&a, &b, &c]),
+        (&["--sender", "<>"], &[]),
+        (&["--recipient", &b], &[&b]),
+        (&["--message", &message], &[&b, &c]),
+        (&["--session", session], &[&a]),
+        (&["--state", "blocked"], &[&a, &b, &c]),
+        (&["--state", "held"], &[]),
+        (&["--older-than", "1h"], &[]),
+        (&["--message", &message, "--recipient", &a], &[]),
+        (&["--limit", "2"], &[&a, &b]),
+    ] {
+        let found = clinic.queue_lines(&[&["list"], filter].concat());
+        assert_eq!(
+            recipients(&found),
+            expected.iter().map(|one| one.as_str()).collect::<Vec<_>>(),
+            "{filter:?}"
+        );
+    }
+    for (by, name, items) in [
+        ("domain", "voisin.mssante.fr", 3),
+        ("state", "blocked", 3),
+        ("sender", Clinic::BOX, 3),
+        ("message", message.as_str(), 2),
+    ] {
+        let sums = clinic.queue_lines(&["list", "--by", by]);
+        let sum = sums
+            .iter()
+            .find(|sum| sum["name"] == name)
+            .unwrap_or_else(|| panic!("{by}: {sums:?}"));
+        assert_eq!(sum["items"], items, "{by}");
+    }
+    let shown = clinic.queue_lines(&["show", "1", "3"]);
+    assert_eq!(recipients(&shown), [&a, &c].map(String::as_str));
+    assert!(
+        shown[0]["next"].is_string() && shown[0]["journal"].as_array().unwrap().len() > 1,
+        "{shown:?}"
+    );
+    assert_eq!(clinic.queue(&["show", "99"]).code, Some(1));
+    assert_eq!(clinic.queue(&["list", "--state", "lost"]).code, Some(2));
+    let told = clinic.command(&["explain", "queue:1"]).run();
+    assert!(told.stdout.contains("a@voisin.mssante.fr"), "{told:?}");
+}
+
+/// Over its control socket.
+fn changes_reach_the_process(clinic: &Clinic) {
+    let b = &["--recipient", "b@voisin.mssante.fr"][..];
+    let change = |words: &[&str]| clinic.queue_lines(words).remove(0);
+    let counts = |change: &Value| {
+        (
+            change["changed"].as_u64(),
+            change["busy"].as_u64(),
+            change["unchanged"].as_u64(),
+        )
+    };
+    let held = change(&[&["hold", "--by", "essai"], b].concat());
+    assert_eq!(
+        (held["action"].as_str(), counts(&held)),
+        (Some("hold"), (Some(1), Some(0), Some(0)))
+    );
+    assert_eq!(counts(&change(&[&["hold"], b].concat())), (Some(0), Some(0), Some(1)));
+    let held = clinic.queue_lines(&["list", "--state", "held"]);
+    assert_eq!(
+        (recipients(&held), &held[0]["held_by"]),
+        (vec!["b@voisin.mssante.fr"], &json!("essai"))
+    );
+    assert_eq!(counts(&change(&["release", "2"])), (Some(1), Some(0), Some(0)));
+    assert_eq!(change(&["retry", "--every"])["changed"], 3);
+    wait_until("it is visited again, in vain", PATIENCE, || {
+        let sums = clinic.queue_lines(&["list", "--by", "domain"]);
+        (sums[0]["not_reached_times"] == 2 && sums[0]["states"]["blocked"] == 3).then_some(())
+    });
+    for (words, why) in [
+        (&["drop", "--domain", "voisin.mssante.fr"][..], "--yes"),
+        (&["hold"], "--every"),
+        (&["retry", "99"], "no item 99"),
+    ] {
+        let refused = clinic.queue(words).assert_failure();
+        assert!(refused.stderr.contains(why), "{refused:?}");
+    }
+    assert_eq!(change(&["drop", "3", "--bounce"])["changed"], 1);
+    let report = wait_until("the report of what was dropped", PATIENCE, || clinic.mails().pop());
+    assert!(
+        holds(&report, &["c@voisin.mssante.fr", "X-Vaguemestre; 554 5.0.0"]),
+        "{report}"
+    );
+    assert_eq!(clinic.queue_lines(&["list"]).len(), 2);
+}
+
+/// By the command itself.
+fn changes_without_a_process(clinic: &Clinic) {
+    assert_eq!(clinic.queue_lines(&["list"]).len(), 2);
+    assert_eq!(clinic.queue_lines(&["hold", "--every"])[0]["changed"], 2);
+    assert_eq!(
+        clinic.queue_lines(&["release", "--recipient", "b@voisin.mssante.fr"])[0]["changed"],
+        1
+    );
+    let held = clinic.queue(&["show", "1"]).assert_success();
+    assert!(held.stdout.contains("held by"), "{held:?}");
+    assert_eq!(
+        clinic.queue_lines(&["drop", "--older-than", "1h", "--yes"])[0]["changed"],
+        0
+    );
+}
+
+#[test]
+fn the_sender_is_told_at_its_time_that_mail_waits_for_a_destination_nobody_reaches() {
+    let clinic = Clinic::set_up(Setup {
+        retry: "[\"30m\"]\ndelay_notice = \"3s\"",
+        ..Setup::default()
+    });
+    let running = clinic.serve();
+    let mail = Clinic::mail(Clinic::BOX, "attend");
+    clinic
+        .client()
+        .submit_to_all(clinic.login(), &one("a", "voisin"), &mail)
+        .assert_accepted();
+    let report = wait_until("the notice", PATIENCE, || clinic.mails().pop());
+    let expected = [
+        "Action: delayed",
+        "Diagnostic-Code: X-Vaguemestre; 451 4.4.1",
+        "Will-Retry-Until",
+        "Subject: attend",
+    ];
+    assert!(holds(&report, &expected), "{report}");
+    let told = clinic.records("reported");
+    let queued = clinic.records("queued");
+    let at = |record: &Value| record["at"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let after = at(&told[0]).duration_since(at(&queued[0])).as_secs_f64();
+    assert!((2.9..6.0).contains(&after), "told after {after} s");
+    let waits = clinic.queue_lines(&["list"]);
+    assert_eq!(
+        (waits.len(), &waits[0]["state"]),
+        (1, &json!("blocked")),
+        "it stays where it is"
+    );
+    assert_eq!(told.len(), 1);
+    running.stop("TERM", PATIENCE).assert_success();
 }

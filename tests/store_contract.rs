@@ -3,6 +3,8 @@
 //! To add a backend, implement [`Backend`] and name it in one more `contract!` line.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
+#[path = "store_contract/changes.rs"]
+mod changes;
 #[path = "store_contract/common.rs"]
 mod common;
 #[path = "store_contract/mailboxes.rs"]
@@ -101,6 +103,13 @@ macro_rules! contract {
                 a_move_is_a_copy_that_leaves_nothing_behind
                 expunge_removes_only_what_is_deleted
                 calls_on_a_folder_that_is_gone_say_so
+            );
+            contract!(@tests $backend; changes:
+                flags_change_only_where_nothing_changed_meanwhile
+                changes_are_those_of_one_moment
+                a_folder_is_looked_up_with_its_figures
+                when_a_message_came_into_its_folder_is_kept
+                of_the_removed_ones_the_newest_are_remembered
             );
             contract!(@tests $backend; queue_and_journal:
                 due_items_are_leased_oldest_first

@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
-use vaguemestre::message::dsn::{Action, Original, RecipientReport, Report, build};
+use vaguemestre::message::dsn::{Action, Diagnostic, Original, RecipientReport, Report, build};
 use vaguemestre::message::structure::Structure;
 use vaguemestre::message::{Class, Header};
 
@@ -20,7 +20,11 @@ fuzz_target!(|input: (&[u8], &str, &str, &str, u8)| {
             action: actions[usize::from(choice / 3) % actions.len()],
             status: reply.to_owned(),
             remote_host: Some(original.to_owned()),
-            diagnostic: Some(reply.to_owned()),
+            diagnostic: Some(if choice & 64 == 0 {
+                Diagnostic::Smtp(reply.to_owned())
+            } else {
+                Diagnostic::Local(reply.to_owned())
+            }),
             last_attempt: Some(at),
             retry_until: Some(at),
         })

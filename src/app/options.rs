@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use crate::config;
-use crate::listener::Limits;
+use crate::listener::{Limits, Rate};
 use crate::pki::TlsPolicy;
 use crate::queue::{RetryPlan, RetryPlanError};
 use crate::relay;
@@ -37,6 +37,10 @@ pub fn limits_of(limits: &config::Limits, message_bytes_max: u64) -> Limits {
         memory_bytes_max: MEMORY_BYTES_MAX,
         spool_bytes_max: usize::try_from(limits.spool_bytes_max).unwrap_or(usize::MAX),
         message: wait.message,
+        data_rate: Rate {
+            bytes_per_second_min: u64::from(limits.data_rate_min_bytes_per_second),
+            grace: wait.data_rate_grace,
+        },
     }
 }
 

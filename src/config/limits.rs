@@ -38,6 +38,8 @@ pub struct Limits {
     pub mime_depth_max: u32,
     /// Largest message that a failure report gives back whole, in bytes.
     pub report_original_bytes_max: u64,
+    /// The least that the text of a message has to come at, in bytes per second; 0: no minimum.
+    pub data_rate_min_bytes_per_second: u32,
     /// How long each wait may last.
     pub timeouts: Timeouts,
 }
@@ -55,7 +57,9 @@ pub struct Timeouts {
     pub imap_idle: Duration,
     /// From MAIL to the end of the message.
     pub message: Duration,
-    /// From the start of an SMTP session to its end, between two messages.
+    /// Over how long the rate of a message's text is measured.
+    pub data_rate_grace: Duration,
+    /// From the start of an SMTP session to its end; a message whose text has begun is finished.
     pub smtp_session: Duration,
     /// From the start of an IMAP session to its end.
     pub imap_session: Duration,
@@ -122,6 +126,11 @@ impl Limits {
                     Size(1 << 10)..=Size(64 << 20),
                 )
                 .0,
+            data_rate_min_bytes_per_second: section.within(
+                "data_rate_min_bytes_per_second",
+                default.data_rate_min_bytes_per_second,
+                0..=1 << 20,
+            ),
             timeouts: Timeouts::read(&section),
         };
         section.close();
@@ -141,6 +150,7 @@ impl Timeouts {
             // RFC 9051 §5.4: at least 30 minutes.
             imap_idle: wait("imap_idle_timeout", default.imap_idle),
             message: section.within("message_timeout", default.message, SECOND..=DAY),
+            data_rate_grace: wait("data_rate_grace", default.data_rate_grace),
             smtp_session: wait("smtp_session_max", default.smtp_session),
             imap_session: section.within("imap_session_max", default.imap_session, SECOND..=DAY * 30),
             write: wait("write_timeout", default.write),
@@ -168,6 +178,7 @@ impl Default for Limits {
             header_fields_max: 1_000,
             mime_depth_max: 20,
             report_original_bytes_max: 1 << 20,
+            data_rate_min_bytes_per_second: 1_024,
             timeouts: Timeouts::default(),
         }
     }
@@ -181,6 +192,7 @@ impl Default for Timeouts {
             login_idle: Duration::from_mins(1),
             imap_idle: Duration::from_mins(30),
             message: Duration::from_mins(30),
+            data_rate_grace: Duration::from_mins(2),
             smtp_session: Duration::from_mins(10),
             imap_session: DAY,
             write: Duration::from_mins(1),

@@ -1,19 +1,27 @@
-//! Cuts the input into commands: lines, and the literals that lines announce (RFC 3501 §4.3, RFC 7888).
+//! Cuts the input into commands: lines, and the literals that lines announce (RFC 9051 §4.3, RFC 7888).
 //!
-//! The codec parses only complete commands. The message of an APPEND is kept apart, so that a large one is neither parsed nor
-//! copied again, and is refused before it is sent when it is too large.
+//! The grammar reads only complete commands. Messages of APPEND and REPLACE are kept apart, so that a large one is neither parsed
+//! nor copied again, and is refused before it is sent when it is too large.
 
-use imap_codec::CommandCodec;
-use imap_codec::decode::Decoder;
-use imap_codec::imap_types::command::CommandBody;
+use memchr::memchr;
+
+use super::grammar::tree::Content;
+use super::grammar::{message_follows, tag_of};
 
 /// How much is accepted, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    /// A command with its literals, the message of an APPEND apart.
+    /// A command with its literals, messages apart.
     pub(crate) command_bytes_max: usize,
-    /// The message of an APPEND; `None`: no APPEND now.
+    /// One message; `None`: no APPEND now.
     pub(crate) append_bytes_max: Option<usize>,
+}
+
+impl Bounds {
+    /// All messages of one command.
+    fn messages_bytes_max(self) -> usize {
+        self.append_bytes_max.unwrap_or(0).saturating_mul(MESSAGES_FACTOR)
+    }
 }
 
 /// What the input held.
@@ -23,10 +31,8 @@ pub(crate) enum Frame {
     More,
     /// The client waits for leave to send a literal: a continuation is due.
     Continue,
-    /// A complete command, final line end included.
-    Command(Vec<u8>),
-    /// A complete APPEND: the command with [`STAND_IN`] for the message, and the message.
-    Append(Vec<u8>, Vec<u8>),
+    /// A complete command, final line end included, and the messages that its text leaves out.
+    Command(Vec<u8>, Vec<Vec<u8>>),
     /// A command that was refused; whatever was coming of it has been dropped.
     Refused {
         /// Its tag, when it had one.
@@ -43,18 +49,26 @@ pub(crate) enum Frame {
 pub(crate) enum TooMuch {
     /// The command is too long.
     Command,
-    /// The message of an APPEND is too large.
+    /// A message is too large.
     Message,
-    /// The APPEND holds something after its message, or NUL in it.
-    Malformed,
+    /// The messages of one command are too many, or too large together.
+    Messages,
+    /// A message holds NUL and did not come as a `literal8`.
+    Nul,
 }
 
 /// Cuts input into frames.
 #[derive(Debug, Default)]
 pub(crate) struct Framer {
+    /// Input not read yet, from `read` on.
     buffer: Vec<u8>,
-    /// Up to here the buffer holds finished lines and literals of the present command.
-    done: usize,
+    read: usize,
+    /// Up to here there is no line end in what is not read.
+    scanned: usize,
+    /// Finished lines and literals of the present command.
+    command: Vec<u8>,
+    /// Messages of the present command.
+    messages: Vec<Vec<u8>>,
     state: State,
 }
 
@@ -63,12 +77,10 @@ enum State {
     /// Reading a line of the command.
     #[default]
     Line,
-    /// Reading a literal into the buffer: bytes still to come.
+    /// Reading a literal into the command: bytes still to come.
     Literal(usize),
-    /// Reading the message of an APPEND.
-    Message(Message),
-    /// The message is complete; the rest of the line is due.
-    AfterMessage(Message),
+    /// Reading a message, the last of `messages`: bytes still to come.
+    Message(usize, Content),
     /// Dropping a literal that is not wanted, then the rest of the command.
     Drop {
         left: usize,
@@ -77,36 +89,39 @@ enum State {
     },
 }
 
-#[derive(Debug)]
-struct Message {
-    /// The command so far, with the stand-in.
-    command: Vec<u8>,
-    bytes: Vec<u8>,
-    left: usize,
-}
-
 impl Framer {
-    /// Takes input; the bytes of an APPEND go straight where they belong.
+    /// Takes input; the bytes of a message go straight where they belong.
     pub(crate) fn feed(&mut self, mut input: &[u8]) {
-        if let (State::Message(message), true) = (&mut self.state, self.buffer.is_empty()) {
-            let take = message.left.min(input.len());
-            message.bytes.extend_from_slice(&input[..take]);
-            message.left -= take;
+        if self.read == self.buffer.len()
+            && let (State::Message(left, _), Some(message)) = (&mut self.state, self.messages.last_mut())
+        {
+            let take = input.len().min(*left);
+            message.extend_from_slice(&input[..take]);
+            *left -= take;
             input = &input[take..];
         }
+        self.buffer.drain(..self.read);
+        self.read = 0;
         self.buffer.extend_from_slice(input);
     }
 
-    /// Forgets everything: what was sent before TLS must not count after it (RFC 3501 §6.2.1).
+    /// Forgets everything: what was sent before TLS must not count after it (RFC 9051 §6.2.1).
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
 
+    /// Takes everything that was not read, as it came: what follows a command that changes how bytes are sent.
+    pub(crate) fn take_rest(&mut self) -> Vec<u8> {
+        let rest = self.unread().to_vec();
+        self.clear();
+        rest
+    }
+
     /// Takes one line as it is, without regard to literals: a SASL response, or DONE. `Err`: too long.
     pub(crate) fn line(&mut self, bytes_max: usize) -> Result<Option<Vec<u8>>, Overlong> {
-        match self.buffer.iter().position(|&b| b == b'\n') {
-            Some(feed) if feed < bytes_max => Ok(Some(self.take(feed + 1))),
-            None if self.buffer.len() < bytes_max => Ok(None),
+        match self.line_end() {
+            Some(end) if end <= bytes_max => Ok(Some(self.take(end))),
+            None if self.unread().len() < bytes_max => Ok(None),
             _ => Err(Overlong),
         }
     }
@@ -114,83 +129,85 @@ impl Framer {
     /// The next frame.
     pub(crate) fn next(&mut self, bounds: Bounds) -> Frame {
         loop {
-            match std::mem::take(&mut self.state) {
-                State::Line => {
-                    if let Some(frame) = self.next_line(bounds) {
-                        return frame;
-                    }
-                }
+            let frame = match std::mem::take(&mut self.state) {
+                State::Line => self.next_line(bounds),
                 State::Literal(left) => {
-                    let have = self.buffer.len() - self.done;
-                    if have < left {
-                        self.state = State::Literal(left);
-                        return Frame::More;
-                    }
-                    self.done += left;
+                    let piece = self.take(left.min(self.unread().len()));
+                    self.command.extend_from_slice(&piece);
+                    self.unfinished(left - piece.len(), State::Literal)
                 }
-                State::Message(message) => {
-                    if let Some(frame) = self.message(message) {
-                        return frame;
-                    }
-                }
-                State::AfterMessage(message) => return self.after_message(message),
-                State::Drop { left, tag, why } => {
-                    if let Some(frame) = self.discard(left, tag, why) {
-                        return frame;
-                    }
-                }
+                State::Message(left, content) => self.message(left, content),
+                State::Drop { left, tag, why } => self.discard(left, tag, why),
+            };
+            if let Some(frame) = frame {
+                return frame;
             }
         }
     }
 
+    /// Waits for more if something is left.
+    fn unfinished(&mut self, left: usize, state: fn(usize) -> State) -> Option<Frame> {
+        (left > 0).then(|| {
+            self.state = state(left);
+            Frame::More
+        })
+    }
+
     /// Reads a line of a command. `None`: go on in the new state.
     fn next_line(&mut self, bounds: Bounds) -> Option<Frame> {
-        let Some(feed) = self.buffer[self.done..].iter().position(|&b| b == b'\n') else {
-            if self.buffer.len() <= bounds.command_bytes_max {
+        let room = bounds.command_bytes_max.saturating_sub(self.command.len());
+        let Some(end) = self.line_end() else {
+            if self.unread().len() <= room {
                 return Some(Frame::More);
             }
             // The rest of the line is dropped as it comes.
-            let tag = tag_of(&self.buffer);
-            self.reset();
+            let rest = self.unread().to_vec();
+            self.command.extend_from_slice(&rest[..rest.len().min(room)]);
+            let tag = self.abandon();
             self.state = State::Drop {
                 left: 0,
                 tag,
                 why: TooMuch::Command,
             };
-            return Some(Frame::More);
+            return None;
         };
-        let end = self.done + feed + 1;
-        let Some(literal) = Announced::at_end_of(&self.buffer[self.done..end]) else {
-            let command = self.take(end);
-            if command.len() > bounds.command_bytes_max {
-                let tag = tag_of(&command);
-                return Some(Frame::Refused {
-                    tag,
-                    why: TooMuch::Command,
-                });
-            }
-            return Some(Frame::Command(command));
-        };
-        self.begin_literal(end, &literal, bounds)
+        let line = self.take(end);
+        let literal = Announced::at_end_of(&line);
+        if self.command.is_empty() {
+            self.command = line;
+        } else {
+            self.command.extend_from_slice(&line);
+        }
+        match literal {
+            Some(literal) => self.begin_literal(&literal, bounds),
+            None if self.command.len() > bounds.command_bytes_max => Some(Frame::Refused {
+                tag: self.abandon(),
+                why: TooMuch::Command,
+            }),
+            None => Some(Frame::Command(
+                std::mem::take(&mut self.command),
+                std::mem::take(&mut self.messages),
+            )),
+        }
     }
 
-    fn begin_literal(&mut self, end: usize, literal: &Announced, bounds: Bounds) -> Option<Frame> {
-        if let Some(command) = append_head(&self.buffer[..end], self.done + literal.at) {
-            let max = bounds.append_bytes_max.unwrap_or(0);
-            if literal.length > max {
-                return self.refuse(end, literal, TooMuch::Message, bounds);
+    fn begin_literal(&mut self, literal: &Announced, bounds: Bounds) -> Option<Frame> {
+        if let Some(content) = message_follows(&self.command) {
+            let held: usize = self.messages.iter().map(Vec::len).sum();
+            if literal.length > bounds.append_bytes_max.unwrap_or(0) {
+                return self.refuse(literal, TooMuch::Message, bounds);
             }
-            self.take(end);
-            self.state = State::Message(Message {
-                command,
-                bytes: Vec::with_capacity(literal.length.min(RESERVE_BYTES_MAX)),
-                left: literal.length,
-            });
+            if held.saturating_add(literal.length) > bounds.messages_bytes_max() || self.messages.len() >= MESSAGES_MAX
+            {
+                return self.refuse(literal, TooMuch::Messages, bounds);
+            }
+            self.messages
+                .push(Vec::with_capacity(literal.length.min(RESERVE_BYTES_MAX)));
+            self.state = State::Message(literal.length, content);
         } else {
-            if end.saturating_add(literal.length) > bounds.command_bytes_max {
-                return self.refuse(end, literal, TooMuch::Command, bounds);
+            if self.command.len().saturating_add(literal.length) > bounds.command_bytes_max {
+                return self.refuse(literal, TooMuch::Command, bounds);
             }
-            self.done = end;
             self.state = State::Literal(literal.length);
         }
         (!literal.at_once).then_some(Frame::Continue)
@@ -198,9 +215,8 @@ impl Framer {
 
     /// A synchronising literal is refused before it is sent. RFC 7888 §4: a non-synchronising one is read and dropped,
     /// or the connection ends.
-    fn refuse(&mut self, end: usize, literal: &Announced, why: TooMuch, bounds: Bounds) -> Option<Frame> {
-        let tag = tag_of(&self.buffer);
-        self.take(end);
+    fn refuse(&mut self, literal: &Announced, why: TooMuch, bounds: Bounds) -> Option<Frame> {
+        let tag = self.abandon();
         if !literal.at_once {
             return Some(Frame::Refused { tag, why });
         }
@@ -216,58 +232,44 @@ impl Framer {
         None
     }
 
-    fn message(&mut self, mut message: Message) -> Option<Frame> {
-        let take = message.left.min(self.buffer.len());
-        message.bytes.extend(self.buffer.drain(..take));
-        message.left -= take;
-        if message.left > 0 {
-            self.state = State::Message(message);
+    fn message(&mut self, left: usize, content: Content) -> Option<Frame> {
+        let piece = self.take(left.min(self.unread().len()));
+        let left = left - piece.len();
+        let Some(message) = self.messages.last_mut() else {
+            return Some(Frame::Hopeless);
+        };
+        message.extend_from_slice(&piece);
+        if left > 0 {
+            self.state = State::Message(left, content);
             return Some(Frame::More);
         }
-        self.state = State::AfterMessage(message);
-        None
-    }
-
-    fn after_message(&mut self, message: Message) -> Frame {
-        let Some(feed) = self.buffer.iter().position(|&b| b == b'\n') else {
-            if self.buffer.len() > TAIL_BYTES_MAX {
-                return Frame::Hopeless;
-            }
-            self.state = State::AfterMessage(message);
-            return Frame::More;
-        };
-        let line = self.take(feed + 1);
-        if line != b"\r\n" || message.bytes.contains(&0) {
-            let tag = tag_of(&message.command);
-            return match Announced::at_end_of(&line) {
-                // A second message, sent at once, would be read as commands.
-                Some(literal) if literal.at_once => Frame::Hopeless,
-                _ => Frame::Refused {
-                    tag,
-                    why: TooMuch::Malformed,
-                },
+        if content == Content::Text && memchr(0, message).is_some() {
+            let tag = self.abandon();
+            self.state = State::Drop {
+                left: 0,
+                tag,
+                why: TooMuch::Nul,
             };
         }
-        Frame::Append(message.command, message.bytes)
+        None
     }
 
     /// Drops a literal, then the rest of the line, and what that line announces in turn.
     fn discard(&mut self, left: usize, tag: Option<String>, why: TooMuch) -> Option<Frame> {
-        let drop = left.min(self.buffer.len());
-        self.buffer.drain(..drop);
-        let left = left - drop;
+        let dropped = left.min(self.unread().len());
+        self.skip(dropped);
+        let left = left - dropped;
         if left > 0 {
             self.state = State::Drop { left, tag, why };
             return Some(Frame::More);
         }
-        let Some(feed) = self.buffer.iter().position(|&b| b == b'\n') else {
+        let Some(end) = self.line_end() else {
             // Keep the end: it may be the start of `{123+}`.
-            let keep = self.buffer.len().saturating_sub(ANNOUNCE_BYTES_MAX);
-            self.buffer.drain(..keep);
+            self.skip(self.unread().len().saturating_sub(ANNOUNCE_BYTES_MAX));
             self.state = State::Drop { left, tag, why };
             return Some(Frame::More);
         };
-        let line = self.take(feed + 1);
+        let line = self.take(end);
         match Announced::at_end_of(&line) {
             Some(literal) if literal.at_once => {
                 self.state = State::Drop {
@@ -281,15 +283,42 @@ impl Framer {
         }
     }
 
-    fn take(&mut self, end: usize) -> Vec<u8> {
-        self.done = 0;
-        let rest = self.buffer.split_off(end);
-        std::mem::replace(&mut self.buffer, rest)
+    /// Forgets the present command but for its tag.
+    fn abandon(&mut self) -> Option<String> {
+        self.messages.clear();
+        tag_of(&std::mem::take(&mut self.command))
     }
 
-    fn reset(&mut self) {
-        self.buffer.clear();
-        self.done = 0;
+    fn unread(&self) -> &[u8] {
+        &self.buffer[self.read..]
+    }
+
+    /// Length of the next line with its end, if it is complete.
+    fn line_end(&mut self) -> Option<usize> {
+        let unread = &self.buffer[self.read..];
+        match memchr(b'\n', &unread[self.scanned.min(unread.len())..]) {
+            Some(at) => Some(self.scanned + at + 1),
+            None => {
+                self.scanned = unread.len();
+                None
+            }
+        }
+    }
+
+    fn take(&mut self, length: usize) -> Vec<u8> {
+        let taken = self.unread()[..length].to_vec();
+        self.skip(length);
+        taken
+    }
+
+    fn skip(&mut self, length: usize) {
+        self.read += length;
+        self.scanned = self.scanned.saturating_sub(length);
+        if self.read == self.buffer.len() {
+            // An idle connection holds no buffer.
+            self.buffer = Vec::new();
+            self.read = 0;
+        }
     }
 }
 
@@ -302,8 +331,6 @@ struct Announced {
     length: usize,
     /// `{n+}`: it follows without being asked for.
     at_once: bool,
-    /// Where the `{` is in the line.
-    at: usize,
 }
 
 impl Announced {
@@ -319,49 +346,24 @@ impl Announced {
             return None;
         }
         let length = std::str::from_utf8(digits).ok()?.parse().unwrap_or(usize::MAX);
-        Some(Self { length, at_once, at })
+        Some(Self { length, at_once })
     }
 }
-
-/// If the literal announced at `at` is the message of a well-formed APPEND: the command with the stand-in for it.
-fn append_head(command: &[u8], at: usize) -> Option<Vec<u8>> {
-    let verb = command.split(|&b| b == b' ').nth(1)?;
-    if !verb.eq_ignore_ascii_case(b"APPEND") {
-        return None;
-    }
-    let mut head = command[..at].to_vec();
-    head.extend_from_slice(STAND_IN);
-    let (_, decoded) = CommandCodec::default().decode(&head).ok()?;
-    matches!(decoded.body, CommandBody::Append { .. }).then_some(head)
-}
-
-/// The tag a command starts with.
-pub(crate) fn tag_of(command: &[u8]) -> Option<String> {
-    let end = command.iter().position(u8::is_ascii_whitespace)?;
-    let tag = &command[..end];
-    let good = !tag.is_empty()
-        && tag.len() <= TAG_BYTES_MAX
-        && tag.iter().all(|b| b.is_ascii_graphic() && !b"(){%*\"\\+".contains(b));
-    good.then(|| String::from_utf8_lossy(tag).into_owned())
-}
-
-/// What stands for the message in the command of [`Frame::Append`].
-const STAND_IN: &[u8] = b"{1}\r\nx\r\n";
 
 /// A message's room is reserved up to this; the rest as it comes, so that announcing costs us nothing.
 const RESERVE_BYTES_MAX: usize = 256 * 1024;
+
+/// Most messages in one command.
+const MESSAGES_MAX: usize = 1000;
+
+/// All messages of one command may be so many times as large as one.
+const MESSAGES_FACTOR: usize = 2;
 
 /// An unwanted non-synchronising literal up to this many times the largest wanted one is read and dropped.
 const DROP_FACTOR: usize = 2;
 
 /// Longest `{…+}` kept while dropping a line.
 const ANNOUNCE_BYTES_MAX: usize = 32;
-
-/// Longest rest of line after the message of an APPEND.
-const TAIL_BYTES_MAX: usize = 8192;
-
-/// Longest tag repeated in an answer.
-const TAG_BYTES_MAX: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -398,6 +400,10 @@ mod tests {
         found
     }
 
+    fn command(text: &[u8]) -> Frame {
+        Frame::Command(text.into(), Vec::new())
+    }
+
     fn refused(tag: &str, why: TooMuch) -> Frame {
         Frame::Refused {
             tag: Some(tag.into()),
@@ -411,8 +417,8 @@ mod tests {
             frames(b"a LOGIN {4}\r\nuser {2+}\r\npw\r\nb NOOP\r\n"),
             [
                 Frame::Continue,
-                Frame::Command(b"a LOGIN {4}\r\nuser {2+}\r\npw\r\n".into()),
-                Frame::Command(b"b NOOP\r\n".into())
+                command(b"a LOGIN {4}\r\nuser {2+}\r\npw\r\n"),
+                command(b"b NOOP\r\n")
             ]
         );
     }
@@ -424,16 +430,56 @@ mod tests {
             [
                 Frame::Continue,
                 Frame::Continue,
-                Frame::Append(b"a APPEND {5}\r\nINBOX (\\Seen) {1}\r\nx\r\n".into(), b"abc".into())
+                Frame::Command(
+                    b"a APPEND {5}\r\nINBOX (\\Seen) {3}\r\n\r\n".into(),
+                    vec![b"abc".into()]
+                )
             ]
         );
         assert_eq!(
             frames(b"a APPEND x {0+}\r\n\r\n"),
-            [Frame::Append(b"a APPEND x {1}\r\nx\r\n".into(), b"".into())]
+            [Frame::Command(b"a APPEND x {0+}\r\n\r\n".into(), vec![b"".into()])]
         );
         assert_eq!(
             frames(b"a APPEND x {2+}\r\na\0\r\nb NOOP\r\n"),
-            [refused("a", TooMuch::Malformed), Frame::Command(b"b NOOP\r\n".into())]
+            [refused("a", TooMuch::Nul), command(b"b NOOP\r\n")]
+        );
+    }
+
+    #[test]
+    fn several_messages_come_in_one_command() {
+        assert_eq!(
+            frames(b"a APPEND x {2+}\r\nab (\\Seen) {3}\r\nc\r\n ~{1+}\r\n\0\r\nb NOOP\r\n"),
+            [
+                Frame::Continue,
+                Frame::Command(
+                    b"a APPEND x {2+}\r\n (\\Seen) {3}\r\n ~{1+}\r\n\r\n".into(),
+                    vec![b"ab".into(), b"c\r\n".into(), b"\0".into()]
+                ),
+                command(b"b NOOP\r\n")
+            ]
+        );
+        // One alone may have 1000 bytes, all together 2000.
+        let mut input = b"a APPEND x".to_vec();
+        for _ in 0..3 {
+            input.extend_from_slice(b" {900+}\r\n");
+            input.extend_from_slice(&[b'x'; 900]);
+        }
+        input.extend_from_slice(b"\r\nb NOOP\r\n");
+        assert_eq!(
+            frames(&input),
+            [refused("a", TooMuch::Messages), command(b"b NOOP\r\n")]
+        );
+    }
+
+    #[test]
+    fn what_follows_a_message_is_read_as_part_of_the_command() {
+        assert_eq!(
+            frames(b"a APPEND x {2+}\r\nab LOGIN {3+}\r\nabc\r\nb NOOP\r\n"),
+            [
+                Frame::Command(b"a APPEND x {2+}\r\n LOGIN {3+}\r\nabc\r\n".into(), vec![b"ab".into()]),
+                command(b"b NOOP\r\n")
+            ]
         );
     }
 
@@ -441,22 +487,19 @@ mod tests {
     fn too_much_is_refused_before_it_is_sent_or_dropped_when_it_comes_anyway() {
         assert_eq!(
             frames(b"a APPEND x {1001}\r\nb NOOP\r\n"),
-            [refused("a", TooMuch::Message), Frame::Command(b"b NOOP\r\n".into())]
+            [refused("a", TooMuch::Message), command(b"b NOOP\r\n")]
         );
         let mut input = b"a APPEND x {1001+}\r\n".to_vec();
         input.extend_from_slice(&[b'\n'; 1001]);
         input.extend_from_slice(b"\r\nb NOOP\r\n");
-        assert_eq!(
-            frames(&input),
-            [refused("a", TooMuch::Message), Frame::Command(b"b NOOP\r\n".into())]
-        );
+        assert_eq!(frames(&input), [refused("a", TooMuch::Message), command(b"b NOOP\r\n")]);
         assert_eq!(frames(b"a LOGIN {101}\r\n"), [refused("a", TooMuch::Command)]);
         let mut framer = Framer::default();
         framer.feed(b"a APPEND x {9999999999+}\r\n");
         assert_eq!(framer.next(BOUNDS), Frame::Hopeless);
         framer.clear();
         framer.feed(b"a LOGIN {99999999999999999999999+}\r\n");
-        assert!(matches!(framer.next(BOUNDS), Frame::Command(_)));
+        assert!(matches!(framer.next(BOUNDS), Frame::Command(..)));
     }
 
     #[test]
@@ -474,10 +517,7 @@ mod tests {
                 frame => found.push(frame),
             }
         }
-        assert_eq!(
-            found,
-            [refused("a", TooMuch::Command), Frame::Command(b"b NOOP\r\n".into())]
-        );
+        assert_eq!(found, [refused("a", TooMuch::Command), command(b"b NOOP\r\n")]);
     }
 
     proptest::proptest! {

@@ -32,7 +32,9 @@
 //! Never true: a question while another is open; input read while output waits; an untagged EXPUNGE during FETCH, STORE or SEARCH.
 //! Deliberately absent: anything a client was not told in CAPABILITY.
 
+mod capability;
 mod command;
+mod facts;
 mod frame;
 mod grammar;
 mod mime;
@@ -41,13 +43,18 @@ mod request;
 mod search;
 mod section;
 mod session;
+mod sort;
+mod subject;
+mod text;
+mod thread;
 mod utf7;
 mod view;
 mod wire;
 
-pub use render::summarise;
+pub use mime::preview::{PREVIEW_LOOK_BYTES, preview};
+pub use render::{Summariser, summarise};
 pub use request::{
     Answer, CopyMode, Credentials, Entry, FlagChange, Flags, Folder, FolderHandle, Loaded, MessageHandle, News,
-    Password, Refused, Request, Selected, Status, Summary, What,
+    Password, Refused, Request, Selected, Status, Summary, Upload, What,
 };
-pub use session::{Certificate, Ending, Noted, Options, Security, Session, Step};
+pub use session::{Certificate, Ending, Noted, Options, Security, Session, Step, Tokens};

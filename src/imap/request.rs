@@ -50,6 +50,15 @@ pub enum Credentials {
         /// Secret.
         password: Password,
     },
+    /// A bearer token: XOAUTH2, OAUTHBEARER (RFC 7628).
+    Token {
+        /// The SASL mechanism: for the journal.
+        mechanism: &'static str,
+        /// The box wanted; empty when not given.
+        authorize: String,
+        /// Token.
+        token: Password,
+    },
     /// SASL EXTERNAL (RFC 4422 annex A): the certificate shown to the driver.
     Certificate {
         /// The box wanted; empty when not given.
@@ -141,6 +150,23 @@ pub struct Entry {
     pub modseq: u64,
 }
 
+/// A message on its way into a folder.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Upload {
+    /// Flags.
+    pub flags: Flags,
+    /// INTERNALDATE; now if absent.
+    pub date: Option<Timestamp>,
+    /// The message.
+    pub bytes: Vec<u8>,
+}
+
+impl fmt::Debug for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Upload({} bytes)", self.bytes.len())
+    }
+}
+
 /// A folder as LIST shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Folder {
@@ -210,6 +236,8 @@ pub struct Summary {
     pub body_structure: Vec<u8>,
     /// Length of the header block, empty line included.
     pub header_bytes: u32,
+    /// Where its parts lie, in a form of this module's own; empty: unknown.
+    pub layout: Vec<u8>,
 }
 
 /// How much of the messages a command needs.
@@ -244,6 +272,8 @@ pub enum Request {
         /// One of the addresses of [`Answer::Boxes`].
         address: String,
     },
+    /// Nobody is logged in any more (RFC 8437). → [`Answer::Done`]
+    Unauthenticate,
     /// All folders. → [`Answer::Folders`]
     Folders,
     /// Figures. → [`Answer::Status`]
@@ -288,12 +318,10 @@ pub enum Request {
     Append {
         /// Name of the folder.
         folder: String,
-        /// Flags.
-        flags: Flags,
-        /// INTERNALDATE; now if absent.
-        date: Option<Timestamp>,
-        /// The message.
-        bytes: Vec<u8>,
+        /// The messages, one at least: all are stored, or none.
+        messages: Vec<Upload>,
+        /// A message that goes in the same transaction (RFC 8508).
+        replaces: Option<(FolderHandle, u32)>,
     },
     /// → [`Answer::Loaded`], one for each message in order, `None` for one that is gone.
     Load {
@@ -366,8 +394,8 @@ pub enum Answer {
     Appended {
         /// UIDVALIDITY of the folder.
         uid_validity: u32,
-        /// The new message's UID.
-        uid: u32,
+        /// The new messages' UIDs, in order.
+        uids: Vec<u32>,
     },
     /// To [`Request::Load`].
     Loaded(Vec<Option<Loaded>>),
@@ -404,6 +432,8 @@ pub enum Refused {
     NotYourBox,
     /// The folder does not exist.
     NoSuchFolder,
+    /// The message is gone.
+    NoSuchMessage,
     /// A folder of that name exists already.
     FolderExists,
     /// The folder may not be changed that way; the text says why.
@@ -428,6 +458,7 @@ impl Refused {
                 "this login does not open that box; name one that it opens",
             ),
             Self::NoSuchFolder => ("NONEXISTENT", "no such folder"),
+            Self::NoSuchMessage => ("EXPUNGEISSUED", "the message is gone"),
             Self::FolderExists => ("ALREADYEXISTS", "a folder of that name exists already"),
             Self::Cannot(why) => ("CANNOT", why),
             Self::OverQuota => ("OVERQUOTA", "the box is full"),

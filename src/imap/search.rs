@@ -2,13 +2,12 @@
 
 use std::cell::OnceCell;
 
-use imap_codec::imap_types::core::AString;
-use imap_codec::imap_types::search::SearchKey;
 use jiff::civil::Date;
 use jiff::tz::Offset;
 use mail_parser::parsers::MessageStream;
 use mail_parser::{HeaderValue, Message, MessageParser, PartType};
 
+use super::grammar::tree::{SearchKey, Set, When};
 use super::mime::header;
 use super::request::{Entry, Flags, What};
 use super::view::{View, ranges};
@@ -57,14 +56,8 @@ enum Key {
     Text(Needle),
 }
 
-#[derive(Clone, Copy, Debug)]
-enum When {
-    Before,
-    On,
-    Since,
-}
-
 impl When {
+    /// Whether a date lies so to the limit.
     fn holds(self, date: Date, limit: Date) -> bool {
         match self {
             Self::Before => date < limit,
@@ -81,8 +74,8 @@ struct Needle {
 }
 
 impl Needle {
-    fn new(text: &AString<'_>) -> Result<Self, SearchError> {
-        let text = std::str::from_utf8(text.as_ref()).map_err(|_| SearchError::NotUtf8)?;
+    fn new(text: &[u8]) -> Result<Self, SearchError> {
+        let text = std::str::from_utf8(text).map_err(|_| SearchError::NotUtf8)?;
         Ok(Self {
             folded: text.to_lowercase(),
         })
@@ -134,9 +127,8 @@ impl<'a> Subject<'a> {
 
 impl Program {
     /// Prepares a search; `largest` are the number and the UID that `*` stands for.
-    pub(crate) fn new(criteria: &[SearchKey<'_>], largest: (u32, u32)) -> Result<Self, SearchError> {
-        let keys: Result<Vec<Key>, _> = criteria.iter().map(|key| Key::new(key, largest)).collect();
-        let key = Key::All(keys?);
+    pub(crate) fn new(key: &SearchKey, largest: (u32, u32)) -> Result<Self, SearchError> {
+        let key = Key::new(key, largest)?;
         let needs = key.needs();
         Ok(Self { key, needs })
     }
@@ -156,70 +148,39 @@ impl Program {
 }
 
 impl Key {
-    fn new(key: &SearchKey<'_>, largest: (u32, u32)) -> Result<Self, SearchError> {
+    fn new(key: &SearchKey, largest: (u32, u32)) -> Result<Self, SearchError> {
         use SearchKey as S;
-        let header = |name: &str, text: &AString<'_>| Ok(Self::Header(name.to_owned(), Needle::new(text)?));
         let not = |key: Self| Self::Not(Box::new(key));
         Ok(match key {
-            S::And(keys) => Self::All(
-                keys.as_ref()
-                    .iter()
-                    .map(|k| Self::new(k, largest))
-                    .collect::<Result<_, _>>()?,
-            ),
+            S::And(keys) => Self::All(keys.iter().map(|k| Self::new(k, largest)).collect::<Result<_, _>>()?),
             S::Or(a, b) => Self::Any(Box::new((Self::new(a, largest)?, Self::new(b, largest)?))),
             S::Not(key) => not(Self::new(key, largest)?),
-            S::All => Self::All(Vec::new()),
-            S::SequenceSet(set) => Self::Numbers(ranges(set, largest.0)),
-            S::Uid(set) => Self::Uids(ranges(set, largest.1)),
-            S::Answered => Self::System(Flags::ANSWERED),
-            S::Deleted => Self::System(Flags::DELETED),
-            S::Draft => Self::System(Flags::DRAFT),
-            S::Flagged => Self::System(Flags::FLAGGED),
-            S::Seen => Self::System(Flags::SEEN),
-            S::Unanswered => not(Self::System(Flags::ANSWERED)),
-            S::Undeleted => not(Self::System(Flags::DELETED)),
-            S::Undraft => not(Self::System(Flags::DRAFT)),
-            S::Unflagged => not(Self::System(Flags::FLAGGED)),
-            S::Unseen => not(Self::System(Flags::SEEN)),
-            S::Keyword(keyword) => Self::Keyword(keyword.inner().to_owned()),
-            S::Unkeyword(keyword) => not(Self::Keyword(keyword.inner().to_owned())),
+            S::Numbers(Set::Ranges(set)) => Self::Numbers(ranges(set, largest.0)),
+            S::Uids(Set::Ranges(set)) => Self::Uids(ranges(set, largest.1)),
+            S::System(bit) => Self::System(*bit),
+            S::Keyword(keyword) => Self::Keyword(keyword.clone()),
             S::New => Self::All(vec![Self::Recent, not(Self::System(Flags::SEEN))]),
             S::Old => not(Self::Recent),
             S::Recent => Self::Recent,
-            S::Larger(bytes) => Self::Larger(u64::from(*bytes)),
-            S::Smaller(bytes) => Self::Smaller(u64::from(*bytes)),
+            S::Larger(bytes) => Self::Larger(*bytes),
+            S::Smaller(bytes) => Self::Smaller(*bytes),
+            S::Internal(when, date) => Self::Internal(*when, *date),
+            S::Sent(when, date) => Self::Sent(*when, *date),
             S::Header(name, text) => {
-                let name = std::str::from_utf8(name.as_ref()).map_err(|_| SearchError::NotUtf8)?;
-                header(name, text)?
+                let name = std::str::from_utf8(name).map_err(|_| SearchError::NotUtf8)?;
+                Self::Header(name.to_owned(), Needle::new(text)?)
             }
-            S::From(text) => header("From", text)?,
-            S::To(text) => header("To", text)?,
-            S::Cc(text) => header("Cc", text)?,
-            S::Bcc(text) => header("Bcc", text)?,
-            S::Subject(text) => header("Subject", text)?,
             S::Body(text) => Self::Body(Needle::new(text)?),
             S::Text(text) => Self::Text(Needle::new(text)?),
-            dated => Self::of_date(dated)?,
-        })
-    }
-
-    fn of_date(key: &SearchKey<'_>) -> Result<Self, SearchError> {
-        use SearchKey as S;
-        let (sent, when, date) = match key {
-            S::Before(date) => (false, When::Before, date),
-            S::On(date) => (false, When::On, date),
-            S::Since(date) => (false, When::Since, date),
-            S::SentBefore(date) => (true, When::Before, date),
-            S::SentOn(date) => (true, When::On, date),
-            S::SentSince(date) => (true, When::Since, date),
-            _ => return Err(SearchError::Unknown),
-        };
-        let date: Date = date.as_ref().to_string().parse().map_err(|_| SearchError::Unknown)?;
-        Ok(if sent {
-            Self::Sent(when, date)
-        } else {
-            Self::Internal(when, date)
+            S::Numbers(Set::Saved)
+            | S::Uids(Set::Saved)
+            | S::Saved(..)
+            | S::SaveDateSupported
+            | S::Older(_)
+            | S::Younger(_)
+            | S::Modseq(_)
+            | S::EmailId(_)
+            | S::ThreadId(_) => return Err(SearchError::Unknown),
         })
     }
 

@@ -1,43 +1,33 @@
 //! `BODY[section]<partial>`: which bytes of a message a client asked for (RFC 3501 §6.4.5).
 
 use std::borrow::Cow;
+use std::num::NonZeroU32;
+use std::ops::Range;
 
-use imap_codec::imap_types::core::AString;
-use imap_codec::imap_types::fetch;
-
+use super::grammar::tree::{self, Section as Named, SectionText};
 use super::mime::header;
-use super::mime::part::{Kind, Part};
+use super::mime::outline::{Inside, Outline};
 use super::wire;
 
-/// A section of a message, checked and kept apart from the codec's borrowed types.
+/// A section of a message, and which bytes of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Section {
     /// Part numbers; empty: the message.
     number: Vec<u32>,
-    text: Wanted,
+    text: SectionText,
     /// First byte and length.
     partial: Option<(u32, u32)>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Wanted {
-    Whole,
-    Header,
-    HeaderFields(Vec<Vec<u8>>),
-    HeaderFieldsNot(Vec<Vec<u8>>),
-    Text,
-    Mime,
-}
-
 impl Section {
     /// The whole message.
-    pub(crate) const WHOLE: Self = Self::plain(Wanted::Whole);
+    pub(crate) const WHOLE: Self = Self::plain(SectionText::Whole);
     /// Its header block.
-    pub(crate) const HEADER: Self = Self::plain(Wanted::Header);
+    pub(crate) const HEADER: Self = Self::plain(SectionText::Header);
     /// Its body.
-    pub(crate) const TEXT: Self = Self::plain(Wanted::Text);
+    pub(crate) const TEXT: Self = Self::plain(SectionText::Text);
 
-    const fn plain(text: Wanted) -> Self {
+    const fn plain(text: SectionText) -> Self {
         Self {
             number: Vec::new(),
             text,
@@ -45,23 +35,29 @@ impl Section {
         }
     }
 
-    /// From the codec's form.
-    pub(crate) fn new(section: Option<&fetch::Section<'_>>, partial: Option<(u32, u32)>) -> Self {
-        use fetch::Section as S;
-        let (part, text) = match section {
-            None => (None, Wanted::Whole),
-            Some(S::Part(part)) => (Some(part), Wanted::Whole),
-            Some(S::Header(part)) => (part.as_ref(), Wanted::Header),
-            Some(S::HeaderFields(part, names)) => (part.as_ref(), Wanted::HeaderFields(owned(names.as_ref()))),
-            Some(S::HeaderFieldsNot(part, names)) => (part.as_ref(), Wanted::HeaderFieldsNot(owned(names.as_ref()))),
-            Some(S::Text(part)) => (part.as_ref(), Wanted::Text),
-            Some(S::Mime(part)) => (Some(part), Wanted::Mime),
-        };
-        let number = part.map(|p| p.0.as_ref().iter().map(|n| n.get()).collect());
+    /// As a command names it.
+    pub(crate) fn new(section: Named, partial: Option<(u32, NonZeroU32)>) -> Self {
         Self {
-            number: number.unwrap_or_default(),
-            text,
-            partial,
+            number: section.part.iter().map(|n| n.get()).collect(),
+            text: section.text,
+            partial: partial.map(|(first, length)| (first, length.get())),
+        }
+    }
+
+    /// From the tree of a command.
+    pub(crate) fn of(section: &tree::Section, partial: Option<(u32, NonZeroU32)>) -> Self {
+        use tree::SectionText as S;
+        Self {
+            number: section.part.iter().map(|number| number.get()).collect(),
+            text: match &section.text {
+                S::Whole => SectionText::Whole,
+                S::Header => SectionText::Header,
+                S::HeaderFields(names) => SectionText::HeaderFields(names.clone()),
+                S::HeaderFieldsNot(names) => SectionText::HeaderFieldsNot(names.clone()),
+                S::Text => SectionText::Text,
+                S::Mime => SectionText::Mime,
+            },
+            partial: partial.map(|(from, length)| (from, length.get())),
         }
     }
 
@@ -70,7 +66,7 @@ impl Section {
         self.number.is_empty()
             && matches!(
                 self.text,
-                Wanted::Header | Wanted::HeaderFields(_) | Wanted::HeaderFieldsNot(_)
+                SectionText::Header | SectionText::HeaderFields(_) | SectionText::HeaderFieldsNot(_)
             )
     }
 
@@ -88,16 +84,16 @@ impl Section {
             }
             wire::number(out, u64::from(*number));
         }
-        if !self.number.is_empty() && self.text != Wanted::Whole {
+        if !self.number.is_empty() && self.text != SectionText::Whole {
             out.push(b'.');
         }
         match &self.text {
-            Wanted::Whole => {}
-            Wanted::Header => out.extend_from_slice(b"HEADER"),
-            Wanted::HeaderFields(names) => field_list(out, b"HEADER.FIELDS", names),
-            Wanted::HeaderFieldsNot(names) => field_list(out, b"HEADER.FIELDS.NOT", names),
-            Wanted::Text => out.extend_from_slice(b"TEXT"),
-            Wanted::Mime => out.extend_from_slice(b"MIME"),
+            SectionText::Whole => {}
+            SectionText::Header => out.extend_from_slice(b"HEADER"),
+            SectionText::HeaderFields(names) => field_list(out, b"HEADER.FIELDS", names),
+            SectionText::HeaderFieldsNot(names) => field_list(out, b"HEADER.FIELDS.NOT", names),
+            SectionText::Text => out.extend_from_slice(b"TEXT"),
+            SectionText::Mime => out.extend_from_slice(b"MIME"),
         }
         out.push(b']');
         if let Some((origin, _)) = self.partial {
@@ -108,71 +104,106 @@ impl Section {
     }
 
     /// Writes the bytes as a literal, or `NIL` when the message has no such section.
-    /// `structure` is needed when [`Self::needs_structure`] says so.
-    pub(crate) fn write(&self, out: &mut Vec<u8>, message: &[u8], structure: Option<&Part>) {
-        match self.extract(message, structure) {
+    /// `outline` is needed when [`Self::needs_structure`] says so.
+    pub(crate) fn write(&self, out: &mut Vec<u8>, message: &[u8], outline: Option<&Outline>) {
+        match self.extract(message, outline) {
             None => out.extend_from_slice(b"NIL"),
-            Some(bytes) => {
-                let cut = match self.partial {
-                    None => &bytes[..],
-                    Some((origin, length)) => {
-                        let start = usize::try_from(origin).unwrap_or(usize::MAX).min(bytes.len());
-                        let length = usize::try_from(length).unwrap_or(usize::MAX);
-                        &bytes[start..start.saturating_add(length).min(bytes.len())]
-                    }
-                };
-                wire::literal(out, cut);
-            }
+            Some(bytes) => wire::content(out, &bytes[self.cut(bytes.len())]),
         }
     }
 
-    fn extract<'m>(&self, message: &'m [u8], structure: Option<&Part>) -> Option<Cow<'m, [u8]>> {
-        if self.number.is_empty() {
-            if self.text == Wanted::Whole {
-                return Some(Cow::Borrowed(message));
+    fn extract<'m>(&self, message: &'m [u8], outline: Option<&Outline>) -> Option<Cow<'m, [u8]>> {
+        let whole;
+        let outline = match outline {
+            Some(outline) => outline,
+            None => {
+                let end = header::block_length(message);
+                whole = Outline::unparted(end, message.len());
+                &whole
             }
-            let (block, body) = message.split_at(header::block_length(message));
-            return self.of_message(block, body);
+        };
+        match self.place(outline)? {
+            Place::Bytes(range) => message.get(range).map(Cow::Borrowed),
+            Place::Fields(range) => Some(Cow::Owned(self.fields(message.get(range)?))),
         }
-        let part = structure?.find(&self.number)?;
-        match (&self.text, &part.kind) {
-            (Wanted::Whole, _) => Some(Cow::Borrowed(&message[part.body.clone()])),
-            (Wanted::Mime, _) => Some(Cow::Borrowed(&message[part.header.clone()])),
-            (_, Kind::Message(inner)) => self.of_message(&message[inner.header.clone()], &message[inner.body.clone()]),
+    }
+
+    /// Where in the message it lies; `None`: nowhere.
+    pub(crate) fn place(&self, outline: &Outline) -> Option<Place> {
+        if self.number.is_empty() {
+            return match self.text {
+                SectionText::Whole => Some(Place::Bytes(0..outline.body.end)),
+                SectionText::Mime => None,
+                _ => Some(self.of_message(outline)),
+            };
+        }
+        let part = outline.find(&self.number)?;
+        match (&self.text, &part.inside) {
+            (SectionText::Whole, _) => Some(Place::Bytes(part.body.clone())),
+            (SectionText::Mime, _) => Some(Place::Bytes(part.header.clone())),
+            (_, Inside::Message(inner)) => Some(self.of_message(inner)),
             _ => None,
         }
     }
 
-    fn of_message<'m>(&self, block: &'m [u8], body: &'m [u8]) -> Option<Cow<'m, [u8]>> {
+    fn of_message(&self, message: &Outline) -> Place {
         match &self.text {
-            Wanted::Header => Some(Cow::Borrowed(block)),
-            Wanted::Text => Some(Cow::Borrowed(body)),
-            Wanted::HeaderFields(names) => Some(Cow::Owned(subset(block, |name| has(names, name)))),
-            Wanted::HeaderFieldsNot(names) => Some(Cow::Owned(subset(block, |name| !has(names, name)))),
-            Wanted::Whole | Wanted::Mime => None,
+            SectionText::HeaderFields(_) | SectionText::HeaderFieldsNot(_) => Place::Fields(message.header.clone()),
+            SectionText::Header => Place::Bytes(message.header.clone()),
+            _ => Place::Bytes(message.body.clone()),
+        }
+    }
+
+    /// The fields that are asked for, of a header block.
+    pub(crate) fn fields(&self, block: &[u8]) -> Vec<u8> {
+        match &self.text {
+            SectionText::HeaderFields(names) => subset(block, |name| name.is_some_and(|name| has(names, name))),
+            SectionText::HeaderFieldsNot(names) => subset(block, |name| name.is_none_or(|name| !has(names, name))),
+            _ => block.to_vec(),
+        }
+    }
+
+    /// What the partial leaves of so many bytes.
+    pub(crate) fn cut(&self, length: usize) -> Range<usize> {
+        cut(self.partial, length)
+    }
+}
+
+/// What a partial (first byte, length) leaves of so many bytes.
+pub(crate) fn cut(partial: Option<(u32, u32)>, length: usize) -> Range<usize> {
+    match partial {
+        None => 0..length,
+        Some((origin, wanted)) => {
+            let start = usize::try_from(origin).unwrap_or(usize::MAX).min(length);
+            let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+            start..start.saturating_add(wanted).min(length)
         }
     }
 }
 
-fn subset(block: &[u8], wanted: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+/// Where a section lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// These bytes.
+    Bytes(Range<usize>),
+    /// Some fields of the header block that lies there.
+    Fields(Range<usize>),
+}
+
+fn subset(block: &[u8], wanted: impl Fn(Option<&[u8]>) -> bool) -> Vec<u8> {
     let mut out = Vec::new();
-    for field in header::fields(block).filter(|f| wanted(f.name)) {
-        out.extend_from_slice(field.raw);
-        if !field.raw.ends_with(b"\n") {
-            out.extend_from_slice(b"\r\n");
+    for piece in header::pieces(block) {
+        if wanted(header::field(piece).map(|field| field.name)) {
+            out.extend_from_slice(piece);
         }
     }
-    // RFC 3501 §6.4.5: "In all cases, the delimiting blank line between the header and the body is always included."
-    out.extend_from_slice(b"\r\n");
+    // RFC 9051 §6.4.5.1: the blank line is included, "except in the case of a message that has no body and no blank line".
+    out.extend_from_slice(header::empty_line(block));
     out
 }
 
 fn has(names: &[Vec<u8>], name: &[u8]) -> bool {
     names.iter().any(|n| n.eq_ignore_ascii_case(name))
-}
-
-fn owned(names: &[AString<'_>]) -> Vec<Vec<u8>> {
-    names.iter().map(|n| n.as_ref().to_vec()).collect()
 }
 
 fn field_list(out: &mut Vec<u8>, what: &[u8], names: &[Vec<u8>]) {
@@ -189,27 +220,19 @@ fn field_list(out: &mut Vec<u8>, what: &[u8], names: &[Vec<u8>]) {
 
 #[cfg(test)]
 mod tests {
-    use imap_codec::CommandCodec;
-    use imap_codec::decode::Decoder;
-    use imap_codec::imap_types::command::CommandBody;
-    use imap_codec::imap_types::fetch::{MacroOrMessageDataItemNames, MessageDataItemName};
-
     use super::*;
+    use crate::imap::grammar;
+    use crate::imap::grammar::tree::{Body, FetchItem};
 
     fn section(text: &str) -> Section {
         let line = format!("a FETCH 1 BODY{text}\r\n");
-        let (_, command) = CommandCodec::default().decode(line.as_bytes()).unwrap();
-        let CommandBody::Fetch {
-            macro_or_item_names: MacroOrMessageDataItemNames::MessageDataItemNames(items),
-            ..
-        } = command.body
-        else {
+        let Body::Fetch(mut fetch) = grammar::parse(line.as_bytes()).unwrap().body else {
             panic!("not a fetch");
         };
-        let [MessageDataItemName::BodyExt { section, partial, .. }] = items.as_slice() else {
-            panic!("not one section");
-        };
-        Section::new(section.as_ref(), partial.map(|(from, length)| (from, length.get())))
+        match fetch.items.pop() {
+            Some(FetchItem::Section { section, partial, .. }) => Section::new(section, partial),
+            other => panic!("{other:?}"),
+        }
     }
 
     fn fetched(message: &str, asked: &str) -> String {
@@ -220,7 +243,7 @@ mod tests {
         section.write(
             &mut out,
             message.as_bytes(),
-            Some(&Part::of_message(message.as_bytes())),
+            Some(&Outline::of_message(message.as_bytes())),
         );
         String::from_utf8(out).unwrap()
     }
@@ -284,5 +307,22 @@ mod tests {
         assert_eq!(fetched(message, "[1.MIME]"), "BODY[1.MIME] {14}\r\nSubject: x\r\n\r\n");
         assert_eq!(fetched(message, "[1.HEADER]"), "BODY[1.HEADER] NIL");
         assert_eq!(fetched("Subject: x", "[TEXT]"), "BODY[TEXT] {0}\r\n");
+        assert_eq!(
+            fetched("A: b", "[HEADER.FIELDS (A)]"),
+            "BODY[HEADER.FIELDS (A)] {4}\r\nA: b"
+        );
+    }
+
+    #[test]
+    fn fields_wanted_and_not_wanted_are_all_there_is() {
+        let message = " odd\r\nno field\r\nA: 1\r\n x\r\n: y\r\na : 2\r\nB: 3\r\n\r\nbody";
+        assert_eq!(
+            fetched(message, "[HEADER.FIELDS (a)]"),
+            "BODY[HEADER.FIELDS (a)] {19}\r\nA: 1\r\n x\r\na : 2\r\n\r\n"
+        );
+        assert_eq!(
+            fetched(message, "[HEADER.FIELDS.NOT (a)]"),
+            "BODY[HEADER.FIELDS.NOT (a)] {29}\r\n odd\r\nno field\r\n: y\r\nB: 3\r\n\r\n"
+        );
     }
 }

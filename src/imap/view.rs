@@ -6,8 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use imap_codec::imap_types::sequence::{SeqOrUid, Sequence, SequenceSet};
-
+use super::grammar::tree::End;
 use super::request::{Entry, Flags, FolderHandle, News, Selected};
 use super::wire;
 
@@ -212,7 +211,7 @@ impl View {
 
     /// Positions named by a set of sequence numbers, ascending. A number beyond the last message is an error, and so is `*` when
     /// there is none (RFC 3501 §9, `seq-number`).
-    pub(crate) fn by_number(&self, set: &SequenceSet) -> Result<Vec<usize>, OutOfRange> {
+    pub(crate) fn by_number(&self, set: &[(End, End)]) -> Result<Vec<usize>, OutOfRange> {
         let count = u32::try_from(self.entries.len()).map_err(|_| OutOfRange)?;
         let ranges = ranges(set, count);
         if ranges.iter().any(|&(from, to)| from == 0 || to > count) {
@@ -222,7 +221,7 @@ impl View {
     }
 
     /// Positions named by a set of UIDs, ascending; UIDs without a message are skipped (RFC 3501 §6.4.8).
-    pub(crate) fn by_uid(&self, set: &SequenceSet) -> Vec<usize> {
+    pub(crate) fn by_uid(&self, set: &[(End, End)]) -> Vec<usize> {
         let ranges = ranges(set, self.entries.last().map_or(0, |e| e.uid));
         expand(&ranges, |(from, to)| {
             let start = self.entries.partition_point(|e| e.uid < from);
@@ -233,19 +232,14 @@ impl View {
 }
 
 /// Ranges of a set, smaller end first, sorted and merged; `*` is `largest`.
-pub(crate) fn ranges(set: &SequenceSet, largest: u32) -> Vec<(u32, u32)> {
-    let value = |end: &SeqOrUid| match end {
-        SeqOrUid::Value(value) => value.get(),
-        SeqOrUid::Asterisk => largest,
+pub(crate) fn ranges(set: &[(End, End)], largest: u32) -> Vec<(u32, u32)> {
+    let value = |end: &End| match end {
+        End::Number(number) => number.get(),
+        End::Last => largest,
     };
     let mut ranges: Vec<(u32, u32)> = set
-        .0
-        .as_ref()
         .iter()
-        .map(|sequence| match sequence {
-            Sequence::Single(one) => (value(one), value(one)),
-            Sequence::Range(a, b) => (value(a).min(value(b)), value(a).max(value(b))),
-        })
+        .map(|(a, b)| (value(a).min(value(b)), value(a).max(value(b))))
         .collect();
     ranges.sort_unstable();
     ranges.dedup_by(|next, kept| {
@@ -279,7 +273,20 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
+    use crate::imap::grammar;
+    use crate::imap::grammar::tree::{Body, Set};
     use crate::imap::request::MessageHandle;
+
+    fn set(text: &str) -> Vec<(End, End)> {
+        let line = format!("a COPY {text} x\r\n");
+        match grammar::parse(line.as_bytes()).unwrap().body {
+            Body::Copy {
+                set: Set::Ranges(ranges),
+                ..
+            } => ranges,
+            other => panic!("{other:?}"),
+        }
+    }
 
     fn entry(uid: u32, system: u8) -> Entry {
         Entry {
@@ -354,7 +361,6 @@ mod tests {
     #[test]
     fn sets_mean_what_the_standard_says() {
         let view = view(&[2, 4, 6]);
-        let set = |text: &str| SequenceSet::try_from(text).unwrap();
         assert_eq!(view.by_number(&set("3,1:2")), Ok(vec![0, 1, 2]));
         assert_eq!(view.by_number(&set("*:2")), Ok(vec![1, 2]));
         assert_eq!(view.by_number(&set("4")), Err(OutOfRange));

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use jiff::Timestamp;
 use jiff::tz::Offset;
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 
 use super::request::Flags;
 
@@ -52,6 +52,34 @@ pub(crate) fn literal(out: &mut Vec<u8>, text: &[u8]) {
     number(out, text.len() as u64);
     out.extend_from_slice(b"}\r\n");
     out.extend_from_slice(text);
+}
+
+/// Writes bytes of a message as a literal.
+pub(crate) fn content(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.reserve(bytes.len() + 16);
+    out.push(b'{');
+    number(out, bytes.len() as u64);
+    out.extend_from_slice(b"}\r\n");
+    without_nul(out, bytes);
+}
+
+/// Appends bytes of a message. RFC 9051 §4.3: no literal but `literal8` may hold NUL; another byte keeps the lengths right.
+pub(crate) fn without_nul(out: &mut Vec<u8>, bytes: &[u8]) {
+    let start = out.len();
+    out.extend_from_slice(bytes);
+    let mut at = start;
+    while let Some(next) = memchr(0, &out[at..]) {
+        at += next;
+        out[at] = NUL_STAND_IN;
+    }
+}
+
+/// Writes bytes that may be anything (RFC 3516 §4.2): a `literal8` where an ordinary literal could not hold them.
+pub(crate) fn binary(out: &mut Vec<u8>, bytes: &[u8]) {
+    if memchr(0, bytes).is_some() {
+        out.push(b'~');
+    }
+    literal(out, bytes);
 }
 
 /// Writes an `astring`: an atom where possible.
@@ -141,6 +169,9 @@ pub(crate) const SYSTEM_FLAGS: [(u8, &str); 5] = [
 const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
+
+/// Neither ASCII nor the beginning of anything in UTF-8.
+const NUL_STAND_IN: u8 = 0x80;
 
 /// Above this, clients with a line limit are spared by a literal.
 const QUOTED_BYTES_MAX: usize = 1000;

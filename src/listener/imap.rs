@@ -118,6 +118,7 @@ impl Drive<'_> {
                     let certificate = self.handshake().await?;
                     session.tls_started(certificate);
                 }
+                Step::Compress(read) => self.wire.compress(read),
                 Step::Refused(noted) => self.noted(noted).await,
                 Step::Close => return Ok(()),
             }
@@ -142,6 +143,7 @@ impl Drive<'_> {
         buffer: &mut Vec<u8>,
         stop: &CancellationToken,
     ) -> io::Result<bool> {
+        self.wire.rest();
         tokio::select! {
             read = self.wire.read_into_unbounded(buffer) => {
                 let got = read? > 0;
@@ -184,7 +186,12 @@ impl Drive<'_> {
     }
 
     async fn authenticate(&mut self, credentials: &Credentials) -> Answer {
-        let attempt = attempt(credentials);
+        let Some(attempt) = attempt(credentials) else {
+            return Answer::LoginRefused {
+                refused: Refused::Credentials,
+                text: format!("tokens are not taken here (session {})", self.id),
+            };
+        };
         login::ask(&self.parts, &self.snapshot, &self.handshake, &attempt).await;
         let now = self.parts.clock.now();
         let result = login::open(&self.snapshot, &self.handshake, &attempt, now);
@@ -263,6 +270,10 @@ impl Drive<'_> {
         if concerned.is_some_and(|address| departed.contains(address.domain())) {
             return None;
         }
+        if matches!(request, Request::Unauthenticate) {
+            (self.login, self.opened) = (None, None);
+            self.deadline = Instant::now() + self.parts.limits().login_idle;
+        }
         let answer = self.boxes.perform(request, now).await;
         if let (Some(address), Answer::Done, Some(login)) = (opening, &answer, &self.login) {
             // Every access to a box names the person or software behind it.
@@ -277,8 +288,10 @@ impl Drive<'_> {
     }
 }
 
-fn attempt(credentials: &Credentials) -> Attempt<'_> {
-    match credentials {
+/// `None`: nobody here can verify a token, so that no token is offered to be taken.
+fn attempt(credentials: &Credentials) -> Option<Attempt<'_>> {
+    Some(match credentials {
+        Credentials::Token { .. } => return None,
         Credentials::Certificate { authorize } => Attempt {
             mechanism: "EXTERNAL",
             authorisation: named(authorize),
@@ -294,7 +307,7 @@ fn attempt(credentials: &Credentials) -> Attempt<'_> {
             authorisation: named(authorize),
             password: Some((user, password.reveal())),
         },
-    }
+    })
 }
 
 fn named(authorize: &str) -> Option<&str> {

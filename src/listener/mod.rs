@@ -6,6 +6,7 @@
 mod accept;
 mod ahead;
 mod commit;
+mod deflate;
 mod evidence;
 mod health;
 mod imap;
@@ -13,6 +14,7 @@ mod link;
 mod login;
 mod memory;
 mod observed;
+mod pace;
 mod places;
 mod reception;
 mod repeat;
@@ -52,6 +54,7 @@ pub use health::{CHECKS, Findings, Health};
 pub use link::{Handshake, Link, Offer, Unfinished};
 pub use memory::Memory;
 pub use observed::{observe_failed_handshake, observe_handshake};
+pub use pace::Rate;
 pub use places::Places;
 pub use report::{Telling, Told, original_recipient};
 pub use session_id::SessionId;
@@ -179,6 +182,8 @@ pub struct Limits {
     pub spool_bytes_max: usize,
     /// From the start of a transaction to the end of its message.
     pub message: Duration,
+    /// How slowly the text of a message may come.
+    pub data_rate: Rate,
     /// Protocol errors after which a session is closed.
     pub errors_max: usize,
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::net::TcpStream;
@@ -10,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::accept::Door;
 use super::link::Handshake;
+use super::pace::Pace;
 use super::reception::Reception;
 use super::spool::Spool;
 use super::submission::Submission;
@@ -81,7 +83,7 @@ pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, sto
     };
     let options = options(door, &visitor);
     let (parts, id) = (Arc::clone(&visitor.parts), visitor.session.clone());
-    let session_max = parts.limits().smtp_session;
+    let limits = parts.limits();
     let desk: Box<dyn Desk> = match door.face {
         Face::Peer => Box::new(Reception::new(visitor)),
         _ => Box::new(Submission::new(visitor)),
@@ -94,8 +96,9 @@ pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, sto
         session: Session::new(options),
         desk,
         spool: None,
-        end: Instant::now() + session_max,
+        end: Instant::now() + limits.smtp_session,
         message_end: None,
+        pace: Pace::new(limits.data_rate),
     };
     let ended = drive.run(stop).await;
     let (operator, session) = (&drive.parts.operator, &drive.id);
@@ -144,10 +147,25 @@ struct Drive<'a> {
     desk: Box<dyn Desk>,
     /// The message being received. An error is kept until the end of its data: there is no earlier moment to answer.
     spool: Option<Result<Spool, StoreError>>,
-    /// No message begins after this: the snapshot is too old.
+    /// The session ends then, the text of a message under way apart: the snapshot is too old.
     end: Instant,
     /// The message under way is to be complete by then.
     message_end: Option<Instant>,
+    /// And its text is not to drip.
+    pace: Pace,
+}
+
+/// Why nothing more is awaited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Over {
+    /// Silence.
+    Idle,
+    /// The message takes too long as a whole.
+    Message,
+    /// Its text drips.
+    Drip,
+    /// The session has lasted long enough.
+    Session,
 }
 
 impl Drive<'_> {
@@ -169,6 +187,7 @@ impl Drive<'_> {
                 Step::Refused(refusal) => self.desk.journal_refusal("session", &refusal).await,
                 Step::Abandon => {
                     self.spool = None;
+                    self.message_end = None;
                     self.desk.abandon();
                 }
                 Step::Close => return Ok(()),
@@ -178,39 +197,79 @@ impl Drive<'_> {
 
     /// False when the peer has left, or when it is time to stop and nothing is under way.
     async fn read(&mut self, stop: &CancellationToken) -> io::Result<bool> {
+        let has_text = self.session.has_text_under_way();
+        let (until, why) = self.awaited_until(has_text);
+        let begun = Instant::now();
         let read = if self.session.mail_from().is_some() {
             // A message under way is finished; who drains waits for it as long as it will.
-            let until = *self
-                .message_end
-                .get_or_insert_with(|| Instant::now() + self.parts.limits().message);
-            let read = timeout_at(until, self.wire.read_into(self.session.input())).await;
-            read.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
+            timeout_at(until, self.wire.read_into(self.session.input())).await
         } else {
-            self.message_end = None;
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {
-                    self.wire.write(self.closing("4.3.2", "shutting down, try again later").as_bytes()).await?;
+                    self.farewell("4.3.2", "shutting down, try again later").await?;
                     return Ok(false);
                 }
-                read = self.wire.read_into(self.session.input()) => read,
+                read = timeout_at(until, self.wire.read_into(self.session.input())) => read,
             }
         };
-        if let Err(error) = &read
-            && error.kind() == ErrorKind::TimedOut
-        {
-            self.wire
-                .write(self.closing("4.4.2", "this takes too long, connect again").as_bytes())
-                .await?;
-            return Ok(false);
-        }
-        let read = read?;
-        if read > 0 && Instant::now() >= self.end && self.session.mail_from().is_none() {
-            let text = "this session has lasted long enough, connect again";
-            self.wire.write(self.closing("4.3.2", text).as_bytes()).await?;
+        let read = match read {
+            Err(_) => return self.give_up(why).await.map(|()| false),
+            Ok(Err(error)) if error.kind() == ErrorKind::TimedOut => {
+                return self.give_up(Over::Idle).await.map(|()| false);
+            }
+            Ok(read) => read?,
+        };
+        if has_text {
+            self.pace.came(read, begun.elapsed());
+        } else if read > 0 && Instant::now() >= self.end {
+            self.give_up(Over::Session).await?;
             return Ok(false);
         }
         Ok(read > 0)
+    }
+
+    /// Until when something is awaited, silence apart, and what it means when nothing came.
+    fn awaited_until(&mut self, has_text: bool) -> (Instant, Over) {
+        let mut first = if has_text {
+            let slow = self.pace.left().map(|left| (Instant::now() + left, Over::Drip));
+            slow.unwrap_or((Instant::now() + NEVER, Over::Idle))
+        } else {
+            self.pace.rest();
+            (self.end, Over::Session)
+        };
+        if self.session.mail_from().is_some() {
+            let whole = || Instant::now() + self.parts.limits().message;
+            let end = *self.message_end.get_or_insert_with(whole);
+            if end < first.0 {
+                first = (end, Over::Message);
+            }
+        } else {
+            self.message_end = None;
+        }
+        first
+    }
+
+    /// Says why nothing more is awaited; what was coming of a message is dropped.
+    async fn give_up(&mut self, why: Over) -> io::Result<()> {
+        let text = match why {
+            Over::Idle => return self.farewell("4.4.2", "this takes too long, connect again").await,
+            Over::Session => {
+                let text = "this session has lasted long enough, connect again";
+                return self.farewell("4.3.2", text).await;
+            }
+            Over::Message => "this takes too long: the message is not complete after message_timeout",
+            Over::Drip => "this takes too long: the message comes at less than data_rate_min_bytes_per_second",
+        };
+        let refusal = Refusal::new(Reason::TooSlow, text);
+        self.desk.journal_refusal("data", &refusal).await;
+        let (code, status) = refusal.reason.code();
+        let line = format!("{code} {status} {text} ({}, session {})\r\n", refusal.reason, self.id);
+        self.wire.write(line.as_bytes()).await
+    }
+
+    async fn farewell(&mut self, status: &str, text: &str) -> io::Result<()> {
+        self.wire.write(self.closing(status, text).as_bytes()).await
     }
 
     /// RFC 5321 §3.8: the server may close at any time after a 421.
@@ -295,6 +354,9 @@ impl Drive<'_> {
         Ok(())
     }
 }
+
+/// Longer than any limit.
+const NEVER: Duration = Duration::from_hours(24 * 365);
 
 /// What a peer reads when the store fails; the detail goes to the log only.
 pub(super) fn storage_failed(error: &StoreError) -> Refusal {

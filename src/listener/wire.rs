@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::deflate::Deflate;
 use super::link::{Handshake, Link, Unfinished};
 use super::observed::{observe_failed_handshake, observe_handshake};
 use crate::clock::Stopwatch;
@@ -21,6 +22,8 @@ pub(super) struct Wire {
     pub peer: SocketAddr,
     waits: Waits,
     counted: Counted,
+    /// Once compression is on.
+    deflate: Option<Box<Deflate>>,
 }
 
 /// Where a connection's handshakes and bytes are counted.
@@ -55,6 +58,7 @@ impl Wire {
             peer,
             waits,
             counted,
+            deflate: None,
         })
     }
 
@@ -96,8 +100,22 @@ impl Wire {
     /// # Errors
     /// The connection failed.
     pub(super) async fn read_into_unbounded(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
-        let read = self.link.read_into(buffer).await;
-        self.count("in", read)
+        let Some(deflate) = &mut self.deflate else {
+            let read = self.link.read_into(buffer).await;
+            return self.count("in", read);
+        };
+        loop {
+            let unpacked = deflate.unpack(buffer)?;
+            if unpacked > 0 {
+                return Ok(unpacked);
+            }
+            let read = self.link.read_into(&mut deflate.input).await?;
+            let Counted { meter, face, .. } = &self.counted;
+            meter.network(face, "in", read as u64);
+            if read == 0 {
+                return Ok(0);
+            }
+        }
     }
 
     /// Writes all of `bytes` and flushes.
@@ -105,10 +123,30 @@ impl Wire {
     /// # Errors
     /// The connection failed, or the peer took nothing within the idle limit.
     pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let packed;
+        let bytes = match &mut self.deflate {
+            Some(deflate) => {
+                packed = deflate.pack(bytes)?;
+                &packed
+            }
+            None => bytes,
+        };
         timeout(self.waits.write, self.link.write(bytes))
             .await
             .map_err(timed_out)??;
         self.count("out", Ok(bytes.len())).map(|_| ())
+    }
+
+    /// From now on everything is compressed; `read` came already.
+    pub(super) fn compress(&mut self, read: Vec<u8>) {
+        self.deflate = Some(Box::new(Deflate::new(read)));
+    }
+
+    /// Gives up what need not be kept while nothing happens.
+    pub(super) fn rest(&mut self) {
+        if let Some(deflate) = &mut self.deflate {
+            deflate.rest();
+        }
     }
 
     /// Says good-bye. A peer that is gone already is not an error worth a line.

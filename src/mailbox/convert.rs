@@ -42,6 +42,7 @@ pub(super) fn summary_row(summary: imap::Summary) -> store::Summary {
         body: summary.body,
         body_structure: summary.body_structure,
         header_bytes: summary.header_bytes,
+        layout: summary.layout,
     }
 }
 
@@ -51,6 +52,7 @@ pub(super) fn summary(row: store::Summary) -> imap::Summary {
         body: row.body,
         body_structure: row.body_structure,
         header_bytes: row.header_bytes,
+        layout: row.layout,
     }
 }
 
@@ -82,6 +84,7 @@ pub(super) fn status(status: FolderStatus) -> imap::Status {
 /// What a client is told of a failure; the detail is for the log.
 pub(super) fn refused(error: &StoreError) -> imap::Refused {
     match error {
+        StoreError::NotFound { what: "message" } => imap::Refused::NoSuchMessage,
         StoreError::NotFound { .. } => imap::Refused::NoSuchFolder,
         StoreError::FolderExists { .. } => imap::Refused::FolderExists,
         // A full disk is told by the store, once for all.

@@ -37,6 +37,7 @@ pub fn unread(folder: FolderKey, received: Timestamp) -> Delivery {
         folder,
         flags: Flags::default(),
         internal_date: received,
+        saved: None,
         once: None,
         room: Room::IfNotFull,
     }

@@ -11,10 +11,11 @@ use jiff::Timestamp;
 
 use crate::identity::{Address, Domain};
 use crate::store::{
-    Acceptance, Accepted, BoxKey, ChangeRecord, Changed, Closed, Content, Count, CounterStore, Destination, EntryRow,
-    FlagChange, Flags, FolderKey, FolderRow, FolderStatus, JournalFilter, JournalRow, JournalStore, MailboxStore,
-    MessageKey, MessageStore, Portion, QueueBy, QueueChange, QueueEntry, QueueFilter, QueueGroup, QueueItem,
-    QueueStore, Room, Settlement, SpecialUse, Stage, StagedFile, StoreError, Summary, Usage,
+    Acceptance, Accepted, BoxKey, ChangeRecord, Changed, Closed, Content, Count, CounterStore, Delivery, Destination,
+    EntryRow, FlagChange, FlagUpdate, Flags, FlagsChanged, FolderKey, FolderRow, FolderStatus, JournalFilter,
+    JournalRow, JournalStore, MailboxStore, MessageKey, MessageStore, NewMessage, Originals, Passage, Portion, QueueBy,
+    QueueChange, QueueEntry, QueueFilter, QueueGroup, QueueItem, QueueStore, Room, Settlement, SpecialUse, Stage,
+    StagedFile, StoreError, Summary, Usage,
 };
 
 #[derive(Default)]
@@ -29,6 +30,7 @@ struct Tables {
     boxes: Vec<Address>,
     folders: BTreeMap<FolderKey, Folder>,
     messages: BTreeMap<MessageKey, (Arc<Vec<u8>>, Summary)>,
+    previews: BTreeMap<MessageKey, String>,
     next_folder: i64,
     quotas: BTreeMap<Address, Option<u64>>,
 }
@@ -124,7 +126,38 @@ impl Tables {
         Ok((folder.row.uid_validity, uid))
     }
 
-    fn copy(&mut self, from: FolderKey, uids: &[u32], to: FolderKey) -> Result<(u32, Vec<(u32, u32)>), StoreError> {
+    /// A message with its entries.
+    fn insert(&mut self, new: NewMessage, deliveries: Vec<Delivery>) -> Result<Accepted, StoreError> {
+        let Content::Memory(content) = new.content else {
+            return Err(StoreError::Closed);
+        };
+        let bytes = [new.lead.as_slice(), &content].concat();
+        let size_bytes = bytes.len() as u64;
+        let key = MessageKey(i64::try_from(self.messages.len()).unwrap() + 1);
+        self.messages
+            .insert(key, (Arc::new(bytes), new.summary.unwrap_or_default()));
+        let mut delivered = Vec::new();
+        for delivery in deliveries {
+            let entry = EntryRow {
+                uid: 0,
+                message: key,
+                flags: delivery.flags,
+                internal_date: delivery.internal_date,
+                size_bytes,
+                modseq: 0,
+                saved: delivery.saved.unwrap_or(delivery.internal_date),
+            };
+            let (validity, uid) = self.add(delivery.folder, entry)?;
+            delivered.push((delivery.folder, validity, uid));
+        }
+        Ok(Accepted {
+            message: Some(key),
+            delivered,
+        })
+    }
+
+    fn copy(&mut self, passage: &Passage, uids: &[u32]) -> Result<(u32, Vec<(u32, u32)>), StoreError> {
+        let Passage { from, to, saved, .. } = *passage;
         let validity = self.folder(to)?.row.uid_validity;
         let rows: Vec<EntryRow> = self
             .folder(from)?
@@ -134,12 +167,30 @@ impl Tables {
             .cloned()
             .collect();
         let mut pairs = Vec::new();
-        for row in rows {
+        for mut row in rows {
+            row.saved = saved.unwrap_or(row.saved);
             let old = row.uid;
             pairs.push((old, self.add(to, row)?.1));
         }
         Ok((validity, pairs))
     }
+}
+
+fn changed(now: &Flags, update: &FlagUpdate) -> Flags {
+    let by = &update.flags;
+    let mut next = now.clone();
+    match update.change {
+        FlagChange::Replace => next = by.clone(),
+        FlagChange::Add => {
+            next.system |= by.system;
+            next.keywords.extend(by.keywords.iter().cloned());
+        }
+        FlagChange::Remove => {
+            next.system &= !by.system;
+            next.keywords.retain(|k| !by.keywords.contains(k));
+        }
+    }
+    next
 }
 
 impl Folder {
@@ -172,37 +223,28 @@ impl MessageStore for MemoryStore {
 
     async fn accept(&self, acceptance: Acceptance) -> Result<Accepted, StoreError> {
         let mut tables = self.tables();
-        let Some(new) = acceptance.message else {
-            return Ok(Accepted::default());
+        let first = acceptance.message.map(|message| (message, acceptance.deliveries));
+        let others = acceptance.reports.into_iter().map(|r| (r.message, r.deliveries));
+        let all: Vec<_> = first.into_iter().chain(others).collect();
+        let whole = |(message, deliveries): &(NewMessage, Vec<Delivery>)| match &message.content {
+            Content::Memory(bytes) if deliveries.iter().any(|d| d.room == Room::Whole) => bytes.len() as u64,
+            _ => 0,
         };
-        let Content::Memory(content) = new.content else {
-            return Err(StoreError::Closed);
-        };
-        let mut bytes = new.lead;
-        bytes.extend_from_slice(&content);
-        let key = MessageKey(i64::try_from(tables.messages.len()).unwrap() + 1);
-        let size_bytes = bytes.len() as u64;
-        tables
-            .messages
-            .insert(key, (Arc::new(bytes), new.summary.unwrap_or_default()));
-        let mut accepted = Accepted {
-            message: Some(key),
-            delivered: Vec::new(),
-        };
-        for delivery in acceptance.deliveries {
-            if delivery.room == Room::Whole {
-                tables.check_room(delivery.folder, size_bytes)?;
+        // All or nothing: what can fail comes first.
+        if let Some(delivery) = all.iter().find_map(|(_, deliveries)| deliveries.first()) {
+            tables.check_room(delivery.folder, all.iter().map(whole).sum())?;
+        }
+        for (folder, uid) in acceptance.removes {
+            match tables.folder(folder)?.remove(|e| e.uid == uid).len() {
+                0 => return Err(StoreError::NotFound { what: "message" }),
+                _ => {}
             }
-            let entry = EntryRow {
-                uid: 0,
-                message: key,
-                flags: delivery.flags,
-                internal_date: delivery.internal_date,
-                size_bytes,
-                modseq: 0,
-            };
-            let (validity, uid) = tables.add(delivery.folder, entry)?;
-            accepted.delivered.push((delivery.folder, validity, uid));
+        }
+        let mut accepted = Accepted::default();
+        for (message, deliveries) in all {
+            let one = tables.insert(message, deliveries)?;
+            accepted.message = accepted.message.or(one.message);
+            accepted.delivered.extend(one.delivered);
         }
         Ok(accepted)
     }
@@ -344,6 +386,16 @@ impl MailboxStore for MemoryStore {
         Ok(folder.entries.iter().map(|e| e.uid).filter(|u| *u >= from).collect())
     }
 
+    async fn previews(&self, messages: &[MessageKey]) -> Result<Vec<Option<String>>, StoreError> {
+        let tables = self.tables();
+        Ok(messages.iter().map(|key| tables.previews.get(key).cloned()).collect())
+    }
+
+    async fn keep_previews(&self, previews: Vec<(MessageKey, String)>) -> Result<(), StoreError> {
+        self.tables().previews.extend(previews);
+        Ok(())
+    }
+
     async fn summaries(&self, messages: &[MessageKey]) -> Result<Vec<(MessageKey, Summary)>, StoreError> {
         let tables = self.tables();
         Ok(messages
@@ -358,64 +410,46 @@ impl MailboxStore for MemoryStore {
         found.ok_or(StoreError::NotFound { what: "message" })
     }
 
-    async fn store_flags(
+    async fn change_flags(
         &self,
         folder: FolderKey,
         uids: &[u32],
-        change: FlagChange,
-        flags: &Flags,
-    ) -> Result<Vec<EntryRow>, StoreError> {
+        update: &FlagUpdate,
+    ) -> Result<FlagsChanged, StoreError> {
         let mut tables = self.tables();
         let folder = tables.folder(folder)?;
-        folder.modseq += 1;
-        let modseq = folder.modseq;
-        let mut changed = Vec::new();
+        let modseq = folder.modseq + 1;
+        let mut done = FlagsChanged::default();
         for entry in folder.entries.iter_mut().filter(|e| uids.contains(&e.uid)) {
-            let mut next = entry.flags.clone();
-            match change {
-                FlagChange::Replace => next = flags.clone(),
-                FlagChange::Add => {
-                    next.system |= flags.system;
-                    next.keywords.extend(flags.keywords.iter().cloned());
-                }
-                FlagChange::Remove => {
-                    next.system &= !flags.system;
-                    next.keywords.retain(|k| !flags.keywords.contains(k));
+            if update.unchanged_since.is_some_and(|since| entry.modseq > since) {
+                done.refused.push(entry.uid);
+            } else {
+                let next = changed(&entry.flags, update);
+                if next != entry.flags {
+                    entry.flags = next;
+                    entry.modseq = modseq;
+                    folder.modseq = modseq;
                 }
             }
-            if next != entry.flags {
-                entry.flags = next;
-                entry.modseq = modseq;
-            }
-            changed.push(entry.clone());
+            done.entries.push(entry.clone());
         }
-        Ok(changed)
+        Ok(done)
     }
 
-    async fn copy(&self, from: FolderKey, uids: &[u32], to: FolderKey) -> Result<(u32, Vec<(u32, u32)>), StoreError> {
+    async fn transfer(&self, passage: Passage, uids: &[u32]) -> Result<(u32, Vec<(u32, u32)>), StoreError> {
         let mut tables = self.tables();
+        let Passage { from, to, .. } = passage;
         let wanted = |e: &&EntryRow| uids.contains(&e.uid);
-        let more_bytes = tables
-            .folder(from)?
-            .entries
-            .iter()
-            .filter(wanted)
-            .map(|e| e.size_bytes)
-            .sum();
-        tables.check_room(to, more_bytes)?;
-        tables.copy(from, uids, to)
-    }
-
-    async fn move_to(
-        &self,
-        from: FolderKey,
-        uids: &[u32],
-        to: FolderKey,
-    ) -> Result<(u32, Vec<(u32, u32)>), StoreError> {
-        let mut tables = self.tables();
-        let copied = tables.copy(from, uids, to)?;
-        let old: Vec<u32> = copied.1.iter().map(|(old, _)| *old).collect();
-        tables.folder(from)?.remove(|e| old.contains(&e.uid));
+        if passage.originals == Originals::Stay {
+            let entries = tables.folder(from)?.entries.iter().filter(wanted);
+            let more_bytes = entries.map(|e| e.size_bytes).sum();
+            tables.check_room(to, more_bytes)?;
+        }
+        let copied = tables.copy(&passage, uids)?;
+        if passage.originals == Originals::Go {
+            let old: Vec<u32> = copied.1.iter().map(|(old, _)| *old).collect();
+            tables.folder(from)?.remove(|e| old.contains(&e.uid));
+        }
         Ok(copied)
     }
 
@@ -437,6 +471,10 @@ impl QueueStore for MemoryStore {
     }
 
     async fn next_due_except(&self, _: &[Domain]) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
+    }
+
+    async fn oldest_untold(&self, _: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         Ok(None)
     }
 

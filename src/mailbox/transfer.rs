@@ -118,6 +118,7 @@ async fn copy_entry(
             folder,
             flags: entry.flags,
             internal_date: entry.internal_date,
+            saved: Some(entry.saved),
             once: Some(once),
             room: Room::Always,
         }],

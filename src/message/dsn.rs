@@ -53,12 +53,38 @@ pub struct RecipientReport {
     pub status: String,
     /// The server that said so, if another one did.
     pub remote_host: Option<String>,
-    /// Its SMTP reply, or ours.
-    pub diagnostic: Option<String>,
+    /// What it ended with.
+    pub diagnostic: Option<Diagnostic>,
     /// When it was last tried.
     pub last_attempt: Option<Timestamp>,
     /// `Delayed` only: until when it will be tried again.
     pub retry_until: Option<Timestamp>,
+}
+
+/// What an attempt ended with, and who says so (RFC 3464 §2.3.6): software that reads reports may count on `smtp` being the reply of the
+/// server named in `Remote-MTA`. No Debug: a server may repeat an INS.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Diagnostic {
+    /// The reply of that server, as it came: `550 5.1.1 no such box`.
+    Smtp(String),
+    /// A finding of the server that reports: no route, no proof of the peer, a connection that broke.
+    Local(String),
+}
+
+impl Diagnostic {
+    /// `diagnostic-type`. RFC 3464 §2.3.6: one that is not registered begins with `X-`.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Smtp(_) => "smtp",
+            Self::Local(_) => "X-Vaguemestre",
+        }
+    }
+
+    fn text(&self) -> &str {
+        match self {
+            Self::Smtp(text) | Self::Local(text) => text,
+        }
+    }
 }
 
 /// RFC 3464 §2.3.3. Greater is worse: the worst names the report.
@@ -213,6 +239,7 @@ fn text(report: &Report<'_>) -> String {
 struct Words {
     cause: &'static str,
     reply: &'static str,
+    finding: &'static str,
     until: &'static str,
     column: usize,
 }
@@ -220,6 +247,7 @@ struct Words {
 const FRENCH: Words = Words {
     cause: "Motif : ",
     reply: "Réponse : ",
+    finding: "Constat : ",
     until: "Dernière tentative au plus tard : ",
     column: 1,
 };
@@ -227,6 +255,7 @@ const FRENCH: Words = Words {
 const ENGLISH: Words = Words {
     cause: "Cause: ",
     reply: "Reply: ",
+    finding: "Finding: ",
     until: "Last attempt not after: ",
     column: 2,
 };
@@ -240,7 +269,11 @@ fn paragraph(recipient: &RecipientReport, sentence: &str, words: &Words) -> Stri
         text.extend([words.cause, cause, "\r\n"]);
     }
     if let Some(diagnostic) = &recipient.diagnostic {
-        text.extend([words.reply, &one_line(diagnostic), "\r\n"]);
+        let who = match diagnostic {
+            Diagnostic::Smtp(_) => words.reply,
+            Diagnostic::Local(_) => words.finding,
+        };
+        text.extend([who, &one_line(diagnostic.text()), "\r\n"]);
     }
     if let (Action::Delayed, Some(until)) = (recipient.action, recipient.retry_until) {
         text.extend([words.until, &date(until), "\r\n"]);
@@ -278,8 +311,8 @@ fn recipient_status(fields: &mut String, recipient: &RecipientReport) {
         field(fields, "Remote-MTA", &format!("dns; {}", token(host)));
     }
     if let Some(diagnostic) = &recipient.diagnostic {
-        let ascii = one_line(diagnostic).replace(|c: char| !c.is_ascii(), "?");
-        field(fields, "Diagnostic-Code", &format!("smtp; {ascii}"));
+        let ascii = one_line(diagnostic.text()).replace(|c: char| !c.is_ascii(), "?");
+        field(fields, "Diagnostic-Code", &format!("{}; {ascii}", diagnostic.kind()));
     }
     if let Some(at) = recipient.last_attempt {
         field(fields, "Last-Attempt-Date", &date(at));
@@ -468,9 +501,9 @@ mod tests {
             action,
             status: status.to_owned(),
             remote_host: Some("mx1.chu.mssante.fr".to_owned()),
-            diagnostic: Some(
+            diagnostic: Some(Diagnostic::Smtp(
                 "550 5.1.1 no such box, check the address in the directory, then send the mail again".to_owned(),
-            ),
+            )),
             last_attempt: Some("2026-11-21T10:05:00Z".parse().unwrap()),
             retry_until: Some("2026-11-23T10:00:00Z".parse().unwrap()),
         }
@@ -596,6 +629,24 @@ print(list(m.iter_parts())[0].get_content().splitlines()[0])
     }
 
     #[test]
+    fn what_this_server_found_is_not_given_out_as_the_reply_of_another() {
+        let diagnosed = |diagnostic| {
+            let mut one = recipient("a@chu.mssante.fr", Action::Failed, "5.4.7");
+            one.diagnostic = Some(diagnostic);
+            String::from_utf8(report(&[one], Original::Headers(ORIGINAL))).unwrap()
+        };
+        let said = diagnosed(Diagnostic::Smtp("451 4.2.0 later".into()));
+        assert!(said.contains("Diagnostic-Code: smtp; 451 4.2.0 later\r\n"), "{said}");
+        assert!(said.contains("Reply: 451 4.2.0") && !said.contains("Finding"), "{said}");
+        let found = diagnosed(Diagnostic::Local("451 4.4.1 no host answers".into()));
+        assert!(found.contains("Diagnostic-Code: X-Vaguemestre; 451 4.4.1"), "{found}");
+        assert!(
+            found.contains("Finding: 451 4.4.1") && !found.contains("smtp;"),
+            "{found}"
+        );
+    }
+
+    #[test]
     fn the_worst_verdict_names_the_report() {
         let recipients = [
             recipient("a@chu.mssante.fr", Action::Delivered, "2.0.0"),
@@ -627,10 +678,10 @@ print(list(m.iter_parts())[0].get_content().splitlines()[0])
     #[test]
     fn what_a_peer_replies_cannot_break_the_report() {
         let mut hostile = recipient("a@chu.mssante.fr", Action::Failed, "5.1.1\r\nAction: delivered");
-        hostile.diagnostic = Some(format!(
+        hostile.diagnostic = Some(Diagnostic::Smtp(format!(
             "550 x\r\nAction: delivered\r\n\r\n--=_r-01J_0--{}é",
             "y".repeat(5_000)
-        ));
+        )));
         hostile.remote_host = Some("evil\r\nX: y".to_owned());
         hostile.original_recipient = Some("rfc822;a\r\nAction: delivered".to_owned());
         let original = b"Subject: x\r\n\r\n--=_r-01J_0\r\n--=_r-01J_0--\r\n--=_r-01J_1\r\n";

@@ -73,11 +73,13 @@ pub enum Reason {
     StorageFull,
     /// Too many connections or errors from this peer.
     TooManyConnections,
+    /// A message came too slowly, or took too long.
+    TooSlow,
 }
 
 impl Reason {
     /// All of them, for documentation and tests.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::TlsRequired,
         Self::CertificateMissing,
         Self::CertificateUntrusted,
@@ -112,6 +114,7 @@ impl Reason {
         Self::StorageFailed,
         Self::StorageFull,
         Self::TooManyConnections,
+        Self::TooSlow,
     ];
 
     /// The stable id, as it stands in replies and journals.
@@ -163,6 +166,8 @@ impl Reason {
             // RFC 3463 §3.4: mail system full.
             Self::StorageFull => ("storage-full", 452, "4.3.1"),
             Self::TooManyConnections => ("too-many-connections", 421, "4.7.0"),
+            // RFC 3463 §3.5: bad connection.
+            Self::TooSlow => ("too-slow", 421, "4.4.2"),
         }
     }
 }

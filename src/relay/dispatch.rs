@@ -136,9 +136,9 @@ impl Relay {
 
     /// How long nothing can be leased, at most [`IDLE_MAX`]: the clock may be moved meanwhile.
     async fn until_next(&self, lanes: &Lanes) -> Duration {
-        match self.parts.store.next_due_except(&lanes.busy()).await {
-            Ok(Some(due)) => {
-                let wait = due.duration_since(self.parts.clock.now());
+        match self.next(&lanes.busy()).await {
+            Ok(Some(next)) => {
+                let wait = next.duration_since(self.parts.clock.now());
                 Duration::try_from(wait)
                     .unwrap_or(Duration::ZERO)
                     .clamp(WAIT_MIN, IDLE_MAX)
@@ -149,6 +149,14 @@ impl Relay {
                 STORE_PAUSE
             }
         }
+    }
+
+    /// When something falls due, or a sender is to be told that his mail waits for a destination nobody visits for now.
+    async fn next(&self, busy: &[Domain]) -> Result<Option<Timestamp>, StoreError> {
+        let due = self.parts.store.next_due_except(busy).await?;
+        let oldest = self.parts.store.oldest_untold(self.parts.clock.now()).await?;
+        let late = oldest.and_then(|created| self.parts.retry.late(created));
+        Ok(due.into_iter().chain(late).min())
     }
 
     async fn wait(&self, how_long: Duration, stop: &CancellationToken) {

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use super::Relay;
 use crate::identity::Domain;
 use crate::listener::{Snapshot, Telling, Told, original_recipient};
-use crate::message::dsn::{Action, Original, RecipientReport};
-use crate::queue::{self, Notice};
+use crate::message::dsn::{Action, Diagnostic, Original, RecipientReport};
+use crate::queue::{self, Notice, Origin};
 use crate::smtp::command::{Ret, Xtext};
 use crate::store::{QueueItem, STAGE_FRONT_BYTES_MAX};
 
@@ -83,7 +83,10 @@ fn recipient(notice: &Notice, now: Timestamp) -> RecipientReport {
         },
         status: notice.status.clone(),
         remote_host: notice.peer_host.clone(),
-        diagnostic: Some(notice.answer.text.clone()),
+        diagnostic: Some(match notice.answer.origin {
+            Origin::Peer => Diagnostic::Smtp(notice.answer.text.clone()),
+            Origin::Here => Diagnostic::Local(notice.answer.text.clone()),
+        }),
         last_attempt: Some(now),
         retry_until: (notice.action == queue::Action::Delayed).then_some(notice.item.expires),
     }

@@ -45,23 +45,29 @@ impl Text {
         }
     }
 
-    /// Whether a server without 8BITMIME can take it (RFC 6152).
+    /// Whether a server without 8BITMIME can take it (RFC 6152). Where the text is read in pieces, all of them are looked at, and compared with
+    /// the checksum of the message: the first byte that a peer gets is of a text that is whole.
     ///
     /// # Errors
-    /// The store cannot read it.
+    /// The store cannot read it, or it is not what was stored.
     pub async fn is_ascii(&self) -> Result<bool, StoreError> {
-        let Self::Memory(bytes) = self else {
-            let mut at = 0;
-            while at < self.size_bytes() {
-                let piece = self.piece(at).await?;
-                if !piece.bytes().is_ascii() {
-                    return Ok(false);
-                }
-                at += piece.bytes().len() as u64;
-            }
-            return Ok(true);
+        let (store, message) = match self {
+            Self::Memory(bytes) => return Ok(bytes.is_ascii()),
+            Self::Stored { store, message, .. } => (store, *message),
         };
-        Ok(bytes.is_ascii())
+        let expected = store.checksum(message).await?;
+        let (mut at, mut is_ascii, mut checksum) = (0, true, crc32fast::Hasher::new());
+        while at < self.size_bytes() {
+            let piece = self.piece(at).await?;
+            is_ascii &= piece.bytes().is_ascii();
+            checksum.update(piece.bytes());
+            at += piece.bytes().len() as u64;
+        }
+        if expected.is_some_and(|expected| expected != checksum.finalize()) {
+            let what = format!("message {}: its bytes are not those that were stored; it", message.0);
+            return Err(StoreError::Damaged { what });
+        }
+        Ok(is_ascii)
     }
 
     /// What follows byte number `at`: never nothing, unless that is the end.

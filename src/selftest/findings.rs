@@ -69,6 +69,16 @@ impl Findings {
         }
     }
 
+    /// Adds those of another part of the run.
+    pub fn add(&mut self, other: &Self) {
+        for (wrong, count) in &other.counts {
+            *self.counts.entry(*wrong).or_default() += count;
+        }
+        let room = LISTED_MAX.saturating_sub(self.listed.len());
+        self.listed.extend(other.listed.iter().take(room).cloned());
+        self.unanswered += other.unanswered;
+    }
+
     /// How many of a kind.
     pub fn count(&self, wrong: Wrong) -> u64 {
         self.counts.get(&wrong).copied().unwrap_or_default()
@@ -103,5 +113,9 @@ mod tests {
         assert_eq!((findings.count(Wrong::Lost), findings.count(Wrong::Half)), (30, 0));
         assert_eq!(findings.listed().len(), LISTED_MAX);
         assert_eq!(findings.listed()[0], "lost: message 0");
+        let mut sum = Findings::default();
+        sum.add(&findings);
+        sum.add(&findings);
+        assert_eq!((sum.count(Wrong::Lost), sum.listed().len()), (60, LISTED_MAX));
     }
 }

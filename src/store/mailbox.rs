@@ -132,6 +132,50 @@ pub struct EntryRow {
     pub size_bytes: u64,
     /// Modification sequence of its last change.
     pub modseq: u64,
+    /// When it came into the folder (RFC 8514).
+    pub saved: Timestamp,
+}
+
+/// A change of flags, see [`MailboxStore::change_flags`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlagUpdate {
+    /// How.
+    pub change: FlagChange,
+    /// By what.
+    pub flags: Flags,
+    /// Only entries not changed after this modification sequence (RFC 7162 §3.1.3); `None`: all.
+    pub unchanged_since: Option<u64>,
+}
+
+/// What a [`FlagUpdate`] did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FlagsChanged {
+    /// The entries named, as they are now, by ascending UID; those refused are among them.
+    pub entries: Vec<EntryRow>,
+    /// UIDs of entries that were changed too late and stay as they were, ascending.
+    pub refused: Vec<u32>,
+}
+
+/// Entries that come into another folder, see [`MailboxStore::transfer`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passage {
+    /// The folder they are in.
+    pub from: FolderKey,
+    /// The folder they come to.
+    pub to: FolderKey,
+    /// What becomes of them there.
+    pub originals: Originals,
+    /// When (RFC 8514); `None`: the copies keep the time of the originals.
+    pub saved: Option<Timestamp>,
+}
+
+/// Whether entries stay where they are copied from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Originals {
+    /// COPY
+    Stay,
+    /// MOVE (RFC 6851)
+    Go,
 }
 
 /// What changed in a folder, see [`MailboxStore::changes`].
@@ -143,6 +187,8 @@ pub struct FolderChanges {
     pub entries: Vec<EntryRow>,
     /// UIDs that are gone, ascending.
     pub expunged: Vec<u32>,
+    /// Who was gone up to this modification sequence is forgotten: when it is greater than the one asked, `expunged` is not whole.
+    pub forgotten: u64,
 }
 
 /// Folders and what is in them. Every change raises the folder's modification sequence inside its own transaction.
@@ -188,8 +234,18 @@ pub trait MailboxStore: Send + Sync {
     /// An expunged entry is simply absent: compare with `entries(folder, 0)` or use [`Self::expunged`].
     async fn entries(&self, folder: FolderKey, after: u64) -> Result<Vec<EntryRow>, StoreError>;
 
-    /// UIDs expunged after modification sequence `after`, ascending.
+    /// UIDs expunged after modification sequence `after`, ascending; of the older ones a backend may forget some, see
+    /// [`FolderChanges::forgotten`]. The newest 10,000 of a folder are kept.
     async fn expunged(&self, folder: FolderKey, after: u64) -> Result<Vec<u32>, StoreError>;
+
+    /// A folder by name, with its figures. A backend overrides it to make one round trip.
+    async fn look_up(&self, owner: BoxKey, name: &str) -> Result<(FolderRow, FolderStatus), StoreError> {
+        let folders = self.folders(owner).await?;
+        let found = folders.into_iter().find(|folder| folder.name == name);
+        let row = found.ok_or(StoreError::NotFound { what: "folder" })?;
+        let status = self.status(row.key).await?;
+        Ok((row, status))
+    }
 
     /// Marks every message now in the folder as no longer recent; returns the UIDs that were.
     async fn claim_recent(&self, folder: FolderKey) -> Result<Vec<u32>, StoreError>;
@@ -205,20 +261,7 @@ pub trait MailboxStore: Send + Sync {
     async fn read_many(&self, messages: &[MessageKey]) -> Result<Vec<Option<Arc<Vec<u8>>>>, StoreError> {
         let mut found = Vec::with_capacity(messages.len());
         for message in messages {
-            found.push(match self.read(*message).await {
-                Ok(bytes) => Some(bytes),
-                Err(StoreError::NotFound { .. }) => None,
-                // The others can be read all the same.
-                Err(StoreError::Damaged { what }) => {
-                    tracing::error!(
-                        what,
-                        message = message.0,
-                        "a message cannot be read: run `vaguemestre verify`"
-                    );
-                    None
-                }
-                Err(error) => return Err(error),
-            });
+            found.push(readable(self.read(*message).await, *message)?);
         }
         Ok(found)
     }
@@ -228,6 +271,21 @@ pub trait MailboxStore: Send + Sync {
     async fn read_headers(&self, messages: &[MessageKey]) -> Result<Vec<Option<Arc<Vec<u8>>>>, StoreError> {
         self.read_many(messages).await
     }
+
+    /// Up to `length_max` bytes of what [`Self::read`] gives, from `offset` on: fewer at the end, none beyond it. For messages that are too
+    /// large to hold; their checksum is not compared. A backend overrides it to read no more than that.
+    async fn read_part(&self, message: MessageKey, offset: u64, length_max: usize) -> Result<Vec<u8>, StoreError> {
+        let bytes = self.read(message).await?;
+        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+        let to = from.saturating_add(length_max).min(bytes.len());
+        Ok(bytes[from..to].to_vec())
+    }
+
+    /// Previews kept of messages (RFC 8970), in the order asked; `None`: none is kept.
+    async fn previews(&self, messages: &[MessageKey]) -> Result<Vec<Option<String>>, StoreError>;
+
+    /// Keeps previews; messages that are gone are skipped.
+    async fn keep_previews(&self, previews: Vec<(MessageKey, String)>) -> Result<(), StoreError>;
 
     /// What changed in a folder after modification sequence `after`. Everything up to `highest_modseq` is in it; something later
     /// may be. A backend overrides it to make one round trip.
@@ -246,25 +304,86 @@ pub trait MailboxStore: Send + Sync {
             highest_modseq,
             entries,
             expunged,
+            forgotten: 0,
         })
     }
 
-    /// Changes flags of the given UIDs (absent ones are skipped) and returns the entries as they are now.
+    /// Changes flags of the given UIDs; absent ones are skipped. Whether an entry was changed meanwhile is decided in the same
+    /// transaction. An entry that stays as it was keeps its modification sequence.
+    async fn change_flags(
+        &self,
+        folder: FolderKey,
+        uids: &[u32],
+        update: &FlagUpdate,
+    ) -> Result<FlagsChanged, StoreError>;
+
+    /// [`Self::change_flags`] whatever happened meanwhile; returns the entries as they are now.
     async fn store_flags(
         &self,
         folder: FolderKey,
         uids: &[u32],
         change: FlagChange,
         flags: &Flags,
-    ) -> Result<Vec<EntryRow>, StoreError>;
+    ) -> Result<Vec<EntryRow>, StoreError> {
+        let update = FlagUpdate {
+            change,
+            flags: flags.clone(),
+            unchanged_since: None,
+        };
+        Ok(self.change_flags(folder, uids, &update).await?.entries)
+    }
 
-    /// Copies entries, flags and dates kept, to the end of `to`. Fails with [`StoreError::OverQuota`] when they do not fit. Returns pairs (old UID, new UID) and the UIDVALIDITY of `to`.
-    async fn copy(&self, from: FolderKey, uids: &[u32], to: FolderKey) -> Result<(u32, Vec<(u32, u32)>), StoreError>;
+    /// Copies entries, flags and dates kept, to the end of another folder, and removes the originals in the same transaction where they
+    /// go. Fails with [`StoreError::OverQuota`] when they do not fit. Returns the UIDVALIDITY of `to` and pairs (old UID, new UID).
+    async fn transfer(&self, passage: Passage, uids: &[u32]) -> Result<(u32, Vec<(u32, u32)>), StoreError>;
 
-    /// Like `copy`, then removes them from `from`, in the same transaction (RFC 6851).
-    async fn move_to(&self, from: FolderKey, uids: &[u32], to: FolderKey)
-    -> Result<(u32, Vec<(u32, u32)>), StoreError>;
+    /// [`Self::transfer`] where the originals stay and the copies are as old as they are.
+    async fn copy(&self, from: FolderKey, uids: &[u32], to: FolderKey) -> Result<(u32, Vec<(u32, u32)>), StoreError> {
+        let passage = Passage {
+            from,
+            to,
+            originals: Originals::Stay,
+            saved: None,
+        };
+        self.transfer(passage, uids).await
+    }
+
+    /// The same where the originals go (RFC 6851).
+    async fn move_to(
+        &self,
+        from: FolderKey,
+        uids: &[u32],
+        to: FolderKey,
+    ) -> Result<(u32, Vec<(u32, u32)>), StoreError> {
+        let passage = Passage {
+            from,
+            to,
+            originals: Originals::Go,
+            saved: None,
+        };
+        self.transfer(passage, uids).await
+    }
 
     /// Removes those of the given UIDs (`None`: all) that carry `\Deleted`; returns the removed UIDs, ascending.
     async fn expunge(&self, folder: FolderKey, uids: Option<&[u32]>) -> Result<Vec<u32>, StoreError>;
+}
+
+/// What reading one of several messages gives: one that is gone or damaged keeps nobody from the others.
+pub(crate) fn readable(
+    read: Result<Arc<Vec<u8>>, StoreError>,
+    message: MessageKey,
+) -> Result<Option<Arc<Vec<u8>>>, StoreError> {
+    match read {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(StoreError::NotFound { .. }) => Ok(None),
+        Err(StoreError::Damaged { what }) => {
+            tracing::error!(
+                what,
+                message = message.0,
+                "a message cannot be read: run `vaguemestre verify`"
+            );
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }

@@ -72,6 +72,8 @@ pub struct Summary {
     pub body_structure: Vec<u8>,
     /// Length of the header block in lead + content, empty line included.
     pub header_bytes: u32,
+    /// Where the parts lie in the bytes: meant for whoever computed it. Empty: unknown.
+    pub layout: Vec<u8>,
 }
 
 impl fmt::Debug for Summary {
@@ -94,6 +96,8 @@ pub struct Delivery {
     pub flags: Flags,
     /// INTERNALDATE.
     pub internal_date: Timestamp,
+    /// When it comes into the folder, if that is not INTERNALDATE (RFC 8514).
+    pub saved: Option<Timestamp>,
     /// What makes this delivery recognisable when it is asked for again; `None`: it never is a repeat.
     pub once: Option<Once>,
     /// How much room the box must have left for it.
@@ -137,6 +141,9 @@ pub struct Acceptance {
     pub counts: Vec<Count>,
     /// Messages that this one gives rise to, stored with it: delivery reports. Empty for nearly every message.
     pub reports: Vec<Enclosure>,
+    /// Entries that this message replaces: they go in the same transaction (RFC 8508 §3). Fails with [`StoreError::NotFound`], and
+    /// nothing is stored, when one is gone already.
+    pub removes: Vec<(FolderKey, u32)>,
 }
 
 /// A message that another one gives rise to: its bytes, and where they go.
@@ -181,8 +188,15 @@ pub trait MessageStore: Send + Sync {
     /// Fails with [`StoreError::NotFound`] once nothing refers to it any more.
     async fn content(&self, message: MessageKey) -> Result<Arc<Vec<u8>>, StoreError>;
 
+    /// CRC-32 of what [`Self::content`] gives, as it was when the message came; `None` when it was not written down. Who reads a message in
+    /// parts compares it himself, before he hands on what cannot be taken back.
+    async fn checksum(&self, message: MessageKey) -> Result<Option<u32>, StoreError> {
+        let content = self.content(message).await?;
+        Ok(Some(crc32fast::hash(&content)))
+    }
+
     /// Up to `length_max` bytes of what [`Self::content`] gives, from `offset` on: fewer at the end, none beyond it. For messages that are
-    /// too large to hold. A backend overrides it to read no more than that.
+    /// too large to hold. A backend overrides it to read no more than that; a part is not compared with any checksum ([`Self::checksum`]).
     async fn content_part(&self, message: MessageKey, offset: u64, length_max: usize) -> Result<Vec<u8>, StoreError> {
         let content = self.content(message).await?;
         let from = usize::try_from(offset).unwrap_or(usize::MAX).min(content.len());

@@ -22,8 +22,10 @@ use std::io::ErrorKind;
 use crate::metrics::Meter;
 
 pub use journal::{Carried, Count, CountKey, CounterStore, JournalFilter, JournalRow, JournalStore};
+pub(crate) use mailbox::readable;
 pub use mailbox::{
-    EntryRow, FlagChange, Flags, FolderChanges, FolderRow, FolderStatus, MailboxStore, SpecialUse, Usage,
+    EntryRow, FlagChange, FlagUpdate, Flags, FlagsChanged, FolderChanges, FolderRow, FolderStatus, MailboxStore,
+    Originals, Passage, SpecialUse, Usage,
 };
 pub use message::{
     Acceptance, Accepted, Content, Delivery, Enclosure, MessageStore, NewMessage, Once, Room, STAGE_FRONT_BYTES_MAX,
@@ -106,7 +108,7 @@ impl StoreError {
     }
 
     /// What kind of failure it is, in the words of the metric `vaguemestre_store_errors_total`; none for what is no failure.
-    fn kind(&self) -> Option<&'static str> {
+    pub(in crate::store) fn kind(&self) -> Option<&'static str> {
         let source = match self {
             Self::Backend { source, .. } => source,
             Self::Full { .. } => return Some("full"),
@@ -115,6 +117,9 @@ impl StoreError {
         };
         if let Some(error) = source.downcast_ref::<rusqlite::Error>() {
             return Some(sqlite::kind_of(error));
+        }
+        if let Some(error) = source.downcast_ref::<RolledBack>() {
+            return Some(error.kind);
         }
         Some(
             match source.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
@@ -125,6 +130,16 @@ impl StoreError {
             },
         )
     }
+}
+
+/// What made a whole group of writes fail, as each of them is told.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{reason}")]
+pub(in crate::store) struct RolledBack {
+    /// The error of the one that failed, with its causes.
+    pub(in crate::store) reason: String,
+    /// Its kind.
+    pub(in crate::store) kind: &'static str,
 }
 
 /// A message's key in the store. Keys only grow and are never used twice.

@@ -182,6 +182,10 @@ pub trait QueueStore: Send + Sync {
         self.next_due_except(&[]).await
     }
 
+    /// When the oldest item was queued that waits for a destination closed at `now`, whose sender was not told yet that it is late: when
+    /// that counts as late, [`Self::lease_portion`] gives it.
+    async fn oldest_untold(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError>;
+
     /// Every queued item, oldest first, up to `limit`.
     async fn queued(&self, limit: usize) -> Result<Vec<QueueItem>, StoreError>;
 

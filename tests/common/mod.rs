@@ -9,6 +9,7 @@
 )]
 
 mod certificates;
+mod clinic;
 mod corpus;
 mod dovecot;
 mod inbox;
@@ -16,6 +17,7 @@ mod mail;
 mod openssl;
 mod postfix;
 mod program;
+mod raw;
 mod sandbox;
 mod sender;
 mod space;
@@ -23,6 +25,7 @@ mod talk;
 mod wait;
 
 pub(crate) use certificates::{Authority, Certificate};
+pub(crate) use clinic::{Clinic, Setup, body_files, get};
 pub(crate) use corpus::{SHAPES, corpus, message};
 pub(crate) use dovecot::{Imapc, Upstream};
 pub(crate) use inbox::{Letter, inbox};
@@ -30,6 +33,7 @@ pub(crate) use mail::{Stored, codes, dialogue, letter, received, received_by, st
 pub(crate) use openssl::{Named, Pki};
 pub(crate) use postfix::{Postfix, PostfixOptions, Route};
 pub(crate) use program::{Finished, Program, Running};
+pub(crate) use raw::{Raw, tls_config};
 pub(crate) use sandbox::{Sandbox, hex};
 pub(crate) use sender::{Line, Sender};
 pub(crate) use space::{HOSPITAL, Space};

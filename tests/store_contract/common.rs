@@ -5,8 +5,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use vaguemestre::identity::Address;
 use vaguemestre::store::{
-    Acceptance, Accepted, Content, Delivery, Flags, FolderKey, FolderRow, JournalRow, NewMessage, Once, Outgoing, Room,
-    Store, StoreError,
+    Acceptance, Accepted, BoxKey, Content, Delivery, Flags, FolderKey, FolderRow, JournalRow, NewMessage, Once,
+    Outgoing, Room, Store, StoreError,
 };
 
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -39,10 +39,13 @@ pub(crate) async fn folder(store: &dyn Store, local: &str, name: &str) -> Folder
     find(store, local, name).await.unwrap().key
 }
 
-pub(crate) async fn find(store: &dyn Store, local: &str, name: &str) -> Option<FolderRow> {
+pub(crate) async fn owner(store: &dyn Store, local: &str) -> BoxKey {
     let owner = address(&format!("{local}@ehpad-lilas.mssante.fr"));
-    let owner = store.find_box(&owner).await.unwrap();
-    let folders = store.folders(owner).await.unwrap();
+    store.find_box(&owner).await.unwrap()
+}
+
+pub(crate) async fn find(store: &dyn Store, local: &str, name: &str) -> Option<FolderRow> {
+    let folders = store.folders(owner(store, local).await).await.unwrap();
     folders.into_iter().find(|row| row.name == name)
 }
 
@@ -59,6 +62,7 @@ pub(crate) fn delivery(folder: FolderKey) -> Delivery {
         folder,
         flags: Flags::default(),
         internal_date: at(0),
+        saved: None,
         once: None,
         room: Room::IfNotFull,
     }

@@ -253,6 +253,7 @@ fn summary(n: u8) -> Summary {
         body: vec![b'b', n],
         body_structure: vec![b's', n],
         header_bytes: n.into(),
+        layout: vec![b'l', n],
     }
 }
 

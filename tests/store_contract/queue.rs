@@ -159,6 +159,9 @@ pub(crate) async fn what_is_late_in_a_closed_destination_is_leased_once_to_be_to
         ..Portion::of(10)
     };
     assert!(store.lease_portion(at(90), at(99), late(-1)).await.unwrap().is_empty());
+    assert_eq!(store.oldest_untold(at(90)).await.unwrap(), Some(at(0)));
+    let visited = store.oldest_untold(at(1000)).await.unwrap();
+    assert_eq!(visited, None, "a destination that may be visited tells by its attempts");
     let leased = store.lease_portion(at(90), at(99), late(30)).await.unwrap();
     assert_eq!(recipients(&leased), [A]);
     assert!(matches!(leased[0].instead, Some(Instead::Closed(_))));
@@ -173,6 +176,7 @@ pub(crate) async fn what_is_late_in_a_closed_destination_is_leased_once_to_be_to
     };
     assert!(store.settle(vec![told], Acceptance::default()).await.unwrap());
     assert!(store.lease_portion(at(99), at(120), late(30)).await.unwrap().is_empty());
+    assert_eq!(store.oldest_untold(at(99)).await.unwrap(), Some(at(60)), "the next one");
 }
 
 pub(crate) async fn a_destination_that_opens_hastens_what_waits_for_it(store: &dyn Store) {

@@ -345,6 +345,14 @@ pub(super) static WORDS: Words = Words {
                 expected: "",
             },
         ),
+        (
+            Reason::TooSlow,
+            ReasonWords {
+                meaning: "A message came too slowly, or took too long; nothing of it was kept.",
+                remedy: "Look for what slows the line or the sending software down. The bounds: `data_rate_min_bytes_per_second`, `data_rate_grace`, `message_timeout`.",
+                expected: "",
+            },
+        ),
     ],
     alerts: &[
         (

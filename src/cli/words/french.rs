@@ -345,6 +345,14 @@ pub(super) static WORDS: Words = Words {
                 expected: "",
             },
         ),
+        (
+            Reason::TooSlow,
+            ReasonWords {
+                meaning: "Un message arrivait trop lentement, ou durait trop longtemps ; rien n'en a été gardé.",
+                remedy: "Cherchez ce qui ralentit la liaison ou le logiciel émetteur. Les bornes : `data_rate_min_bytes_per_second`, `data_rate_grace`, `message_timeout`.",
+                expected: "",
+            },
+        ),
     ],
     alerts: &[
         (

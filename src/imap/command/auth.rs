@@ -2,43 +2,33 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use imap_codec::AuthenticateDataCodec;
-use imap_codec::decode::Decoder;
-use imap_codec::imap_types::auth::{AuthMechanism, AuthenticateData};
-use imap_codec::imap_types::command::CommandBody;
 
 use super::{Next, Outcome, Over, Work, over};
+use crate::imap::grammar::tree::Body;
 use crate::imap::request::{Answer, Credentials, Password, Refused, Request};
-use crate::imap::session::{Core, Login, Security, State};
-use crate::sasl::{self, Exchange, Mechanism, Turn};
+use crate::imap::session::{Core, Login, Security, State, Tokens};
+use crate::sasl::{self, Dismissal, Exchange, Fault, Manner, Mechanism, Turn};
 
-pub(super) fn start(core: &Core, body: CommandBody<'_>) -> Box<dyn Work> {
+pub(super) fn start(core: &Core, body: Body) -> Box<dyn Work> {
     match (body, core.options.security) {
-        (CommandBody::StartTLS, Security::Clear) => Box::new(Over(Some(Next::StartTls))),
-        (CommandBody::StartTLS, Security::Tls(_)) => over(Outcome::bad("TLS is on already")),
-        (CommandBody::Authenticate { .. } | CommandBody::Login { .. }, Security::Clear) => {
+        (Body::StartTls, Security::Clear) => Box::new(Over(Some(Next::StartTls))),
+        (Body::StartTls, Security::Tls(_)) => over(Outcome::bad("TLS is on already")),
+        (Body::Authenticate { .. } | Body::Login { .. }, Security::Clear) => {
             over(Outcome::no("PRIVACYREQUIRED", "STARTTLS first"))
         }
-        (CommandBody::Login { username, password }, Security::Tls(_)) => {
-            login(username.as_ref(), password.declassify().as_ref())
-        }
-        (
-            CommandBody::Authenticate {
-                mechanism,
-                initial_response,
-            },
-            Security::Tls(_),
-        ) => {
-            let Some(mechanism) = taken(&mechanism) else {
+        (Body::Login { user, password }, Security::Tls(_)) => login(&user, &password.0),
+        (Body::Authenticate { mechanism, initial }, Security::Tls(_)) => {
+            let Some(mechanism) = taken(core, &mechanism) else {
                 return over(Outcome::no("CANNOT", "mechanism not offered"));
             };
-            let response = initial_response.map(|r| r.declassify().to_vec());
+            let response = initial.map(|initial| initial.0);
             Box::new(Authenticate {
                 response,
                 stage: Stage::Response(Exchange::new(mechanism)),
+                mechanism,
             })
         }
-        _ => over(Outcome::bad("log in first, or unknown command")),
+        _ => over(Outcome::bad("log in first")),
     }
 }
 
@@ -48,6 +38,7 @@ fn login(user: &[u8], password: &[u8]) -> Box<dyn Work> {
     };
     Box::new(Authenticate {
         response: None,
+        mechanism: Mechanism::Login,
         stage: Stage::Prove(Credentials::Password {
             mechanism: "LOGIN",
             authorize: String::new(),
@@ -58,35 +49,46 @@ fn login(user: &[u8], password: &[u8]) -> Box<dyn Work> {
 }
 
 /// EXTERNAL is taken even where it is not offered, for want of a certificate: the driver's refusal says what to present.
-fn taken(mechanism: &AuthMechanism<'_>) -> Option<Mechanism> {
-    [Mechanism::Plain, Mechanism::External]
+fn taken(core: &Core, mechanism: &str) -> Option<Mechanism> {
+    let always = [Mechanism::Plain, Mechanism::External];
+    let tokens = match core.options.tokens {
+        Tokens::Taken => [Mechanism::XOAuth2, Mechanism::OAuthBearer].as_slice(),
+        Tokens::Refused => &[],
+    };
+    always
         .into_iter()
-        .find(|known| mechanism.as_ref().eq_ignore_ascii_case(known.name()))
+        .chain(tokens.iter().copied())
+        .find(|known| mechanism.eq_ignore_ascii_case(known.name()))
 }
 
-/// What a complete SASL exchange gives, in the words of this module; no verifier of tokens exists yet.
-fn credentials(shown: sasl::Credentials) -> Option<Credentials> {
+/// What a complete SASL exchange gives, in the words of this module.
+fn credentials(shown: sasl::Credentials, mechanism: Mechanism) -> Credentials {
     match shown {
-        sasl::Credentials::External { authzid } => Some(Credentials::Certificate {
+        sasl::Credentials::External { authzid } => Credentials::Certificate {
             authorize: authzid.unwrap_or_default(),
-        }),
+        },
         sasl::Credentials::Plain {
             mechanism,
             authzid,
             user,
             password,
-        } => Some(Credentials::Password {
+        } => Credentials::Password {
             mechanism: mechanism.name(),
             authorize: authzid.unwrap_or_default(),
             user,
             password: Password::new(password.reveal().to_owned()),
-        }),
-        sasl::Credentials::Bearer { .. } => None,
+        },
+        sasl::Credentials::Bearer { user, token } => Credentials::Token {
+            mechanism: mechanism.name(),
+            authorize: user.unwrap_or_default(),
+            token: Password::new(token.reveal().to_owned()),
+        },
     }
 }
 
 struct Authenticate {
     response: Option<Vec<u8>>,
+    mechanism: Mechanism,
     stage: Stage,
 }
 
@@ -99,6 +101,8 @@ enum Stage {
     Proving(Wanted),
     /// The box is being opened.
     Opening(String),
+    /// The token was refused, and the client was told why; its response to that is due.
+    Dismissed(Outcome),
     /// Over.
     Over,
 }
@@ -116,13 +120,15 @@ enum Wanted {
 impl Wanted {
     fn of(credentials: &Credentials) -> Self {
         match credentials {
-            Credentials::Password { authorize, .. } | Credentials::Certificate { authorize }
+            Credentials::Password { authorize, .. }
+            | Credentials::Token { authorize, .. }
+            | Credentials::Certificate { authorize }
                 if !authorize.is_empty() =>
             {
                 Self::Named(authorize.clone())
             }
             Credentials::Password { user, .. } => Self::OfUser(user.clone()),
-            Credentials::Certificate { .. } => Self::Only,
+            Credentials::Token { .. } | Credentials::Certificate { .. } => Self::Only,
         }
     }
 
@@ -160,7 +166,7 @@ impl Work for Authenticate {
                 None => Next::Done(Outcome::refused(Refused::NotYourBox)),
             },
             (Stage::Proving(_), Some(Answer::LoginRefused { refused, text })) => {
-                Next::Done(Outcome::explained(refused, text))
+                self.dismiss(core, refused, Outcome::explained(refused, text))
             }
             (Stage::Opening(address), Some(Answer::Done)) => {
                 core.state = State::Authenticated(Login { address });
@@ -172,17 +178,19 @@ impl Work for Authenticate {
     }
 
     fn line(&mut self, _core: &mut Core, line: &[u8]) -> Next {
-        // An empty response is an empty line, which the codec does not take.
-        let Stage::Response(exchange) = std::mem::replace(&mut self.stage, Stage::Over) else {
-            return Next::Done(Outcome::refused(Refused::Defect));
+        let exchange = match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Response(exchange) => exchange,
+            // RFC 7628 §3.2.3: whatever it says.
+            Stage::Dismissed(outcome) => return Next::Done(outcome),
+            _ => return Next::Done(Outcome::refused(Refused::Defect)),
         };
-        if line == b"\r\n" {
-            return self.respond(exchange, Vec::new());
-        }
-        match AuthenticateDataCodec::default().decode(line) {
-            Ok((b"", AuthenticateData::Continue(data))) => self.respond(exchange, data.declassify().to_vec()),
-            Ok((b"", AuthenticateData::Cancel)) => Next::Done(Outcome::bad("cancelled")),
-            _ => Next::Done(Outcome::bad("not base64")),
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        match line.strip_suffix(b"\r").unwrap_or(line) {
+            b"*" => Next::Done(Outcome::bad("cancelled")),
+            line => match STANDARD.decode(line) {
+                Ok(response) => self.respond(exchange, response),
+                Err(_) => Next::Done(Outcome::bad("not base64")),
+            },
         }
     }
 }
@@ -194,15 +202,26 @@ impl Authenticate {
                 self.stage = Stage::Response(next);
                 return Next::Continue;
             }
-            Ok(Turn::Complete(shown)) => credentials(shown),
-            Err(_) => None,
+            Ok(Turn::Complete(shown)) => credentials(shown, self.mechanism),
+            Err(_) => return Next::Done(Outcome::bad("not a response of that mechanism")),
         };
-        match complete {
-            Some(credentials) => {
-                self.stage = Stage::Prove(credentials);
-                Next::Continue
-            }
-            None => Next::Done(Outcome::bad("not a response of that mechanism")),
+        self.stage = Stage::Prove(complete);
+        Next::Continue
+    }
+
+    /// RFC 7628 §3.2.2: a refused token is told so in a challenge of its own first.
+    fn dismiss(&mut self, core: &mut Core, refused: Refused, outcome: Outcome) -> Next {
+        if !matches!(self.mechanism, Mechanism::XOAuth2 | Mechanism::OAuthBearer) {
+            return Next::Done(outcome);
         }
+        let fault = match refused {
+            Refused::NotYourBox => Fault::InsufficientScope,
+            _ => Fault::InvalidToken,
+        };
+        let challenge = Dismissal::new(self.mechanism, fault, Manner::Failure).challenge;
+        let challenge = STANDARD.encode(challenge);
+        core.out.extend_from_slice(format!("+ {challenge}\r\n").as_bytes());
+        self.stage = Stage::Dismissed(outcome);
+        Next::ReadLine
     }
 }

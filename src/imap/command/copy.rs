@@ -1,14 +1,12 @@
 //! COPY, MOVE, EXPUNGE and their UID forms (RFC 3501 §6.4.3, §6.4.7; RFC 4315; RFC 6851).
 
-use imap_codec::imap_types::mailbox::Mailbox;
-use imap_codec::imap_types::sequence::SequenceSet;
-
-use super::{Numbering, Outcome, Work, folder_name, once, over, positions, uids};
+use super::{Outcome, Work, folder_name, once, over, positions, read_only, uids};
+use crate::imap::grammar::tree::{Name, Numbering, Set};
 use crate::imap::request::{Answer, CopyMode, Request};
 use crate::imap::view::{Access, View};
 use crate::imap::wire;
 
-pub(super) fn copy(view: &View, set: &SequenceSet, to: &Mailbox<'_>, numbering: Numbering) -> Box<dyn Work> {
+pub(super) fn copy(view: &View, set: &Set, to: &Name, numbering: Numbering) -> Box<dyn Work> {
     let (uids, to) = match named(view, set, to, numbering) {
         Ok(named) => named,
         Err(outcome) => return over(outcome),
@@ -31,7 +29,7 @@ pub(super) fn copy(view: &View, set: &SequenceSet, to: &Mailbox<'_>, numbering: 
     })
 }
 
-pub(super) fn move_to(view: &View, set: &SequenceSet, to: &Mailbox<'_>, numbering: Numbering) -> Box<dyn Work> {
+pub(super) fn move_to(view: &View, set: &Set, to: &Name, numbering: Numbering) -> Box<dyn Work> {
     if view.access == Access::ReadOnly {
         return over(read_only());
     }
@@ -65,13 +63,17 @@ pub(super) fn move_to(view: &View, set: &SequenceSet, to: &Mailbox<'_>, numberin
     })
 }
 
-pub(super) fn expunge(view: &View, set: Option<&SequenceSet>) -> Box<dyn Work> {
+pub(super) fn expunge(view: &View, set: Option<&Set>) -> Box<dyn Work> {
     if view.access == Access::ReadOnly {
         return over(read_only());
     }
+    let named = match set.map(|set| positions(view, set, Numbering::Uid)).transpose() {
+        Ok(named) => named,
+        Err(outcome) => return over(outcome),
+    };
     let request = Request::Expunge {
         folder: view.folder,
-        uids: set.map(|set| uids(view, &view.by_uid(set))),
+        uids: named.map(|named| uids(view, &named)),
     };
     once(request, |core, answer| match answer {
         Answer::Expunged(gone) => {
@@ -85,16 +87,7 @@ pub(super) fn expunge(view: &View, set: Option<&SequenceSet>) -> Box<dyn Work> {
     })
 }
 
-pub(super) fn read_only() -> Outcome {
-    Outcome::no("CANNOT", "the folder was opened read-only")
-}
-
-fn named(
-    view: &View,
-    set: &SequenceSet,
-    to: &Mailbox<'_>,
-    numbering: Numbering,
-) -> Result<(Vec<u32>, String), Outcome> {
+fn named(view: &View, set: &Set, to: &Name, numbering: Numbering) -> Result<(Vec<u32>, String), Outcome> {
     let to = folder_name(to)?;
     Ok((uids(view, &positions(view, set, numbering)?), to))
 }

@@ -1,10 +1,9 @@
 //! FETCH and UID FETCH (RFC 3501 §6.4.5), in bounded pieces: what is asked of the store at once, and what waits to be written.
 
-use imap_codec::imap_types::fetch::{MacroOrMessageDataItemNames, MessageDataItemName};
-use imap_codec::imap_types::sequence::SequenceSet;
-
-use super::{Next, Numbering, Outcome, Work, over, positions, told};
-use crate::imap::mime::part::Part;
+use super::{Next, Outcome, Work, over, positions, told};
+use crate::imap::grammar::tree;
+use crate::imap::grammar::tree::{FetchItem, Numbering};
+use crate::imap::mime::outline::Outline;
 use crate::imap::request::{Answer, Entry, FlagChange, Flags, Loaded, Request, Summary, What};
 use crate::imap::section::Section;
 use crate::imap::session::Core;
@@ -42,15 +41,8 @@ enum Marks {
 }
 
 impl Plan {
-    fn new(names: &MacroOrMessageDataItemNames<'_>, numbering: Numbering, access: Access) -> Option<Self> {
-        let expanded;
-        let names = match names {
-            MacroOrMessageDataItemNames::Macro(short) => {
-                expanded = short.expand();
-                expanded.as_slice()
-            }
-            MacroOrMessageDataItemNames::MessageDataItemNames(names) => names.as_slice(),
-        };
+    /// `None`: something is not offered.
+    fn new(names: Vec<FetchItem>, numbering: Numbering, access: Access) -> Option<Self> {
         let mut plan = Self {
             items: Vec::with_capacity(names.len() + 1),
             what: None,
@@ -68,25 +60,22 @@ impl Plan {
         Some(plan)
     }
 
-    /// Adds an item; `None`: not one of IMAP4rev1.
-    fn add(&mut self, name: &MessageDataItemName<'_>) -> Option<()> {
-        use MessageDataItemName as N;
+    /// Adds an item; `None`: it is not offered.
+    fn add(&mut self, name: FetchItem) -> Option<()> {
+        use FetchItem as N;
         let item = match name {
             N::Uid => Item::Uid,
             N::Flags => Item::Flags,
             N::InternalDate => Item::InternalDate,
-            N::Rfc822Size => Item::Size,
+            N::Size => Item::Size,
             N::Envelope => Item::Envelope,
             N::Body => Item::Body,
             N::BodyStructure => Item::BodyStructure,
-            N::BodyExt { section, partial, peek } => {
+            N::Section { section, partial, peek } => {
                 if !peek {
                     self.marks = Marks::Seen;
                 }
-                Item::Section(
-                    Section::new(section.as_ref(), partial.map(|(at, n)| (at, n.get()))),
-                    None,
-                )
+                Item::Section(Section::new(section, partial), None)
             }
             N::Rfc822 => self.marking(Section::WHOLE, "RFC822"),
             N::Rfc822Header => Item::Section(Section::HEADER, Some("RFC822.HEADER")),
@@ -121,18 +110,17 @@ fn both(a: Option<What>, b: Option<What>) -> Option<What> {
     }
 }
 
-pub(super) fn fetch(
-    view: &View,
-    set: &SequenceSet,
-    names: &MacroOrMessageDataItemNames<'_>,
-    numbering: Numbering,
-) -> Box<dyn Work> {
-    let positions = match positions(view, set, numbering) {
+pub(super) fn fetch(view: &View, asked: tree::Fetch) -> Box<dyn Work> {
+    let numbering = asked.numbering;
+    if asked.changed_since.is_some() || asked.vanished || asked.partial.is_some() {
+        return over(told(super::not_offered(), numbering));
+    }
+    let positions = match positions(view, &asked.set, numbering) {
         Ok(positions) => positions,
         Err(outcome) => return over(told(outcome, numbering)),
     };
-    let Some(plan) = Plan::new(names, numbering, view.access) else {
-        return over(told(Outcome::bad("unknown data item"), numbering));
+    let Some(plan) = Plan::new(asked.items, numbering, view.access) else {
+        return over(told(super::not_offered(), numbering));
     };
     Box::new(Fetch {
         plan,
@@ -326,7 +314,7 @@ fn write_message(out: &mut Vec<u8>, view: &View, at: usize, items: &[Item], load
     let structure = items
         .iter()
         .any(|i| matches!(i, Item::Section(section, _) if section.needs_structure()))
-        .then(|| Part::of_message(bytes));
+        .then(|| Outline::of_message(bytes));
     let none = Summary::default();
     let summary = loaded.summary.as_ref().unwrap_or(&none);
     out.extend_from_slice(b"* ");

@@ -2,20 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use imap_codec::imap_types::mailbox::{ListMailbox, Mailbox};
-use imap_codec::imap_types::status::StatusDataItemName;
-
 use super::{INBOX, Outcome, Work, folder_name, once, over};
+use crate::imap::grammar::tree::{List, Name, StatusItem};
 use crate::imap::request::{Answer, Folder, Request, Status};
 use crate::imap::session::Core;
 use crate::imap::{utf7, wire};
 
-pub(super) fn create(mailbox: &Mailbox<'_>) -> Box<dyn Work> {
-    simple(mailbox, "created", |folder| Request::Create { folder })
+pub(super) fn create(name: &Name, special_uses: &[String]) -> Box<dyn Work> {
+    if !special_uses.is_empty() {
+        return over(super::not_offered());
+    }
+    simple(name, "created", |folder| Request::Create { folder })
 }
 
-pub(super) fn delete(mailbox: &Mailbox<'_>) -> Box<dyn Work> {
-    let folder = match folder_name(mailbox) {
+pub(super) fn delete(name: &Name) -> Box<dyn Work> {
+    let folder = match folder_name(name) {
         Ok(folder) if folder == INBOX => return over(Outcome::no("CANNOT", "INBOX cannot be deleted")),
         Ok(folder) => folder,
         Err(outcome) => return over(outcome),
@@ -34,7 +35,7 @@ pub(super) fn delete(mailbox: &Mailbox<'_>) -> Box<dyn Work> {
     })
 }
 
-pub(super) fn rename(from: &Mailbox<'_>, to: &Mailbox<'_>) -> Box<dyn Work> {
+pub(super) fn rename(from: &Name, to: &Name) -> Box<dyn Work> {
     let (from, to) = match (folder_name(from), folder_name(to)) {
         (Ok(from), Ok(to)) => (from, to),
         (Err(outcome), _) | (_, Err(outcome)) => return over(outcome),
@@ -70,12 +71,12 @@ fn follow_rename(name: &mut String, from: &str, to: &str) {
     }
 }
 
-pub(super) fn subscribe(mailbox: &Mailbox<'_>, subscribed: bool) -> Box<dyn Work> {
-    simple(mailbox, "done", move |folder| Request::Subscribe { folder, subscribed })
+pub(super) fn subscribe(name: &Name, subscribed: bool) -> Box<dyn Work> {
+    simple(name, "done", move |folder| Request::Subscribe { folder, subscribed })
 }
 
-fn simple(mailbox: &Mailbox<'_>, text: &'static str, request: impl FnOnce(String) -> Request) -> Box<dyn Work> {
-    match folder_name(mailbox) {
+fn simple(name: &Name, text: &'static str, request: impl FnOnce(String) -> Request) -> Box<dyn Work> {
+    match folder_name(name) {
         Err(outcome) => over(outcome),
         Ok(folder) => once(request(folder), move |_, answer| match answer {
             Answer::Done => Outcome::ok(text),
@@ -91,20 +92,23 @@ pub(super) enum Which {
     Subscribed,
 }
 
-pub(super) fn list(reference: &Mailbox<'_>, wildcard: &ListMailbox<'_>, which: Which) -> Box<dyn Work> {
-    let wildcard = match wildcard {
-        ListMailbox::Token(token) => token.as_ref(),
-        ListMailbox::String(string) => string.as_ref(),
-    };
+pub(super) fn list(asked: &List) -> Box<dyn Work> {
+    match asked.patterns.as_slice() {
+        [pattern] if !asked.extended => matching(&asked.reference, pattern, Which::All),
+        _ => over(super::not_offered()),
+    }
+}
+
+pub(super) fn lsub(reference: &Name, pattern: &[u8]) -> Box<dyn Work> {
+    matching(&reference.0, pattern, Which::Subscribed)
+}
+
+fn matching(reference: &[u8], wildcard: &[u8], which: Which) -> Box<dyn Work> {
     if wildcard.is_empty() && which == Which::All {
         // RFC 3501 §6.3.8: asks for the separator.
         return Box::new(Separator);
     }
-    let reference = match reference {
-        Mailbox::Inbox => Ok(INBOX.to_owned()),
-        Mailbox::Other(other) => utf7::decode(other.as_ref()),
-    };
-    let (Ok(reference), Ok(wildcard)) = (reference, utf7::decode(wildcard)) else {
+    let (Ok(reference), Ok(wildcard)) = (utf7::decode(reference), utf7::decode(wildcard)) else {
         return over(Outcome::ok("no folder can have such a name"));
     };
     let mut pattern = reference + &wildcard;
@@ -203,17 +207,14 @@ fn matches(pattern: &str, name: &str) -> bool {
     reached[name.len()]
 }
 
-pub(super) fn status(mailbox: &Mailbox<'_>, items: &[StatusDataItemName]) -> Box<dyn Work> {
-    let folder = match folder_name(mailbox) {
+pub(super) fn status(name: &Name, items: &[StatusItem]) -> Box<dyn Work> {
+    let folder = match folder_name(name) {
         Ok(folder) => folder,
         Err(outcome) => return over(outcome),
     };
     let items = items.to_vec();
-    if items
-        .iter()
-        .any(|i| matches!(i, StatusDataItemName::Deleted | StatusDataItemName::DeletedStorage))
-    {
-        return over(Outcome::bad("unknown status item"));
+    if items.iter().any(|item| figure(*item, &Status::default()).is_none()) {
+        return over(super::not_offered());
     }
     once(
         Request::Status { folder: folder.clone() },
@@ -227,7 +228,7 @@ pub(super) fn status(mailbox: &Mailbox<'_>, items: &[StatusDataItemName]) -> Box
                     if index > 0 {
                         out.push(b' ');
                     }
-                    status_item(out, item, &status);
+                    status_item(out, *item, &status);
                 }
                 out.extend_from_slice(b")\r\n");
                 Outcome::ok("done")
@@ -237,18 +238,29 @@ pub(super) fn status(mailbox: &Mailbox<'_>, items: &[StatusDataItemName]) -> Box
     )
 }
 
-fn status_item(out: &mut Vec<u8>, item: &StatusDataItemName, status: &Status) {
-    let (name, value) = match item {
-        StatusDataItemName::Messages => ("MESSAGES", u64::from(status.messages)),
-        StatusDataItemName::Recent => ("RECENT", u64::from(status.recent)),
-        StatusDataItemName::UidNext => ("UIDNEXT", u64::from(status.uid_next)),
-        StatusDataItemName::UidValidity => ("UIDVALIDITY", u64::from(status.uid_validity)),
-        StatusDataItemName::Unseen => ("UNSEEN", u64::from(status.unseen)),
-        _ => ("HIGHESTMODSEQ", status.highest_modseq),
-    };
-    out.extend_from_slice(name.as_bytes());
-    out.push(b' ');
-    wire::number(out, value);
+fn status_item(out: &mut Vec<u8>, item: StatusItem, status: &Status) {
+    if let Some((name, value)) = figure(item, status) {
+        out.extend_from_slice(name.as_bytes());
+        out.push(b' ');
+        wire::number(out, value);
+    }
+}
+
+/// Name and value of an item; `None`: it is not offered.
+fn figure(item: StatusItem, status: &Status) -> Option<(&'static str, u64)> {
+    Some(match item {
+        StatusItem::Messages => ("MESSAGES", u64::from(status.messages)),
+        StatusItem::Recent => ("RECENT", u64::from(status.recent)),
+        StatusItem::UidNext => ("UIDNEXT", u64::from(status.uid_next)),
+        StatusItem::UidValidity => ("UIDVALIDITY", u64::from(status.uid_validity)),
+        StatusItem::Unseen => ("UNSEEN", u64::from(status.unseen)),
+        StatusItem::HighestModseq => ("HIGHESTMODSEQ", status.highest_modseq),
+        StatusItem::Deleted
+        | StatusItem::Size
+        | StatusItem::AppendLimit
+        | StatusItem::MailboxId
+        | StatusItem::DeletedStorage => return None,
+    })
 }
 
 #[cfg(test)]

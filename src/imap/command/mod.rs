@@ -2,7 +2,9 @@
 
 mod append;
 mod auth;
+mod connection;
 mod copy;
+mod enable;
 mod fetch;
 mod folders;
 mod idle;
@@ -13,11 +15,8 @@ mod store;
 use std::borrow::Cow;
 use std::fmt;
 
-use imap_codec::imap_types::command::CommandBody;
-use imap_codec::imap_types::flag::Flag;
-use imap_codec::imap_types::mailbox::Mailbox;
-use imap_codec::imap_types::sequence::SequenceSet;
-
+use super::grammar::SyntaxError;
+use super::grammar::tree::{Body, Flag, Name, Numbering, Set};
 use super::request::{Answer, Flags, Refused, Request};
 use super::session::{Core, State};
 use super::utf7;
@@ -54,6 +53,8 @@ pub(crate) enum Next {
     Idle,
     /// TLS.
     StartTls,
+    /// Compression, from the byte on that follows the tagged OK.
+    Compress,
     /// The end of the session.
     Logout,
     /// Nothing any more.
@@ -106,6 +107,19 @@ impl Outcome {
 
     pub(crate) fn bad(text: &'static str) -> Self {
         Self::new("BAD", None, text)
+    }
+
+    /// For a command that is none; the text says what was expected and where.
+    pub(crate) fn unread(error: &SyntaxError) -> Self {
+        Self {
+            text: Cow::Owned(error.to_string()),
+            ..Self::bad("")
+        }
+    }
+
+    /// For what is larger than this server reads (RFC 7888 §4).
+    pub(crate) fn too_big(text: &'static str) -> Self {
+        Self::new("BAD", Some(Cow::Borrowed(b"TOOBIG")), text)
     }
 
     pub(crate) fn refused(refused: Refused) -> Self {
@@ -206,111 +220,110 @@ fn once<F: FnOnce(&mut Core, Answer) -> Outcome + Send + 'static>(request: Reque
     })
 }
 
-/// Begins a command: which ones are possible depends on the state (RFC 3501 §6).
-pub(crate) fn start(core: &Core, body: CommandBody<'_>, message: Option<Vec<u8>>) -> Box<dyn Work> {
+/// Begins a command: which ones are possible depends on the state (RFC 9051 §6). `messages` are those of APPEND and REPLACE.
+pub(crate) fn start(core: &Core, body: Body, mut messages: Vec<Vec<u8>>) -> Box<dyn Work> {
     match body {
-        CommandBody::Capability => Box::new(idle::Capability),
-        CommandBody::Noop => over(Outcome::ok("done").with_news()),
-        CommandBody::Logout => Box::new(Over(Some(Next::Logout))),
-        CommandBody::Id { .. } => Box::new(idle::Id),
+        Body::Capability => Box::new(idle::Capability),
+        Body::Noop => over(Outcome::ok("done").with_news()),
+        Body::Logout => Box::new(Over(Some(Next::Logout))),
+        Body::Id(_) => Box::new(idle::Id),
         body => match &core.state {
             State::NotAuthenticated => auth::start(core, body),
-            State::Authenticated(_) => authenticated(core, body, message)
-                .unwrap_or_else(|| over(Outcome::bad("unknown command, or not in this state"))),
-            State::Selected(_, view) => selected(view, &body)
-                .or_else(|| authenticated(core, body, message))
-                .unwrap_or_else(|| over(Outcome::bad("unknown command, or not in this state"))),
+            State::Authenticated(_) => authenticated(core, body, messages),
+            State::Selected(_, view) => match selected(core, view, body, &mut messages) {
+                Ok(work) => work,
+                Err(body) => authenticated(core, body, messages),
+            },
         },
     }
 }
 
-fn authenticated(core: &Core, body: CommandBody<'_>, message: Option<Vec<u8>>) -> Option<Box<dyn Work>> {
-    use imap_codec::imap_types::command::CommandBody as C;
-    Some(match body {
-        C::Select { mailbox, parameters } if parameters.is_empty() => {
-            select::select(core, &mailbox, select::Access::ReadWrite)
-        }
-        C::Examine { mailbox, parameters } if parameters.is_empty() => {
-            select::select(core, &mailbox, select::Access::ReadOnly)
-        }
-        C::Create { mailbox } => folders::create(&mailbox),
-        C::Delete { mailbox } => folders::delete(&mailbox),
-        C::Rename { from, to } => folders::rename(&from, &to),
-        C::Subscribe { mailbox } => folders::subscribe(&mailbox, true),
-        C::Unsubscribe { mailbox } => folders::subscribe(&mailbox, false),
-        C::List {
-            reference,
-            mailbox_wildcard,
-        } => folders::list(&reference, &mailbox_wildcard, folders::Which::All),
-        C::Lsub {
-            reference,
-            mailbox_wildcard,
-        } => folders::list(&reference, &mailbox_wildcard, folders::Which::Subscribed),
-        C::Status { mailbox, item_names } => folders::status(&mailbox, &item_names),
-        C::Append {
-            mailbox, flags, date, ..
-        } => append::append(&mailbox, &flags, date.as_ref(), message?),
-        C::Namespace => Box::new(idle::Namespace),
-        C::Idle => Box::new(idle::Idle),
-        _ => return None,
+/// Commands of somebody logged in, on the box and its folders.
+fn authenticated(core: &Core, body: Body, messages: Vec<Vec<u8>>) -> Box<dyn Work> {
+    match body {
+        Body::Select {
+            folder,
+            read_only,
+            parameters,
+        } => select::select(core, &folder, read_only, &parameters),
+        Body::Create { folder, special_uses } => folders::create(&folder, &special_uses),
+        Body::Delete(folder) => folders::delete(&folder),
+        Body::Rename { from, to } => folders::rename(&from, &to),
+        Body::Subscribe(folder) => folders::subscribe(&folder, true),
+        Body::Unsubscribe(folder) => folders::subscribe(&folder, false),
+        Body::List(list) => folders::list(&list),
+        Body::Lsub { reference, pattern } => folders::lsub(&reference, &pattern),
+        Body::Status { folder, items } => folders::status(&folder, &items),
+        Body::Append {
+            folder,
+            messages: heads,
+        } => append::append(core, &folder, heads, messages),
+        Body::Namespace => Box::new(idle::Namespace),
+        Body::Idle => Box::new(idle::Idle),
+        Body::Enable(names) => Box::new(enable::Enable(names)),
+        Body::Compress { mechanism } => connection::compress(core, &mechanism),
+        Body::Unauthenticate => connection::unauthenticate(),
+        // One arm for each extension: whoever offers it replaces its own.
+        Body::GetQuota { .. } => over(not_offered()),
+        Body::GetQuotaRoot(_) => over(not_offered()),
+        Body::SetQuota { .. } => over(not_offered()),
+        Body::GetAcl(_) => over(not_offered()),
+        Body::SetAcl { .. } => over(not_offered()),
+        Body::DeleteAcl { .. } => over(not_offered()),
+        Body::ListRights { .. } => over(not_offered()),
+        Body::MyRights(_) => over(not_offered()),
+        Body::GetMetadata { .. } => over(not_offered()),
+        Body::SetMetadata { .. } => over(not_offered()),
+        Body::Notify(_) => over(not_offered()),
+        Body::Authenticate { .. } | Body::Login { .. } | Body::StartTls => over(Outcome::bad("already logged in")),
+        _ => over(Outcome::bad("select a folder first")),
+    }
+}
+
+/// Commands on the messages of the selected folder. `Err`: the command is none of them.
+fn selected(core: &Core, view: &View, body: Body, messages: &mut Vec<Vec<u8>>) -> Result<Box<dyn Work>, Body> {
+    Ok(match body {
+        Body::Check => over(Outcome::ok("checked").with_news()),
+        Body::Close => select::close(view),
+        Body::Unselect => select::unselect(),
+        Body::Expunge(set) => copy::expunge(view, set.as_ref()),
+        Body::Search(asked) => search::search(view, &asked),
+        Body::Fetch(asked) => fetch::fetch(view, asked),
+        Body::Store(asked) => store::store(view, &asked),
+        Body::Copy { numbering, set, to } => copy::copy(view, &set, &to, numbering),
+        Body::Move { numbering, set, to } => copy::move_to(view, &set, &to, numbering),
+        Body::Replace {
+            numbering,
+            message,
+            folder,
+            head,
+        } => append::replace(
+            (core, view),
+            (message, numbering),
+            &folder,
+            (head, std::mem::take(messages)),
+        ),
+        // One arm for each extension, as above.
+        Body::Sort { .. } => over(not_offered()),
+        Body::Thread { .. } => over(not_offered()),
+        other => return Err(other),
     })
 }
 
-fn selected(view: &View, body: &CommandBody<'_>) -> Option<Box<dyn Work>> {
-    use imap_codec::imap_types::command::CommandBody as C;
-    Some(match body {
-        C::Check => over(Outcome::ok("checked").with_news()),
-        C::Close => select::close(view),
-        C::Unselect => select::unselect(),
-        C::Expunge => copy::expunge(view, None),
-        C::ExpungeUid { sequence_set } => copy::expunge(view, Some(sequence_set)),
-        C::Search { charset, criteria, uid } => {
-            search::search(view, charset.as_ref(), criteria.as_ref(), numbering(*uid))
-        }
-        C::Fetch {
-            sequence_set,
-            macro_or_item_names,
-            uid,
-            modifiers,
-        } if modifiers.is_empty() => fetch::fetch(view, sequence_set, macro_or_item_names, numbering(*uid)),
-        C::Store {
-            sequence_set,
-            kind,
-            response,
-            flags,
-            uid,
-            modifiers,
-        } if modifiers.is_empty() => {
-            let change = store::Change::new(*kind, *response, flags);
-            store::store(view, sequence_set, change, numbering(*uid))
-        }
-        C::Copy {
-            sequence_set,
-            mailbox,
-            uid,
-        } => copy::copy(view, sequence_set, mailbox, numbering(*uid)),
-        C::Move {
-            sequence_set,
-            mailbox,
-            uid,
-        } => copy::move_to(view, sequence_set, mailbox, numbering(*uid)),
-        _ => return None,
-    })
+fn read_only() -> Outcome {
+    Outcome::no("CANNOT", "the folder was opened read-only")
 }
 
-/// Whether a command names messages by sequence number or by UID.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Numbering {
-    Sequence,
-    Uid,
-}
-
-fn numbering(uid: bool) -> Numbering {
-    if uid { Numbering::Uid } else { Numbering::Sequence }
+/// The answer to what the grammar knows and this server does not offer.
+fn not_offered() -> Outcome {
+    Outcome::bad("not offered")
 }
 
 /// Positions in the view that a set names.
-fn positions(view: &View, set: &SequenceSet, numbering: Numbering) -> Result<Vec<usize>, Outcome> {
+fn positions(view: &View, set: &Set, numbering: Numbering) -> Result<Vec<usize>, Outcome> {
+    let Set::Ranges(set) = set else {
+        return Err(told(not_offered(), numbering));
+    };
     match numbering {
         Numbering::Uid => Ok(view.by_uid(set)),
         Numbering::Sequence => view
@@ -337,12 +350,8 @@ fn told(outcome: Outcome, numbering: Numbering) -> Outcome {
 }
 
 /// The name of a folder; a trailing separator is dropped (RFC 3501 §6.3.3).
-fn folder_name(mailbox: &Mailbox<'_>) -> Result<String, Outcome> {
-    let wire = match mailbox {
-        Mailbox::Inbox => return Ok(INBOX.into()),
-        Mailbox::Other(other) => other.as_ref(),
-    };
-    let name = utf7::decode(wire).map_err(|_| Outcome::no("CANNOT", "not a folder name"))?;
+fn folder_name(name: &Name) -> Result<String, Outcome> {
+    let name = utf7::decode(&name.0).map_err(|_| Outcome::no("CANNOT", "not a folder name"))?;
     let name = name.strip_suffix('/').unwrap_or(&name);
     let levels_good = name.split('/').all(|level| !level.is_empty());
     if name.is_empty() || !levels_good || name.len() > NAME_BYTES_MAX || name.contains(['*', '%']) {
@@ -361,22 +370,18 @@ fn canonical(name: &str) -> String {
 }
 
 /// Flags of a command; unknown system flags cannot be kept (RFC 3501 §2.3.2).
-fn flags_of(flags: &[Flag<'_>]) -> Result<Flags, Outcome> {
+fn flags_of(flags: &[Flag]) -> Result<Flags, Outcome> {
     let mut found = Flags::default();
     for flag in flags {
         match flag {
-            Flag::Answered => found.system |= Flags::ANSWERED,
-            Flag::Deleted => found.system |= Flags::DELETED,
-            Flag::Draft => found.system |= Flags::DRAFT,
-            Flag::Flagged => found.system |= Flags::FLAGGED,
-            Flag::Seen => found.system |= Flags::SEEN,
-            Flag::Extension(_) => return Err(Outcome::bad("unknown system flag")),
-            Flag::Keyword(atom) if atom.inner().len() > KEYWORD_BYTES_MAX || found.keywords.len() >= KEYWORDS_MAX => {
+            Flag::System(bit) => found.system |= bit,
+            Flag::Recent | Flag::Unknown(_) => return Err(Outcome::bad("unknown system flag")),
+            Flag::Keyword(keyword) if keyword.len() > KEYWORD_BYTES_MAX || found.keywords.len() >= KEYWORDS_MAX => {
                 return Err(Outcome::no("LIMIT", "keyword too long, or too many of them"));
             }
-            Flag::Keyword(atom) => {
-                if !found.has_keyword(atom.inner()) {
-                    found.keywords.insert(atom.inner().to_owned());
+            Flag::Keyword(keyword) => {
+                if !found.has_keyword(keyword) {
+                    found.keywords.insert(keyword.clone());
                 }
             }
         }

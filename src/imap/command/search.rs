@@ -2,23 +2,21 @@
 
 use std::collections::VecDeque;
 
-use imap_codec::imap_types::core::Charset;
-use imap_codec::imap_types::search::SearchKey;
-
-use super::{Next, Numbering, Outcome, Work, over, told};
+use super::{Next, Outcome, Work, over, told};
+use crate::imap::grammar::tree;
+use crate::imap::grammar::tree::Numbering;
 use crate::imap::request::{Answer, Request, What};
 use crate::imap::search::{Evaluated, Program, SearchError, Subject};
 use crate::imap::session::Core;
 use crate::imap::view::View;
 
-pub(super) fn search(
-    view: &View,
-    charset: Option<&Charset<'_>>,
-    criteria: &[SearchKey<'_>],
-    numbering: Numbering,
-) -> Box<dyn Work> {
-    let known = charset.is_none_or(|c| ["US-ASCII", "UTF-8"].iter().any(|k| c.as_ref().eq_ignore_ascii_case(k)));
-    if !known {
+pub(super) fn search(view: &View, asked: &tree::Search) -> Box<dyn Work> {
+    let numbering = asked.numbering;
+    if asked.returns.is_some() {
+        return over(told(super::not_offered(), numbering));
+    }
+    let charset = asked.charset.as_deref();
+    if charset.is_some_and(|c| !["US-ASCII", "UTF-8"].contains(&c)) {
         return over(told(
             Outcome::no("BADCHARSET (US-ASCII UTF-8)", "unknown charset"),
             numbering,
@@ -28,7 +26,7 @@ pub(super) fn search(
         u32::try_from(view.entries().len()).unwrap_or(u32::MAX),
         view.entries().last().map_or(0, |e| e.uid),
     );
-    match Program::new(criteria, largest) {
+    match Program::new(&asked.key, largest) {
         Ok(program) => Box::new(Search {
             program,
             next: 0,

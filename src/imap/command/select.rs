@@ -1,16 +1,18 @@
 //! SELECT, EXAMINE, CLOSE, UNSELECT (RFC 3501 §6.3.1, §6.3.2, §6.4.2; RFC 3691).
 
-use imap_codec::imap_types::mailbox::Mailbox;
-
 use super::{Next, Outcome, Work, folder_name, once, over};
+use crate::imap::grammar::tree::{Name, SelectParameters};
 use crate::imap::request::{Answer, Flags, Request, Selected};
 use crate::imap::session::Core;
-pub(super) use crate::imap::view::Access;
-use crate::imap::view::View;
+use crate::imap::view::{Access, View};
 use crate::imap::wire;
 
-pub(super) fn select(core: &Core, mailbox: &Mailbox<'_>, access: Access) -> Box<dyn Work> {
-    let folder = match folder_name(mailbox) {
+pub(super) fn select(core: &Core, name: &Name, read_only: bool, parameters: &SelectParameters) -> Box<dyn Work> {
+    if *parameters != SelectParameters::default() {
+        return over(super::not_offered());
+    }
+    let access = if read_only { Access::ReadOnly } else { Access::ReadWrite };
+    let folder = match folder_name(name) {
         Ok(folder) => folder,
         Err(outcome) => {
             // RFC 3501 §6.3.1: a SELECT that fails leaves no folder selected.

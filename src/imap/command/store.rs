@@ -1,40 +1,21 @@
 //! STORE and UID STORE (RFC 3501 §6.4.6).
 
-use imap_codec::imap_types::flag::{Flag, StoreResponse, StoreType};
-use imap_codec::imap_types::sequence::SequenceSet;
-
-use super::copy::read_only;
-use super::{Numbering, Outcome, Work, flags_of, once, over, positions, told, uids};
+use super::{Outcome, Work, flags_of, once, over, positions, read_only, told, uids};
+use crate::imap::grammar::tree;
+use crate::imap::grammar::tree::{Numbering, StoreChange};
 use crate::imap::request::{Answer, Entry, FlagChange, Flags, Request};
 use crate::imap::session::Core;
 use crate::imap::view::{Access, View};
 
-/// What STORE shall do.
-pub(super) struct Change {
-    how: FlagChange,
-    by: Result<Flags, Outcome>,
-    response: StoreResponse,
-}
-
-impl Change {
-    pub(super) fn new(kind: StoreType, response: StoreResponse, flags: &[Flag<'_>]) -> Self {
-        Self {
-            how: match kind {
-                StoreType::Replace => FlagChange::Replace,
-                StoreType::Add => FlagChange::Add,
-                StoreType::Remove => FlagChange::Remove,
-            },
-            by: flags_of(flags),
-            response,
-        }
+pub(super) fn store(view: &View, asked: &tree::Store) -> Box<dyn Work> {
+    let numbering = asked.numbering;
+    if asked.unchanged_since.is_some() {
+        return over(told(super::not_offered(), numbering));
     }
-}
-
-pub(super) fn store(view: &View, set: &SequenceSet, change: Change, numbering: Numbering) -> Box<dyn Work> {
     if view.access == Access::ReadOnly {
         return over(told(read_only(), numbering));
     }
-    let (positions, flags) = match (positions(view, set, numbering), change.by) {
+    let (positions, flags) = match (positions(view, &asked.set, numbering), flags_of(&asked.flags)) {
         (Ok(positions), Ok(flags)) => (positions, flags),
         (Err(outcome), _) | (_, Err(outcome)) => return over(told(outcome, numbering)),
     };
@@ -42,17 +23,22 @@ pub(super) fn store(view: &View, set: &SequenceSet, change: Change, numbering: N
     if uids.is_empty() {
         return over(told(Outcome::ok("no such message"), numbering));
     }
-    let asked = uids.len();
+    let named = uids.len();
+    let how = match asked.change {
+        StoreChange::Replace => FlagChange::Replace,
+        StoreChange::Add => FlagChange::Add,
+        StoreChange::Remove => FlagChange::Remove,
+    };
+    let silent = asked.silent;
     let request = Request::SetFlags {
         folder: view.folder,
         uids,
-        change: change.how,
+        change: how,
         flags: flags.clone(),
     };
-    let (how, response) = (change.how, change.response);
     once(request, move |core, answer| match answer {
         Answer::Changed(entries) => {
-            let missing = entries.len() < asked;
+            let missing = entries.len() < named;
             for entry in &entries {
                 tell(
                     core,
@@ -60,7 +46,7 @@ pub(super) fn store(view: &View, set: &SequenceSet, change: Change, numbering: N
                     Expected {
                         how,
                         by: &flags,
-                        response,
+                        silent,
                     },
                     numbering,
                 );
@@ -81,7 +67,7 @@ pub(super) fn store(view: &View, set: &SequenceSet, change: Change, numbering: N
 struct Expected<'a> {
     how: FlagChange,
     by: &'a Flags,
-    response: StoreResponse,
+    silent: bool,
 }
 
 /// `.SILENT` keeps quiet only about what the client can know: a change by someone else in between is told.
@@ -92,7 +78,7 @@ fn tell(core: &mut Core, entry: &Entry, expected: Expected<'_>, numbering: Numbe
     };
     let foreseen = before.flags.changed(expected.how, expected.by);
     if let Some((at, _)) = view.update(entry, out)
-        && (expected.response == StoreResponse::Answer || foreseen != entry.flags)
+        && (!expected.silent || foreseen != entry.flags)
     {
         let uid = (numbering == Numbering::Uid).then_some(entry.uid);
         view.write_fetch_flags(at, uid, out);

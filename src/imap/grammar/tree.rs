@@ -270,8 +270,19 @@ pub(crate) enum Flag {
 pub(crate) struct AppendHead {
     pub(crate) flags: Vec<Flag>,
     pub(crate) date: Option<Timestamp>,
-    /// It came as `literal8` (RFC 3516) or as `UTF8 (literal8)` (RFC 6855 §4).
-    pub(crate) binary: bool,
+    pub(crate) content: Content,
+}
+
+/// How the bytes of a message came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// As a literal: no NUL in it.
+    #[default]
+    Text,
+    /// As a `literal8` (RFC 3516 §4.4).
+    Binary,
+    /// As `UTF8 (literal8)` (RFC 6855 §4).
+    Utf8,
 }
 
 /// SEARCH and what SORT and THREAD share with it.
@@ -491,4 +502,6 @@ pub(crate) enum NotifyEvent {
     SubscriptionChange,
     MailboxMetadataChange,
     ServerMetadataChange,
+    /// In capitals: for BADEVENT (RFC 5465 §5).
+    Unknown(String),
 }

@@ -11,8 +11,6 @@ pub(crate) struct Field<'a> {
     pub(crate) name: &'a [u8],
     /// What follows the colon, folding and final line end included.
     pub(crate) value: &'a [u8],
-    /// The whole field, final line end included.
-    pub(crate) raw: &'a [u8],
 }
 
 /// Length of the header block that `bytes` start with, empty line included; all of them when there is no empty line.
@@ -30,36 +28,47 @@ pub(crate) fn block_length(bytes: &[u8]) -> usize {
 
 /// The fields of a header block, in order. Lines that are no field (no colon, a leading continuation) are skipped.
 pub(crate) fn fields(block: &[u8]) -> impl Iterator<Item = Field<'_>> {
+    pieces(block).filter_map(field)
+}
+
+/// The lines of a header block with those that continue them, in order; the empty line is left out.
+pub(crate) fn pieces(block: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut at = 0;
     std::iter::from_fn(move || {
-        while at < block.len() {
-            let start = at;
-            let mut end = line_end(block, at);
-            if is_empty_line(&block[start..end]) {
-                return None;
-            }
-            while block.get(end).is_some_and(|b| matches!(b, b' ' | b'\t')) {
-                let next = line_end(block, end);
-                if is_empty_line(&block[end..next]) {
-                    break;
-                }
-                end = next;
-            }
-            at = end;
-            let raw = &block[start..end];
-            if let Some(colon) = memchr(b':', raw) {
-                let name = raw[..colon].trim_ascii_end();
-                if !name.is_empty() && name.iter().all(u8::is_ascii_graphic) {
-                    return Some(Field {
-                        name,
-                        value: &raw[colon + 1..],
-                        raw,
-                    });
-                }
-            }
+        let start = at;
+        if start >= block.len() {
+            return None;
         }
-        None
+        let mut end = line_end(block, start);
+        if is_empty_line(&block[start..end]) {
+            return None;
+        }
+        while block.get(end).is_some_and(|b| matches!(b, b' ' | b'\t')) {
+            end = line_end(block, end);
+        }
+        at = end;
+        Some(&block[start..end])
     })
+}
+
+/// A piece as a field; `None`: it has no name.
+pub(crate) fn field(raw: &[u8]) -> Option<Field<'_>> {
+    let colon = memchr(b':', raw)?;
+    let name = raw[..colon].trim_ascii_end();
+    let good = !name.is_empty() && name.iter().all(u8::is_ascii_graphic);
+    good.then(|| Field {
+        name,
+        value: &raw[colon + 1..],
+    })
+}
+
+/// The empty line at the end of a header block; nothing when it has none.
+pub(crate) fn empty_line(block: &[u8]) -> &[u8] {
+    match block {
+        b"\r\n" | [.., b'\n', b'\r', b'\n'] => &block[block.len() - 2..],
+        b"\n" | [.., b'\n', b'\n'] => &block[block.len() - 1..],
+        _ => &[],
+    }
 }
 
 /// The fields of a header block found once, for whoever asks for many of them.

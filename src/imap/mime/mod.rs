@@ -4,6 +4,12 @@
 //! Nothing here fails: any bytes are some message. Depth and number of parts are bounded.
 
 pub(crate) mod address;
+pub(crate) mod decode;
 pub(crate) mod header;
+pub(crate) mod outline;
 pub(crate) mod parameter;
 pub(crate) mod part;
+pub(crate) mod preview;
+mod walk;
+
+pub(crate) use walk::Walker;

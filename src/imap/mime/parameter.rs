@@ -25,13 +25,13 @@ pub(crate) fn parse(text: &[u8]) -> Parameterized {
     let value = strip_comments(take_until_semicolon(&mut rest));
     let mut raw = Vec::new();
     while !rest.is_empty() && raw.len() < PARAMETERS_MAX {
-        let piece = take_until_semicolon(&mut rest).trim_ascii();
+        let piece = past_comments(take_until_semicolon(&mut rest));
         let Some(equals) = piece.iter().position(|&b| b == b'=') else {
             continue;
         };
-        let name = piece[..equals].trim_ascii();
+        let name = strip_comments(&piece[..equals]);
         if !name.is_empty() {
-            raw.push((name.to_vec(), unquote(piece[equals + 1..].trim_ascii())));
+            raw.push((name, unquote(piece[equals + 1..].trim_ascii())));
         }
     }
     Parameterized {
@@ -63,7 +63,8 @@ fn take_until_semicolon<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
     piece
 }
 
-fn strip_comments(text: &[u8]) -> Vec<u8> {
+/// What stands outside comments.
+pub(crate) fn strip_comments(text: &[u8]) -> Vec<u8> {
     let mut depth = 0_u32;
     let kept: Vec<u8> = text
         .iter()
@@ -81,7 +82,26 @@ fn strip_comments(text: &[u8]) -> Vec<u8> {
     kept.trim_ascii().to_vec()
 }
 
+/// What follows white space and comments.
+fn past_comments(text: &[u8]) -> &[u8] {
+    let mut rest = text.trim_ascii();
+    while rest.first() == Some(&b'(') {
+        let mut depth = 0_u32;
+        let end = rest.iter().position(|&byte| {
+            match byte {
+                b'(' => depth += 1,
+                b')' => depth -= 1,
+                _ => {}
+            }
+            depth == 0
+        });
+        rest = end.map_or(&[], |end| rest[end + 1..].trim_ascii());
+    }
+    rest
+}
+
 fn unquote(value: &[u8]) -> Vec<u8> {
+    let value = past_comments(value);
     let Some(inside) = value.strip_prefix(b"\"") else {
         return strip_comments(value);
     };
@@ -113,7 +133,13 @@ fn join_continuations(raw: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<(Vec<u8>, Vec<u8>)> {
             sections.into_iter().partition(|s| s.base.eq_ignore_ascii_case(&base));
         sections = others;
         same.sort_by_key(|s| s.number);
-        joined.push(Section::join(same));
+        // RFC 2231 §3: numbers begin at 0 and leave none out; what does not is no continuation.
+        let whole = (0..).zip(&same).all(|(number, section)| section.number == number);
+        if whole {
+            joined.push(Section::join(same));
+        } else {
+            joined.extend(same.into_iter().map(Section::apart));
+        }
     }
     joined
 }
@@ -140,6 +166,13 @@ impl Section {
             extended,
             value: value.to_vec(),
         })
+    }
+
+    /// As it was written.
+    fn apart(self) -> (Vec<u8>, Vec<u8>) {
+        let mut name = self.base;
+        name.extend_from_slice(format!("*{}{}", self.number, if self.extended { "*" } else { "" }).as_bytes());
+        (name, self.value)
     }
 
     fn join(sections: Vec<Self>) -> (Vec<u8>, Vec<u8>) {
@@ -204,6 +237,8 @@ mod tests {
         assert_eq!(shown("a/b; name=my file.pdf; x"), "a/b|name=my file.pdf");
         assert_eq!(shown("a/b; name=\"open; c=d"), "a/b|name=open; c=d");
         assert_eq!(shown("; =x;;"), "");
+        assert_eq!(shown("a/b; (x=y) (z) name (n) = (v) \"w\" (u)"), "a/b|name=w");
+        assert_eq!(shown("a/b; (open name=x"), "a/b");
     }
 
     #[test]
@@ -216,6 +251,8 @@ mod tests {
             shown("a; filename*0*=utf-8''%C3%A9t; filename*1*=%C3%A9; filename*2=\" 1.pdf\""),
             "a|filename*=utf-8''%C3%A9t%C3%A9%201.pdf"
         );
+        assert_eq!(shown("a; f*0=hel; f*2*=lo; x=y"), "a|x=y|f*0=hel|f*2*=lo");
+        assert_eq!(shown("a; f*0=hel; F*0=lo"), "a|f*0=hel|F*0=lo");
         assert_eq!(shown("a; filename*=utf-8'fr'%C3%A9"), "a|filename*=utf-8'fr'%C3%A9");
     }
 }

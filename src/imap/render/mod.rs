@@ -1,7 +1,10 @@
 //! ENVELOPE, BODY and BODYSTRUCTURE in wire form, computed from the bytes of a message (RFC 3501 §7.4.2).
 
-use memchr::memchr_iter;
+use std::borrow::Cow;
 
+use memchr::{memchr, memmem};
+
+use super::mime::Walker;
 use super::mime::address::{self, Mailbox};
 use super::mime::header::Block;
 use super::mime::parameter::{self, Parameterized};
@@ -11,37 +14,60 @@ use super::wire;
 
 /// Everything IMAP asks for again and again about a message. `bytes` are what a client reads: lead and content.
 pub fn summarise(bytes: &[u8]) -> Summary {
-    let root = Part::of_message(bytes);
-    let mut summary = Summary {
-        header_bytes: u32::try_from(root.header.len()).unwrap_or(u32::MAX),
-        ..Summary::default()
-    };
-    envelope(&mut summary.envelope, &bytes[root.header.clone()]);
-    body(&mut summary.body, bytes, &root, Detail::Basic);
-    body(&mut summary.body_structure, bytes, &root, Detail::Extended);
-    summary
+    let mut summariser = Summariser::new();
+    summariser.feed(bytes);
+    summariser.finish()
+}
+
+/// The same for a message that comes in pieces: no more of it is kept than its header blocks.
+pub struct Summariser(Walker);
+
+impl Summariser {
+    /// Before the first byte.
+    #[expect(clippy::new_without_default, reason = "a summary of nothing is no default")]
+    pub fn new() -> Self {
+        Self(Walker::new())
+    }
+
+    /// Takes the next bytes.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.0.feed(bytes);
+    }
+
+    /// After the last byte.
+    pub fn finish(self) -> Summary {
+        let root = self.0.finish();
+        let mut summary = Summary {
+            header_bytes: u32::try_from(root.header.len()).unwrap_or(u32::MAX),
+            layout: root.outline().encode(),
+            ..Summary::default()
+        };
+        envelope(&mut summary.envelope, &Block::of(&root.head));
+        body(&mut summary.body, &root, Detail::Basic);
+        body(&mut summary.body_structure, &root, Detail::Extended);
+        summary
+    }
 }
 
 /// Writes the envelope of a header block.
-pub(crate) fn envelope(out: &mut Vec<u8>, block: &[u8]) {
-    let block = Block::of(block);
+pub(crate) fn envelope(out: &mut Vec<u8>, block: &Block<'_>) {
     let value = |name: &str| block.value(name);
     out.push(b'(');
     wire::nstring(out, value("Date").as_deref());
     out.push(b' ');
     wire::nstring(out, value("Subject").as_deref());
-    let from = addresses_of(&block, "From");
+    let from = addresses_of(block, "From");
     // RFC 3501 §7.4.2: an absent or empty Sender or Reply-To is the From.
     out.push(b' ');
     addresses(out, &from);
     for name in ["Sender", "Reply-To"] {
-        let found = addresses_of(&block, name);
+        let found = addresses_of(block, name);
         out.push(b' ');
         addresses(out, if found.is_empty() { &from } else { &found });
     }
     for name in ["To", "Cc", "Bcc"] {
         out.push(b' ');
-        addresses(out, &addresses_of(&block, name));
+        addresses(out, &addresses_of(block, name));
     }
     for name in ["In-Reply-To", "Message-ID"] {
         out.push(b' ');
@@ -85,12 +111,12 @@ pub(crate) enum Detail {
 }
 
 /// Writes the structure of a part.
-pub(crate) fn body(out: &mut Vec<u8>, bytes: &[u8], part: &Part, detail: Detail) {
-    let block = Block::of(&bytes[part.header.clone()]);
+pub(crate) fn body(out: &mut Vec<u8>, part: &Part, detail: Detail) {
+    let block = Block::of(&part.head);
     out.push(b'(');
     if let Kind::Multipart(children) = &part.kind {
         for child in children {
-            body(out, bytes, child, detail);
+            body(out, child, detail);
         }
         out.push(b' ');
         wire::string(out, &part.media.1);
@@ -100,7 +126,7 @@ pub(crate) fn body(out: &mut Vec<u8>, bytes: &[u8], part: &Part, detail: Detail)
             disposition_language_location(out, &block);
         }
     } else {
-        single(out, bytes, (part, &block), detail);
+        single(out, (part, &block), detail);
         if detail == Detail::Extended {
             out.push(b' ');
             wire::nstring(out, block.value("Content-MD5").as_deref());
@@ -111,8 +137,7 @@ pub(crate) fn body(out: &mut Vec<u8>, bytes: &[u8], part: &Part, detail: Detail)
 }
 
 /// `body-type-basic`, `body-type-text` or `body-type-msg`, without extension data.
-fn single(out: &mut Vec<u8>, bytes: &[u8], (part, block): (&Part, &Block<'_>), detail: Detail) {
-    let content = &bytes[part.body.clone()];
+fn single(out: &mut Vec<u8>, (part, block): (&Part, &Block<'_>), detail: Detail) {
     wire::string(out, &part.media.0);
     out.push(b' ');
     wire::string(out, &part.media.1);
@@ -125,16 +150,16 @@ fn single(out: &mut Vec<u8>, bytes: &[u8], (part, block): (&Part, &Block<'_>), d
     out.push(b' ');
     wire::string(out, &encoding(block));
     out.push(b' ');
-    wire::number(out, content.len() as u64);
+    wire::number(out, part.body.len() as u64);
     if let Kind::Message(inner) = &part.kind {
         out.push(b' ');
-        envelope(out, &bytes[inner.header.clone()]);
+        envelope(out, &Block::of(&inner.head));
         out.push(b' ');
-        body(out, bytes, inner, detail);
+        body(out, inner, detail);
     }
     if matches!(part.kind, Kind::Message(_)) || part.media.0 == b"TEXT" {
         out.push(b' ');
-        wire::number(out, lines(content));
+        wire::number(out, part.lines);
     }
 }
 
@@ -147,12 +172,6 @@ fn encoding(block: &Block<'_>) -> Vec<u8> {
         Some(value) if !value.is_empty() => value.to_ascii_uppercase(),
         _ => b"7BIT".to_vec(),
     }
-}
-
-/// Lines of a body; a last one without line end counts.
-fn lines(content: &[u8]) -> u64 {
-    let feeds = memchr_iter(b'\n', content).count() as u64;
-    feeds + u64::from(content.last().is_some_and(|&b| b != b'\n'))
 }
 
 fn parameters(out: &mut Vec<u8>, of: &Parameterized) {
@@ -175,7 +194,7 @@ fn parameters(out: &mut Vec<u8>, of: &Parameterized) {
 fn disposition_language_location(out: &mut Vec<u8>, block: &Block<'_>) {
     out.push(b' ');
     match block.value("Content-Disposition").map(|v| parameter::parse(&v)) {
-        Some(disposition) if !disposition.value.is_empty() => {
+        Some(disposition) if !disposition.value.is_empty() || !disposition.parameters.is_empty() => {
             out.push(b'(');
             wire::string(out, &disposition.value);
             out.push(b' ');
@@ -191,27 +210,101 @@ fn disposition_language_location(out: &mut Vec<u8>, block: &Block<'_>) {
 }
 
 fn languages(out: &mut Vec<u8>, value: Option<&[u8]>) {
-    let tags: Vec<&[u8]> = value
+    let tags: Vec<Vec<u8>> = value
         .unwrap_or_default()
         .split(|&b| b == b',')
-        .map(<[u8]>::trim_ascii)
+        .map(parameter::strip_comments)
         .filter(|t| !t.is_empty())
         .collect();
-    match tags.as_slice() {
-        [] => out.extend_from_slice(b"NIL"),
-        [one] => wire::string(out, one),
-        many => {
-            out.push(b'(');
-            for (index, tag) in many.iter().enumerate() {
-                if index > 0 {
-                    out.push(b' ');
-                }
-                wire::string(out, tag);
-            }
-            out.push(b')');
+    if tags.is_empty() {
+        out.extend_from_slice(b"NIL");
+        return;
+    }
+    out.push(b'(');
+    for (index, tag) in tags.iter().enumerate() {
+        if index > 0 {
+            out.push(b' ');
+        }
+        wire::string(out, tag);
+    }
+    out.push(b')');
+}
+
+/// A structure as RFC 3501 §9 knows it, where only `message/rfc822` shows the message inside: what RFC 9051 §9 shows of a
+/// `message/global` (RFC 6532 §3.7) is taken out.
+pub(crate) fn without_global(structure: &[u8]) -> Cow<'_, [u8]> {
+    if memmem::find(structure, GLOBAL).is_none() {
+        return Cow::Borrowed(structure);
+    }
+    let mut out = Vec::with_capacity(structure.len());
+    let mut rest = structure;
+    while let Some((&byte, after)) = rest.split_first() {
+        if rest.starts_with(GLOBAL) {
+            // Seven fields stay, then come envelope, structure and lines.
+            let fields = values_length(rest, GLOBAL_FIELDS);
+            let inside = values_length(&rest[fields..], 3);
+            out.extend_from_slice(&rest[..fields]);
+            rest = &rest[fields + inside..];
+        } else if matches!(byte, b'"' | b'{') {
+            let length = value_length(rest);
+            out.extend_from_slice(&rest[..length]);
+            rest = &rest[length..];
+        } else {
+            out.push(byte);
+            rest = after;
         }
     }
+    Cow::Owned(out)
 }
+
+/// Length of so many values, the spaces before them included.
+fn values_length(text: &[u8], count: usize) -> usize {
+    let mut at = 0;
+    for _ in 0..count {
+        at += usize::from(text.get(at) == Some(&b' '));
+        at += value_length(&text[at..]);
+    }
+    at
+}
+
+/// Length of the value that a response of ours begins with: a list, a string, a literal, a number or NIL.
+fn value_length(text: &[u8]) -> usize {
+    match text.first() {
+        Some(b'(') => {
+            let mut at = 1;
+            while text.get(at).is_some_and(|&byte| byte != b')') {
+                at += if text[at] == b' ' {
+                    1
+                } else {
+                    value_length(&text[at..]).max(1)
+                };
+            }
+            (at + 1).min(text.len())
+        }
+        Some(b'"') => {
+            let mut escaped = false;
+            let end = text[1..].iter().position(|&byte| {
+                let ends = byte == b'"' && !escaped;
+                escaped = byte == b'\\' && !escaped;
+                ends
+            });
+            end.map_or(text.len(), |end| end + 2)
+        }
+        Some(b'{') => {
+            let line = memchr(b'\n', text).map_or(text.len(), |feed| feed + 1);
+            let digits = text[1..line].iter().take_while(|byte| byte.is_ascii_digit());
+            let length = digits.fold(0_usize, |sum, digit| sum * 10 + usize::from(digit - b'0'));
+            (line + length).min(text.len())
+        }
+        _ => text.iter().position(|byte| b" ()".contains(byte)).unwrap_or(text.len()),
+    }
+}
+
+/// How such a part begins.
+const GLOBAL: &[u8] = b"\"MESSAGE\" \"GLOBAL\" ";
+
+/// Fields of a part that is data: type, subtype, parameters, id, description, encoding, octets.
+const GLOBAL_FIELDS: usize = 7;
 
 #[cfg(test)]
 mod tests;

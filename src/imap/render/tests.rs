@@ -94,13 +94,13 @@ fn structures_that_broke_real_clients() {
         // No close delimiter; the line end before a delimiter is not the part's.
         (
             "Content-Type: multipart/alternative; boundary=\"b\"\r\n\r\n--b\r\n\r\none\r\n--b\r\nContent-Type: text/html\r\n\r\ntwo\r\n",
-            "((\"TEXT\" \"PLAIN\" (\"CHARSET\" \"us-ascii\") NIL NIL \"7BIT\" 3 1 NIL NIL NIL NIL)\
-             (\"TEXT\" \"HTML\" NIL NIL NIL \"7BIT\" 5 1 NIL NIL NIL NIL) \"ALTERNATIVE\" (\"boundary\" \"b\") NIL NIL NIL)",
+            "((\"TEXT\" \"PLAIN\" (\"CHARSET\" \"us-ascii\") NIL NIL \"7BIT\" 3 0 NIL NIL NIL NIL)\
+             (\"TEXT\" \"HTML\" (\"CHARSET\" \"us-ascii\") NIL NIL \"7BIT\" 5 1 NIL NIL NIL NIL) \"ALTERNATIVE\" (\"boundary\" \"b\") NIL NIL NIL)",
         ),
         // Types that are no types.
         (
             "Content-Type: text\r\nContent-Transfer-Encoding: Quoted-Printable (yes)\r\n\r\nx",
-            "(\"TEXT\" \"PLAIN\" (\"CHARSET\" \"us-ascii\") NIL NIL \"QUOTED-PRINTABLE\" 1 1 NIL NIL NIL NIL)",
+            "(\"TEXT\" \"PLAIN\" (\"CHARSET\" \"us-ascii\") NIL NIL \"QUOTED-PRINTABLE\" 1 0 NIL NIL NIL NIL)",
         ),
         // An attachment with a name in pieces (RFC 2231 §3), an 8-bit name, a language list.
         (
@@ -124,10 +124,10 @@ fn a_delivery_report_shows_the_message_inside() {
     let summary = summarise(report);
     assert_eq!(
         text(&summary.body),
-        "((\"TEXT\" \"PLAIN\" (\"CHARSET\" \"us-ascii\") NIL NIL \"7BIT\" 11 1)\
+        "((\"TEXT\" \"PLAIN\" (\"CHARSET\" \"us-ascii\") NIL NIL \"7BIT\" 11 0)\
          (\"MESSAGE\" \"DELIVERY-STATUS\" NIL NIL NIL \"7BIT\" 23)\
          (\"MESSAGE\" \"RFC822\" NIL NIL NIL \"7BIT\" 43 (NIL \"inside\" ((NIL NIL \"a\" \"b.fr\")) ((NIL NIL \"a\" \"b.fr\")) \
-         ((NIL NIL \"a\" \"b.fr\")) NIL NIL NIL NIL NIL) (\"TEXT\" \"PLAIN\" (\"CHARSET\" \"us-ascii\") NIL NIL \"7BIT\" 10 2) 5) \"REPORT\")"
+         ((NIL NIL \"a\" \"b.fr\")) NIL NIL NIL NIL NIL) (\"TEXT\" \"PLAIN\" (\"CHARSET\" \"us-ascii\") NIL NIL \"7BIT\" 10 1) 4) \"REPORT\")"
     );
     assert!(parses(&summary));
 }
@@ -163,4 +163,25 @@ proptest! {
         let message = pieces.concat();
         prop_assert!(parses(&summarise(message.as_bytes())));
     }
+}
+
+#[test]
+fn a_global_message_shows_its_inside_only_where_the_grammar_has_a_place_for_it() {
+    let message = "Content-Type: multipart/mixed; boundary=\"(\\\"\"\r\n\r\n--(\"\r\nContent-Type: message/global\r\n\r\n\
+        Subject: \u{e9}\r\n\r\nx\r\n--(\"\r\nContent-Type: message/rfc822\r\n\r\nSubject: \"MESSAGE\" \"GLOBAL\"\r\n\r\ny\r\n--(\"--";
+    let summary = summarise(message.as_bytes());
+    let inside = "(NIL {2}\r\n\u{e9} NIL NIL NIL NIL NIL NIL NIL NIL) (\"TEXT\" \"PLAIN\" (\"CHARSET\" \"us-ascii\") NIL NIL \"7BIT\" 1 0) 2";
+    let with = format!("((\"MESSAGE\" \"GLOBAL\" NIL NIL NIL \"7BIT\" 16 {inside})");
+    let without = "((\"MESSAGE\" \"GLOBAL\" NIL NIL NIL \"7BIT\" 16)";
+    assert!(text(&summary.body).starts_with(&with), "{}", text(&summary.body));
+    let shown = text(&without_global(&summary.body));
+    assert_eq!(shown, text(&summary.body).replacen(&with, without, 1));
+    let extended = text(&without_global(&summary.body_structure));
+    assert!(
+        extended
+            .starts_with("((\"MESSAGE\" \"GLOBAL\" NIL NIL NIL \"7BIT\" 16 NIL NIL NIL NIL)(\"MESSAGE\" \"RFC822\""),
+        "{extended}"
+    );
+    let usual = summarise(b"Subject: x\r\n\r\ny");
+    assert!(matches!(without_global(&usual.body), Cow::Borrowed(_)));
 }

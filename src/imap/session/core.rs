@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::{Certificate, Options, Security, WRITE_BYTES};
+use super::{Enabled, Options, WRITE_BYTES};
+use crate::imap::capability;
 use crate::imap::view::View;
 use crate::imap::wire;
 
@@ -15,6 +16,16 @@ pub(crate) struct Core {
     pub(crate) out: Vec<u8>,
     /// The selected folder may have changed since News was last asked.
     pub(crate) stale: bool,
+    /// What the client switched on.
+    pub(crate) enabled: Enabled,
+    pub(crate) compression: Compression,
+}
+
+/// Whether COMPRESS=DEFLATE is on (RFC 4978).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Compression {
+    Off,
+    On,
 }
 
 /// States of RFC 3501 §3.
@@ -75,13 +86,8 @@ impl Core {
 
     /// Writes the capabilities of the present state: nothing that is not complete, nothing that would be refused.
     pub(crate) fn write_capabilities(&mut self) {
-        let names = match (&self.state, self.options.security) {
-            (State::NotAuthenticated, Security::Clear) => CAPABILITIES_IN_CLEAR,
-            (State::NotAuthenticated, Security::Tls(Certificate::None)) => CAPABILITIES_IN_TLS,
-            (State::NotAuthenticated, Security::Tls(Certificate::Shown)) => CAPABILITIES_WITH_CERTIFICATE,
-            _ => CAPABILITIES,
-        };
-        self.out.extend_from_slice(names.as_bytes());
+        let logged_in = self.login().is_some();
+        capability::write(&mut self.out, logged_in, &self.options);
     }
 
     /// The capabilities as a response code.
@@ -105,8 +111,3 @@ impl Core {
         self.out.len() >= WRITE_BYTES
     }
 }
-
-const CAPABILITIES_IN_CLEAR: &str = "IMAP4rev1 LITERAL+ SASL-IR ID STARTTLS LOGINDISABLED";
-const CAPABILITIES_IN_TLS: &str = "IMAP4rev1 LITERAL+ SASL-IR ID AUTH=PLAIN";
-const CAPABILITIES_WITH_CERTIFICATE: &str = "IMAP4rev1 LITERAL+ SASL-IR ID AUTH=PLAIN AUTH=EXTERNAL";
-const CAPABILITIES: &str = "IMAP4rev1 LITERAL+ SASL-IR ID NAMESPACE UIDPLUS IDLE MOVE UNSELECT CHILDREN SPECIAL-USE";

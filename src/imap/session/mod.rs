@@ -1,17 +1,17 @@
 //! The state machine of one connection.
 
 mod core;
+mod enabled;
 mod options;
 
-use imap_codec::CommandCodec;
-use imap_codec::decode::Decoder;
-
 use super::command::{self, Next, Outcome, Work};
-use super::frame::{Bounds, Frame, Framer, TooMuch, tag_of};
+use super::frame::{Bounds, Frame, Framer, TooMuch};
+use super::grammar;
 use super::request::{Answer, Refused, Request};
 use super::view::Telling;
-pub(crate) use core::{Core, Login, State};
-pub use options::{Certificate, Options, Security};
+pub(crate) use core::{Compression, Core, Login, State};
+pub(crate) use enabled::{Enabled, Extension};
+pub use options::{Certificate, Options, Security, Tokens};
 
 /// What the driver must do next.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub enum Step {
     Refused(Noted),
     /// Begin TLS, then [`Session::tls_started`].
     StartTls,
+    /// From now on all that is read and written is compressed (RFC 4978); this was read already.
+    Compress(Vec<u8>),
     /// Close the connection.
     Close,
 }
@@ -90,6 +92,8 @@ enum Activity {
     AskedNews { then: AfterNews, question: Option<Request> },
     /// The tagged OK of STARTTLS is on its way.
     StartTls,
+    /// The tagged OK of COMPRESS is on its way.
+    Compress,
     /// Everything is said.
     Closing,
 }
@@ -108,6 +112,8 @@ impl Session {
             state: State::NotAuthenticated,
             out: Vec::new(),
             stale: false,
+            enabled: Enabled::default(),
+            compression: Compression::Off,
         };
         core.out.extend_from_slice(b"* OK [CAPABILITY ");
         core.write_capabilities();
@@ -179,6 +185,11 @@ impl Session {
                 Activity::StartTls if self.core.out.is_empty() => {
                     self.activity = Activity::StartTls;
                     return Step::StartTls;
+                }
+                Activity::Compress if self.core.out.is_empty() => {
+                    self.activity = Activity::Ready;
+                    self.core.compression = Compression::On;
+                    return Step::Compress(self.input.take_rest());
                 }
                 Activity::Closing if self.core.out.is_empty() => return Step::Close,
                 waiting @ (Activity::Ready | Activity::Sasl { .. } | Activity::Idling { .. }) => {
@@ -253,8 +264,7 @@ impl Session {
         match self.input.next(bounds) {
             Frame::More => return Progress::NeedsInput,
             Frame::Continue => self.core.out.extend_from_slice(b"+ go ahead\r\n"),
-            Frame::Command(bytes) => self.start(&bytes, None),
-            Frame::Append(bytes, message) => self.start(&bytes, Some(message)),
+            Frame::Command(bytes, messages) => self.start(&bytes, messages),
             Frame::Refused { tag, why } => self.refuse_frame(tag, why),
             Frame::Hopeless => self.bye("[TOOBIG] more than this server reads"),
         }
@@ -269,24 +279,24 @@ impl Session {
         self.finish(
             tag,
             match why {
-                TooMuch::Command => Outcome::bad("command too long"),
+                TooMuch::Command => Outcome::too_big("command too long"),
                 TooMuch::Message if matches!(self.core.state, State::NotAuthenticated) => Outcome::bad("log in first"),
                 TooMuch::Message => Outcome::no("TOOBIG", "the message is too large"),
-                TooMuch::Malformed => Outcome::bad("NUL in a message, or more than one message"),
+                TooMuch::Messages => Outcome::no("LIMIT", "too many messages, or too large together"),
+                TooMuch::Nul => Outcome::bad("NUL in a message that did not come as a literal8"),
             },
         );
     }
 
-    fn start(&mut self, bytes: &[u8], message: Option<Vec<u8>>) {
-        match CommandCodec::default().decode(bytes) {
-            Ok((b"", decoded)) => {
-                let tag = decoded.tag.inner().to_owned();
-                let mut work = command::start(&self.core, decoded.body, message);
+    fn start(&mut self, bytes: &[u8], messages: Vec<Vec<u8>>) {
+        match grammar::parse(bytes) {
+            Ok(command) => {
+                let mut work = command::start(&self.core, command.body, messages);
                 let next = work.go(&mut self.core, None);
-                self.advance(tag, work, next);
+                self.advance(command.tag, work, next);
             }
-            _ => match tag_of(bytes) {
-                Some(tag) => self.finish(tag, Outcome::bad("unknown command or wrong arguments")),
+            Err(unread) => match unread.tag {
+                Some(tag) => self.finish(tag, Outcome::unread(&unread.error)),
                 None => self.untagged_bad(),
             },
         }
@@ -348,6 +358,10 @@ impl Session {
                 self.write_tagged(&tag, &Outcome::ok("begin TLS now"));
                 self.input.clear();
                 self.activity = Activity::StartTls;
+            }
+            Next::Compress => {
+                self.write_tagged(&tag, &Outcome::ok("compressed from here on"));
+                self.activity = Activity::Compress;
             }
             Next::Logout => {
                 self.core.out.extend_from_slice(b"* BYE see you\r\n");

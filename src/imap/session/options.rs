@@ -13,6 +13,8 @@ pub struct Options {
     pub append_bytes_max: usize,
     /// BAD commands and failed logins before the session is ended.
     pub errors_max: u32,
+    /// Whether bearer tokens are taken.
+    pub tokens: Tokens,
     /// Name of the session; NO, BAD and BYE carry it when it is not empty.
     pub session_id: String,
 }
@@ -26,9 +28,19 @@ impl Options {
             command_before_login_bytes_max: 8 * 1024,
             append_bytes_max: 35 * 1024 * 1024,
             errors_max: 20,
+            tokens: Tokens::Refused,
             session_id: String::new(),
         }
     }
+}
+
+/// Whether bearer tokens are taken (XOAUTH2, OAUTHBEARER).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tokens {
+    /// The driver can verify them: both mechanisms are offered.
+    Taken,
+    /// It cannot.
+    Refused,
 }
 
 /// How the connection is protected.

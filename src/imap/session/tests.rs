@@ -1,6 +1,7 @@
 //! Tests of whole sessions, as transcripts.
 
 use super::*;
+use crate::imap::capability;
 use crate::imap::request::{Credentials, Password};
 
 /// A client in front of a session whose driver knows one login with two boxes, and one certificate with one box.
@@ -8,6 +9,7 @@ struct Client {
     session: Session,
     asked: Vec<Credentials>,
     closed: bool,
+    compressed: bool,
 }
 
 impl Client {
@@ -18,6 +20,7 @@ impl Client {
             session: Session::new(options),
             asked: Vec::new(),
             closed: false,
+            compressed: false,
         };
         client.run();
         client
@@ -36,6 +39,11 @@ impl Client {
                 Step::Write(bytes) => heard.extend(bytes),
                 Step::Refused(_) => {}
                 Step::Read | Step::Idle => break,
+                Step::Compress(read) => {
+                    assert!(!self.compressed, "compression begins once");
+                    self.compressed = true;
+                    self.session.feed(&read);
+                }
                 Step::StartTls => self.session.tls_started(Certificate::Shown),
                 Step::Close => {
                     self.closed = true;
@@ -46,7 +54,7 @@ impl Client {
                     self.asked.push(credentials);
                     self.session.answer(answer);
                 }
-                Step::Ask(Request::Open { .. }) => self.session.answer(Answer::Done),
+                Step::Ask(Request::Open { .. } | Request::Unauthenticate) => self.session.answer(Answer::Done),
                 Step::Ask(_) => self.session.answer(Answer::Refused(Refused::Unavailable)),
             }
         }
@@ -64,13 +72,27 @@ fn login(credentials: &Credentials) -> Answer {
             refused: Refused::NotYourBox,
             text: "not bound (certificate-not-bound, session K3F7Q2)".into(),
         },
+        Credentials::Token { token, .. } if token.reveal() == "good" => boxes(&["jean@chu.fr"]),
+        Credentials::Token { .. } => Answer::LoginRefused {
+            refused: Refused::Credentials,
+            text: "expired".into(),
+        },
         Credentials::Certificate { .. } => boxes(&["dui@lilas.fr"]),
         Credentials::Password { .. } => Answer::Refused(Refused::Credentials),
     }
 }
 
 const TLS: Security = Security::Tls(Certificate::None);
-const LOGGED_IN: &str = "OK [CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID NAMESPACE UIDPLUS IDLE MOVE UNSELECT CHILDREN SPECIAL-USE] logged in\r\n";
+
+/// The tagged answer to a login.
+fn logged_in() -> String {
+    let mut capabilities = Vec::new();
+    capability::write(&mut capabilities, true, &Options::new(TLS));
+    format!(
+        "OK [CAPABILITY {}] logged in\r\n",
+        String::from_utf8(capabilities).unwrap()
+    )
+}
 
 #[test]
 fn the_greeting_names_what_is_possible_now() {
@@ -103,10 +125,7 @@ fn nobody_logs_in_before_tls() {
         "b NO [PRIVACYREQUIRED] STARTTLS first\r\n"
     );
     assert!(client.asked.is_empty());
-    assert_eq!(
-        client.say("c SELECT INBOX"),
-        "c BAD log in first, or unknown command\r\n"
-    );
+    assert_eq!(client.say("c SELECT INBOX"), "c BAD log in first\r\n");
 }
 
 #[test]
@@ -125,37 +144,34 @@ fn what_was_sent_before_tls_does_not_count_after_it() {
 #[test]
 fn login_with_each_mechanism() {
     let mut client = Client::new(TLS);
-    assert_eq!(client.say("a LOGIN jean@chu.fr s"), format!("a {LOGGED_IN}"));
+    assert_eq!(client.say("a LOGIN jean@chu.fr s"), format!("a {}", logged_in()));
     assert_eq!(client.session.open_box(), Some("jean@chu.fr"));
-    assert_eq!(
-        client.say("b LOGIN jean@chu.fr s"),
-        "b BAD unknown command, or not in this state\r\n"
-    );
+    assert_eq!(client.say("b LOGIN jean@chu.fr s"), "b BAD already logged in\r\n");
 
     let mut client = Client::new(TLS);
     assert_eq!(client.say("a LOGIN {11}"), "+ go ahead\r\n");
-    assert_eq!(client.say("jean@chu.fr {1+}\r\ns"), format!("a {LOGGED_IN}"));
+    assert_eq!(client.say("jean@chu.fr {1+}\r\ns"), format!("a {}", logged_in()));
 
     // With SASL-IR, the box named by the authorisation identity: urgences@chu.fr NUL jean@chu.fr NUL s
     let mut client = Client::new(TLS);
     let response = "dXJnZW5jZXNAY2h1LmZyAGplYW5AY2h1LmZyAHM=";
     assert_eq!(
         client.say(&format!("a AUTHENTICATE PLAIN {response}")),
-        format!("a {LOGGED_IN}")
+        format!("a {}", logged_in())
     );
     assert_eq!(client.session.open_box(), Some("urgences@chu.fr"));
 
     let mut client = Client::new(TLS);
     assert_eq!(client.say("a AUTHENTICATE plain"), "+ \r\n");
-    assert_eq!(client.say(response), format!("a {LOGGED_IN}"));
+    assert_eq!(client.say(response), format!("a {}", logged_in()));
 
     let mut client = Client::new(Security::Tls(Certificate::Shown));
-    assert_eq!(client.say("a AUTHENTICATE EXTERNAL ="), format!("a {LOGGED_IN}"));
+    assert_eq!(client.say("a AUTHENTICATE EXTERNAL ="), format!("a {}", logged_in()));
     assert_eq!(client.session.open_box(), Some("dui@lilas.fr"));
 
     let mut client = Client::new(Security::Tls(Certificate::Shown));
     assert_eq!(client.say("a AUTHENTICATE EXTERNAL"), "+ \r\n");
-    assert_eq!(client.say(""), format!("a {LOGGED_IN}"));
+    assert_eq!(client.say(""), format!("a {}", logged_in()));
 }
 
 #[test]
@@ -199,23 +215,20 @@ fn login_is_refused_with_its_reason() {
 #[test]
 fn garbage_gets_bad_then_bye() {
     let mut client = Client::new(TLS);
-    assert_eq!(client.say("a NONSENSE"), "a BAD unknown command or wrong arguments\r\n");
+    assert_eq!(client.say("a NONSENSE"), "a BAD unknown command, at byte 2\r\n");
     assert_eq!(client.say("\u{1}\u{2}"), "* BAD this is not IMAP\r\n");
-    assert_eq!(
-        client.say("b FETCH 1 FLAGS"),
-        "b BAD log in first, or unknown command\r\n"
-    );
+    assert_eq!(client.say("b FETCH 1 FLAGS"), "b BAD log in first\r\n");
     assert_eq!(client.say(""), "* BAD this is not IMAP\r\n* BYE too many errors\r\n");
     assert!(client.closed);
 
     let mut client = Client::new(TLS);
     assert_eq!(
         client.say("a LOGIN \"é\0\" x"),
-        "a BAD unknown command or wrong arguments\r\n"
+        "a BAD a quoted string does not end, at byte 11\r\n"
     );
     assert_eq!(
         client.say(&format!("b LOGIN {}", "x".repeat(9000))),
-        "b BAD command too long\r\n"
+        "b BAD [TOOBIG] command too long\r\n"
     );
     assert_eq!(client.say("c NOOP"), "c OK done\r\n");
 }
@@ -239,6 +252,110 @@ fn pipelined_commands_are_answered_in_order_and_logout_closes() {
         "a OK done\r\n* ID (\"name\" \"Vaguemestre\")\r\nb OK done\r\n* BYE see you\r\nc OK logged out\r\n"
     );
     assert!(client.closed);
+}
+
+#[test]
+fn tokens_are_taken_where_the_driver_can_verify_them() {
+    let mut options = Options::new(TLS);
+    options.tokens = Tokens::Taken;
+    let session = || Client {
+        session: Session::new(options.clone()),
+        asked: Vec::new(),
+        closed: false,
+        compressed: false,
+    };
+    let token = |token: &str| {
+        use base64::Engine;
+        base64::engine::general_purpose::STANDARD.encode(format!("user=jean@chu.fr\x01auth=Bearer {token}\x01\x01"))
+    };
+    let mut client = session();
+    assert!(client.run().contains(" AUTH=PLAIN AUTH=XOAUTH2 AUTH=OAUTHBEARER]"));
+    let good = client.say(&format!("a AUTHENTICATE XOAUTH2 {}", token("good")));
+    assert_eq!(good, format!("a {}", logged_in()));
+
+    // RFC 7628 §3.2.3: the client is told why, answers, and then it fails.
+    let mut client = session();
+    client.run();
+    let told = client.say(&format!("a AUTHENTICATE XOAUTH2 {}", token("old")));
+    assert!(told.starts_with("+ eyJzdGF0dXMiOiI0MDEi"), "{told}");
+    assert_eq!(client.say(""), "a NO [AUTHENTICATIONFAILED] expired\r\n");
+
+    let mut client = Client::new(TLS);
+    assert_eq!(
+        client.say(&format!("a AUTHENTICATE XOAUTH2 {}", token("good"))),
+        "a NO [CANNOT] mechanism not offered\r\n"
+    );
+    assert!(client.asked.is_empty());
+}
+
+#[test]
+fn only_what_is_offered_is_enabled() {
+    let mut client = Client::new(TLS);
+    assert_eq!(client.say("a ENABLE X"), "a BAD log in first\r\n");
+    client.say("b LOGIN jean@chu.fr s");
+    assert_eq!(client.say("c ENABLE X Y"), "* ENABLED\r\nc OK done\r\n");
+    assert_eq!(client.say("d ENABLE"), "d BAD expected a space, at byte 8\r\n");
+}
+
+#[test]
+fn compression_begins_after_its_ok_and_once() {
+    let mut client = Client::new(TLS);
+    assert_eq!(client.say("a COMPRESS DEFLATE"), "a BAD log in first\r\n");
+    client.say("b LOGIN jean@chu.fr s");
+    assert_eq!(client.say("c COMPRESS LZW"), "c BAD expected DEFLATE\r\n");
+    assert!(!client.compressed);
+    assert_eq!(client.say("d COMPRESS deflate"), "d OK compressed from here on\r\n");
+    assert!(client.compressed);
+    assert_eq!(
+        client.say("e COMPRESS DEFLATE"),
+        "e NO [COMPRESSIONACTIVE] compression is on already\r\n"
+    );
+}
+
+#[test]
+fn what_follows_compress_at_once_is_handed_to_the_driver_and_not_read_as_commands() {
+    let mut client = Client::new(TLS);
+    client.say("a LOGIN jean@chu.fr s");
+    client.session.feed(b"b COMPRESS DEFLATE\r\n\x01\x02\x03");
+    let mut steps = Vec::new();
+    let read = loop {
+        match client.session.step() {
+            Step::Compress(read) => break read,
+            step => steps.push(step),
+        }
+    };
+    assert!(matches!(steps.as_slice(), [Step::Write(_)]), "the OK goes first");
+    assert_eq!(read, [1, 2, 3]);
+    assert!(matches!(client.session.step(), Step::Read));
+}
+
+#[test]
+fn a_login_ends_and_another_begins_on_the_same_connection() {
+    let mut client = Client::new(TLS);
+    assert_eq!(client.say("a UNAUTHENTICATE"), "a BAD log in first\r\n");
+    client.say("b LOGIN jean@chu.fr s");
+    assert_eq!(
+        client.say("c UNAUTHENTICATE"),
+        "c OK [CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID AUTH=PLAIN] nobody is logged in\r\n"
+    );
+    assert_eq!(client.session.open_box(), None);
+    assert_eq!(client.say("d LIST \"\" *"), "d BAD log in first\r\n");
+    assert_eq!(client.say("e LOGIN jean@chu.fr s"), format!("e {}", logged_in()));
+}
+
+#[test]
+fn a_literal_that_is_too_large_is_refused_before_it_comes() {
+    let mut client = Client::new(TLS);
+    assert_eq!(client.say("a LOGIN {8193}"), "a BAD [TOOBIG] command too long\r\n");
+    client.say("b LOGIN jean@chu.fr s");
+    assert_eq!(client.say("c LIST \"\" {9000}"), "+ go ahead\r\n");
+    client.say(&"x".repeat(9000));
+    assert_eq!(client.say("d LIST \"\" {70000}"), "d BAD [TOOBIG] command too long\r\n");
+    assert_eq!(
+        client.say("e APPEND INBOX {36700161}"),
+        "e NO [TOOBIG] the message is too large\r\n"
+    );
+    assert_eq!(client.say("f NOOP"), "f OK done\r\n");
 }
 
 #[test]

@@ -8,7 +8,9 @@ use super::notify::{Notify, Watch};
 use super::{convert, deliver};
 use crate::identity::Address;
 use crate::imap::{self, Answer, CopyMode, Loaded, Refused, Request, What};
-use crate::store::{Acceptance, BoxKey, Delivery, FolderKey, FolderRow, MessageKey, Room, Store, StoreError};
+use crate::store::{
+    Acceptance, BoxKey, Delivery, Enclosure, FolderKey, FolderRow, MessageKey, Room, Store, StoreError,
+};
 
 /// The boxes of one operator. Cloning is cheap.
 #[derive(Clone)]
@@ -119,6 +121,10 @@ impl BoxSession {
         match request {
             Request::Authenticate(_) => Err(Failure::Rule(Refused::Defect)),
             Request::Open { address } => self.open(&address).await,
+            Request::Unauthenticate => {
+                (self.owner, self.selected) = (None, None);
+                Ok(Answer::Done)
+            }
             Request::Leave => {
                 self.selected = None;
                 Ok(Answer::Done)
@@ -128,10 +134,9 @@ impl BoxSession {
             Request::Load { messages, what } => self.load(&messages, what).await,
             Request::Append {
                 folder,
-                flags,
-                date,
-                bytes,
-            } => self.append(&folder, flags, date.unwrap_or(now), bytes).await,
+                messages,
+                replaces,
+            } => self.append(&folder, messages, replaces, now).await,
             Request::SetFlags {
                 folder,
                 uids,
@@ -208,7 +213,11 @@ impl BoxSession {
         let recent = if read_only || status.recent == 0 {
             Vec::new()
         } else {
-            let claimed = self.store().claim_recent(row.key).await?;
+            let claimed = match self.store().claim_recent(row.key).await {
+                // A disk that is full, or may not be written, keeps nobody from reading: then nothing is recent.
+                Err(StoreError::Full { .. } | StoreError::Backend { .. }) => Vec::new(),
+                claimed => claimed?,
+            };
             self.mailboxes.notify.claim_recent(row.key, &claimed)
         };
         self.selected = Some(Selection {
@@ -268,31 +277,51 @@ impl BoxSession {
         Ok(Answer::Loaded(loaded))
     }
 
+    /// All of them or none, and the message they replace goes in the same transaction.
     async fn append(
         &self,
         folder: &str,
-        flags: imap::Flags,
-        date: Timestamp,
-        bytes: Vec<u8>,
+        messages: Vec<imap::Upload>,
+        replaces: Option<(imap::FolderHandle, u32)>,
+        now: Timestamp,
     ) -> Result<Answer, Failure> {
         let row = self.mailboxes.find(self.owner()?, folder).await?;
-        let acceptance = Acceptance {
-            message: Some(deliver::new_message(Arc::new(bytes), Vec::new())),
-            deliveries: vec![Delivery {
+        let mut messages = messages.into_iter().map(|upload| {
+            let delivery = Delivery {
                 folder: row.key,
-                flags: convert::flags_row(flags),
-                internal_date: date,
+                flags: convert::flags_row(upload.flags),
+                internal_date: upload.date.unwrap_or(now),
+                saved: Some(now),
                 once: None,
                 room: Room::Whole,
-            }],
+            };
+            (deliver::new_message(Arc::new(upload.bytes), Vec::new()), vec![delivery])
+        });
+        let (message, deliveries) = messages.next().ok_or(Failure::Rule(Refused::Defect))?;
+        let others = messages.map(|(message, deliveries)| Enclosure {
+            message,
+            deliveries,
+            outgoing: Vec::new(),
+        });
+        let acceptance = Acceptance {
+            message: Some(message),
+            deliveries,
+            reports: others.collect(),
+            removes: replaces
+                .iter()
+                .map(|(folder, uid)| (FolderKey(folder.0), *uid))
+                .collect(),
             ..Acceptance::default()
         };
         let accepted = self.store().accept(acceptance).await?;
         self.mailboxes.notify.accepted(&accepted);
-        match accepted.delivered.first() {
-            Some(&(_, uid_validity, uid)) => Ok(Answer::Appended { uid_validity, uid }),
-            None => Err(Failure::Rule(Refused::Defect)),
+        if let Some((folder, _)) = replaces {
+            self.mailboxes.notify.changed(FolderKey(folder.0));
         }
+        Ok(Answer::Appended {
+            uid_validity: row.uid_validity,
+            uids: accepted.delivered.iter().map(|(_, _, uid)| *uid).collect(),
+        })
     }
 
     async fn copy(&self, from: FolderKey, uids: &[u32], to: &str, mode: CopyMode) -> Result<Answer, Failure> {

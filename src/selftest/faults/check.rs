@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::ledger::{Ledger, Message, Place, content, number_of};
+use super::image::Files;
+use super::ledger::{Ledger, Message, Place, number_of};
+use super::tape::RecordedDisk;
 use super::workload::INLINE_MAX;
 use crate::indicator::recount;
 use crate::selftest::findings::{Findings, Wrong};
@@ -17,13 +20,12 @@ use crate::store::{Content, FolderKey, MailboxStore, MessageKey, MessageStore, N
 pub(super) struct Moment<'a> {
     pub(super) ledger: &'a Ledger,
     pub(super) folders: &'a [FolderKey],
-    pub(super) seed: u64,
     /// Changes of the disk made until then.
     pub(super) position: usize,
     /// How findings name it.
     pub(super) name: &'a str,
-    /// Whether answers of failure are checked too: in a store that was not cut off.
-    pub(super) is_live: bool,
+    /// Whether what was answered with a failure must not be there: in a store that was never cut off.
+    pub(super) is_refused_gone: bool,
 }
 
 /// What a store holds: for each message, where it is, with UIDs; how often.
@@ -33,7 +35,7 @@ struct Held {
 }
 
 /// Puts the files of an image into `folder`, which is emptied of the one before.
-pub(super) fn lay_out(folder: &Path, files: &BTreeMap<PathBuf, Vec<u8>>) -> std::io::Result<()> {
+pub(super) fn lay_out(folder: &Path, files: &Files) -> std::io::Result<()> {
     clear(folder)?;
     for (path, bytes) in files {
         let path = folder.join(path);
@@ -59,8 +61,12 @@ fn clear(folder: &Path) -> std::io::Result<()> {
 }
 
 /// Opens an image as a start after the crash does, checks it, and lets it take one more message.
-pub(super) async fn check_image(folder: &Path, moment: &Moment<'_>, findings: &mut Findings) {
-    let store = match SqliteStore::open(folder, options()) {
+pub(super) async fn check_image((folder, disk): (&Path, RecordedDisk), moment: &Moment<'_>, findings: &mut Findings) {
+    let options = Options {
+        disk: Arc::new(disk),
+        ..options()
+    };
+    let store = match SqliteStore::open(folder, options) {
         Ok(store) => store,
         Err(error) => {
             findings.note(Wrong::Unusable, format!("{}: it does not open: {error}", moment.name));
@@ -149,8 +155,8 @@ async fn read(
         }
     };
     let number = number_of(&bytes)?;
-    let size = moment.ledger.messages().get(&number).map_or(0, |message| message.size);
-    if *bytes != content(moment.seed, number, size) {
+    let expected = moment.ledger.content(number);
+    if expected.is_none_or(|expected| expected != bytes) {
         findings.note(
             Wrong::Corrupted,
             format!(
@@ -215,7 +221,7 @@ fn compare_message(message: &Message, held: &Held, moment: &Moment<'_>, findings
             let what = format!("{name}: message {number} is in {somewhere:?} and not in {missing:?}");
             findings.note(Wrong::Half, what);
         }
-        if moment.is_live && message.asked.failed {
+        if moment.is_refused_gone && message.asked.failed {
             let what = format!("{name}: message {number} was refused and is in {somewhere:?}");
             findings.note(Wrong::Doubled, what);
         }
@@ -252,7 +258,7 @@ async fn goes_on(store: &SqliteStore, moment: &Moment<'_>) -> Result<(), StoreEr
     };
     let mut acceptance = crate::store::Acceptance {
         message: Some(NewMessage {
-            content: Content::Memory(std::sync::Arc::new(b"Subject: apres\r\n\r\n".to_vec())),
+            content: Content::Memory(Arc::new(b"Subject: apres\r\n\r\n".to_vec())),
             lead: Vec::new(),
             summary: None,
         }),

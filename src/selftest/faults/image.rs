@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::tape::Entry;
+use super::kinds::Kind;
+use super::tape::{Entry, Synced};
 use crate::selftest::dice::Dice;
 
 /// What becomes of changes that were not synced.
@@ -22,39 +24,55 @@ pub(super) enum Loss {
 }
 
 impl Loss {
-    /// Every kind, the rough ones more often.
-    pub(super) fn any(dice: &mut Dice) -> Self {
+    /// Every kind in turn, the rough ones more often.
+    pub(super) fn of(number: usize) -> Self {
         const KINDS: [Loss; 8] = [
+            Loss::Reordered,
+            Loss::Tail,
             Loss::All,
+            Loss::Torn,
+            Loss::Reordered,
             Loss::None,
             Loss::Tail,
-            Loss::Tail,
-            Loss::Reordered,
-            Loss::Reordered,
-            Loss::Torn,
             Loss::Torn,
         ];
-        KINDS.get(dice.below(KINDS.len())).copied().unwrap_or(Self::All)
+        KINDS.get(number % KINDS.len()).copied().unwrap_or(Self::All)
+    }
+
+    /// How reports count it.
+    pub(super) fn kind(self) -> Kind {
+        match self {
+            Self::All => Kind::LostWrites,
+            Self::None => Kind::Killed,
+            Self::Tail => Kind::TornTail,
+            Self::Reordered => Kind::Reordered,
+            Self::Torn => Kind::TornSectors,
+        }
     }
 }
+
+/// The files of a data folder, by their paths in it.
+pub(super) type Files = BTreeMap<PathBuf, Vec<u8>>;
 
 /// A disk as the tape leaves it: what is durable, and what is not yet.
 #[derive(Debug, Default)]
 pub(super) struct SimulatedDisk {
     files: Vec<SimulatedFile>,
     names: BTreeMap<PathBuf, usize>,
-    names_pending: Vec<NameChange>,
+    /// With their positions on the tape.
+    names_pending: Vec<(usize, NameChange)>,
+    position: usize,
 }
 
 #[derive(Debug, Default)]
 struct SimulatedFile {
     durable: Vec<u8>,
-    pending: Vec<FileChange>,
+    pending: Vec<(usize, FileChange)>,
 }
 
 #[derive(Debug)]
 enum FileChange {
-    Write { offset: usize, bytes: Vec<u8> },
+    Write { offset: usize, bytes: Arc<[u8]> },
     Length(usize),
 }
 
@@ -65,88 +83,122 @@ enum NameChange {
 }
 
 impl SimulatedDisk {
+    /// A disk on which these files are durable, numbered in their order.
+    pub(super) fn of(files: Files) -> Self {
+        let mut disk = Self::default();
+        for (number, (path, durable)) in files.into_iter().enumerate() {
+            disk.names.insert(path, number);
+            disk.files.push(SimulatedFile {
+                durable,
+                pending: Vec::new(),
+            });
+        }
+        disk
+    }
+
     /// Takes the next change of the tape.
     pub(super) fn apply(&mut self, entry: &Entry) {
+        let position = self.position;
+        self.position += 1;
         match entry {
             Entry::Link { path, file } => {
                 if self.files.len() <= *file {
                     self.files.resize_with(*file + 1, SimulatedFile::default);
                 }
-                self.names_pending.push(NameChange::Link(path.clone(), *file));
+                self.names_pending
+                    .push((position, NameChange::Link(path.clone(), *file)));
             }
-            Entry::Unlink { path } => self.names_pending.push(NameChange::Unlink(path.clone())),
-            Entry::SyncFolder { folder } => {
-                let (durable, pending) = std::mem::take(&mut self.names_pending)
-                    .into_iter()
-                    .partition(|change| change.folder() == folder);
-                self.names_pending = pending;
-                let durable: Vec<NameChange> = durable;
-                for change in &durable {
-                    change.apply(&mut self.names);
-                }
-            }
+            Entry::Unlink { path } => self.names_pending.push((position, NameChange::Unlink(path.clone()))),
             Entry::Write { file, offset, bytes } => {
                 let change = FileChange::Write {
                     offset: place(*offset),
-                    bytes: bytes.clone(),
+                    bytes: Arc::clone(bytes),
                 };
                 self.change(*file, change);
             }
             Entry::Truncate { file, length } => self.change(*file, FileChange::Length(place(*length))),
-            Entry::Sync { file } => {
-                if let Some(file) = self.files.get_mut(*file) {
-                    for change in std::mem::take(&mut file.pending) {
-                        change.apply(&mut file.durable);
+            Entry::Sync(sync) => match &sync.what {
+                Synced::File(file) => {
+                    if let Some(file) = self.files.get_mut(*file) {
+                        file.sync(sync.began, sync.succeeded);
                     }
                 }
-            }
-            Entry::SyncFailed { file } => {
-                if let Some(file) = self.files.get_mut(*file) {
-                    file.pending.clear();
-                }
-            }
+                Synced::Folder(folder) if sync.succeeded => self.sync_folder(folder, sync.began),
+                // Names are in the journal of the file system, which does not forget them: the next sync may still save them.
+                Synced::Folder(_) => {}
+            },
         }
     }
 
-    /// The files that are found after a crash now.
-    pub(super) fn image(&self, loss: Loss, dice: &mut Dice) -> BTreeMap<PathBuf, Vec<u8>> {
+    /// The files that are found after a crash now, and whether they differ from what an orderly disk would hold: of all losses but
+    /// [`Loss::None`] that means that something is lost, torn or out of order as its name says.
+    pub(super) fn image(&self, loss: Loss, dice: &mut Dice) -> (Files, bool) {
         let mut names = self.names.clone();
-        for index in kept(self.names_pending.len(), loss, dice) {
-            if let Some(change) = self.names_pending.get(index) {
+        let kept = kept(self.names_pending.len(), loss, dice);
+        let mut is_hit = is_hit(loss, &kept, self.names_pending.len());
+        for index in kept {
+            if let Some((_, change)) = self.names_pending.get(index) {
                 change.apply(&mut names);
             }
         }
-        let files = names.into_iter().filter_map(|(path, file)| {
-            let file = self.files.get(file)?;
-            Some((path, file.image(loss, dice)))
-        });
-        files.collect()
+        let mut files = Files::new();
+        for (path, file) in names {
+            if let Some(file) = self.files.get(file) {
+                let (bytes, is_file_hit) = file.image(loss, dice);
+                is_hit |= is_file_hit;
+                files.insert(path, bytes);
+            }
+        }
+        (files, is_hit)
+    }
+
+    fn sync_folder(&mut self, folder: &Path, began: usize) {
+        let (durable, pending) = std::mem::take(&mut self.names_pending)
+            .into_iter()
+            .partition(|(position, change)| *position < began && change.folder() == folder);
+        self.names_pending = pending;
+        let durable: Vec<(usize, NameChange)> = durable;
+        for (_, change) in &durable {
+            change.apply(&mut self.names);
+        }
     }
 
     fn change(&mut self, file: usize, change: FileChange) {
+        let position = self.position - 1;
         if let Some(file) = self.files.get_mut(file) {
-            file.pending.push(change);
+            file.pending.push((position, change));
         }
     }
 }
 
 impl SimulatedFile {
-    fn image(&self, loss: Loss, dice: &mut Dice) -> Vec<u8> {
+    /// What was pending when the sync began is durable, or gone for good.
+    fn sync(&mut self, began: usize, succeeded: bool) {
+        let covered = self.pending.partition_point(|(position, _)| *position < began);
+        for (_, change) in self.pending.drain(..covered) {
+            if succeeded {
+                change.apply(&mut self.durable);
+            }
+        }
+    }
+
+    fn image(&self, loss: Loss, dice: &mut Dice) -> (Vec<u8>, bool) {
         let mut bytes = self.durable.clone();
         let kept = kept(self.pending.len(), loss, dice);
+        let mut is_hit = is_hit(loss, &kept, self.pending.len());
         let last = kept.last().copied();
         for index in kept {
-            let Some(change) = self.pending.get(index) else {
+            let Some((_, change)) = self.pending.get(index) else {
                 continue;
             };
             let is_torn = loss == Loss::Torn || (loss == Loss::Tail && Some(index) == last);
             if is_torn {
-                change.apply_torn(&mut bytes, dice);
+                is_hit |= change.apply_torn(&mut bytes, dice);
             } else {
                 change.apply(&mut bytes);
             }
         }
-        bytes
+        (bytes, is_hit)
     }
 }
 
@@ -158,21 +210,26 @@ impl FileChange {
         }
     }
 
-    /// Only some sectors of it reach the disk, counted from the start of the file.
-    fn apply_torn(&self, to: &mut Vec<u8>, dice: &mut Dice) {
+    /// Only some sectors of it reach the disk, counted from the start of the file; whether some did and some did not.
+    fn apply_torn(&self, to: &mut Vec<u8>, dice: &mut Dice) -> bool {
         let Self::Write { offset, bytes } = self else {
             self.apply(to);
-            return;
+            return false;
         };
+        let (mut made, mut lost) = (false, false);
         let sector = if dice.percent(50) { 512 } else { 4096 };
         let mut at = 0;
         while at < bytes.len() {
             let end = (at + sector - (offset + at) % sector).min(bytes.len());
             if dice.percent(50) {
                 put(to, offset + at, bytes.get(at..end).unwrap_or_default());
+                made = true;
+            } else {
+                lost = true;
             }
             at = end;
         }
+        made && lost
     }
 }
 
@@ -200,6 +257,18 @@ fn kept(changes: usize, loss: Loss, dice: &mut Dice) -> Vec<usize> {
     }
 }
 
+/// Whether keeping these of so many changes is what the loss is about.
+fn is_hit(loss: Loss, kept: &[usize], changes: usize) -> bool {
+    match loss {
+        Loss::All | Loss::None => changes > 0,
+        Loss::Tail => kept.len() < changes,
+        // One is there that came after one that is not.
+        Loss::Reordered => kept.last().is_some_and(|last| last + 1 > kept.len()),
+        // Told by the changes themselves.
+        Loss::Torn => false,
+    }
+}
+
 fn put(to: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
     let end = offset + bytes.len();
     if to.len() < end {
@@ -216,13 +285,14 @@ fn place(offset: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tape::Sync;
     use super::*;
 
     fn write(file: usize, offset: u64, bytes: &[u8]) -> Entry {
         Entry::Write {
             file,
             offset,
-            bytes: bytes.to_vec(),
+            bytes: bytes.into(),
         }
     }
 
@@ -241,8 +311,32 @@ mod tests {
         }
     }
 
-    fn sync_folder(folder: &str) -> Entry {
-        Entry::SyncFolder { folder: folder.into() }
+    /// A sync that begins where it ends.
+    fn sync(what: Synced, at: usize, succeeded: bool) -> Entry {
+        Entry::Sync(Sync {
+            what,
+            began: at,
+            succeeded,
+        })
+    }
+
+    fn file(number: usize) -> Synced {
+        Synced::File(number)
+    }
+
+    fn folder(name: &str) -> Synced {
+        Synced::Folder(name.into())
+    }
+
+    fn files<const N: usize>(files: [(&str, &[u8]); N]) -> Files {
+        files
+            .into_iter()
+            .map(|(name, bytes)| (PathBuf::from(name), bytes.to_vec()))
+            .collect()
+    }
+
+    fn image(disk: &SimulatedDisk, loss: Loss) -> Files {
+        disk.image(loss, &mut Dice::new(1)).0
     }
 
     #[test]
@@ -250,72 +344,108 @@ mod tests {
         let disk = disk(&[
             link("a", 0),
             link("b", 1),
-            sync_folder(""),
+            sync(folder(""), 2, true),
             write(0, 0, b"durable"),
-            Entry::Sync { file: 0 },
+            sync(file(0), 4, true),
             write(0, 0, b"DUR"),
             write(1, 0, b"never"),
             link("c", 2),
             Entry::Unlink { path: "a".into() },
         ]);
-        let cut = disk.image(Loss::All, &mut Dice::new(1));
-        let expected = [("a", &b"durable"[..]), ("b", b"")].map(|(name, bytes)| (PathBuf::from(name), bytes.to_vec()));
-        assert_eq!(cut, expected.into());
-        let killed = disk.image(Loss::None, &mut Dice::new(1));
-        let expected = [("b", &b"never"[..]), ("c", b"")].map(|(name, bytes)| (PathBuf::from(name), bytes.to_vec()));
-        assert_eq!(killed, expected.into());
+        assert_eq!(image(&disk, Loss::All), files([("a", b"durable"), ("b", b"")]));
+        assert_eq!(image(&disk, Loss::None), files([("b", b"never"), ("c", b"")]));
     }
 
     #[test]
     fn what_a_sync_could_not_write_does_not_come_with_the_next_one() {
         let disk = disk(&[
             link("a", 0),
-            sync_folder(""),
+            sync(folder(""), 1, true),
             write(0, 0, b"1"),
-            Entry::SyncFailed { file: 0 },
+            sync(file(0), 3, false),
             write(0, 1, b"2"),
-            Entry::Sync { file: 0 },
+            sync(file(0), 5, true),
         ]);
         for loss in [Loss::All, Loss::None] {
-            assert_eq!(disk.image(loss, &mut Dice::new(1))[Path::new("a")], b"\x002");
+            assert_eq!(image(&disk, loss), files([("a", b"\x002")]));
         }
+    }
+
+    #[test]
+    fn what_is_written_during_a_sync_is_not_durable_at_its_end() {
+        let disk = disk(&[
+            link("a", 0),
+            sync(folder(""), 1, true),
+            write(0, 0, b"1"),
+            write(0, 1, b"2"),
+            link("b", 1),
+            sync(file(0), 3, true),
+            sync(folder(""), 4, true),
+        ]);
+        assert_eq!(image(&disk, Loss::All), files([("a", b"1")]));
+        assert_eq!(image(&disk, Loss::None), files([("a", b"12"), ("b", b"")]));
+    }
+
+    #[test]
+    fn names_whose_sync_failed_come_with_the_next_one() {
+        let made = [link("a", 0), sync(folder(""), 1, false)];
+        assert_eq!(image(&disk(&made), Loss::All), files([]));
+        let [link, failed] = made;
+        let disk = disk(&[link, failed, sync(folder(""), 2, true)]);
+        assert_eq!(image(&disk, Loss::All), files([("a", b"")]));
     }
 
     #[test]
     fn unsynced_writes_come_torn_and_in_any_order() {
         let disk = disk(&[
             link("a", 0),
-            sync_folder(""),
+            sync(folder(""), 1, true),
             write(0, 0, &[1; 4096]),
             write(0, 4096, &[2; 4096]),
         ]);
-        let image = |seed| {
-            disk.image(Loss::Torn, &mut Dice::new(seed))
-                .remove(Path::new("a"))
-                .unwrap()
-        };
-        let torn: Vec<_> = (0..200).map(image).collect();
+        let torn: Vec<_> = (0..200)
+            .map(|seed| disk.image(Loss::Torn, &mut Dice::new(seed)))
+            .map(|(mut files, is_hit)| (files.remove(Path::new("a")).unwrap(), is_hit))
+            .collect();
         assert!(
             torn.iter()
-                .any(|bytes| bytes.len() == 8192 && bytes[0] == 0 && bytes[8191] == 2)
+                .any(|(bytes, is_hit)| *is_hit && bytes.len() == 8192 && bytes[0] == 0 && bytes[8191] == 2)
         );
         assert!(
             torn.iter()
-                .any(|bytes| bytes.len() > 512 && bytes[0] == 1 && bytes[512] == 0)
+                .any(|(bytes, is_hit)| *is_hit && bytes.len() > 512 && bytes[0] == 1 && bytes[512] == 0)
         );
+        assert!(torn.iter().any(|(bytes, is_hit)| !is_hit && bytes.is_empty()));
     }
 
     #[test]
     fn later_writes_may_come_without_earlier_ones() {
-        let disk = disk(&[link("a", 0), sync_folder(""), write(0, 0, b"1"), write(0, 1, b"2")]);
-        let image = |seed| {
-            disk.image(Loss::Reordered, &mut Dice::new(seed))
-                .remove(Path::new("a"))
-                .unwrap()
-        };
-        let images: Vec<_> = (0..100).map(image).collect();
-        for expected in [&b""[..], b"1", b"\x002", b"12"] {
-            assert!(images.iter().any(|bytes| bytes == expected), "{expected:?}");
+        let disk = disk(&[
+            link("a", 0),
+            sync(folder(""), 1, true),
+            write(0, 0, b"1"),
+            write(0, 1, b"2"),
+        ]);
+        let images: Vec<_> = (0..100)
+            .map(|seed| disk.image(Loss::Reordered, &mut Dice::new(seed)))
+            .map(|(mut files, is_hit)| (files.remove(Path::new("a")).unwrap(), is_hit))
+            .collect();
+        for (expected, is_hit) in [(&b""[..], false), (b"1", false), (b"\x002", true), (b"12", false)] {
+            assert!(images.contains(&(expected.to_vec(), is_hit)), "{expected:?}");
+        }
+    }
+
+    #[test]
+    fn a_loss_with_nothing_to_lose_is_no_hit() {
+        let disk = disk(&[
+            link("a", 0),
+            sync(folder(""), 1, true),
+            write(0, 0, b"1"),
+            sync(file(0), 3, true),
+        ]);
+        for number in 0..8 {
+            let (image, is_hit) = disk.image(Loss::of(number), &mut Dice::new(1));
+            assert_eq!((image, is_hit), (files([("a", b"1")]), false));
         }
     }
 
@@ -324,12 +454,20 @@ mod tests {
         let disk = disk(&[
             link("in/x", 0),
             write(0, 0, b"body"),
-            Entry::Sync { file: 0 },
+            sync(file(0), 2, true),
             link("07/x", 0),
             Entry::Unlink { path: "in/x".into() },
-            sync_folder("07"),
+            sync(folder("07"), 5, true),
         ]);
-        let cut = disk.image(Loss::All, &mut Dice::new(1));
-        assert_eq!(cut, [(PathBuf::from("07/x"), b"body".to_vec())].into());
+        assert_eq!(image(&disk, Loss::All), files([("07/x", b"body")]));
+    }
+
+    #[test]
+    fn a_crash_after_a_crash_begins_with_what_the_first_one_left() {
+        let mut disk = SimulatedDisk::of(files([("a", b"1"), ("b", b"2")]));
+        disk.apply(&write(1, 1, b"3"));
+        assert_eq!(image(&disk, Loss::All), files([("a", b"1"), ("b", b"2")]));
+        disk.apply(&sync(file(1), 1, true));
+        assert_eq!(image(&disk, Loss::All), files([("a", b"1"), ("b", b"23")]));
     }
 }

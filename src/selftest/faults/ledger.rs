@@ -1,7 +1,7 @@
 //! What was asked of the store and what it answered, each with its place on the tape: from this follows what an image must hold.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::selftest::dice::Dice;
 
@@ -27,7 +27,7 @@ pub(super) struct Asked {
 #[derive(Clone, Debug)]
 pub(super) struct Message {
     pub(super) number: u64,
-    pub(super) size: usize,
+    pub(super) content: Arc<Vec<u8>>,
     pub(super) asked: Asked,
     /// Where it goes, and its removal from there.
     pub(super) places: BTreeMap<Place, Option<Asked>>,
@@ -61,6 +61,11 @@ impl Asked {
 impl Ledger {
     pub(super) fn messages(&self) -> MutexGuard<'_, BTreeMap<u64, Message>> {
         self.messages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The bytes of a message, if it was ever offered.
+    pub(super) fn content(&self, number: u64) -> Option<Arc<Vec<u8>>> {
+        self.messages().get(&number).map(|message| Arc::clone(&message.content))
     }
 
     /// Messages whose acceptance was answered.

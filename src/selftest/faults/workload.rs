@@ -3,12 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::ledger::{Asked, Ledger, Message, Place, content, number_of};
-use super::tape::Recorder;
+use super::ledger::{Asked, Message, Place, content, number_of};
+use super::scenario::Scenario;
 use crate::identity::Address;
 use crate::indicator;
 use crate::journal::{Event, Excerpt, Owner, Record, Submitted};
@@ -17,19 +16,14 @@ use crate::message::Class;
 use crate::selftest::dice::Dice;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{
-    Acceptance, Accepted, Content, FlagChange, Flags, FolderKey, MailboxStore, MessageStore, NewMessage, Outgoing,
-    QueueItem, QueueStore, Settled, Settlement, StoreError,
+    Acceptance, Accepted, Content, FlagChange, Flags, MailboxStore, MessageStore, NewMessage, Outgoing, QueueItem,
+    QueueStore, Settled, Settlement, StoreError,
 };
 
 /// One side that works on the store.
 pub(super) struct Worker {
     pub(super) store: Arc<SqliteStore>,
-    pub(super) recorder: Arc<Recorder>,
-    pub(super) ledger: Arc<Ledger>,
-    pub(super) folders: Arc<Vec<FolderKey>>,
-    pub(super) numbers: Arc<AtomicU64>,
-    pub(super) seed: u64,
-    pub(super) now: Timestamp,
+    pub(super) scenario: Arc<Scenario>,
     pub(super) dice: Dice,
 }
 
@@ -53,13 +47,12 @@ impl Worker {
     pub(super) async fn accept(&mut self) -> bool {
         let places = self.places();
         let number = self.enter(places, None);
-        let size = self.size_of(number);
-        let bytes = content(self.seed, number, size);
-        let staged = size > STAGED_FROM && self.dice.percent(60);
+        let bytes = self.content_of(number);
+        let staged = bytes.len() > STAGED_FROM && self.dice.percent(60);
         let content = if staged {
             self.stage(&bytes).await
         } else {
-            Ok(Content::Memory(Arc::new(bytes)))
+            Ok(Content::Memory(bytes))
         };
         let result = match content {
             Ok(content) => {
@@ -73,7 +66,7 @@ impl Worker {
 
     fn places(&mut self) -> Vec<Place> {
         let mut places = Vec::new();
-        for folder in 0..self.folders.len() {
+        for folder in 0..self.scenario.folders().len() {
             if self.dice.percent(40) {
                 places.push(Place::Folder(folder));
             }
@@ -89,7 +82,7 @@ impl Worker {
 
     /// Writes a message down before the store is asked.
     fn enter(&mut self, places: Vec<Place>, settles: Option<(u64, String)>) -> u64 {
-        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let number = self.scenario.next_number();
         let size = match self.dice.below(10) {
             0 | 1 => self.dice.between(STAGED_FROM, LARGE_MAX),
             2 => self.dice.between(INLINE_MAX - 20, INLINE_MAX + 20),
@@ -97,18 +90,18 @@ impl Worker {
         };
         let message = Message {
             number,
-            size,
-            asked: Asked::new(self.recorder.position()),
+            content: Arc::new(content(self.scenario.seed, number, size)),
+            asked: Asked::new(self.scenario.position()),
             places: places.into_iter().map(|place| (place, None)).collect(),
             uids: BTreeMap::new(),
             settles,
         };
-        self.ledger.messages().insert(number, message);
+        self.scenario.ledger.messages().insert(number, message);
         number
     }
 
-    fn size_of(&self, number: u64) -> usize {
-        self.ledger.messages().get(&number).map_or(0, |message| message.size)
+    fn content_of(&self, number: u64) -> Arc<Vec<u8>> {
+        self.scenario.ledger.content(number).unwrap_or_default()
     }
 
     async fn stage(&mut self, bytes: &[u8]) -> Result<Content, StoreError> {
@@ -122,6 +115,7 @@ impl Worker {
 
     fn acceptance(&self, number: u64, content: Content) -> Acceptance {
         let places: Vec<Place> = self
+            .scenario
             .ledger
             .messages()
             .get(&number)
@@ -137,7 +131,8 @@ impl Worker {
         for place in &places {
             match place {
                 Place::Folder(folder) => {
-                    let folder = self.folders.get(*folder).map(|key| deliver::unread(*key, self.now));
+                    let folder = self.scenario.folders().get(*folder);
+                    let folder = folder.map(|key| deliver::unread(*key, self.scenario.now()));
                     acceptance.deliveries.extend(folder);
                 }
                 Place::Queue(recipient) => {
@@ -156,8 +151,8 @@ impl Worker {
         Outgoing {
             sender: None,
             recipient,
-            due: self.now,
-            expires: later(self.now),
+            due: self.scenario.now(),
+            expires: later(self.scenario.now()),
             parameters: String::from("{}"),
             session: String::from("s-selftest"),
         }
@@ -171,22 +166,26 @@ impl Worker {
             recipient_count: u64::try_from(recipients).unwrap_or(u64::MAX),
             ..Submitted::default()
         };
-        Record::new(self.now, "s-selftest", Event::Submitted(submitted))
+        Record::new(self.scenario.now(), "s-selftest", Event::Submitted(submitted))
     }
 
     fn note_acceptance(&self, number: u64, result: &Result<Accepted, StoreError>) -> bool {
-        let position = self.recorder.position();
-        let mut messages = self.ledger.messages();
+        let position = self.scenario.position();
+        let mut messages = self.scenario.ledger.messages();
         let Some(message) = messages.get_mut(&number) else {
             return false;
         };
+        if self.scenario.is_killed() {
+            // Nobody heard the answer.
+            return false;
+        }
         let Ok(accepted) = result else {
             message.asked.failed = true;
             return false;
         };
         message.asked.answered = Some(position);
         for (folder, _, uid) in &accepted.delivered {
-            if let Some(number) = self.folders.iter().position(|key| key == folder) {
+            if let Some(number) = self.scenario.folders().iter().position(|key| key == folder) {
                 message.uids.insert(Place::Folder(number), *uid);
             }
         }
@@ -199,7 +198,7 @@ impl Worker {
             return;
         };
         let Place::Folder(folder) = place else { return };
-        let Some(key) = self.folders.get(folder).copied() else {
+        let Some(key) = self.scenario.folders().get(folder).copied() else {
             return;
         };
         let flags = Flags::system(Flags::DELETED);
@@ -215,8 +214,8 @@ impl Worker {
     }
 
     fn choose_delivered(&mut self) -> Option<(u64, Place, u32)> {
-        let position = self.recorder.position();
-        let mut messages = self.ledger.messages();
+        let position = self.scenario.position();
+        let mut messages = self.scenario.ledger.messages();
         let candidates: Vec<(u64, Place, u32)> = messages
             .values()
             .filter(|message| message.settles.is_none())
@@ -232,8 +231,8 @@ impl Worker {
 
     /// `Some(true)`: it was answered; `Some(false)`: nobody knows; `None`: it was not asked for after all.
     fn note_removal(&self, number: u64, place: &Place, answer: Option<bool>) {
-        let position = self.recorder.position();
-        let mut messages = self.ledger.messages();
+        let position = self.scenario.position();
+        let mut messages = self.scenario.ledger.messages();
         let Some(removal) = messages
             .get_mut(&number)
             .and_then(|message| message.places.get_mut(place))
@@ -242,15 +241,18 @@ impl Worker {
         };
         match (answer, removal) {
             (None, removal) => *removal = None,
-            (Some(true), Some(asked)) => asked.answered = Some(position),
-            (Some(false), Some(asked)) => asked.failed = true,
+            (Some(true), Some(asked)) if !self.scenario.is_killed() => asked.answered = Some(position),
+            (Some(_), Some(asked)) => asked.failed = true,
             (Some(_), None) => {}
         }
     }
 
     /// Leases from the queue and settles: delivered, tried again later, or bounced into a folder in the same transaction.
     async fn relay(&mut self) {
-        let leased = self.store.lease(self.now, later(self.now), 2).await;
+        let leased = self
+            .store
+            .lease(self.scenario.now(), later(self.scenario.now()), 2)
+            .await;
         for item in leased.unwrap_or_default() {
             self.settle(item).await;
         }
@@ -269,7 +271,7 @@ impl Worker {
         };
         if self.dice.percent(20) {
             settlement.fate = Settled::Retry {
-                due: self.now,
+                due: self.scenario.now(),
                 last_reply: String::from("451 try again"),
                 delay_told: None,
             };
@@ -283,8 +285,7 @@ impl Worker {
             self.enter(vec![Place::Folder(0)], Some(settles))
         });
         if let Some(bounce) = bounce {
-            let bytes = content(self.seed, bounce, self.size_of(bounce));
-            also = self.acceptance(bounce, Content::Memory(Arc::new(bytes)));
+            also = self.acceptance(bounce, Content::Memory(self.content_of(bounce)));
         }
         let settled = self.store.settle(vec![settlement], also).await;
         let answered = matches!(settled, Ok(true));
@@ -302,8 +303,8 @@ impl Worker {
     }
 
     fn ask_removal(&self, number: u64, place: &Place) {
-        let position = self.recorder.position();
-        let mut messages = self.ledger.messages();
+        let position = self.scenario.position();
+        let mut messages = self.scenario.ledger.messages();
         let removal = messages
             .get_mut(&number)
             .and_then(|message| message.places.get_mut(place));

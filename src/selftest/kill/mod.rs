@@ -73,6 +73,10 @@ pub struct Outcome {
     pub seconds: f64,
     /// Longest time from a start to the first connection, in milliseconds.
     pub restart_ms_max: u64,
+    /// Operators that did not come up, and were started again: under injected faults only.
+    pub failed_starts: u64,
+    /// Operators that ended by themselves under injected faults, and were started again.
+    pub ended_alone: u64,
     /// Until the queues were empty after the last kill, in milliseconds.
     pub drain_ms: u64,
     /// What was wrong.
@@ -95,8 +99,18 @@ pub enum KillError {
         source: std::io::Error,
     },
     /// It ended, or took no connection for too long.
-    #[error("{name} does not serve after a start; it wrote to {}", log.display())]
+    #[error("{name} does not serve after {starts} start(s); it wrote to {}", log.display())]
     NotReady {
+        /// Which operator.
+        name: &'static str,
+        /// How often it was started in a row.
+        starts: u32,
+        /// Its log.
+        log: PathBuf,
+    },
+    /// It ends by itself again and again.
+    #[error("{name} keeps ending by itself; it wrote to {}", log.display())]
+    KeepsEnding {
         /// Which operator.
         name: &'static str,
         /// Its log.
@@ -144,13 +158,11 @@ pub async fn run(campaign: &Campaign, progress: impl Fn(u64)) -> Result<Outcome,
     }
     run.outcome.seconds = campaign.clock.now().duration_since(started).as_secs_f64();
     stop.cancel();
-    for sender in senders {
-        if sender.await.is_err() {
-            run.outcome
-                .findings
-                .note(Wrong::Unusable, String::from("a sender ended by a panic"));
-        }
+    // A relay ends what it has begun: for that, operators must serve.
+    if !campaign.environment.is_empty() {
+        run.end_injection().await?;
     }
+    run.end_senders(senders).await?;
     run.finish().await
 }
 
@@ -169,25 +181,84 @@ impl Run<'_> {
     async fn start(&mut self, number: usize) -> Result<Operator, KillError> {
         let clock = &self.campaign.clock;
         let began = clock.now();
-        let mut attempts = if self.environment.is_empty() {
-            1
-        } else {
-            START_ATTEMPTS_MAX
-        };
+        let starts_max = if self.environment.is_empty() { 1 } else { STARTS_MAX };
+        let mut starts = 0;
         let operator = loop {
-            attempts -= 1;
+            starts += 1;
             let mut operator = Operator::start((&self.campaign.program, self.environment), &self.ground, number)?;
-            match operator.ready().await {
-                Ok(()) => break operator,
-                // Where faults are injected from outside, a start may fail too; the service manager tries again.
-                Err(KillError::NotReady { .. }) if attempts > 0 => {}
-                Err(error) => return Err(error),
+            if operator.is_ready().await {
+                break operator;
             }
+            // Where faults are injected from outside, a start may fail too; the service manager tries again.
+            if starts == starts_max {
+                return Err(KillError::NotReady {
+                    name: name(number),
+                    starts,
+                    log: self.ground.log(number),
+                });
+            }
+            self.outcome.failed_starts += 1;
         };
         let took = clock.now().duration_since(began).as_millis();
         let took = u64::try_from(took).unwrap_or(0);
         self.outcome.restart_ms_max = self.outcome.restart_ms_max.max(took);
         Ok(operator)
+    }
+
+    /// Waits, and starts operators again that end by themselves meanwhile: injected faults may do that, nothing else.
+    async fn wait(&mut self, time: Duration) -> Result<(), KillError> {
+        let mut left = time;
+        while !left.is_zero() {
+            let slice = left.min(LOOK_PERIOD);
+            sleep(slice).await;
+            left -= slice;
+            self.raise_ended().await?;
+        }
+        Ok(())
+    }
+
+    async fn raise_ended(&mut self) -> Result<(), KillError> {
+        for number in 0..self.operators.len() {
+            if !self.operators.get_mut(number).is_some_and(Operator::has_ended) {
+                continue;
+            }
+            self.outcome.ended_alone += 1;
+            if self.environment.is_empty() {
+                let what = format!("{} ended by itself", name(number));
+                self.outcome.findings.note(Wrong::Unusable, what);
+            }
+            if self.outcome.ended_alone > ENDED_ALONE_MAX {
+                return Err(KillError::KeepsEnding {
+                    name: name(number),
+                    log: self.ground.log(number),
+                });
+            }
+            let operator = self.start(number).await?;
+            if let Some(place) = self.operators.get_mut(number) {
+                *place = operator;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the senders, whose last messages may take some attempts.
+    async fn end_senders(&mut self, senders: Vec<JoinHandle<()>>) -> Result<(), KillError> {
+        let mut waits = 0;
+        while !senders.iter().all(JoinHandle::is_finished) && waits < SENDERS_WAITS_MAX {
+            self.wait(LOOK_PERIOD).await?;
+            waits += 1;
+        }
+        for sender in senders {
+            if !sender.is_finished() {
+                sender.abort();
+                let what = String::from("a relay still has no answer to its last message");
+                self.outcome.findings.note(Wrong::Unusable, what);
+            } else if sender.await.is_err() {
+                let what = String::from("a sender ended by a panic");
+                self.outcome.findings.note(Wrong::Unusable, what);
+            }
+        }
+        Ok(())
     }
 
     fn senders(&mut self, stop: &CancellationToken) -> Result<Vec<JoinHandle<()>>, KillError> {
@@ -212,7 +283,8 @@ impl Run<'_> {
     async fn kill(&mut self, kill: u64) -> Result<(), KillError> {
         let mean = usize::try_from(self.campaign.between.as_millis()).unwrap_or(usize::MAX >> 2);
         let wait = self.dice.between(mean / 4, mean.saturating_mul(7) / 4);
-        sleep(Duration::from_millis(u64::try_from(wait).unwrap_or(u64::MAX))).await;
+        self.wait(Duration::from_millis(u64::try_from(wait).unwrap_or(u64::MAX)))
+            .await?;
         // The first, the second, or both at once.
         let victims: &[usize] = match self.dice.below(3) {
             0 => &[0],
@@ -244,9 +316,6 @@ impl Run<'_> {
 
     /// Lets the queues run empty, stops both operators and reads what is there.
     async fn finish(mut self) -> Result<Outcome, KillError> {
-        if !self.campaign.environment.is_empty() {
-            self.end_injection().await?;
-        }
         let clock = &self.campaign.clock;
         let began = clock.now();
         let mut is_drained = false;
@@ -255,7 +324,7 @@ impl Run<'_> {
             if is_drained {
                 break;
             }
-            sleep(DRAIN_PERIOD).await;
+            self.wait(DRAIN_PERIOD).await?;
         }
         if !is_drained {
             let what = String::from("the queues did not run empty");
@@ -269,10 +338,14 @@ impl Run<'_> {
         self.judge().await
     }
 
-    /// The disk is mended: both operators start anew without injected faults.
+    /// The disk is mended: both operators are killed once more and start without injected faults.
     async fn end_injection(&mut self) -> Result<(), KillError> {
-        for operator in std::mem::take(&mut self.operators) {
-            operator.stop().await?;
+        for (number, operator) in std::mem::take(&mut self.operators).into_iter().enumerate() {
+            operator.kill().map_err(|source| KillError::Start {
+                name: name(number),
+                source,
+            })?;
+            self.outcome.kills += 1;
         }
         self.environment = &[];
         for number in 0..OPERATORS.len() {
@@ -337,7 +410,12 @@ fn sabotage(data: &Path) -> Result<(), KillError> {
 }
 
 /// Starts of an operator under injected faults until one must succeed.
-const START_ATTEMPTS_MAX: u32 = 30;
+const STARTS_MAX: u32 = 30;
+/// Operators that end by themselves: more than this, and the injected faults leave nothing to test.
+const ENDED_ALONE_MAX: u64 = 10_000;
+const LOOK_PERIOD: Duration = Duration::from_millis(50);
+/// Three minutes of looks.
+const SENDERS_WAITS_MAX: u32 = 3_600;
 /// Half of them submit, half relay.
 const CONNECTIONS: usize = 8;
 const DRAIN_PERIOD: Duration = Duration::from_millis(200);

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -18,11 +18,10 @@ pub(super) struct Operator {
     child: Child,
     number: usize,
     port: u16,
-    log: PathBuf,
 }
 
 impl Operator {
-    /// Starts it; it serves a moment later, see [`Operator::ready`].
+    /// Starts it; it serves a moment later, see [`Operator::is_ready`].
     pub(super) fn start(
         (program, environment): (&Path, &[(String, String)]),
         ground: &Ground,
@@ -47,25 +46,26 @@ impl Operator {
             child,
             number,
             port: ground.ports(number).smtp,
-            log,
         })
     }
 
-    /// Waits until it takes connections.
-    pub(super) async fn ready(&mut self) -> Result<(), KillError> {
+    /// Waits until it takes connections; `false` when it ends before, or takes none for too long.
+    pub(super) async fn is_ready(&mut self) -> bool {
         for _ in 0..READY_ATTEMPTS_MAX {
             if TcpStream::connect(loopback(self.port)).await.is_ok() {
-                return Ok(());
+                return true;
             }
-            if matches!(self.child.try_wait(), Ok(Some(_))) {
+            if self.has_ended() {
                 break;
             }
             sleep(READY_PERIOD).await;
         }
-        Err(KillError::NotReady {
-            name: name(self.number),
-            log: self.log.clone(),
-        })
+        false
+    }
+
+    /// Whether the process is no more.
+    pub(super) fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
     }
 
     /// SIGKILL: it gets no chance to do anything more.
@@ -84,7 +84,7 @@ impl Operator {
             })?;
         }
         for _ in 0..STOP_ATTEMPTS_MAX {
-            if matches!(self.child.try_wait(), Ok(Some(_))) {
+            if self.has_ended() {
                 return Ok(());
             }
             sleep(READY_PERIOD).await;

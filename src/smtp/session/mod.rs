@@ -227,6 +227,11 @@ impl Session {
         self.state.mail()
     }
 
+    /// Whether the text of a message has begun to come and is not complete, between two chunks too.
+    pub fn has_text_under_way(&self) -> bool {
+        self.state.has_text_under_way()
+    }
+
     /// What a `Received` field says after `with` (RFC 3848, RFC 6531 §4.3).
     pub fn protocol(&self) -> &'static str {
         let utf8 = self.mail_from().is_some_and(|mail| mail.utf8);

@@ -78,6 +78,12 @@ impl Transaction {
 }
 
 impl State {
+    /// Whether the text of a message has begun to come and is not complete.
+    pub(super) fn has_text_under_way(&self) -> bool {
+        let is_between_chunks = matches!(self, Self::Command(Transaction::Chunked(_)));
+        is_between_chunks || matches!(self, Self::Data(_) | Self::Chunk(..) | Self::Drain { .. })
+    }
+
     /// The sender of the transaction, in whatever state it is.
     pub(super) fn mail(&self) -> Option<&MailFrom> {
         match self {

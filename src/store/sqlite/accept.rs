@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::group::Effects;
 use super::rows::{failed, integer, join_keywords, unseen};
-use super::{journal, once, queue, quota};
+use super::{entries, journal, once, queue, quota};
 use crate::store::blobs::{BlobName, Blobs};
 use crate::store::{
     Acceptance, Accepted, Delivery, EntryRow, Flags, FolderKey, MessageKey, NewMessage, Outgoing, Room, StoreError,
@@ -111,7 +111,10 @@ impl Body {
 
 /// Applies an acceptance. When it fails, the body file it would have named is given back for removal.
 pub(super) fn accept(tx: &Connection, prepared: &Prepared, effects: &mut Effects) -> Result<Accepted, StoreError> {
-    let result = apply(tx, prepared);
+    let result = apply(tx, prepared).and_then(|accepted| {
+        entries::replace(tx, &prepared.acceptance.removes, effects)?;
+        Ok(accepted)
+    });
     if result.is_err() {
         prepared.abandon(effects);
     } else {
@@ -155,6 +158,7 @@ fn insert_whole(
             message: key,
             flags: &delivery.flags,
             internal_date_ms: delivery.internal_date.as_millisecond(),
+            saved_ms: delivery.saved.map(Timestamp::as_millisecond),
             size_bytes,
         };
         let (uid_validity, uid) = insert_entry(tx, delivery.folder, &entry, delivery.room)?;
@@ -202,13 +206,15 @@ pub(super) fn insert_message(
 }
 
 pub(super) fn insert_summary(tx: &Connection, key: i64, summary: &Summary) -> Result<(), StoreError> {
-    let sql = "INSERT INTO summary (message, header_bytes, envelope, body, body_structure) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let sql = "INSERT INTO summary (message, header_bytes, envelope, body, body_structure, layout) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     tx.prepare_cached(sql)?.execute((
         key,
         summary.header_bytes,
         &summary.envelope,
         &summary.body,
         &summary.body_structure,
+        &summary.layout,
     ))?;
     Ok(())
 }
@@ -218,6 +224,8 @@ pub(super) struct NewEntry<'a> {
     pub(super) message: MessageKey,
     pub(super) flags: &'a Flags,
     pub(super) internal_date_ms: i64,
+    /// `None`: at its INTERNALDATE.
+    pub(super) saved_ms: Option<i64>,
     pub(super) size_bytes: i64,
 }
 
@@ -228,6 +236,7 @@ impl<'a> NewEntry<'a> {
             message: entry.message,
             flags: &entry.flags,
             internal_date_ms: entry.internal_date.as_millisecond(),
+            saved_ms: Some(entry.saved.as_millisecond()),
             size_bytes: integer(entry.size_bytes),
         }
     }
@@ -254,8 +263,8 @@ pub(super) fn insert_entry(
     }
     // RFC 3501 §2.3.1.1: UIDs are 32-bit; a folder that has used them all takes no more.
     let uid = u32::try_from(uid).map_err(|error| failed("the folder has no UID left", error))?;
-    let sql = "INSERT INTO entry (folder, uid, message, flags, keywords, internal_date, size_bytes, modseq, born) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)";
+    let sql = "INSERT INTO entry (folder, uid, message, flags, keywords, internal_date, size_bytes, modseq, born, saved) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9)";
     tx.prepare_cached(sql)?.execute((
         folder.0,
         uid,
@@ -265,6 +274,7 @@ pub(super) fn insert_entry(
         entry.internal_date_ms,
         entry.size_bytes,
         modseq,
+        entry.saved_ms.filter(|saved| *saved != entry.internal_date_ms),
     ))?;
     Ok((uid_validity, uid))
 }
@@ -365,33 +375,77 @@ fn damaged(message: MessageKey, how: &str) -> StoreError {
     }
 }
 
-/// Part of a message, without its lead.
+/// Its checksum, in rows of this version.
+pub(super) fn checksum(db: &Connection, message: MessageKey) -> Result<Option<u32>, StoreError> {
+    let mut statement = db.prepare_cached("SELECT checksum FROM message WHERE key = ?1")?;
+    let row = statement.query_row([message.0], |row| row.get(0)).optional()?;
+    row.ok_or(StoreError::NotFound { what: "message" })
+}
+
+/// Each of these messages with its lead.
+pub(super) fn many(db: &Connection, blobs: &Blobs, messages: &[MessageKey]) -> Vec<Result<Vec<u8>, StoreError>> {
+    let whole = |message: &MessageKey| bytes(db, blobs, *message, true);
+    messages.iter().map(whole).collect()
+}
+
+/// Header blocks of messages, lead included; `None` where it is not known how long one is.
+pub(super) fn headers(
+    db: &Connection,
+    blobs: &Blobs,
+    messages: &[MessageKey],
+) -> Result<Vec<Option<Arc<Vec<u8>>>>, StoreError> {
+    let mut statement = db.prepare_cached("SELECT header_bytes FROM summary WHERE message = ?1")?;
+    let mut found = Vec::with_capacity(messages.len());
+    for message in messages {
+        let length: Option<u32> = statement.query_row([message.0], |row| row.get(0)).optional()?;
+        let length = length.and_then(|length| usize::try_from(length).ok());
+        let header = length.map(|length| part(db, blobs, (*message, true), (0, length)));
+        // What cannot be read like this is read whole by the caller, who finds out why.
+        found.push(header.and_then(Result::ok).map(Arc::new));
+    }
+    Ok(found)
+}
+
+/// Up to `length_max` bytes of a message from `offset` on, counted from its lead when `with_lead`.
 pub(super) fn part(
     db: &Connection,
     blobs: &Blobs,
-    message: MessageKey,
+    (message, with_lead): (MessageKey, bool),
     (offset, length_max): (u64, usize),
 ) -> Result<Vec<u8>, StoreError> {
-    let sql = "SELECT m.size_bytes, m.file, m.file_offset, substr(b.bytes, ?2 + 1, ?3) \
-               FROM message m LEFT JOIN body b ON b.message = m.key WHERE m.key = ?1";
-    let from = i64::try_from(offset).unwrap_or(i64::MAX - 1);
+    let sql = "SELECT m.size_bytes, m.file, m.file_offset, m.lead FROM message m WHERE m.key = ?1";
     let mut statement = db.prepare_cached(sql)?;
-    let mut rows = statement.query((message.0, from, integer(length_max)))?;
+    let mut rows = statement.query([message.0])?;
     let row = rows.next()?.ok_or(StoreError::NotFound { what: "message" })?;
-    let left = u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0).saturating_sub(offset);
-    let length = usize::try_from(left).unwrap_or(usize::MAX).min(length_max);
-    let Some(file) = row.get_ref(1)?.as_str_or_null().map_err(rusqlite::Error::from)? else {
-        let bytes = row.get_ref(3)?.as_blob_or_null().map_err(rusqlite::Error::from)?;
-        return bytes
-            .map(<[u8]>::to_vec)
-            .ok_or_else(|| damaged(message, "its body is missing"));
+    let lead: &[u8] = if with_lead {
+        row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?
+    } else {
+        &[]
     };
-    let name: BlobName = file.parse().map_err(|error| failed("the name of a body file", error))?;
-    let begin = u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0);
-    let mut bytes = Vec::new();
-    blobs
-        .read(name, begin + offset, length, &mut bytes)
-        .map_err(|error| unreadable(name, message, error))?;
+    let from = usize::try_from(offset).unwrap_or(usize::MAX).min(lead.len());
+    let to = from.saturating_add(length_max).min(lead.len());
+    let mut bytes = lead[from..to].to_vec();
+    let offset = offset.saturating_sub(lead.len() as u64);
+    let left = u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0).saturating_sub(offset);
+    let length = usize::try_from(left)
+        .unwrap_or(usize::MAX)
+        .min(length_max - bytes.len());
+    match row.get_ref(1)?.as_str_or_null().map_err(rusqlite::Error::from)? {
+        None => {
+            let sql = "SELECT substr(bytes, ?2 + 1, ?3) FROM body WHERE message = ?1";
+            let mut statement = db.prepare_cached(sql)?;
+            let mut rows = statement.query((message.0, integer(offset), integer(length)))?;
+            let row = rows.next()?.ok_or_else(|| damaged(message, "its body is missing"))?;
+            bytes.extend_from_slice(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?);
+        }
+        Some(file) => {
+            let name: BlobName = file.parse().map_err(|error| failed("the name of a body file", error))?;
+            let begin = u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0);
+            blobs
+                .read(name, begin + offset, length, &mut bytes)
+                .map_err(|error| unreadable(name, message, error))?;
+        }
+    }
     Ok(bytes)
 }
 

@@ -7,7 +7,10 @@ use super::folders::{check_folder, status};
 use super::group::Effects;
 use super::quota;
 use super::rows::{ENTRY_COLUMNS, changed, entry_row, find_entry, integer, join_keywords, unseen, unsigned};
-use crate::store::{EntryRow, FlagChange, Flags, FolderKey, MessageKey, Room, StoreError, Summary};
+use crate::store::{
+    EntryRow, FlagUpdate, Flags, FlagsChanged, FolderChanges, FolderKey, MessageKey, Originals, Passage, Room,
+    StoreError, Summary,
+};
 
 /// Entries changed after `after`, by ascending UID.
 pub(super) fn entries(db: &Connection, folder: FolderKey, after: u64) -> Result<Vec<EntryRow>, StoreError> {
@@ -50,7 +53,7 @@ fn unchanged(db: &Connection, folder: FolderKey, after: u64) -> Result<Vec<Entry
 }
 
 /// The column after [`ENTRY_COLUMNS`].
-const BORN: usize = 7;
+const BORN: usize = 8;
 
 /// UIDs expunged after `after`, ascending.
 pub(super) fn expunged(db: &Connection, folder: FolderKey, after: u64) -> Result<Vec<u32>, StoreError> {
@@ -83,7 +86,7 @@ pub(super) fn claim_recent(tx: &Connection, folder: FolderKey) -> Result<Vec<u32
 
 /// Summaries of messages, in the order asked.
 pub(super) fn summaries(db: &Connection, messages: &[MessageKey]) -> Result<Vec<(MessageKey, Summary)>, StoreError> {
-    let sql = "SELECT header_bytes, envelope, body, body_structure FROM summary WHERE message = ?1";
+    let sql = "SELECT header_bytes, envelope, body, body_structure, layout FROM summary WHERE message = ?1";
     let mut statement = db.prepare_cached(sql)?;
     let mut found = Vec::with_capacity(messages.len());
     for message in messages {
@@ -94,6 +97,7 @@ pub(super) fn summaries(db: &Connection, messages: &[MessageKey]) -> Result<Vec<
                     envelope: row.get(1)?,
                     body: row.get(2)?,
                     body_structure: row.get(3)?,
+                    layout: row.get(4)?,
                 })
             })
             .optional()?;
@@ -102,20 +106,65 @@ pub(super) fn summaries(db: &Connection, messages: &[MessageKey]) -> Result<Vec<
     Ok(found)
 }
 
+/// What changed after `after`, in one look.
+pub(super) fn changes(db: &Connection, folder: FolderKey, after: u64) -> Result<FolderChanges, StoreError> {
+    let sql = "SELECT modseq, forgotten FROM folder WHERE key = ?1";
+    let (highest_modseq, forgotten) = db
+        .prepare_cached(sql)?
+        .query_row([folder.0], |row| Ok((unsigned(row, 0)?, unsigned(row, 1)?)))
+        .optional()?
+        .ok_or(StoreError::NotFound { what: "folder" })?;
+    let mut changes = FolderChanges {
+        highest_modseq,
+        forgotten,
+        ..FolderChanges::default()
+    };
+    if highest_modseq > after {
+        changes.entries = entries(db, folder, after)?;
+        changes.expunged = expunged(db, folder, after)?;
+    }
+    Ok(changes)
+}
+
+/// Previews kept of messages, in the order asked; `None`: none is kept.
+pub(super) fn previews(db: &Connection, messages: &[MessageKey]) -> Result<Vec<Option<String>>, StoreError> {
+    let mut statement = db.prepare_cached("SELECT preview FROM summary WHERE message = ?1")?;
+    let mut found = Vec::with_capacity(messages.len());
+    for message in messages {
+        let preview: Option<Option<String>> = statement.query_row([message.0], |row| row.get(0)).optional()?;
+        found.push(preview.flatten());
+    }
+    Ok(found)
+}
+
+/// Keeps previews of messages that are still there.
+pub(super) fn keep_previews(tx: &Connection, previews: &[(MessageKey, String)]) -> Result<(), StoreError> {
+    let mut statement = tx.prepare_cached("UPDATE summary SET preview = ?2 WHERE message = ?1")?;
+    for (message, preview) in previews {
+        statement.execute((message.0, preview))?;
+    }
+    Ok(())
+}
+
 /// Changes flags; returns the entries as they are then, by ascending UID. An entry that stays as it was keeps its modification sequence.
-pub(super) fn store_flags(
+pub(super) fn change_flags(
     tx: &Connection,
     folder: FolderKey,
     uids: &[u32],
-    change: FlagChange,
-    flags: &Flags,
-) -> Result<Vec<EntryRow>, StoreError> {
+    update: &FlagUpdate,
+) -> Result<FlagsChanged, StoreError> {
     let modseq = status(tx, folder)?.highest_modseq + 1;
     let mut now = found(tx, folder, uids)?;
+    let mut refused = Vec::new();
     let mut unseen_more = 0;
     let mut any = false;
     for entry in &mut now {
-        let flags = changed(&entry.flags, change, flags);
+        // RFC 7162 §3.1.3: whether it was changed meanwhile is decided where the change is made.
+        if update.unchanged_since.is_some_and(|since| entry.modseq > since) {
+            refused.push(entry.uid);
+            continue;
+        }
+        let flags = changed(&entry.flags, update.change, &update.flags);
         if flags == entry.flags {
             continue;
         }
@@ -132,49 +181,54 @@ pub(super) fn store_flags(
         tx.prepare_cached("UPDATE folder SET modseq = ?2, unseen = unseen + ?3 WHERE key = ?1")?
             .execute((folder.0, integer(modseq), unseen_more))?;
     }
-    Ok(now)
+    Ok(FlagsChanged { entries: now, refused })
 }
 
-/// Copies entries to the end of `to`, if its box has room for all.
-pub(super) fn copy(
+/// Copies entries to the end of another folder, if its box has room for all, and removes the originals where they go.
+pub(super) fn transfer(
     tx: &Connection,
-    from: FolderKey,
+    passage: &Passage,
     uids: &[u32],
-    to: FolderKey,
+    effects: &mut Effects,
 ) -> Result<(u32, Vec<(u32, u32)>), StoreError> {
-    let copied = copy_entries(tx, from, uids, to)?;
-    if !copied.1.is_empty() {
-        quota::check(tx, to)?;
+    match passage.originals {
+        Originals::Stay => {
+            let copied = copy_entries(tx, passage, uids)?;
+            if !copied.1.is_empty() {
+                quota::check(tx, passage.to)?;
+            }
+            Ok(copied)
+        }
+        Originals::Go => move_to(tx, passage, uids, effects),
     }
-    Ok(copied)
 }
 
 fn copy_entries(
     tx: &Connection,
-    from: FolderKey,
+    Passage { from, to, saved, .. }: &Passage,
     uids: &[u32],
-    to: FolderKey,
 ) -> Result<(u32, Vec<(u32, u32)>), StoreError> {
-    check_folder(tx, from)?;
-    let uid_validity = status(tx, to)?.uid_validity;
+    check_folder(tx, *from)?;
+    let uid_validity = status(tx, *to)?.uid_validity;
     let mut pairs = Vec::new();
-    for entry in found(tx, from, uids)? {
+    for mut entry in found(tx, *from, uids)? {
         add_reference(tx, entry.message)?;
-        let (_, uid) = insert_entry(tx, to, &NewEntry::copy_of(&entry), Room::Always)?;
+        entry.saved = saved.unwrap_or(entry.saved);
+        let (_, uid) = insert_entry(tx, *to, &NewEntry::copy_of(&entry), Room::Always)?;
         pairs.push((entry.uid, uid));
     }
     Ok((uid_validity, pairs))
 }
 
 /// Copies entries to the end of `to` and removes them from `from`. Within a box nothing grows, so a full one can be tidied up.
-pub(super) fn move_to(
+fn move_to(
     tx: &Connection,
-    from: FolderKey,
+    passage: &Passage,
     uids: &[u32],
-    to: FolderKey,
     effects: &mut Effects,
 ) -> Result<(u32, Vec<(u32, u32)>), StoreError> {
-    let moved = copy_entries(tx, from, uids, to)?;
+    let Passage { from, to, .. } = *passage;
+    let moved = copy_entries(tx, passage, uids)?;
     let gone: Vec<u32> = moved.1.iter().map(|(old, _)| *old).collect();
     remove(tx, from, &found(tx, from, &gone)?, effects)?;
     let is_same_box = "SELECT (SELECT box FROM folder WHERE key = ?1) = (SELECT box FROM folder WHERE key = ?2)";
@@ -204,6 +258,19 @@ pub(super) fn expunge(
     Ok(candidates.iter().map(|entry| entry.uid).collect())
 }
 
+/// Removes entries that something new stands for.
+pub(super) fn replace(tx: &Connection, replaced: &[(FolderKey, u32)], effects: &mut Effects) -> Result<(), StoreError> {
+    let mut entries = Vec::with_capacity(replaced.len());
+    for (folder, uid) in replaced {
+        let entry = find_entry(tx, *folder, *uid)?;
+        entries.push((*folder, entry.ok_or(StoreError::NotFound { what: "message" })?));
+    }
+    for (folder, entry) in entries {
+        remove(tx, folder, &[entry], effects)?;
+    }
+    Ok(())
+}
+
 fn deleted(tx: &Connection, folder: FolderKey) -> Result<Vec<EntryRow>, StoreError> {
     let sql = format!("SELECT {ENTRY_COLUMNS} FROM entry WHERE folder = ?1 AND flags & ?2 <> 0 ORDER BY uid");
     let mut statement = tx.prepare_cached(&sql)?;
@@ -224,11 +291,11 @@ pub(super) fn remove(
     let unseen_less: i64 = gone.iter().map(|entry| unseen(&entry.flags)).sum();
     let bytes_less: i64 = gone.iter().map(|entry| integer(entry.size_bytes)).sum();
     let sql = "UPDATE folder SET modseq = modseq + 1, messages = messages - ?2, unseen = unseen - ?3, \
-               size_bytes = size_bytes - ?4 WHERE key = ?1 RETURNING modseq";
-    let modseq: i64 = tx
+               size_bytes = size_bytes - ?4, tombstones = tombstones + ?2 WHERE key = ?1 RETURNING modseq, tombstones";
+    let (modseq, tombstones): (i64, i64) = tx
         .prepare_cached(sql)?
         .query_row((folder.0, integer(gone.len()), unseen_less, bytes_less), |row| {
-            row.get(0)
+            Ok((row.get(0)?, row.get(1)?))
         })?;
     for entry in gone {
         tx.prepare_cached("DELETE FROM entry WHERE folder = ?1 AND uid = ?2")?
@@ -237,8 +304,30 @@ pub(super) fn remove(
             .execute((folder.0, modseq, entry.uid))?;
         end_reference(tx, entry.message, effects)?;
     }
+    if tombstones > TOMBSTONES_MAX {
+        forget_oldest(tx, folder)?;
+    }
     Ok(())
 }
+
+/// Keeps [`TOMBSTONES_KEPT`] tombstones of a folder, and those that went together with the oldest of them. What is forgotten costs a client
+/// that was away for so long a longer list (RFC 7162 §3.2.5.2), and no more.
+fn forget_oldest(tx: &Connection, folder: FolderKey) -> Result<(), StoreError> {
+    let sql = "SELECT modseq FROM expunged WHERE folder = ?1 ORDER BY modseq DESC LIMIT 1 OFFSET ?2";
+    let oldest: i64 = tx
+        .prepare_cached(sql)?
+        .query_row((folder.0, TOMBSTONES_KEPT - 1), |row| row.get(0))?;
+    tx.prepare_cached("DELETE FROM expunged WHERE folder = ?1 AND modseq < ?2")?
+        .execute((folder.0, oldest))?;
+    let sql = "UPDATE folder SET forgotten = ?2 - 1, tombstones = (SELECT count(*) FROM expunged WHERE folder = ?1) WHERE key = ?1";
+    tx.prepare_cached(sql)?.execute((folder.0, oldest))?;
+    Ok(())
+}
+
+/// Tombstones of a folder after the oldest were forgotten: a year of a box with forty removals a day.
+const TOMBSTONES_KEPT: i64 = 10_000;
+/// Tombstones from which on they are: so that it is rare.
+const TOMBSTONES_MAX: i64 = 12_000;
 
 /// Those of the UIDs that are in the folder, ascending, each once.
 fn found(tx: &Connection, folder: FolderKey, uids: &[u32]) -> Result<Vec<EntryRow>, StoreError> {

@@ -154,6 +154,18 @@ pub(super) fn status(db: &Connection, folder: FolderKey) -> Result<FolderStatus,
         .ok_or(StoreError::NotFound { what: "folder" })
 }
 
+/// A folder by name, with its figures.
+pub(super) fn look_up(db: &Connection, owner: BoxKey, name: &str) -> Result<(FolderRow, FolderStatus), StoreError> {
+    let sql = "SELECT key, name, special_use, subscribed, uid_validity FROM folder WHERE box = ?1 AND name = ?2";
+    let row = db
+        .prepare_cached(sql)?
+        .query_row((owner.0, name), folder_row)
+        .optional()?
+        .ok_or(StoreError::NotFound { what: "folder" })?;
+    let status = status(db, row.key)?;
+    Ok((row, status))
+}
+
 /// Fails unless the folder exists.
 pub(super) fn check_folder(db: &Connection, folder: FolderKey) -> Result<(), StoreError> {
     db.prepare_cached("SELECT 1 FROM folder WHERE key = ?1")?

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::rows::{self, execute, failed};
 use crate::clock::Stopwatch;
 use crate::store::blobs::BlobName;
-use crate::store::{Count, CountKey, StoreError};
+use crate::store::{Count, CountKey, RolledBack, StoreError};
 
 /// What writes do at the end of their transaction, or after it.
 #[derive(Debug, Default)]
@@ -75,6 +75,7 @@ pub(super) trait Job: Send {
 #[derive(Clone, Debug)]
 pub(super) struct Failure {
     pub(super) reason: String,
+    kind: &'static str,
     pub(super) is_full: bool,
 }
 
@@ -88,13 +89,17 @@ impl Failure {
     pub(super) fn of(error: &StoreError) -> Self {
         Self {
             reason: error.with_cause(),
+            kind: error.kind().unwrap_or("other"),
             is_full: matches!(error, StoreError::Full { .. }),
         }
     }
 
     pub(super) fn error(&self) -> StoreError {
         let context = "the transaction was rolled back".to_owned();
-        let source = self.reason.as_str().into();
+        let source = Box::new(RolledBack {
+            reason: self.reason.clone(),
+            kind: self.kind,
+        });
         if self.is_full {
             StoreError::Full { context, source }
         } else {

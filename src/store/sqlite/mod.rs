@@ -41,6 +41,7 @@ mod readers;
 mod rewind;
 mod rows;
 mod schema;
+pub mod search;
 mod stage;
 mod store;
 mod syncer;

@@ -67,6 +67,23 @@ pub(super) fn next_due(db: &Connection, busy: &[Domain]) -> Result<Option<Timest
         .map_err(|error| failed("a time in the queue", error))
 }
 
+/// When the oldest item was queued behind a closed destination whose sender was not told that it is late: one step in the index for each.
+pub(super) fn oldest_untold(db: &Connection, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+    let sql = "SELECT min(created) FROM queue INDEXED BY queue_late WHERE lease = 0 AND held = 0 AND domain = ?1 \
+               AND delay_told IS NULL";
+    let mut statement = db.prepare_cached(sql)?;
+    let mut oldest = None;
+    for (domain, closed) in closed(db)? {
+        if closed.until > now.as_millisecond() {
+            oldest = earlier(oldest, statement.query_row([domain], |row| row.get(0))?);
+        }
+    }
+    oldest
+        .map(Timestamp::from_millisecond)
+        .transpose()
+        .map_err(|error| failed("a time in the queue", error))
+}
+
 /// One failure more.
 pub(super) fn close(tx: &Connection, domain: &Domain, closed: &Closed) -> Result<(), StoreError> {
     let sql = "INSERT INTO destination (domain, failures, since, closed_until, last_reply) VALUES (?1, 1, ?2, ?3, ?4) \

@@ -102,7 +102,8 @@ pub(super) fn raise(tx: &Connection, name: &str, by: i64) -> Result<i64, StoreEr
 }
 
 /// Columns of [`entry_row`].
-pub(super) const ENTRY_COLUMNS: &str = "uid, message, flags, keywords, internal_date, size_bytes, modseq";
+pub(super) const ENTRY_COLUMNS: &str =
+    "uid, message, flags, keywords, internal_date, size_bytes, modseq, coalesce(saved, internal_date)";
 
 /// Reads the columns [`ENTRY_COLUMNS`].
 pub(super) fn entry_row(row: &Row<'_>) -> Result<EntryRow, rusqlite::Error> {
@@ -116,6 +117,7 @@ pub(super) fn entry_row(row: &Row<'_>) -> Result<EntryRow, rusqlite::Error> {
         internal_date: time(row, 4)?,
         size_bytes: unsigned(row, 5)?,
         modseq: unsigned(row, 6)?,
+        saved: time(row, 7)?,
     })
 }
 

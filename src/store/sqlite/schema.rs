@@ -10,7 +10,7 @@ use super::rows::failed;
 use crate::store::{Disk, StoreError};
 
 /// Version of the data format this program writes: the number of [`MIGRATIONS`].
-pub(super) const VERSION: u32 = 6;
+pub(super) const VERSION: u32 = 8;
 
 /// Each brings the data from the version before to its own.
 const MIGRATIONS: [&str; VERSION as usize] = [
@@ -20,6 +20,8 @@ const MIGRATIONS: [&str; VERSION as usize] = [
     include_str!("migrations/0004.sql"),
     include_str!("migrations/0005.sql"),
     include_str!("migrations/0006.sql"),
+    include_str!("migrations/0007.sql"),
+    include_str!("migrations/0009.sql"),
 ];
 
 /// Where the database is, and by which VFS SQLite reaches it; `None`: its own for this system.
@@ -203,6 +205,7 @@ mod tests {
             now.execute_batch("SELECT sequence, key, until FROM delivered_once")
                 .unwrap();
             now.execute_batch("SELECT delay_told FROM queue").unwrap();
+            now.execute_batch("SELECT layout, preview FROM summary").unwrap();
             let at = |ms| jiff::Timestamp::from_millisecond(ms).unwrap();
             let leased = queue_lease::lease(&now, at(5), at(9), &Portion::of(10)).unwrap();
             assert_eq!((leased.len(), leased[0].attempts), (1, 1), "what was queued is tried");

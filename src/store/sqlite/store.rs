@@ -11,9 +11,10 @@ use super::{SqliteStore, entries, folders, journal, once, queue, queue_change, q
 use crate::identity::{Address, Domain};
 use crate::store::{
     Acceptance, Accepted, BoxKey, Carried, ChangeRecord, Changed, Closed, Content, Count, CounterStore, Destination,
-    EntryRow, FlagChange, Flags, FolderKey, FolderRow, FolderStatus, JournalFilter, JournalRow, JournalStore,
-    MailboxStore, MessageKey, MessageStore, Portion, QueueBy, QueueChange, QueueEntry, QueueFilter, QueueGroup,
-    QueueItem, QueueStore, Settlement, SpecialUse, Stage, StagedFile, StoreError, Summary, Usage,
+    EntryRow, FlagUpdate, FlagsChanged, FolderChanges, FolderKey, FolderRow, FolderStatus, JournalFilter, JournalRow,
+    JournalStore, MailboxStore, MessageKey, MessageStore, Passage, Portion, QueueBy, QueueChange, QueueEntry,
+    QueueFilter, QueueGroup, QueueItem, QueueStore, Settlement, SpecialUse, Stage, StagedFile, StoreError, Summary,
+    Usage, readable,
 };
 
 #[async_trait]
@@ -50,9 +51,13 @@ impl MessageStore for SqliteStore {
         self.bytes(message, false).await
     }
 
+    async fn checksum(&self, message: MessageKey) -> Result<Option<u32>, StoreError> {
+        self.readers.run(move |db| accept::checksum(db, message)).await
+    }
+
     async fn content_part(&self, message: MessageKey, offset: u64, length_max: usize) -> Result<Vec<u8>, StoreError> {
         let blobs = Arc::clone(&self.blobs);
-        let read = move |db: &rusqlite::Connection| accept::part(db, &blobs, message, (offset, length_max));
+        let read = move |db: &rusqlite::Connection| accept::part(db, &blobs, (message, false), (offset, length_max));
         self.readers.run(read).await
     }
 }
@@ -146,31 +151,73 @@ impl MailboxStore for SqliteStore {
         self.bytes(message, true).await
     }
 
-    async fn store_flags(
+    async fn read_part(&self, message: MessageKey, offset: u64, length_max: usize) -> Result<Vec<u8>, StoreError> {
+        let blobs = Arc::clone(&self.blobs);
+        let read = move |db: &rusqlite::Connection| accept::part(db, &blobs, (message, true), (offset, length_max));
+        self.readers.run(read).await
+    }
+
+    async fn read_many(&self, messages: &[MessageKey]) -> Result<Vec<Option<Arc<Vec<u8>>>>, StoreError> {
+        let blobs = Arc::clone(&self.blobs);
+        let keys = messages.to_vec();
+        let read = move |db: &rusqlite::Connection| Ok(accept::many(db, &blobs, &keys));
+        let mut found = Vec::with_capacity(messages.len());
+        for (message, bytes) in messages.iter().zip(self.readers.run(read).await?) {
+            found.push(match bytes {
+                Ok(bytes) => Some(Arc::new(bytes)),
+                Err(StoreError::NotFound { .. }) => None,
+                // Looked at once more alone: its file may have gone with it meanwhile.
+                Err(_) => readable(self.read(*message).await, *message)?,
+            });
+        }
+        Ok(found)
+    }
+
+    async fn read_headers(&self, messages: &[MessageKey]) -> Result<Vec<Option<Arc<Vec<u8>>>>, StoreError> {
+        let blobs = Arc::clone(&self.blobs);
+        let keys = messages.to_vec();
+        let read = move |db: &rusqlite::Connection| accept::headers(db, &blobs, &keys);
+        let mut found = self.readers.run(read).await?;
+        for (message, header) in messages.iter().zip(&mut found) {
+            if header.is_none() {
+                *header = readable(self.read(*message).await, *message)?;
+            }
+        }
+        Ok(found)
+    }
+
+    async fn previews(&self, messages: &[MessageKey]) -> Result<Vec<Option<String>>, StoreError> {
+        let messages = messages.to_vec();
+        self.readers.run(move |db| entries::previews(db, &messages)).await
+    }
+
+    async fn keep_previews(&self, previews: Vec<(MessageKey, String)>) -> Result<(), StoreError> {
+        self.write(move |tx, _| entries::keep_previews(tx, &previews)).await
+    }
+
+    async fn look_up(&self, owner: BoxKey, name: &str) -> Result<(FolderRow, FolderStatus), StoreError> {
+        let name = name.to_owned();
+        self.readers.run(move |db| folders::look_up(db, owner, &name)).await
+    }
+
+    async fn changes(&self, folder: FolderKey, after: u64) -> Result<FolderChanges, StoreError> {
+        self.readers.run(move |db| entries::changes(db, folder, after)).await
+    }
+
+    async fn change_flags(
         &self,
         folder: FolderKey,
         uids: &[u32],
-        change: FlagChange,
-        flags: &Flags,
-    ) -> Result<Vec<EntryRow>, StoreError> {
-        let (uids, flags) = (uids.to_vec(), flags.clone());
-        self.write(move |tx, _| entries::store_flags(tx, folder, &uids, change, &flags))
+        update: &FlagUpdate,
+    ) -> Result<FlagsChanged, StoreError> {
+        let (uids, update) = (uids.to_vec(), update.clone());
+        self.write(move |tx, _| entries::change_flags(tx, folder, &uids, &update))
             .await
     }
 
-    async fn copy(&self, from: FolderKey, uids: &[u32], to: FolderKey) -> Result<(u32, Vec<(u32, u32)>), StoreError> {
+    async fn transfer(&self, passage: Passage, uids: &[u32]) -> Result<(u32, Vec<(u32, u32)>), StoreError> {
         let uids = uids.to_vec();
-        self.write(move |tx, _| entries::copy(tx, from, &uids, to)).await
-    }
-
-    async fn move_to(
-        &self,
-        from: FolderKey,
-        uids: &[u32],
-        to: FolderKey,
-    ) -> Result<(u32, Vec<(u32, u32)>), StoreError> {
-        let uids = uids.to_vec();
-        self.write(move |tx, effects| entries::move_to(tx, from, &uids, to, effects))
+        self.write(move |tx, effects| entries::transfer(tx, &passage, &uids, effects))
             .await
     }
 
@@ -206,6 +253,10 @@ impl QueueStore for SqliteStore {
     async fn next_due_except(&self, busy: &[Domain]) -> Result<Option<Timestamp>, StoreError> {
         let busy = busy.to_vec();
         self.readers.run(move |db| queue_lease::next_due(db, &busy)).await
+    }
+
+    async fn oldest_untold(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        self.readers.run(move |db| queue_lease::oldest_untold(db, now)).await
     }
 
     async fn queued(&self, limit: usize) -> Result<Vec<QueueItem>, StoreError> {

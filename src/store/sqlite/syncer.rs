@@ -191,7 +191,7 @@ impl Thread {
         } = &self.start;
         durable.settle(number);
         match &group.broken {
-            Some(Failure { reason, is_full }) => health.failed(Part::Rows, reason, *is_full),
+            Some(Failure { reason, is_full, .. }) => health.failed(Part::Rows, reason, *is_full),
             None => health.well(Part::Rows),
         }
         let jobs = std::mem::take(&mut group.jobs);

@@ -1,7 +1,6 @@
 //! What whoever watches a running store asks: can it write.
 
 use super::SqliteStore;
-use super::rows::raise;
 use crate::store::StoreError;
 
 impl SqliteStore {
@@ -10,7 +9,11 @@ impl SqliteStore {
     /// # Errors
     /// The store cannot write.
     pub async fn probe(&self) -> Result<(), StoreError> {
-        self.write(|tx, _| raise(tx, "run", 0).map(|_| ())).await?;
+        // SQLite leaves a page alone whose content stays the same: what is written has to be new each time.
+        let sql =
+            "INSERT INTO number (name, value) VALUES ('probe', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1";
+        self.write(|tx, _| tx.prepare_cached(sql)?.execute([]).map(|_| ()).map_err(Into::into))
+            .await?;
         match self.trouble() {
             // Rows can be written: what is left is about body files.
             Some(_) => self.probe_bodies().await,

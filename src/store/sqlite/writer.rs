@@ -371,7 +371,7 @@ impl Thread {
 
     /// Tells the callers of a group that failed.
     fn fail(&mut self, mut group: Group) {
-        if let Some(Failure { reason, is_full }) = &group.failure {
+        if let Some(Failure { reason, is_full, .. }) = &group.failure {
             tracing::debug!(
                 reason,
                 writes = group.jobs.len(),

@@ -154,7 +154,7 @@ fn look(
 ) -> Result<Page, StoreError> {
     let sql = "SELECT m.key, m.size_bytes, m.file, m.file_offset, length(b.bytes), \
                m.refs > (SELECT count(*) FROM queue q WHERE q.message = m.key), \
-               s.header_bytes, s.envelope, s.body, s.body_structure \
+               s.header_bytes, s.envelope, s.body, s.body_structure, s.layout \
                FROM message m LEFT JOIN body b ON b.message = m.key LEFT JOIN summary s ON s.message = m.key \
                WHERE m.key > ?1 ORDER BY m.key LIMIT ?2";
     let mut statement = db.prepare_cached(sql)?;
@@ -200,6 +200,7 @@ fn stored(row: &Row<'_>) -> Result<Stored, rusqlite::Error> {
             envelope: row.get(7)?,
             body: row.get(8)?,
             body_structure: row.get(9)?,
+            layout: row.get(10)?,
         }),
         None => None,
     };

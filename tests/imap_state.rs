@@ -1,0 +1,35 @@
+//! Many sessions on one box, random commands, and for each client a model of what it must have been told (RFC 3501 §5.2, §7.4.1; RFC 7162).
+//! A line that cannot be true fails with the seed and everything said since the beginning.
+//!
+//! `STATE_SEEDS` is how many seeds are played in memory, `STATE_SEED` the first of them, `STATE_SECONDS` how long a running server is
+//! worked on.
+
+#![cfg(test)]
+
+#[path = "imap_state/memory.rs"]
+mod memory;
+#[path = "imap_state/model.rs"]
+mod model;
+#[path = "imap_state/random.rs"]
+mod random;
+#[path = "imap_state/script.rs"]
+mod script;
+#[path = "imap_state/wire.rs"]
+mod wire;
+
+/// A number from the environment.
+fn number(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(otherwise)
+}
+
+#[test]
+fn every_session_is_told_what_happens_in_memory() {
+    let (first, seeds) = (number("STATE_SEED", 1), number("STATE_SEEDS", 40));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for seed in first..first + seeds {
+        runtime.block_on(memory::play(seed));
+    }
+}
