@@ -6,8 +6,9 @@
 //! folder/bodies/incoming  body files being written          folder/bodies/00 … ff  body files that rows name
 //! ```
 //!
-//! Writes go through `writer`, which commits whole groups with one sync; reads run on read-only connections and never wait
-//! for a write; checkpoints and removals run in `upkeep`. Deliberately absent: a setting that trades durability for speed.
+//! Writes go through `writer`, which commits whole groups; `syncer` syncs each commit while the next group is applied, and answers it. Reads
+//! run on read-only connections, never wait for a write, and keep what they saw to themselves until it is `durable`. Checkpoints and
+//! removals run in `upkeep`. Deliberately absent: a setting that trades durability for speed.
 //!
 //! Small bodies live in the database, not in segment files of our own: one sync makes rows and bytes durable together, a crash
 //! leaves nothing to reconcile, and deleted bytes are reused without compaction. The price, writing each byte twice, is paid
