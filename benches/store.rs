@@ -179,6 +179,7 @@ fn acceptance(inbox: FolderKey, body: &Arc<Vec<u8>>) -> Acceptance {
             once: None,
             room: Room::IfNotFull,
         }],
+        removes: Vec::new(),
         outgoing: Vec::new(),
         reports: Vec::new(),
         records: vec![JournalRow {

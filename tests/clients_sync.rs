@@ -182,6 +182,21 @@ fn mbsync(sandbox: &Sandbox, files: &Path, user: &str, name: &str) {
 }
 
 #[test]
+fn mbsync_makes_a_folder_with_accents_and_finds_it_again() {
+    let sandbox = Sandbox::shared();
+    let user = "cardiologie@chu-demo.mssante.fr";
+    let (here, there) = ("Été_R&D", "&AMk-t&AOk-_R&-D");
+    let files = folder();
+    let maildir = files.path().join("mail").join(here);
+    fill(&maildir, &corpus(5));
+    mbsync(&sandbox, files.path(), user, here);
+    assert_same(&local(&maildir), &remote(&sandbox, user, there), 5);
+    let other = folder();
+    mbsync(&sandbox, other.path(), user, here);
+    assert_same(&local(&other.path().join("mail").join(here)), &local(&maildir), 5);
+}
+
+#[test]
 fn mbsync_keeps_two_hundred_messages_the_same_on_both_sides() {
     let sandbox = Sandbox::shared();
     let user = "cardiologie@chu-demo.mssante.fr";

@@ -115,7 +115,7 @@ fn a_changed_allow_list_is_installed_on_sighup_and_an_open_session_keeps_its_ver
 }
 
 #[test]
-fn a_session_ends_between_two_messages_once_it_is_older_than_allowed() {
+fn a_session_ends_between_two_commands_once_it_is_older_than_allowed() {
     let clinic = clinic();
     let limits = "[limits]\nsmtp_session_max = \"1s\"\nimap_session_max = \"1s\"\n";
     clinic.write("gateway.toml", &clinic.configuration().replace("[limits]\n", limits));

@@ -5,7 +5,12 @@
 //! worked on.
 
 #![cfg(test)]
+#![allow(
+    clippy::struct_excessive_bools,
+    reason = "what a client believes is many small facts"
+)]
 
+mod common;
 #[path = "imap_state/memory.rs"]
 mod memory;
 #[path = "imap_state/model.rs"]
@@ -14,6 +19,8 @@ mod model;
 mod random;
 #[path = "imap_state/script.rs"]
 mod script;
+#[path = "imap_state/server.rs"]
+mod server;
 #[path = "imap_state/wire.rs"]
 mod wire;
 
@@ -27,9 +34,14 @@ fn number(name: &str, otherwise: u64) -> u64 {
 
 #[test]
 fn every_session_is_told_what_happens_in_memory() {
-    let (first, seeds) = (number("STATE_SEED", 1), number("STATE_SEEDS", 40));
+    let (first, seeds) = (number("STATE_SEED", 1), number("STATE_SEEDS", 6));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     for seed in first..first + seeds {
         runtime.block_on(memory::play(seed));
     }
+}
+
+#[test]
+fn every_session_is_told_what_happens_on_a_server() {
+    server::play(number("STATE_SEED", 1), number("STATE_SECONDS", 8));
 }

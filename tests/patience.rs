@@ -88,9 +88,12 @@ fn a_text_that_drips_ends_with_its_reason_and_one_that_is_slow_but_steady_arrive
         );
         line.assert_ends();
     }
-    clinic.wait_for_record(
-        "refused",
-        &["too-slow", "data", SENDER.split('@').next().unwrap_or_default()],
+    let refused = clinic.wait_for_record("refused", &["too-slow", "this takes too long"]);
+    let detail = &refused["detail"];
+    assert_eq!(
+        (detail["face"].as_str(), detail["stage"].as_str()),
+        (Some("smtp"), Some("data")),
+        "{refused}"
     );
     let refused = "face=\"smtp\",stage=\"data\",reason=\"too-slow\"";
     assert!((clinic.counted("vaguemestre_refusals_total", refused) - 3.0).abs() < 0.1);
@@ -104,6 +107,45 @@ fn a_text_that_drips_ends_with_its_reason_and_one_that_is_slow_but_steady_arrive
     assert_eq!(drip(&mut line, &piece.repeat(8), 32), None, "it is fast enough");
     line.ask(".\r\n", "250 ");
     assert_eq!(clinic.mails().len(), 1);
+    stop(running);
+}
+
+#[test]
+fn an_appended_message_that_drips_ends_the_session_and_one_that_is_steady_is_there() {
+    let clinic = Clinic::new("data_rate_min_bytes_per_second = 1000\ndata_rate_grace = \"2s\"");
+    let running = clinic.serve();
+    let (user, password) = clinic.login();
+    let begin = |size: usize| {
+        let mut line = Raw::clear(clinic.imaps).encrypt(&tls_config(&clinic.at("root.pem"), None));
+        line.assert_says("* OK");
+        line.say(format!("l LOGIN {user} {password}\r\n"));
+        assert!(line.answer("l").starts_with("l OK"));
+        line.say(format!("a APPEND INBOX {{{size}}}\r\n"));
+        assert!(line.answer("a").starts_with('+'));
+        line
+    };
+    let piece = format!("{}\r\n", "x".repeat(62));
+    let mut line = begin(100_000);
+    let said = drip(&mut line, &piece, 40).expect("an end");
+    assert!(
+        said.starts_with("* BYE [LIMIT] this takes too long") && said.contains("(too-slow"),
+        "{said}"
+    );
+    line.assert_ends();
+    clinic.wait_for_record("refused", &["too-slow", "imaps", "data"]);
+    assert!(clinic.mails().is_empty());
+
+    let head = "Subject: patient\r\n\r\n";
+    let mut line = begin(head.len() + 64 * 8 * 20);
+    line.say(head);
+    assert_eq!(drip(&mut line, &piece.repeat(8), 19), None, "it is fast enough");
+    line.say(format!("{}\r\n", piece.repeat(8)));
+    assert!(line.answer("a").starts_with("a OK"));
+    assert_eq!(clinic.mails().len(), 1);
+    // Between commands nothing has to come at a rate.
+    assert_eq!(heard_within(&mut line, Duration::from_secs(3)), None);
+    line.say("n NOOP\r\n");
+    assert!(line.answer("n").starts_with("n OK"));
     stop(running);
 }
 

@@ -7,6 +7,8 @@
 mod changes;
 #[path = "store_contract/common.rs"]
 mod common;
+#[path = "store_contract/folders.rs"]
+mod folders;
 #[path = "store_contract/mailboxes.rs"]
 mod mailboxes;
 #[path = "store_contract/messages.rs"]
@@ -97,12 +99,24 @@ macro_rules! contract {
                 expunged_uids_are_those_after_a_modification_sequence
                 recent_is_claimed_once
                 summaries_come_in_the_order_asked_without_those_that_are_gone
+                messages_are_read_in_part_and_several_at_once
+                previews_are_kept_with_their_messages
                 flags_are_replaced_added_and_removed
                 flags_that_stay_do_not_raise_the_modification_sequence
                 a_copy_keeps_flags_and_date_and_ends_the_folder
                 a_move_is_a_copy_that_leaves_nothing_behind
                 expunge_removes_only_what_is_deleted
                 calls_on_a_folder_that_is_gone_say_so
+            );
+            contract!(@tests $backend; folders:
+                renaming_inbox_moves_its_messages_and_leaves_its_children
+                a_level_without_a_folder_is_renamed_by_what_is_below_it
+                a_name_stays_subscribed_without_its_folder
+                subscriptions_to_nothing_are_bounded
+                a_special_use_under_another_name_is_not_given_again
+                deleted_messages_are_counted_as_they_come_and_go
+                annotations_belong_to_a_person_or_to_all
+                annotations_are_bounded_and_changed_whole
             );
             contract!(@tests $backend; changes:
                 flags_change_only_where_nothing_changed_meanwhile
@@ -152,6 +166,7 @@ macro_rules! contract {
             );
             contract!(@reopened $backend;
                 quota: quotas_and_usage_survive_a_restart
+                folders: annotations_follow_their_folder_and_go_with_it
                 messages: uids_are_not_used_again_after_a_restart
                 messages: everything_answered_is_there_after_a_restart
                 messages: a_delivery_is_not_made_twice_after_a_restart

@@ -194,12 +194,7 @@ fn a_full_disk_is_answered_told_and_over_without_a_restart() {
         log.contains("the store cannot be written") && log.contains("disk_full=true"),
         "{log}"
     );
-    // Reading goes on; what would be written is refused in its own words.
-    assert_eq!(clinic.mails().len(), accepted.len());
-    let mut line = reader(&clinic);
-    let answer = append(&mut line, &mail_of(30_000, "plein"));
-    assert!(answer.starts_with("a NO"), "{answer}");
-    drop(line);
+    reading_goes_on(&clinic, accepted.len());
 
     fs::remove_file(disk.ballast()).unwrap();
     clinic.wait_ready("it is ready again", |status, _| status == 200);
@@ -213,6 +208,13 @@ fn a_full_disk_is_answered_told_and_over_without_a_restart() {
     assert_whole(&clinic, &accepted);
     running.stop("TERM", PATIENCE).assert_success();
     drop(clinic);
+}
+
+/// What would be written is refused in IMAP's own words.
+fn reading_goes_on(clinic: &Clinic, mails: usize) {
+    assert_eq!(clinic.mails().len(), mails);
+    let answer = append(&mut reader(clinic), &mail_of(30_000, "plein"));
+    assert!(answer.starts_with("a NO"), "{answer}");
 }
 
 #[test]

@@ -206,6 +206,7 @@ pub async fn plan(
         clock: clock.clone(),
         store_folder: gateway.data_folder.clone(),
         retention: gateway.retention,
+        search: gateway.search,
         directory: material.directory,
         allow_list: trusted.allow_list,
         authority: trusted.authority,

@@ -13,6 +13,7 @@ mod process;
 mod reload;
 pub mod repair;
 mod running;
+mod search;
 mod standing;
 mod trust;
 pub mod upkeep;
@@ -31,7 +32,7 @@ use tokio::sync::RwLock;
 
 use self::upkeep::ensure_boxes;
 use crate::clock::Clock;
-use crate::config::Retention;
+use crate::config::{Retention, Search};
 use crate::directory::Directory;
 use crate::dns::Routes;
 use crate::identity::{Address, Domain};
@@ -91,6 +92,8 @@ pub struct Plan {
     pub responders: Arc<Responders>,
     /// How long things are kept.
     pub retention: Retention,
+    /// What is indexed for searches.
+    pub search: Search,
     /// Its bound ports.
     pub ports: Vec<BoundPort>,
 }
@@ -205,6 +208,8 @@ impl Operator {
             store: Arc::<SqliteStore>::clone(&store),
             mailboxes,
             snapshot: ArcSwap::from_pointee(snapshot),
+            directory_changed: tokio::sync::watch::Sender::new(()),
+            login_places: Arc::default(),
             departed: RwLock::new(departed),
             queued: Arc::default(),
             responders: plan.responders,
@@ -242,6 +247,7 @@ impl Operator {
             plan.relay,
         );
         running_operator.keep_up(plan.retention, running);
+        running_operator.keep_index(plan.search, running);
         running
             .tracker
             .spawn(Arc::new(relay).run(running.tracker.clone(), running.stop.clone()));
@@ -300,6 +306,8 @@ impl Operator {
         departed.extend(directory.leaving().iter().cloned());
         // Until it comes back: a session of before may outlast the whole move.
         departed.retain(|domain| !directory.serves(domain));
+        drop(departed);
+        self.parts.directory_changed.send_replace(());
         Ok(())
     }
 
@@ -438,6 +446,7 @@ async fn open_store(plan: &Plan, meter: &Meter) -> Result<OpenStore, StoreError>
     // The folder is locked: no other process can be working on a lease, so those of a crashed one end now.
     shared.release_all().await?;
     let mailboxes = Mailboxes::new(shared, Notify::default());
+    let mailboxes = search::indexed(mailboxes, &plan.store_folder, plan.search);
     let inboxes = ensure_boxes(&mailboxes, &plan.directory).await?;
     Ok(OpenStore {
         store,

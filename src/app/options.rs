@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 
 use crate::config;
 use crate::listener::{Limits, Rate};
+use crate::mailbox::FolderLimits;
 use crate::pki::TlsPolicy;
 use crate::queue::{RetryPlan, RetryPlanError};
 use crate::relay;
@@ -14,6 +15,7 @@ pub fn limits_of(limits: &config::Limits, message_bytes_max: u64) -> Limits {
     Limits {
         connections_max: limits.connections_max as usize,
         connections_per_address_max: limits.connections_per_address_max as usize,
+        connections_per_login_max: limits.connections_per_login_max as usize,
         recipients_max: limits.recipients_max as usize,
         recipient_domains_max: some_limit(limits.recipient_domains_max),
         transactions_max: some_limit(limits.transactions_max),
@@ -22,6 +24,11 @@ pub fn limits_of(limits: &config::Limits, message_bytes_max: u64) -> Limits {
         hops_max: limits.hops_max as usize,
         message_line_bytes_max: usize::try_from(limits.message_line_bytes_max).unwrap_or(usize::MAX),
         imap_line_bytes_max: usize::try_from(limits.imap_line_bytes_max).unwrap_or(usize::MAX),
+        folders: FolderLimits {
+            folders_max: limits.imap_folders_max as usize,
+            levels_max: limits.imap_folder_levels_max as usize,
+            name_bytes_max: usize::try_from(limits.imap_folder_name_bytes_max).unwrap_or(usize::MAX),
+        },
         handshake: wait.handshake,
         smtp_idle: wait.smtp_idle,
         login_idle: wait.login_idle,

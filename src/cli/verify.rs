@@ -15,6 +15,7 @@ use crate::indicator::{Recount, recount};
 use crate::mailbox::care::knowledge;
 use crate::store::StoreError;
 use crate::store::sqlite::SqliteStore;
+use crate::store::sqlite::search::SearchIndex;
 use crate::store::sqlite::verify::{Aside, Depth, Report, salvage};
 
 /// Arguments of `vaguemestre verify`.
@@ -171,6 +172,10 @@ fn repaired(args: &VerifyArgs, name: &str, folder: &Path) -> anyhow::Result<Foun
         }
         Ok(None) | Err(StoreError::InUse { .. }) => {}
         Err(error) => return Err(error.into()),
+    }
+    if !before.is_empty() {
+        // Filled again from what is left.
+        SearchIndex::discard(folder)?;
     }
     let mut answer = act::act(
         &args.data,

@@ -15,6 +15,7 @@ use super::operator::{SIZE_DEFAULT, SIZE_LARGEST, SIZE_SMALLEST};
 use super::reader::{self, NamedFile, Section};
 use super::relay::Relay;
 use super::retention::{Quota, Retention};
+use super::search::Search;
 use super::sending;
 use super::tls::Tls;
 use super::trust::Trust;
@@ -49,6 +50,8 @@ pub struct Gateway {
     pub quota_bytes: Option<u64>,
     /// How long things are kept.
     pub retention: Retention,
+    /// What is indexed for searches.
+    pub search: Search,
     /// What its journal keeps beside every decision.
     pub journal: Journal,
     /// Who is who.
@@ -99,6 +102,7 @@ impl Gateway {
         let sending = sending::read(root.section("sending"));
         let limits = Limits::read(root.section("limits"));
         let retention = Retention::read(root.section("retention"));
+        let search = Search::read(root.section("search"));
         let journal = Journal::read(root.section("journal"));
         let domains = operator
             .as_ref()
@@ -115,6 +119,7 @@ impl Gateway {
             size_bytes_max: operator.size_bytes_max,
             quota_bytes: operator.quota_bytes,
             retention,
+            search,
             data_folder: data_folder_named.path.clone(),
             listen: listen?,
             tls: tls??,

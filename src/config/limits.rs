@@ -12,6 +12,8 @@ pub struct Limits {
     pub connections_max: u32,
     /// Open connections from one address.
     pub connections_per_address_max: u32,
+    /// IMAP sessions at once of one login on one box.
+    pub connections_per_login_max: u32,
     /// Recipients of one message.
     pub recipients_max: u32,
     /// Domains among the recipients of one SMTP session; 0: any number.
@@ -24,6 +26,12 @@ pub struct Limits {
     pub message_line_bytes_max: u64,
     /// Bytes of one IMAP command line, literals apart.
     pub imap_line_bytes_max: u64,
+    /// Folders of one box.
+    pub imap_folders_max: u32,
+    /// Levels of a folder name.
+    pub imap_folder_levels_max: u32,
+    /// Bytes of a folder name with all its levels.
+    pub imap_folder_name_bytes_max: u64,
     /// Wrong commands and failed logins before a session is closed.
     pub faults_max: u32,
     /// Messages being received into memory, all together, in bytes.
@@ -72,11 +80,17 @@ pub struct Timeouts {
 impl Limits {
     pub(super) fn read(section: Section<'_>) -> Self {
         let default = Self::default();
+        let size = |key, default, (from, to)| section.within(key, Size(default), Size(from)..=Size(to)).0;
         let limits = Self {
             connections_max: section.within("connections_max", default.connections_max, 1..=100_000),
             connections_per_address_max: section.within(
                 "connections_per_address_max",
                 default.connections_per_address_max,
+                1..=100_000,
+            ),
+            connections_per_login_max: section.within(
+                "connections_per_login_max",
+                default.connections_per_login_max,
                 1..=100_000,
             ),
             // RFC 5321 §4.5.3.1.8: at least 100.
@@ -86,46 +100,27 @@ impl Limits {
             transactions_max: section.within("transactions_max", default.transactions_max, 0..=999_999),
             commands_max: section.within("commands_max", default.commands_max, 100..=1_000_000),
             // RFC 5321 §4.5.3.1.6: at least 998 without CR LF.
-            message_line_bytes_max: section
-                .within(
-                    "message_line_max",
-                    Size(default.message_line_bytes_max),
-                    Size(998)..=Size(64 << 10),
-                )
-                .0,
-            imap_line_bytes_max: section
-                .within(
-                    "imap_line_max",
-                    Size(default.imap_line_bytes_max),
-                    Size(8 << 10)..=Size(1 << 20),
-                )
-                .0,
-            spool_bytes_max: section
-                .within(
-                    "spool_memory",
-                    Size(default.spool_bytes_max),
-                    Size(1 << 20)..=Size(64 << 30),
-                )
-                .0,
+            message_line_bytes_max: size("message_line_max", default.message_line_bytes_max, (998, 64 << 10)),
+            imap_line_bytes_max: size("imap_line_max", default.imap_line_bytes_max, (8 << 10, 1 << 20)),
+            imap_folders_max: section.within("imap_folders_max", default.imap_folders_max, 10..=100_000),
+            imap_folder_levels_max: section.within("imap_folder_levels_max", default.imap_folder_levels_max, 1..=100),
+            imap_folder_name_bytes_max: size(
+                "imap_folder_name_max",
+                default.imap_folder_name_bytes_max,
+                (64, 4 << 10),
+            ),
+            spool_bytes_max: size("spool_memory", default.spool_bytes_max, (1 << 20, 64 << 30)),
             faults_max: section.within("faults_max", default.faults_max, 1..=1_000),
             // RFC 5321 §6.3: at least 100.
             hops_max: section.within("hops_max", default.hops_max, 100..=1_000),
-            header_bytes_max: section
-                .within(
-                    "header_max",
-                    Size(default.header_bytes_max),
-                    Size(16 << 10)..=Size(256 << 10),
-                )
-                .0,
+            header_bytes_max: size("header_max", default.header_bytes_max, (16 << 10, 256 << 10)),
             header_fields_max: section.within("header_fields_max", default.header_fields_max, 100..=10_000),
             mime_depth_max: section.within("mime_depth_max", default.mime_depth_max, 5..=100),
-            report_original_bytes_max: section
-                .within(
-                    "report_original_max",
-                    Size(default.report_original_bytes_max),
-                    Size(1 << 10)..=Size(64 << 20),
-                )
-                .0,
+            report_original_bytes_max: size(
+                "report_original_max",
+                default.report_original_bytes_max,
+                (1 << 10, 64 << 20),
+            ),
             data_rate_min_bytes_per_second: section.within(
                 "data_rate_min_bytes_per_second",
                 default.data_rate_min_bytes_per_second,
@@ -165,12 +160,16 @@ impl Default for Limits {
         Self {
             connections_max: 1_000,
             connections_per_address_max: 100,
+            connections_per_login_max: 250,
             recipients_max: 100,
             recipient_domains_max: 0,
             transactions_max: 0,
             commands_max: 1_000,
             message_line_bytes_max: 998,
             imap_line_bytes_max: 64 << 10,
+            imap_folders_max: 1_000,
+            imap_folder_levels_max: 20,
+            imap_folder_name_bytes_max: 1_000,
             spool_bytes_max: 64 << 20,
             faults_max: 20,
             hops_max: 100,

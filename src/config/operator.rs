@@ -10,6 +10,7 @@ use super::login::{Issuer, Login};
 use super::patient::{Patient, read_patients};
 use super::reader::{At, FromToml, Section, Wrong};
 use super::retention::{Quota, Retention};
+use super::search::Search;
 use super::value::{HostPort, Size, Slug, Structure, choose, text_of};
 use crate::directory::{Directory, DirectoryError};
 use crate::identity::{Domain, SubjectDn};
@@ -37,6 +38,8 @@ pub struct Operator {
     pub quota_bytes: Option<u64>,
     /// How long things are kept.
     pub retention: Retention,
+    /// What is indexed for searches.
+    pub search: Search,
     /// Who runs it, and where it listens.
     pub side: Side,
     /// Its directory; empty for an external operator.
@@ -167,6 +170,7 @@ impl Operator {
         let largest = section.within("size_max", SIZE_DEFAULT, SIZE_SMALLEST..=SIZE_LARGEST);
         let quota_bytes = Quota::read(&section).and_then(|quota| quota.0);
         let retention = Retention::read(section.section("retention"));
+        let search = Search::read(section.section("search"));
         if let Some(key) = &key {
             let named = At {
                 value: key.value.0.clone(),
@@ -206,6 +210,7 @@ impl Operator {
             size_bytes_max: largest.0,
             quota_bytes,
             retention,
+            search,
             side,
             directory,
             patients,

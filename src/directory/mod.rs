@@ -131,6 +131,34 @@ pub struct PasswordLogin {
     pub boxes: Vec<Address>,
 }
 
+impl PasswordLogin {
+    fn role_for(&self, address: &Address) -> Role {
+        if self.boxes.first() == Some(address) {
+            Role::Holder
+        } else {
+            Role::Delegate
+        }
+    }
+}
+
+/// Somebody who may open a box.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Opener {
+    /// On which grounds.
+    pub role: Role,
+    /// User name, or subject of the certificate.
+    pub name: String,
+}
+
+/// On which grounds somebody opens a box.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// It is the login's own, or a software's that is bound to it: a box without delegation.
+    Holder,
+    /// Access was delegated to it (its own box is another one).
+    Delegate,
+}
+
 /// A secret that never prints itself.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -339,6 +367,35 @@ impl Directory {
         self.passwords.get(&user.to_lowercase())
     }
 
+    /// Who may open a box: its holders first, then the others by name.
+    pub fn openers(&self, address: &Address) -> Vec<Opener> {
+        let by_password = self.passwords.values().filter(|login| login.boxes.contains(address));
+        let by_password = by_password.map(|login| Opener {
+            name: login.user.clone(),
+            role: login.role_for(address),
+        });
+        let by_certificate = self.certificates.iter().filter(|(_, boxes)| boxes.contains(address));
+        let by_certificate = by_certificate.map(|(subject, _)| Opener {
+            name: subject.to_string(),
+            role: Role::Holder,
+        });
+        let mut openers: Vec<Opener> = by_password.chain(by_certificate).collect();
+        openers.sort();
+        openers
+    }
+
+    /// On which grounds a login, by user name or certificate subject, opens a box; `None`: it does not.
+    pub fn role_of(&self, login: &str, address: &Address) -> Option<Role> {
+        if let Some(known) = self.password_login(login).filter(|known| known.boxes.contains(address)) {
+            return Some(known.role_for(address));
+        }
+        let by_certificate = self.certificates.iter();
+        let mut bound = by_certificate.filter(|(_, boxes)| boxes.contains(address));
+        bound
+            .any(|(subject, _)| subject.to_string() == login)
+            .then_some(Role::Holder)
+    }
+
     /// Establishments by number.
     pub fn establishments(&self) -> impl Iterator<Item = &Establishment> {
         self.establishments.values()
@@ -352,5 +409,70 @@ impl Directory {
     /// The legal entity with that number.
     pub fn entity(&self, finess: &Finess) -> Option<&Entity> {
         self.entities.get(finess)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_box_knows_its_holder_its_delegates_and_its_software() {
+        let [own, shared]: [Address; 2] = ["a@b.mssante.fr", "team@b.mssante.fr"].map(|text| text.parse().unwrap());
+        let subject: SubjectDn = "CN=DUI,OU=1990000283,O=ESSAI,C=FR".parse().unwrap();
+        let mut directory = Directory::new(vec!["b.mssante.fr".parse().unwrap()]);
+        for address in [&own, &shared] {
+            let mailbox = MailBox {
+                address: address.clone(),
+                box_type: BoxType::Organisational,
+                label: String::new(),
+                attachment: Attachment::None,
+                holder: None,
+                state: BoxState::Active,
+            };
+            directory.add_box(mailbox).unwrap();
+        }
+        let mut login = |user: &str, boxes: &[&Address]| {
+            let password = PasswordLogin {
+                user: user.to_owned(),
+                password: Secret::new("sandbox"),
+                boxes: boxes.iter().map(|address| (*address).clone()).collect(),
+            };
+            directory.add_password(password).unwrap();
+        };
+        login("Anne", &[&own, &shared]);
+        login("team", &[&shared]);
+        let boxes = vec![shared.clone()];
+        let binding = CertificateBinding {
+            subject: subject.clone(),
+            boxes,
+        };
+        directory.bind_certificate(binding).unwrap();
+
+        let opener = |role, name: &str| Opener {
+            role,
+            name: name.to_owned(),
+        };
+        let software = subject.to_string();
+        assert_eq!(
+            directory.openers(&shared),
+            [
+                opener(Role::Holder, &software),
+                opener(Role::Holder, "team"),
+                opener(Role::Delegate, "Anne")
+            ]
+        );
+        assert_eq!(directory.openers(&own), [opener(Role::Holder, "Anne")]);
+        for (login, address, role) in [
+            ("anne", &shared, Some(Role::Delegate)),
+            ("Anne", &own, Some(Role::Holder)),
+            ("team", &shared, Some(Role::Holder)),
+            ("team", &own, None),
+            (software.as_str(), &shared, Some(Role::Holder)),
+            (software.as_str(), &own, None),
+            ("nobody", &own, None),
+        ] {
+            assert_eq!(directory.role_of(login, address), role, "{login} {address}");
+        }
     }
 }

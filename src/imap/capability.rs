@@ -92,6 +92,7 @@ pub(crate) const CAPABILITIES: &[Capability] = &[
     row("ENABLE", 5161, Offered::LoggedIn),
     row("AUTH=XOAUTH2", 7628, Offered::WithTokens),
     row("AUTH=OAUTHBEARER", 7628, Offered::WithTokens),
+    row("UTF8=ACCEPT", 6855, Offered::LoggedIn),
     row("NAMESPACE", 2342, Offered::LoggedIn),
     row("UIDPLUS", 4315, Offered::LoggedIn),
     row("IDLE", 2177, Offered::LoggedIn),
@@ -99,6 +100,30 @@ pub(crate) const CAPABILITIES: &[Capability] = &[
     row("UNSELECT", 3691, Offered::LoggedIn),
     row("CHILDREN", 3348, Offered::LoggedIn),
     row("SPECIAL-USE", 6154, Offered::LoggedIn),
+    row("ESEARCH", 4731, Offered::LoggedIn),
+    row("SEARCHRES", 5182, Offered::LoggedIn),
+    row("WITHIN", 5032, Offered::LoggedIn),
+    row("SORT", 5256, Offered::LoggedIn),
+    row("SORT=DISPLAY", 5957, Offered::LoggedIn),
+    row("ESORT", 5267, Offered::LoggedIn),
+    row("THREAD=ORDEREDSUBJECT", 5256, Offered::LoggedIn),
+    row("THREAD=REFERENCES", 5256, Offered::LoggedIn),
+    row("CREATE-SPECIAL-USE", 6154, Offered::LoggedIn),
+    row("LIST-EXTENDED", 5258, Offered::LoggedIn),
+    row("LIST-STATUS", 5819, Offered::LoggedIn),
+    row("LIST-MYRIGHTS", 8440, Offered::LoggedIn),
+    row("LIST-METADATA", 9590, Offered::LoggedIn),
+    row("STATUS=SIZE", 8438, Offered::LoggedIn),
+    row("QUOTA", 9208, Offered::LoggedIn),
+    row("QUOTA=RES-STORAGE", 9208, Offered::LoggedIn),
+    row("ACL", 4314, Offered::LoggedIn),
+    row("RIGHTS=texk", 4314, Offered::LoggedIn),
+    row("METADATA", 5464, Offered::LoggedIn),
+    row("CONDSTORE", 7162, Offered::LoggedIn),
+    row("QRESYNC", 7162, Offered::LoggedIn),
+    row("NOTIFY", 5465, Offered::LoggedIn),
+    row("BINARY", 3516, Offered::LoggedIn),
+    row("PREVIEW", 8970, Offered::LoggedIn),
 ];
 
 /// RFC 7889 §2: the same for every folder.
@@ -116,7 +141,7 @@ mod tests {
         let page = include_str!("../../docs/imap.md");
         let rows = page.lines().filter(|line| line.starts_with("| `"));
         rows.map(|line| {
-            let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+            let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
             let [name, rfc, state, _, tests] = cells.as_slice() else {
                 panic!("not five cells: {line}");
             };

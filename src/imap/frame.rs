@@ -7,6 +7,7 @@ use memchr::memchr;
 
 use super::grammar::tree::Content;
 use super::grammar::{message_follows, tag_of};
+use super::request::{Begins, Bytes, SpoolHandle};
 
 /// How much is accepted, in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +33,11 @@ pub(crate) enum Frame {
     /// The client waits for leave to send a literal: a continuation is due.
     Continue,
     /// A complete command, final line end included, and the messages that its text leaves out.
-    Command(Vec<u8>, Vec<Vec<u8>>),
+    Command(Vec<u8>, Vec<Bytes>),
+    /// A piece of a long message: it is for whoever keeps it, see [`Framer::not_kept`].
+    Piece(Vec<u8>, Begins),
+    /// The message that came in pieces is complete: [`Framer::handed_on`] is due.
+    PieceEnd,
     /// A command that was refused; whatever was coming of it has been dropped.
     Refused {
         /// Its tag, when it had one.
@@ -55,6 +60,8 @@ pub(crate) enum TooMuch {
     Messages,
     /// A message holds NUL and did not come as a `literal8`.
     Nul,
+    /// A message could not be kept.
+    NotKept,
 }
 
 /// Cuts input into frames.
@@ -67,8 +74,12 @@ pub(crate) struct Framer {
     scanned: usize,
     /// Finished lines and literals of the present command.
     command: Vec<u8>,
-    /// Messages of the present command.
-    messages: Vec<Vec<u8>>,
+    /// Messages of the present command; of the last one perhaps only what was not handed on yet.
+    messages: Vec<Bytes>,
+    /// All of them, in bytes.
+    messages_bytes: usize,
+    /// What the next piece that is handed on begins.
+    begins: Option<Begins>,
     state: State,
 }
 
@@ -81,6 +92,8 @@ enum State {
     Literal(usize),
     /// Reading a message, the last of `messages`: bytes still to come.
     Message(usize, Content),
+    /// The last message was handed on; how it is called is due.
+    HandedOn,
     /// Dropping a literal that is not wanted, then the rest of the command.
     Drop {
         left: usize,
@@ -90,10 +103,15 @@ enum State {
 }
 
 impl Framer {
+    /// Whether the bytes of a literal are due.
+    pub(crate) fn is_in_literal(&self) -> bool {
+        !matches!(self.state, State::Line)
+    }
+
     /// Takes input; the bytes of a message go straight where they belong.
     pub(crate) fn feed(&mut self, mut input: &[u8]) {
         if self.read == self.buffer.len()
-            && let (State::Message(left, _), Some(message)) = (&mut self.state, self.messages.last_mut())
+            && let (State::Message(left, _), Some(Bytes::Memory(message))) = (&mut self.state, self.messages.last_mut())
         {
             let take = input.len().min(*left);
             message.extend_from_slice(&input[..take]);
@@ -137,6 +155,10 @@ impl Framer {
                     self.unfinished(left - piece.len(), State::Literal)
                 }
                 State::Message(left, content) => self.message(left, content),
+                State::HandedOn => {
+                    self.state = State::HandedOn;
+                    Some(Frame::More)
+                }
                 State::Drop { left, tag, why } => self.discard(left, tag, why),
             };
             if let Some(frame) = frame {
@@ -184,16 +206,18 @@ impl Framer {
                 tag: self.abandon(),
                 why: TooMuch::Command,
             }),
-            None => Some(Frame::Command(
-                std::mem::take(&mut self.command),
-                std::mem::take(&mut self.messages),
-            )),
+            None => {
+                let command = std::mem::take(&mut self.command);
+                let messages = std::mem::take(&mut self.messages);
+                self.abandon();
+                Some(Frame::Command(command, messages))
+            }
         }
     }
 
     fn begin_literal(&mut self, literal: &Announced, bounds: Bounds) -> Option<Frame> {
         if let Some(content) = message_follows(&self.command) {
-            let held: usize = self.messages.iter().map(Vec::len).sum();
+            let held = self.messages_bytes;
             if literal.length > bounds.append_bytes_max.unwrap_or(0) {
                 return self.refuse(literal, TooMuch::Message, bounds);
             }
@@ -201,8 +225,9 @@ impl Framer {
             {
                 return self.refuse(literal, TooMuch::Messages, bounds);
             }
-            self.messages
-                .push(Vec::with_capacity(literal.length.min(RESERVE_BYTES_MAX)));
+            self.messages_bytes = held.saturating_add(literal.length);
+            let room = literal.length.min(RESERVE_BYTES_MAX);
+            self.messages.push(Bytes::Memory(Vec::with_capacity(room)));
             self.state = State::Message(literal.length, content);
         } else {
             if self.command.len().saturating_add(literal.length) > bounds.command_bytes_max {
@@ -235,23 +260,59 @@ impl Framer {
     fn message(&mut self, left: usize, content: Content) -> Option<Frame> {
         let piece = self.take(left.min(self.unread().len()));
         let left = left - piece.len();
-        let Some(message) = self.messages.last_mut() else {
+        let Some(Bytes::Memory(message)) = self.messages.last_mut() else {
             return Some(Frame::Hopeless);
         };
         message.extend_from_slice(&piece);
+        let is_handed_on = self.begins == Some(Begins::Nothing);
+        let is_due = message.len() >= PIECE_BYTES || (left == 0 && is_handed_on && !message.is_empty());
+        if (left == 0 || is_due) && content == Content::Text && memchr(0, message).is_some() {
+            let tag = self.abandon();
+            self.state = State::Drop {
+                left,
+                tag,
+                why: TooMuch::Nul,
+            };
+            return None;
+        }
+        if is_due {
+            let bytes = std::mem::take(message);
+            self.state = State::Message(left, content);
+            let begins = self.begins.replace(Begins::Nothing).unwrap_or(Begins::Command);
+            return Some(Frame::Piece(bytes, begins));
+        }
         if left > 0 {
             self.state = State::Message(left, content);
             return Some(Frame::More);
         }
-        if content == Content::Text && memchr(0, message).is_some() {
-            let tag = self.abandon();
-            self.state = State::Drop {
-                left: 0,
-                tag,
-                why: TooMuch::Nul,
-            };
+        if is_handed_on {
+            self.begins = Some(Begins::Message);
+            self.state = State::HandedOn;
+            return Some(Frame::PieceEnd);
         }
         None
+    }
+
+    /// How the message that was handed on is called.
+    pub(crate) fn handed_on(&mut self, handle: SpoolHandle) {
+        if let (State::HandedOn, Some(message)) = (&self.state, self.messages.last_mut()) {
+            *message = Bytes::Spooled(handle);
+            self.state = State::Line;
+        }
+    }
+
+    /// What was handed on could not be kept: the rest of the command is dropped.
+    pub(crate) fn not_kept(&mut self) {
+        let left = match self.state {
+            State::Message(left, _) => left,
+            _ => 0,
+        };
+        let tag = self.abandon();
+        self.state = State::Drop {
+            left,
+            tag,
+            why: TooMuch::NotKept,
+        };
     }
 
     /// Drops a literal, then the rest of the line, and what that line announces in turn.
@@ -286,6 +347,8 @@ impl Framer {
     /// Forgets the present command but for its tag.
     fn abandon(&mut self) -> Option<String> {
         self.messages.clear();
+        self.messages_bytes = 0;
+        self.begins = None;
         tag_of(&std::mem::take(&mut self.command))
     }
 
@@ -296,13 +359,11 @@ impl Framer {
     /// Length of the next line with its end, if it is complete.
     fn line_end(&mut self) -> Option<usize> {
         let unread = &self.buffer[self.read..];
-        match memchr(b'\n', &unread[self.scanned.min(unread.len())..]) {
-            Some(at) => Some(self.scanned + at + 1),
-            None => {
-                self.scanned = unread.len();
-                None
-            }
+        let found = memchr(b'\n', &unread[self.scanned.min(unread.len())..]);
+        if found.is_none() {
+            self.scanned = unread.len();
         }
+        found.map(|at| self.scanned + at + 1)
     }
 
     fn take(&mut self, length: usize) -> Vec<u8> {
@@ -353,6 +414,9 @@ impl Announced {
 /// A message's room is reserved up to this; the rest as it comes, so that announcing costs us nothing.
 const RESERVE_BYTES_MAX: usize = 256 * 1024;
 
+/// A message longer than this is handed on in pieces of about this length.
+const PIECE_BYTES: usize = 256 * 1024;
+
 /// Most messages in one command.
 const MESSAGES_MAX: usize = 1000;
 
@@ -368,6 +432,12 @@ const ANNOUNCE_BYTES_MAX: usize = 32;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl<const N: usize> From<&[u8; N]> for Bytes {
+        fn from(bytes: &[u8; N]) -> Self {
+            Self::Memory(bytes.to_vec())
+        }
+    }
 
     const BOUNDS: Bounds = Bounds {
         command_bytes_max: 100,
@@ -470,6 +540,85 @@ mod tests {
             frames(&input),
             [refused("a", TooMuch::Messages), command(b"b NOOP\r\n")]
         );
+    }
+
+    /// Feeds in pieces of 10,000 bytes what may be large, and hands messages on; says what came of it.
+    fn handed_on(framer: &mut Framer, input: &[u8]) -> (Vec<(Begins, usize)>, Vec<Frame>) {
+        let bounds = Bounds {
+            append_bytes_max: Some(10_000_000),
+            ..BOUNDS
+        };
+        let (mut pieces, mut frames) = (Vec::new(), Vec::new());
+        for piece in input.chunks(10_000) {
+            framer.feed(piece);
+            loop {
+                match framer.next(bounds) {
+                    Frame::More => break,
+                    Frame::Piece(bytes, begins) => pieces.push((begins, bytes.len())),
+                    Frame::PieceEnd => framer.handed_on(SpoolHandle(pieces.len())),
+                    frame => frames.push(frame),
+                }
+            }
+            assert!(framer.buffer.len() < 20_000);
+        }
+        (pieces, frames)
+    }
+
+    #[test]
+    fn a_long_message_is_handed_on_as_it_comes() {
+        let mut input = b"a APPEND x {600000+}\r\n".to_vec();
+        input.extend(vec![b'x'; 600_000]);
+        input.extend_from_slice(b" {2+}\r\nab {300000+}\r\n");
+        input.extend(vec![b'y'; 300_000]);
+        input.extend_from_slice(b"\r\nb NOOP\r\n");
+        let (pieces, frames) = handed_on(&mut Framer::default(), &input);
+        let begun: Vec<Begins> = pieces.iter().map(|(begins, _)| *begins).collect();
+        assert_eq!(
+            begun,
+            [
+                Begins::Command,
+                Begins::Nothing,
+                Begins::Nothing,
+                Begins::Message,
+                Begins::Nothing
+            ]
+        );
+        assert_eq!(pieces.iter().map(|(_, length)| length).sum::<usize>(), 900_000);
+        let messages = vec![
+            Bytes::Spooled(SpoolHandle(3)),
+            b"ab".into(),
+            Bytes::Spooled(SpoolHandle(5)),
+        ];
+        assert_eq!(
+            frames,
+            [
+                Frame::Command(b"a APPEND x {600000+}\r\n {2+}\r\n {300000+}\r\n\r\n".into(), messages),
+                command(b"b NOOP\r\n")
+            ]
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_kept_is_dropped_to_its_end() {
+        let mut framer = Framer::default();
+        let mut input = b"a APPEND x {600000+}\r\n".to_vec();
+        input.extend(vec![b'x'; 300_000]);
+        let (pieces, _) = handed_on(&mut framer, &input);
+        assert_eq!(pieces.len(), 1);
+        framer.not_kept();
+        let mut rest = vec![b'x'; 300_000];
+        rest.extend_from_slice(b"\r\nb NOOP\r\n");
+        let (pieces, frames) = handed_on(&mut framer, &rest);
+        assert_eq!(
+            (pieces.len(), frames),
+            (0, vec![refused("a", TooMuch::NotKept), command(b"b NOOP\r\n")])
+        );
+        // NUL is found in whatever piece it comes.
+        let mut input = b"c APPEND x {600000+}\r\n".to_vec();
+        input.extend(vec![b'x'; 599_999]);
+        input.extend_from_slice(b"\0\r\nd NOOP\r\n");
+        let (_, frames) = handed_on(&mut framer, &input);
+        assert_eq!(frames, [refused("c", TooMuch::Nul), command(b"d NOOP\r\n")]);
     }
 
     #[test]

@@ -33,11 +33,23 @@
 //! Deliberately absent: anything a client was not told in CAPABILITY.
 
 mod capability;
+#[cfg(any(test, fuzzing))]
+mod check;
 mod command;
+mod contents;
+mod credentials;
+mod entries;
 mod facts;
+mod folder;
 mod frame;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod grammar;
+mod keywords;
+mod listing;
 mod mime;
+mod names;
+mod refused;
 mod render;
 mod request;
 mod search;
@@ -51,10 +63,21 @@ mod utf7;
 mod view;
 mod wire;
 
+pub use contents::Contents;
+pub use facts::Facts;
+pub use keywords::Keywords;
 pub use mime::preview::{PREVIEW_LOOK_BYTES, preview};
 pub use render::{Summariser, summarise};
 pub use request::{
-    Answer, CopyMode, Credentials, Entry, FlagChange, Flags, Folder, FolderHandle, Loaded, MessageHandle, News,
-    Password, Refused, Request, Selected, Status, Summary, Upload, What,
+    Accessor, Annotation, Answer, Begins, Bytes, CopyMode, Credentials, Entry, FlagChange, Flags, Folder, FolderHandle,
+    Loaded, MessageHandle, News, Password, Refused, Request, Rights, Room, Selected, Sought, SpoolHandle, Status,
+    Summary, Surveyed, Upload, What,
 };
 pub use session::{Certificate, Ending, Noted, Options, Security, Session, Step, Tokens};
+pub use text::{Searchable, TextKey, searchable, searchable_header};
+
+/// What only the fuzzer reaches.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    pub use super::check::check;
+}

@@ -1,69 +1,57 @@
 //! What a session asks its driver, and what it is told: plain values, so that the session needs no store and the store no IMAP.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::contents::Contents;
+pub use super::credentials::{Credentials, Password};
+use super::facts::Facts;
+pub use super::folder::{Accessor, Annotation, Folder, Rights, Room, Sought, Status, Surveyed};
+use super::keywords::Keywords;
+pub use super::refused::Refused;
+use super::text::TextKey;
+
 /// Opaque key of a folder, given by [`Selected`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FolderHandle(pub i64);
 
 /// Opaque key of a message, given by [`Entry`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MessageHandle(pub i64);
 
-/// A test secret or token on its way to whoever checks it; never shown.
+/// Opaque key of a message that came in pieces, given by [`Answer::Spooled`]; good for one APPEND of the same session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SpoolHandle(pub usize);
+
+/// What a piece of a message begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begins {
+    /// The first message of its command that comes in pieces.
+    Command,
+    /// Another message of the same command.
+    Message,
+    /// Nothing: it goes on with the last one.
+    Nothing,
+}
+
+/// The bytes of a message to be appended.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Password(String);
-
-impl Password {
-    /// Wraps a secret.
-    pub fn new(secret: String) -> Self {
-        Self(secret)
-    }
-
-    /// The secret, for the one who checks it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
+pub enum Bytes {
+    /// Here they are.
+    Memory(Vec<u8>),
+    /// They came in pieces.
+    Spooled(SpoolHandle),
 }
 
-impl fmt::Debug for Password {
+impl fmt::Debug for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Password(…)")
+        match self {
+            Self::Memory(bytes) => write!(f, "Memory({} bytes)", bytes.len()),
+            Self::Spooled(handle) => write!(f, "{handle:?}"),
+        }
     }
-}
-
-/// What a client proves itself with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Credentials {
-    /// LOGIN, or SASL PLAIN (RFC 4616).
-    Password {
-        /// `LOGIN`, or the SASL mechanism: for the journal.
-        mechanism: &'static str,
-        /// Authorisation identity: the box wanted; empty when not given.
-        authorize: String,
-        /// User name.
-        user: String,
-        /// Secret.
-        password: Password,
-    },
-    /// A bearer token: XOAUTH2, OAUTHBEARER (RFC 7628).
-    Token {
-        /// The SASL mechanism: for the journal.
-        mechanism: &'static str,
-        /// The box wanted; empty when not given.
-        authorize: String,
-        /// Token.
-        token: Password,
-    },
-    /// SASL EXTERNAL (RFC 4422 annex A): the certificate shown to the driver.
-    Certificate {
-        /// The box wanted; empty when not given.
-        authorize: String,
-    },
 }
 
 /// IMAP flags of a message (RFC 3501 §2.3.2), `\Recent` apart.
@@ -72,7 +60,7 @@ pub struct Flags {
     /// System flags, a set of the bit constants below.
     pub system: u8,
     /// Keywords as first written; compared without case.
-    pub keywords: BTreeSet<String>,
+    pub keywords: Keywords,
 }
 
 impl Flags {
@@ -91,7 +79,7 @@ impl Flags {
     pub fn system(bits: u8) -> Self {
         Self {
             system: bits,
-            keywords: BTreeSet::new(),
+            keywords: Keywords::new(),
         }
     }
 
@@ -144,6 +132,8 @@ pub struct Entry {
     pub flags: Flags,
     /// INTERNALDATE.
     pub internal_date: Timestamp,
+    /// SAVEDATE (RFC 8514).
+    pub saved: Timestamp,
     /// RFC822.SIZE.
     pub size_bytes: u64,
     /// Modification sequence of its last change.
@@ -151,48 +141,14 @@ pub struct Entry {
 }
 
 /// A message on its way into a folder.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upload {
     /// Flags.
     pub flags: Flags,
     /// INTERNALDATE; now if absent.
     pub date: Option<Timestamp>,
     /// The message.
-    pub bytes: Vec<u8>,
-}
-
-impl fmt::Debug for Upload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Upload({} bytes)", self.bytes.len())
-    }
-}
-
-/// A folder as LIST shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Folder {
-    /// Full name in UTF-8, levels separated by `/`; `INBOX` in capitals.
-    pub name: String,
-    /// Attribute of RFC 6154 with its backslash (`\Sent`), if any.
-    pub special_use: Option<&'static str>,
-    /// Whether LSUB lists it.
-    pub subscribed: bool,
-}
-
-/// Figures of a folder for STATUS.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Status {
-    /// MESSAGES
-    pub messages: u32,
-    /// RECENT
-    pub recent: u32,
-    /// UNSEEN
-    pub unseen: u32,
-    /// UIDNEXT
-    pub uid_next: u32,
-    /// UIDVALIDITY
-    pub uid_validity: u32,
-    /// HIGHESTMODSEQ
-    pub highest_modseq: u64,
+    pub bytes: Bytes,
 }
 
 /// A folder just selected.
@@ -204,23 +160,21 @@ pub struct Selected {
     pub uid_validity: u32,
     /// UIDNEXT
     pub uid_next: u32,
-    /// Everything up to this modification sequence is in `entries`.
-    pub highest_modseq: u64,
-    /// All its messages by ascending UID; shared, so that many sessions on one folder cost one list.
-    pub entries: Arc<Vec<Entry>>,
+    /// All its messages; shared, so that many sessions on one folder cost one list.
+    pub contents: Arc<Contents>,
     /// UIDs this session is the first to see.
     pub recent: Vec<u32>,
+    /// MAILBOXID (RFC 8474 §4.2).
+    pub object_id: String,
+    /// Nothing of the folder may be changed, whatever was asked for: the box is suspended.
+    pub read_only: bool,
 }
 
-/// What changed in a folder after a modification sequence.
+/// A folder as it is now.
 #[derive(Clone, Debug, Default)]
 pub struct News {
-    /// Everything up to this modification sequence is told here.
-    pub highest_modseq: u64,
-    /// New and changed messages by ascending UID.
-    pub entries: Vec<Entry>,
-    /// UIDs that are gone, ascending.
-    pub expunged: Vec<u32>,
+    /// All its messages; what changed is what differs from the contents known before.
+    pub contents: Arc<Contents>,
     /// UIDs this session is the first to see.
     pub recent: Vec<u32>,
 }
@@ -276,6 +230,29 @@ pub enum Request {
     Unauthenticate,
     /// All folders. → [`Answer::Folders`]
     Folders,
+    /// All folders, and the subscribed names that no folder has. → [`Answer::Listing`]
+    Listing,
+    /// Figures of several folders. → [`Answer::Statuses`], one for each in order, `None` for one that is gone.
+    Statuses {
+        /// Their names.
+        folders: Vec<String>,
+    },
+    /// What the box holds and may hold. → [`Answer::Room`]
+    Room,
+    /// Who may open the box; asked of the driver. → [`Answer::Access`]
+    Access,
+    /// Annotations of a folder, or of the box (`None`), that this session may see. → [`Answer::Annotations`]
+    Annotations {
+        /// Name of the folder.
+        folder: Option<String>,
+    },
+    /// All or none. → [`Answer::Done`]
+    Annotate {
+        /// Name of the folder; `None`: the box.
+        folder: Option<String>,
+        /// What is set, and what is taken away.
+        changes: Vec<Annotation>,
+    },
     /// Figures. → [`Answer::Status`]
     Status {
         /// Name of the folder.
@@ -290,10 +267,12 @@ pub enum Request {
     },
     /// The folder is no longer watched. → [`Answer::Done`]
     Leave,
-    /// → [`Answer::Done`]
+    /// → [`Answer::Created`]
     Create {
         /// Name of the folder.
         folder: String,
+        /// Attribute of RFC 6154 that it shall have, in whatever case.
+        special_use: Option<String>,
     },
     /// → [`Answer::Done`]
     Delete {
@@ -330,7 +309,50 @@ pub enum Request {
         /// How much of them.
         what: What,
     },
-    /// → [`Answer::Changed`], the entries as they are now; absent ones are skipped.
+    /// Which of these messages each text is in. → [`Answer::Found`]
+    Find {
+        /// The folder.
+        folder: FolderHandle,
+        /// A bounded number of messages, by ascending UID.
+        messages: Vec<Sought>,
+        /// What is looked for.
+        keys: Vec<Arc<TextKey>>,
+    },
+    /// When it is. → [`Answer::Now`]
+    Now,
+    /// What SORT and THREAD compare. → [`Answer::Facts`], one for each message in order, `None` for one that is gone.
+    Facts {
+        /// The folder.
+        folder: FolderHandle,
+        /// A bounded number of messages, by ascending UID.
+        messages: Vec<Sought>,
+    },
+    /// The next bytes of a message that comes in pieces: the driver keeps them, on disk when there are many. → [`Answer::Done`]
+    Spool {
+        /// The bytes.
+        bytes: Vec<u8>,
+        /// What they begin; what was kept of an earlier one and never used is forgotten.
+        begins: Begins,
+    },
+    /// The message that came in pieces is complete. → [`Answer::Spooled`]
+    SpoolEnd,
+    /// A piece of a message too large to load whole. → [`Answer::Part`]
+    LoadPart {
+        /// The message.
+        message: MessageHandle,
+        /// Where it begins, in bytes.
+        offset: u64,
+        /// How many bytes; fewer come only at the end of the message.
+        length: usize,
+    },
+    /// First words of messages (RFC 8970). → [`Answer::Previews`]
+    Previews {
+        /// A bounded number of messages.
+        messages: Vec<MessageHandle>,
+        /// Only those that cost nothing.
+        lazy: bool,
+    },
+    /// → [`Answer::Changed`]; absent messages are skipped.
     SetFlags {
         /// The folder.
         folder: FolderHandle,
@@ -340,6 +362,8 @@ pub enum Request {
         change: FlagChange,
         /// By what.
         flags: Flags,
+        /// Only messages not changed after this modification sequence (RFC 7162 §3.1.3).
+        unchanged_since: Option<u64>,
     },
     /// COPY or MOVE. → [`Answer::Copied`]
     Copy {
@@ -363,9 +387,62 @@ pub enum Request {
     News {
         /// The folder.
         folder: FolderHandle,
-        /// What happened after it.
+    },
+    /// From now on, or no longer, changes of any folder of the box count as changes (RFC 5465). → [`Answer::Done`]
+    WatchBox {
+        /// Whether they do.
+        watch: bool,
+    },
+    /// All folders with their figures. → [`Answer::Surveyed`]
+    Survey,
+    /// Who went after a modification sequence? → [`Answer::Vanished`]
+    Vanished {
+        /// The folder.
+        folder: FolderHandle,
+        /// After it.
         since: u64,
     },
+}
+
+impl Request {
+    /// Whether it changes what is in a box. No arm is left out: whoever adds a request decides here.
+    pub fn is_change(&self) -> bool {
+        match self {
+            Self::Create { .. }
+            | Self::Delete { .. }
+            | Self::Rename { .. }
+            | Self::Subscribe { .. }
+            | Self::Annotate { .. }
+            | Self::Append { .. }
+            | Self::SetFlags { .. }
+            | Self::Copy { .. }
+            | Self::Expunge { .. } => true,
+            Self::Authenticate(_)
+            | Self::Unauthenticate
+            | Self::Open { .. }
+            | Self::Folders
+            | Self::Listing
+            | Self::Status { .. }
+            | Self::Statuses { .. }
+            | Self::Room
+            | Self::Access
+            | Self::Annotations { .. }
+            | Self::Select { .. }
+            | Self::Leave
+            | Self::Load { .. }
+            | Self::LoadPart { .. }
+            | Self::Previews { .. }
+            | Self::Spool { .. }
+            | Self::SpoolEnd
+            | Self::News { .. }
+            | Self::Vanished { .. }
+            | Self::WatchBox { .. }
+            | Self::Find { .. }
+            | Self::Facts { .. }
+            | Self::Now
+            | Self::Survey => false,
+        }
+    }
 }
 
 /// Whether the originals stay.
@@ -386,6 +463,31 @@ pub enum Answer {
     Done,
     /// To [`Request::Folders`].
     Folders(Vec<Folder>),
+    /// To [`Request::Listing`].
+    Listing {
+        /// All folders.
+        folders: Vec<Folder>,
+        /// Subscribed names that no folder has.
+        wishes: Vec<String>,
+    },
+    /// To [`Request::Statuses`].
+    Statuses(Vec<Option<Status>>),
+    /// To [`Request::Create`].
+    Created {
+        /// MAILBOXID of the new folder.
+        object_id: String,
+    },
+    /// To [`Request::Room`].
+    Room(Room),
+    /// To [`Request::Access`].
+    Access {
+        /// This session's own.
+        mine: Accessor,
+        /// All who may open the box, this one among them.
+        all: Vec<Accessor>,
+    },
+    /// To [`Request::Annotations`], by name.
+    Annotations(Vec<Annotation>),
     /// To [`Request::Status`].
     Status(Status),
     /// To [`Request::Select`].
@@ -399,8 +501,30 @@ pub enum Answer {
     },
     /// To [`Request::Load`].
     Loaded(Vec<Option<Loaded>>),
+    /// To [`Request::Find`].
+    Found {
+        /// So many of the messages, the first ones, were looked at; the others are to be asked again. At least one, if one was asked.
+        decided: usize,
+        /// For each key, the positions of the messages that it holds for, ascending.
+        hits: Vec<Vec<u32>>,
+    },
+    /// To [`Request::Now`].
+    Now(Timestamp),
+    /// To [`Request::Facts`].
+    Facts(Vec<Option<Facts>>),
+    /// To [`Request::SpoolEnd`].
+    Spooled(SpoolHandle),
+    /// To [`Request::LoadPart`]; `None`: the message is gone.
+    Part(Option<Vec<u8>>),
+    /// To [`Request::Previews`], one for each message in order; `None`: not known yet, or the message is gone.
+    Previews(Vec<Option<String>>),
     /// To [`Request::SetFlags`].
-    Changed(Vec<Entry>),
+    Changed {
+        /// The folder after it.
+        news: News,
+        /// UIDs of messages that were changed too late and stay as they were, ascending.
+        refused: Vec<u32>,
+    },
     /// To [`Request::Copy`].
     Copied {
         /// UIDVALIDITY of the folder they went to.
@@ -412,6 +536,10 @@ pub enum Answer {
     Expunged(Vec<u32>),
     /// To [`Request::News`].
     News(News),
+    /// To [`Request::Survey`].
+    Surveyed(Vec<Surveyed>),
+    /// To [`Request::Vanished`]: UIDs, ascending; `None` when that is forgotten.
+    Vanished(Option<Vec<u32>>),
     /// To [`Request::Authenticate`]: nothing is opened.
     LoginRefused {
         /// [`Refused::Credentials`] or [`Refused::NotYourBox`].
@@ -421,50 +549,4 @@ pub enum Answer {
     },
     /// It could not be done.
     Refused(Refused),
-}
-
-/// Why a request was not fulfilled; each has one response code and one text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// Wrong user, secret or certificate.
-    Credentials,
-    /// The login is right but may not open that box, or must say which of several.
-    NotYourBox,
-    /// The folder does not exist.
-    NoSuchFolder,
-    /// The message is gone.
-    NoSuchMessage,
-    /// A folder of that name exists already.
-    FolderExists,
-    /// The folder may not be changed that way; the text says why.
-    Cannot(&'static str),
-    /// The box is full.
-    OverQuota,
-    /// Something is too large or too many.
-    Limit,
-    /// The box is suspended, or storage is shutting down or failing for a moment.
-    Unavailable,
-    /// A defect on our side.
-    Defect,
-}
-
-impl Refused {
-    /// Response code of RFC 5530 and text.
-    pub(crate) fn describe(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Credentials => ("AUTHENTICATIONFAILED", "wrong credentials"),
-            Self::NotYourBox => (
-                "AUTHORIZATIONFAILED",
-                "this login does not open that box; name one that it opens",
-            ),
-            Self::NoSuchFolder => ("NONEXISTENT", "no such folder"),
-            Self::NoSuchMessage => ("EXPUNGEISSUED", "the message is gone"),
-            Self::FolderExists => ("ALREADYEXISTS", "a folder of that name exists already"),
-            Self::Cannot(why) => ("CANNOT", why),
-            Self::OverQuota => ("OVERQUOTA", "the box is full"),
-            Self::Limit => ("LIMIT", "too large or too many"),
-            Self::Unavailable => ("UNAVAILABLE", "try again later"),
-            Self::Defect => ("SERVERBUG", "internal error"),
-        }
-    }
 }

@@ -1,15 +1,16 @@
-//! What SEARCH keys mean for one message (RFC 3501 §6.4.4): pure, and lazy about bytes.
+//! What SEARCH keys mean for one message (RFC 9051 §6.4.4): pure, and decided by as little as possible: first what the view knows, then facts of
+//! the header, then texts.
 
-use std::cell::OnceCell;
+use std::sync::Arc;
 
+use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::Offset;
-use mail_parser::parsers::MessageStream;
-use mail_parser::{HeaderValue, Message, MessageParser, PartType};
 
+use super::facts::Facts;
 use super::grammar::tree::{SearchKey, Set, When};
-use super::mime::header;
-use super::request::{Entry, Flags, What};
+use super::request::{Entry, Flags, MessageHandle};
+use super::text::TextKey;
 use super::view::{View, ranges};
 
 /// Why a search cannot be run.
@@ -17,24 +18,36 @@ use super::view::{View, ranges};
 pub(crate) enum SearchError {
     /// A text is not UTF-8.
     NotUtf8,
-    /// A key of an extension that is not offered.
-    Unknown,
 }
 
 /// A search, ready to be asked of each message.
 #[derive(Debug)]
 pub(crate) struct Program {
     key: Key,
-    needs: What,
+    texts: Vec<Arc<TextKey>>,
+    needs: Needs,
 }
 
-/// What is known of a message after one look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Evaluated {
-    Yes,
-    No,
-    /// Flags, dates and sizes do not decide.
-    NeedsBytes,
+/// What a search has to know beside the view and the texts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Needs {
+    /// When it is.
+    pub(crate) now: bool,
+    /// When messages were sent.
+    pub(crate) sent: bool,
+    /// A modification sequence is asked for, so the client understands them (RFC 7162 §3.1.5).
+    pub(crate) modseq: bool,
+}
+
+/// What is known of a message beside its entry.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Known<'a> {
+    /// When it is.
+    pub(crate) now: Option<Timestamp>,
+    /// The civil date of its Date field, once that was looked up; `Some(None)`: it has none.
+    pub(crate) sent: Option<Option<Date>>,
+    /// Which of [`Program::texts`] it holds, once that was looked up.
+    pub(crate) texts: Option<&'a [bool]>,
 }
 
 #[derive(Debug)]
@@ -50,14 +63,17 @@ enum Key {
     Larger(u64),
     Smaller(u64),
     Internal(When, Date),
+    Saved(When, Date),
     Sent(When, Date),
-    Header(String, Needle),
-    Body(Needle),
-    Text(Needle),
+    /// Came so many seconds ago or earlier.
+    Older(u32),
+    Modseq(u64),
+    Email(String),
+    Text(usize),
+    Never,
 }
 
 impl When {
-    /// Whether a date lies so to the limit.
     fn holds(self, date: Date, limit: Date) -> bool {
         match self {
             Self::Before => date < limit,
@@ -67,134 +83,125 @@ impl When {
     }
 }
 
-/// A text to be found without regard to case.
-#[derive(Debug)]
-struct Needle {
-    folded: String,
-}
-
-impl Needle {
-    fn new(text: &[u8]) -> Result<Self, SearchError> {
-        let text = std::str::from_utf8(text).map_err(|_| SearchError::NotUtf8)?;
+impl Program {
+    /// Prepares a search of the messages in a view.
+    pub(crate) fn new(key: &SearchKey, view: &View) -> Result<Self, SearchError> {
+        let mut builder = Builder {
+            largest: (
+                u32::try_from(view.entries().len()).unwrap_or(u32::MAX),
+                view.entries().last().map_or(0, |entry| entry.uid),
+            ),
+            saved: &view.saved,
+            texts: Vec::new(),
+            needs: Needs::default(),
+        };
+        let key = builder.key(key)?;
         Ok(Self {
-            folded: text.to_lowercase(),
+            key,
+            texts: builder.texts,
+            needs: builder.needs,
         })
     }
 
-    fn is_in(&self, text: &str) -> bool {
-        if self.folded.is_empty() {
-            return true;
-        }
-        if self.folded.is_ascii() {
-            let (wanted, text) = (self.folded.as_bytes(), text.as_bytes());
-            let (low, high) = (wanted[0], wanted[0].to_ascii_uppercase());
-            return text.len() >= wanted.len()
-                && (0..=text.len() - wanted.len()).any(|at| {
-                    (text[at] == low || text[at] == high) && text[at..at + wanted.len()].eq_ignore_ascii_case(wanted)
-                });
-        }
-        text.to_lowercase().contains(&self.folded)
+    /// The texts that it looks for.
+    pub(crate) fn texts(&self) -> &[Arc<TextKey>] {
+        &self.texts
+    }
+
+    /// What it has to know.
+    pub(crate) fn needs(&self) -> Needs {
+        self.needs
+    }
+
+    /// Whether it finds the message at a position of the view; `None`: that depends on what is not known.
+    pub(crate) fn finds(&self, view: &View, at: usize, known: Known<'_>) -> Option<bool> {
+        self.decides(view, (at, view.entries().get(at)?), known)
+    }
+
+    /// The same for an entry that is at hand.
+    pub(crate) fn decides(&self, view: &View, (at, entry): (usize, &Entry), known: Known<'_>) -> Option<bool> {
+        self.key.holds(&Subject { view, at, entry, known })
     }
 }
 
 /// A message under examination.
-pub(crate) struct Subject<'a> {
-    number: u32,
+struct Subject<'a> {
+    view: &'a View,
+    at: usize,
     entry: &'a Entry,
-    is_recent: bool,
-    bytes: Option<&'a [u8]>,
-    parsed: OnceCell<Option<Message<'a>>>,
+    known: Known<'a>,
 }
 
-impl<'a> Subject<'a> {
-    pub(crate) fn new(view: &'a View, at: usize, bytes: Option<&'a Vec<u8>>) -> Self {
-        let entry = &view.entries()[at];
-        Self {
-            number: u32::try_from(at + 1).unwrap_or(u32::MAX),
-            entry,
-            is_recent: view.is_recent(entry.uid),
-            bytes: bytes.map(Vec::as_slice),
-            parsed: OnceCell::new(),
-        }
-    }
-
-    fn parsed(&self) -> Option<&Message<'a>> {
-        self.parsed
-            .get_or_init(|| self.bytes.and_then(|bytes| MessageParser::default().parse(bytes)))
-            .as_ref()
-    }
+struct Builder<'a> {
+    /// The number and the UID that `*` stands for.
+    largest: (u32, u32),
+    /// UIDs that `$` stands for.
+    saved: &'a [u32],
+    texts: Vec<Arc<TextKey>>,
+    needs: Needs,
 }
 
-impl Program {
-    /// Prepares a search; `largest` are the number and the UID that `*` stands for.
-    pub(crate) fn new(key: &SearchKey, largest: (u32, u32)) -> Result<Self, SearchError> {
-        let key = Key::new(key, largest)?;
-        let needs = key.needs();
-        Ok(Self { key, needs })
+impl Builder<'_> {
+    fn key(&mut self, key: &SearchKey) -> Result<Key, SearchError> {
+        use SearchKey as S;
+        let not = |key| Key::Not(Box::new(key));
+        Ok(match key {
+            S::And(keys) => Key::All(keys.iter().map(|key| self.key(key)).collect::<Result<_, _>>()?),
+            S::Or(a, b) => Key::Any(Box::new((self.key(a)?, self.key(b)?))),
+            S::Not(key) => not(self.key(key)?),
+            S::Numbers(Set::Ranges(set)) => Key::Numbers(ranges(set, self.largest.0)),
+            S::Uids(Set::Ranges(set)) => Key::Uids(ranges(set, self.largest.1)),
+            S::Numbers(Set::Saved) | S::Uids(Set::Saved) => {
+                Key::Uids(self.saved.iter().map(|&uid| (uid, uid)).collect())
+            }
+            S::System(bit) => Key::System(*bit),
+            S::Keyword(keyword) => Key::Keyword(keyword.clone()),
+            S::New => Key::All(vec![Key::Recent, not(Key::System(Flags::SEEN))]),
+            S::Old => not(Key::Recent),
+            S::Recent => Key::Recent,
+            S::Larger(bytes) => Key::Larger(*bytes),
+            S::Smaller(bytes) => Key::Smaller(*bytes),
+            S::Internal(when, date) => Key::Internal(*when, *date),
+            S::Saved(when, date) => Key::Saved(*when, *date),
+            S::SaveDateSupported => Key::All(Vec::new()),
+            S::Sent(when, date) => {
+                self.needs.sent = true;
+                Key::Sent(*when, *date)
+            }
+            S::Older(seconds) => {
+                self.needs.now = true;
+                Key::Older(*seconds)
+            }
+            S::Younger(seconds) => {
+                self.needs.now = true;
+                // RFC 5032 §3: a message of exactly that age is younger, and older too.
+                not(Key::Older(seconds.saturating_add(1)))
+            }
+            S::Modseq(modseq) => {
+                self.needs.modseq = true;
+                Key::Modseq(*modseq)
+            }
+            S::EmailId(id) => Key::Email(id.clone()),
+            // RFC 8474 §5.2: THREADID is NIL here, so no message has one.
+            S::ThreadId(_) => Key::Never,
+            S::Header(name, text) => self.text(TextKey::header(name, text))?,
+            S::Body(text) => self.text(TextKey::body(text))?,
+            S::Text(text) => self.text(TextKey::text(text))?,
+        })
     }
 
-    /// What to load for messages that need bytes.
-    pub(crate) fn needs(&self) -> What {
-        self.needs
-    }
-
-    pub(crate) fn evaluate(&self, subject: &Subject<'_>) -> Evaluated {
-        match self.key.holds(subject) {
-            Some(true) => Evaluated::Yes,
-            Some(false) => Evaluated::No,
-            None => Evaluated::NeedsBytes,
+    fn text(&mut self, key: Option<TextKey>) -> Result<Key, SearchError> {
+        let key = key.ok_or(SearchError::NotUtf8)?;
+        if key.is_always() {
+            return Ok(Key::All(Vec::new()));
         }
+        self.texts.push(Arc::new(key));
+        Ok(Key::Text(self.texts.len() - 1))
     }
 }
 
 impl Key {
-    fn new(key: &SearchKey, largest: (u32, u32)) -> Result<Self, SearchError> {
-        use SearchKey as S;
-        let not = |key: Self| Self::Not(Box::new(key));
-        Ok(match key {
-            S::And(keys) => Self::All(keys.iter().map(|k| Self::new(k, largest)).collect::<Result<_, _>>()?),
-            S::Or(a, b) => Self::Any(Box::new((Self::new(a, largest)?, Self::new(b, largest)?))),
-            S::Not(key) => not(Self::new(key, largest)?),
-            S::Numbers(Set::Ranges(set)) => Self::Numbers(ranges(set, largest.0)),
-            S::Uids(Set::Ranges(set)) => Self::Uids(ranges(set, largest.1)),
-            S::System(bit) => Self::System(*bit),
-            S::Keyword(keyword) => Self::Keyword(keyword.clone()),
-            S::New => Self::All(vec![Self::Recent, not(Self::System(Flags::SEEN))]),
-            S::Old => not(Self::Recent),
-            S::Recent => Self::Recent,
-            S::Larger(bytes) => Self::Larger(*bytes),
-            S::Smaller(bytes) => Self::Smaller(*bytes),
-            S::Internal(when, date) => Self::Internal(*when, *date),
-            S::Sent(when, date) => Self::Sent(*when, *date),
-            S::Header(name, text) => {
-                let name = std::str::from_utf8(name).map_err(|_| SearchError::NotUtf8)?;
-                Self::Header(name.to_owned(), Needle::new(text)?)
-            }
-            S::Body(text) => Self::Body(Needle::new(text)?),
-            S::Text(text) => Self::Text(Needle::new(text)?),
-            S::Numbers(Set::Saved)
-            | S::Uids(Set::Saved)
-            | S::Saved(..)
-            | S::SaveDateSupported
-            | S::Older(_)
-            | S::Younger(_)
-            | S::Modseq(_)
-            | S::EmailId(_)
-            | S::ThreadId(_) => return Err(SearchError::Unknown),
-        })
-    }
-
-    fn needs(&self) -> What {
-        match self {
-            Self::All(keys) => keys.iter().map(Self::needs).max().unwrap_or(What::Header),
-            Self::Any(keys) => keys.0.needs().max(keys.1.needs()),
-            Self::Not(key) => key.needs(),
-            Self::Body(_) | Self::Text(_) => What::Content,
-            _ => What::Header,
-        }
-    }
-
-    /// Whether it holds; `None`: that depends on bytes that are not there.
+    /// Whether it holds; `None`: that depends on what is not known.
     fn holds(&self, subject: &Subject<'_>) -> Option<bool> {
         let entry = subject.entry;
         Some(match self {
@@ -205,25 +212,26 @@ impl Key {
                 _ => return None,
             },
             Self::Not(key) => !key.holds(subject)?,
-            Self::Numbers(ranges) => in_ranges(ranges, subject.number),
+            Self::Numbers(ranges) => in_ranges(ranges, u32::try_from(subject.at + 1).unwrap_or(u32::MAX)),
             Self::Uids(ranges) => in_ranges(ranges, entry.uid),
             Self::System(bit) => entry.flags.system & bit != 0,
             Self::Keyword(keyword) => entry.flags.has_keyword(keyword),
-            Self::Recent => subject.is_recent,
+            Self::Recent => subject.view.is_recent(entry.uid),
             Self::Larger(bytes) => entry.size_bytes > *bytes,
             Self::Smaller(bytes) => entry.size_bytes < *bytes,
-            // RFC 3501 §6.4.4: dates are compared without regard to time and zone.
+            // RFC 9051 §6.4.4: dates are compared without regard to time and zone.
             Self::Internal(when, date) => when.holds(Offset::UTC.to_datetime(entry.internal_date).date(), *date),
-            Self::Sent(when, date) => sent_date(subject.bytes?).is_some_and(|sent| when.holds(sent, *date)),
-            Self::Header(name, needle) => header_holds(subject.bytes?, name, needle),
-            Self::Body(needle) => {
-                subject.bytes?;
-                body_holds(subject.parsed(), needle)
+            // RFC 8514 §4.3
+            Self::Saved(when, date) => when.holds(Offset::UTC.to_datetime(entry.saved).date(), *date),
+            Self::Sent(when, date) => subject.known.sent?.is_some_and(|sent| when.holds(sent, *date)),
+            Self::Older(seconds) => {
+                let age = subject.known.now?.as_second() - entry.internal_date.as_second();
+                age >= i64::from(*seconds)
             }
-            Self::Text(needle) => {
-                let bytes = subject.bytes?;
-                any_header_holds(bytes, needle) || body_holds(subject.parsed(), needle)
-            }
+            Self::Modseq(modseq) => entry.modseq >= *modseq,
+            Self::Email(id) => email_id(entry.message) == *id,
+            Self::Text(at) => *subject.known.texts?.get(*at)?,
+            Self::Never => false,
         })
     }
 }
@@ -245,54 +253,12 @@ fn in_ranges(ranges: &[(u32, u32)], number: u32) -> bool {
     after > 0 && ranges[after - 1].1 >= number
 }
 
-/// The civil date of the Date field, in the zone it names.
-fn sent_date(bytes: &[u8]) -> Option<Date> {
-    let mut value = header::value_of(bytes, "Date")?.into_owned();
-    value.push(b'\n');
-    match MessageStream::new(&value).parse_date() {
-        HeaderValue::DateTime(found) => {
-            let year = i16::try_from(found.year).ok()?;
-            Date::new(year, i8::try_from(found.month).ok()?, i8::try_from(found.day).ok()?).ok()
-        }
-        _ => None,
-    }
+/// EMAILID (RFC 8474 §5.1).
+fn email_id(message: MessageHandle) -> String {
+    format!("M{}", message.0)
 }
 
-/// RFC 3501 §6.4.4: an empty text asks whether the field is there.
-fn header_holds(bytes: &[u8], name: &str, needle: &Needle) -> bool {
-    header::fields(bytes)
-        .filter(|f| f.name.eq_ignore_ascii_case(name.as_bytes()))
-        .any(|f| needle.is_in(&decoded(f.value)))
-}
-
-fn any_header_holds(bytes: &[u8], needle: &Needle) -> bool {
-    header::fields(bytes).any(|f| {
-        let name = String::from_utf8_lossy(f.name);
-        needle.is_in(&format!("{name}: {}", decoded(f.value)))
-    })
-}
-
-/// A field's value as people read it: unfolded, encoded words decoded.
-fn decoded(value: &[u8]) -> String {
-    let line = header::unfold(value);
-    let plain = !line.windows(2).any(|w| w == b"=?");
-    if plain {
-        return String::from_utf8_lossy(&line).into_owned();
-    }
-    let mut line = line.into_owned();
-    line.push(b'\n');
-    match MessageStream::new(&line).parse_unstructured() {
-        HeaderValue::Text(text) => text.into_owned(),
-        _ => String::new(),
-    }
-}
-
-fn body_holds(message: Option<&Message<'_>>, needle: &Needle) -> bool {
-    message.is_some_and(|message| {
-        message.parts.iter().any(|part| match &part.body {
-            PartType::Text(text) | PartType::Html(text) => needle.is_in(text),
-            PartType::Message(inner) => any_header_holds(&inner.raw_message, needle) || body_holds(Some(inner), needle),
-            PartType::Binary(_) | PartType::InlineBinary(_) | PartType::Multipart(_) => false,
-        })
-    })
+/// The civil date of the Date field, as SENT keys compare it.
+pub(crate) fn sent_day(facts: Option<&Facts>) -> Option<Date> {
+    facts.and_then(|facts| facts.sent_day)
 }

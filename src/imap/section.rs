@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::num::NonZeroU32;
 use std::ops::Range;
 
-use super::grammar::tree::{self, Section as Named, SectionText};
+use super::grammar::tree::{Section as Named, SectionText};
+use super::mime::decode::Coding;
 use super::mime::header;
 use super::mime::outline::{Inside, Outline};
 use super::wire;
 
-/// A section of a message, and which bytes of it.
+/// A section of a message, checked and kept apart from the codec's borrowed types.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Section {
     /// Part numbers; empty: the message.
@@ -44,23 +45,6 @@ impl Section {
         }
     }
 
-    /// From the tree of a command.
-    pub(crate) fn of(section: &tree::Section, partial: Option<(u32, NonZeroU32)>) -> Self {
-        use tree::SectionText as S;
-        Self {
-            number: section.part.iter().map(|number| number.get()).collect(),
-            text: match &section.text {
-                S::Whole => SectionText::Whole,
-                S::Header => SectionText::Header,
-                S::HeaderFields(names) => SectionText::HeaderFields(names.clone()),
-                S::HeaderFieldsNot(names) => SectionText::HeaderFieldsNot(names.clone()),
-                S::Text => SectionText::Text,
-                S::Mime => SectionText::Mime,
-            },
-            partial: partial.map(|(from, length)| (from, length.get())),
-        }
-    }
-
     /// Whether the header block of the message is enough to answer.
     pub(crate) fn needs_only_header(&self) -> bool {
         self.number.is_empty()
@@ -78,12 +62,7 @@ impl Section {
     /// Writes `BODY[…]<origin>` as the response names it.
     pub(crate) fn label(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"BODY[");
-        for (index, number) in self.number.iter().enumerate() {
-            if index > 0 {
-                out.push(b'.');
-            }
-            wire::number(out, u64::from(*number));
-        }
+        part_number(out, &self.number);
         if !self.number.is_empty() && self.text != SectionText::Whole {
             out.push(b'.');
         }
@@ -96,11 +75,7 @@ impl Section {
             SectionText::Mime => out.extend_from_slice(b"MIME"),
         }
         out.push(b']');
-        if let Some((origin, _)) = self.partial {
-            out.push(b'<');
-            wire::number(out, u64::from(origin));
-            out.push(b'>');
-        }
+        label_partial(out, self.partial);
     }
 
     /// Writes the bytes as a literal, or `NIL` when the message has no such section.
@@ -166,6 +141,90 @@ impl Section {
     /// What the partial leaves of so many bytes.
     pub(crate) fn cut(&self, length: usize) -> Range<usize> {
         cut(self.partial, length)
+    }
+}
+
+/// `BINARY[section]<partial>`: a part without its transfer encoding (RFC 3516 §4.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Binary {
+    /// Part numbers; empty: the message, which as a whole has no encoding.
+    number: Vec<u32>,
+    partial: Option<(u32, u32)>,
+}
+
+/// Where such a part lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BinaryPlace {
+    /// The header block that says how it is encoded; empty: not at all.
+    pub(crate) head: Range<usize>,
+    pub(crate) body: Range<usize>,
+}
+
+impl BinaryPlace {
+    /// How it is encoded; `None`: nobody knows.
+    pub(crate) fn coding(&self, head: &[u8]) -> Option<Coding> {
+        match Coding::of(head) {
+            Coding::Unknown => None,
+            known => Some(known),
+        }
+    }
+}
+
+impl Binary {
+    pub(crate) fn new(part: &[NonZeroU32], partial: Option<(u32, NonZeroU32)>) -> Self {
+        Self {
+            number: part.iter().map(|number| number.get()).collect(),
+            partial: partial.map(|(from, length)| (from, length.get())),
+        }
+    }
+
+    /// Writes its name: `what` and the part.
+    pub(crate) fn label(&self, out: &mut Vec<u8>, what: &[u8]) {
+        out.extend_from_slice(what);
+        out.push(b'[');
+        part_number(out, &self.number);
+        out.push(b']');
+        label_partial(out, self.partial);
+    }
+
+    /// Where it lies; `None`: nowhere. RFC 2045 §6.4: multiparts and messages have no encoding of their own.
+    pub(crate) fn place(&self, outline: &Outline) -> Option<BinaryPlace> {
+        if self.number.is_empty() {
+            return Some(BinaryPlace {
+                head: 0..0,
+                body: 0..outline.body.end,
+            });
+        }
+        let part = outline.find(&self.number)?;
+        Some(BinaryPlace {
+            head: match part.inside {
+                Inside::Data => part.header.clone(),
+                Inside::Parts(_) | Inside::Message(_) => 0..0,
+            },
+            body: part.body.clone(),
+        })
+    }
+
+    /// What the partial leaves of so many decoded bytes.
+    pub(crate) fn cut(&self, length: usize) -> Range<usize> {
+        cut(self.partial, length)
+    }
+}
+
+fn part_number(out: &mut Vec<u8>, number: &[u32]) {
+    for (index, number) in number.iter().enumerate() {
+        if index > 0 {
+            out.push(b'.');
+        }
+        wire::number(out, u64::from(*number));
+    }
+}
+
+fn label_partial(out: &mut Vec<u8>, partial: Option<(u32, u32)>) {
+    if let Some((origin, _)) = partial {
+        out.push(b'<');
+        wire::number(out, u64::from(origin));
+        out.push(b'>');
     }
 }
 

@@ -25,8 +25,18 @@ pub(crate) fn encode(name: &str) -> Vec<u8> {
     out
 }
 
-/// The name of a wire form. UTF-8 sent as it is by clients that know no better is taken as UTF-8.
+/// The name of a wire form. A name has one wire form only: another one is refused, since the client would not find again what it made.
+/// UTF-8 sent as it is by clients that know no better is taken as UTF-8.
 pub(crate) fn decode(wire: &[u8]) -> Result<String, NameError> {
+    let name = decode_any(wire)?;
+    // RFC 3501 §5.1.3: printable ASCII is never coded, and shifts are not broken up.
+    if wire.contains(&b'&') && encode(&name) != wire {
+        return Err(NameError);
+    }
+    Ok(name)
+}
+
+fn decode_any(wire: &[u8]) -> Result<String, NameError> {
     let mut name = String::with_capacity(wire.len());
     let mut rest = std::str::from_utf8(wire).map_err(|_| NameError)?;
     if rest.chars().any(|c| c.is_ascii_control()) {
@@ -117,7 +127,18 @@ mod tests {
 
     #[test]
     fn broken_names_are_refused_and_raw_utf_8_is_understood() {
-        for wire in [&b"&AOk"[..], b"&=-", b"&2D0-", b"a\0b", b"\xff", b"&AAo-"] {
+        for wire in [
+            &b"&AOk"[..],
+            b"&=-",
+            b"&2D0-",
+            b"a\0b",
+            b"\xff",
+            b"&AAo-",
+            b"&AGE-",
+            b"&AOk-&AOk-",
+            b"&AOkAQQ-",
+            b"&-&AOk",
+        ] {
             assert_eq!(decode(wire), Err(NameError), "{wire:?}");
         }
         assert_eq!(decode("été".as_bytes()).unwrap(), "été");
@@ -133,6 +154,7 @@ mod tests {
         fn any_bytes_are_decoded_or_refused(wire in proptest::collection::vec(any::<u8>(), 0..40)) {
             if let Ok(name) = decode(&wire) {
                 prop_assert!(!name.contains('\0'));
+                prop_assert!(wire == name.as_bytes() || wire == encode(&name));
             }
         }
     }

@@ -1,13 +1,16 @@
 //! The selected folder as this session was told it is: sequence numbers, flags, and what must still be said (RFC 3501 §5.2, §7.4.1).
 //!
 //! Invariant: `entries` is exactly what the client knows. A message that is gone keeps its sequence number in it until the client
-//! may be told, so that a number always means the same message to both sides.
+//! may be told, so that a number always means the same message to both sides. What many sessions know alike is shared by them
+//! (`contents`): a session keeps only what it alone must still be told.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::entries::{Change, Entries};
 use super::grammar::tree::End;
-use super::request::{Entry, Flags, FolderHandle, News, Selected};
+use super::request::{Flags, FolderHandle, News, Selected};
+use super::session::{Enabled, Extension};
 use super::wire;
 
 /// The selected folder.
@@ -16,14 +19,13 @@ pub(crate) struct View {
     pub(crate) folder: FolderHandle,
     pub(crate) name: String,
     pub(crate) access: Access,
-    /// Shared with other sessions until it first changes.
-    entries: Arc<Vec<Entry>>,
-    recent: BTreeSet<u32>,
+    entries: Entries,
+    /// Ranges of UIDs that this session saw first: between two ends nothing else is.
+    recent: Vec<(u32, u32)>,
     /// Keywords the client knows of, as shown in FLAGS.
-    keywords: BTreeSet<String>,
-    /// UIDs that are gone and of which the client was not told yet.
-    vanished: BTreeSet<u32>,
-    pub(crate) modseq: u64,
+    keywords: Arc<BTreeSet<String>>,
+    /// UIDs of the messages that `$` stands for, ascending (RFC 5182).
+    pub(crate) saved: Vec<u32>,
 }
 
 /// SELECT or EXAMINE.
@@ -50,50 +52,54 @@ pub(crate) struct OutOfRange;
 
 impl View {
     pub(crate) fn new(name: String, access: Access, selected: Selected) -> Self {
-        let mut keywords = BTreeSet::new();
-        for entry in selected.entries.iter() {
-            learn(&mut keywords, &entry.flags);
-        }
-        Self {
+        let keywords = Arc::clone(selected.contents.keywords());
+        let mut view = Self {
             folder: selected.folder,
             name,
             access,
-            entries: selected.entries,
-            recent: selected.recent.into_iter().collect(),
+            entries: Entries::new(selected.contents),
+            recent: Vec::new(),
             keywords,
-            vanished: BTreeSet::new(),
-            modseq: selected.highest_modseq,
-        }
+            saved: Vec::new(),
+        };
+        view.note_recent(&selected.recent);
+        view
     }
 
-    pub(crate) fn entries(&self) -> &[Entry] {
+    pub(crate) fn entries(&self) -> &Entries {
         &self.entries
     }
 
+    /// Everything up to this modification sequence was taken in.
+    pub(crate) fn modseq(&self) -> u64 {
+        self.entries.contents().highest_modseq()
+    }
+
     pub(crate) fn is_recent(&self, uid: u32) -> bool {
-        self.recent.contains(&uid)
+        let at = self.recent.partition_point(|(_, last)| *last < uid);
+        self.recent.get(at).is_some_and(|(first, _)| *first <= uid)
     }
 
     /// Whether the message is known to be gone, though the client was not told yet.
     pub(crate) fn is_vanished(&self, uid: u32) -> bool {
-        self.vanished.contains(&uid)
+        self.entries.is_gone(uid)
     }
 
     /// Whether something can be told without asking.
     pub(crate) fn has_pending(&self) -> bool {
-        !self.vanished.is_empty()
+        self.entries.has_ghosts()
     }
 
     /// Position of a UID.
     pub(crate) fn position(&self, uid: u32) -> Option<usize> {
-        self.entries.binary_search_by_key(&uid, |e| e.uid).ok()
+        self.entries.position(uid).ok()
     }
 
     /// Writes `* FLAGS` and `PERMANENTFLAGS` for the keywords known.
     pub(crate) fn write_flags(&self, out: &mut Vec<u8>) {
         let known = Flags {
             system: u8::MAX,
-            keywords: self.keywords.clone(),
+            keywords: (*self.keywords).clone().into(),
         };
         out.extend_from_slice(b"* FLAGS ");
         wire::flags(out, &known, false);
@@ -110,102 +116,109 @@ impl View {
         out.extend_from_slice(b"] flags that last\r\n");
     }
 
-    /// Takes in flags of one message; returns whether they differ from what the client knew.
-    pub(crate) fn update(&mut self, entry: &Entry, out: &mut Vec<u8>) -> Option<(usize, bool)> {
-        let at = self.position(entry.uid)?;
-        let known = &self.entries[at];
-        let differs = known.flags != entry.flags;
-        if differs || known.modseq != entry.modseq {
-            let entries = Arc::make_mut(&mut self.entries);
-            entries[at].flags = entry.flags.clone();
-            entries[at].modseq = entry.modseq;
+    /// Takes in news; keywords the client does not know are written at once. What the change means is for the caller to tell.
+    pub(crate) fn adopt(&mut self, news: News, out: &mut Vec<u8>) -> Change {
+        if news.contents.highest_modseq() <= self.modseq() {
+            return Change::default();
         }
-        if learn(&mut self.keywords, &entry.flags) {
+        let change = self.entries.adopt(news.contents);
+        self.note_recent(&news.recent);
+        let keywords = self.entries.contents().keywords();
+        if keywords.len() != self.keywords.len() {
+            self.keywords = Arc::clone(keywords);
             self.write_flags(out);
         }
-        Some((at, differs))
+        change
     }
 
-    /// Writes what a News answer means to the client, EXPUNGE only if allowed.
-    pub(crate) fn tell(&mut self, news: News, telling: Telling, out: &mut Vec<u8>) {
-        self.modseq = self.modseq.max(news.highest_modseq);
-        self.note_vanished(&news.expunged);
-        let last = self.entries.last().map_or(0, |e| e.uid);
-        let split = news.entries.partition_point(|e| e.uid <= last);
-        let (known, new) = news.entries.split_at(split);
-        for entry in known {
-            if let Some((at, true)) = self.update(entry, out) {
-                self.write_fetch_flags(at, None, out);
-            }
+    /// Writes what news mean to the client, EXPUNGE only if allowed; returns how many messages are new.
+    pub(crate) fn tell(&mut self, news: News, telling: Telling, enabled: Enabled, out: &mut Vec<u8>) -> usize {
+        let change = self.adopt(news, out);
+        for at in change.changed {
+            self.write_fetch_flags(at, None, enabled, out);
         }
+        self.tell_numbers(change.fresh, telling, enabled, out)
+    }
+
+    /// The same without changes of flags, which this client does not want.
+    pub(crate) fn tell_quietly(&mut self, news: News, telling: Telling, enabled: Enabled, out: &mut Vec<u8>) -> usize {
+        let change = self.adopt(news, out);
+        self.tell_numbers(change.fresh, telling, enabled, out)
+    }
+
+    fn tell_numbers(&mut self, fresh: usize, telling: Telling, enabled: Enabled, out: &mut Vec<u8>) -> usize {
         if telling == Telling::All {
-            self.tell_vanished(out);
+            self.tell_vanished(enabled, out);
         }
-        let fresh: Vec<Entry> = new
-            .iter()
-            .filter(|e| news.expunged.binary_search(&e.uid).is_err())
-            .cloned()
-            .collect();
-        if fresh.is_empty() {
-            return;
+        if fresh > 0 {
+            self.write_counts(enabled, out);
         }
-        let learned = fresh.iter().filter(|e| learn(&mut self.keywords, &e.flags)).count() > 0;
-        Arc::make_mut(&mut self.entries).extend(fresh);
-        self.recent.extend(news.recent.iter().filter(|u| **u > last));
-        if learned {
-            self.write_flags(out);
-        }
-        self.write_counts(out);
+        fresh
     }
 
     /// Writes EXISTS and RECENT.
-    pub(crate) fn write_counts(&self, out: &mut Vec<u8>) {
+    pub(crate) fn write_counts(&self, enabled: Enabled, out: &mut Vec<u8>) {
         out.extend_from_slice(b"* ");
         wire::number(out, self.entries.len() as u64);
-        out.extend_from_slice(b" EXISTS\r\n* ");
-        wire::number(out, self.recent.len() as u64);
+        out.extend_from_slice(b" EXISTS\r\n");
+        // RFC 9051 appendix E: there is no RECENT any more.
+        if enabled.has(Extension::Imap4rev2) {
+            return;
+        }
+        out.extend_from_slice(b"* ");
+        wire::number(out, self.recent_count() as u64);
         out.extend_from_slice(b" RECENT\r\n");
     }
 
-    /// Remembers that messages are gone.
-    pub(crate) fn note_vanished(&mut self, uids: &[u32]) {
-        for &uid in uids {
-            if self.position(uid).is_some() {
-                self.vanished.insert(uid);
-            }
-        }
-    }
-
-    /// Writes EXPUNGE for everything that is gone; each number counts after the ones before it.
-    pub(crate) fn tell_vanished(&mut self, out: &mut Vec<u8>) {
-        if self.vanished.is_empty() {
+    /// Writes EXPUNGE, or VANISHED, for everything that is gone.
+    pub(crate) fn tell_vanished(&mut self, enabled: Enabled, out: &mut Vec<u8>) {
+        let gone = self.entries.lay();
+        if gone.is_empty() {
             return;
         }
-        let mut removed = 0;
-        for uid in &self.vanished {
-            if let Ok(at) = self.entries.binary_search_by_key(uid, |e| e.uid) {
-                out.extend_from_slice(b"* ");
-                wire::number(out, (at + 1 - removed) as u64);
-                out.extend_from_slice(b" EXPUNGE\r\n");
-                removed += 1;
-            }
-            self.recent.remove(uid);
+        // RFC 7162 §3.2.10
+        if enabled.has(Extension::Qresync) {
+            out.extend_from_slice(b"* VANISHED ");
+            wire::number_set(out, gone.iter().map(|(_, entry)| entry.uid));
+            out.extend_from_slice(b"\r\n");
+            return;
         }
-        let vanished = std::mem::take(&mut self.vanished);
-        Arc::make_mut(&mut self.entries).retain(|e| !vanished.contains(&e.uid));
+        for (removed, (at, _)) in gone.iter().enumerate() {
+            // Each number counts after the ones before it.
+            out.extend_from_slice(b"* ");
+            wire::number(out, (at + 1 - removed) as u64);
+            out.extend_from_slice(b" EXPUNGE\r\n");
+        }
     }
 
     /// Writes `* n FETCH (FLAGS (…))`, with the UID when one is given.
-    pub(crate) fn write_fetch_flags(&self, at: usize, uid: Option<u32>, out: &mut Vec<u8>) {
-        let entry = &self.entries[at];
+    pub(crate) fn write_fetch_flags(&self, at: usize, uid: Option<u32>, enabled: Enabled, out: &mut Vec<u8>) {
+        let Some(entry) = self.entries.get(at) else { return };
         out.extend_from_slice(b"* ");
         wire::number(out, at as u64 + 1);
         out.extend_from_slice(b" FETCH (FLAGS ");
-        wire::flags(out, &entry.flags, self.is_recent(entry.uid));
-        if let Some(uid) = uid {
+        wire::flags(
+            out,
+            &entry.flags,
+            self.is_recent(entry.uid) && !enabled.has(Extension::Imap4rev2),
+        );
+        // RFC 9051 §7.5.2, RFC 7162 §3.2.4: the UID comes too, whether it was asked or not.
+        if uid.is_some() || enabled.has(Extension::Condstore) || enabled.has(Extension::Imap4rev2) {
             out.extend_from_slice(b" UID ");
-            wire::number(out, u64::from(uid));
+            wire::number(out, u64::from(entry.uid));
         }
+        write_modseq(entry.modseq, enabled, out);
+        out.extend_from_slice(b")\r\n");
+    }
+
+    /// Writes `* n FETCH (UID u MODSEQ (m))`: what even a silent STORE says (RFC 7162 §3.1.3).
+    pub(crate) fn write_fetch_modseq(&self, at: usize, enabled: Enabled, out: &mut Vec<u8>) {
+        let Some(entry) = self.entries.get(at) else { return };
+        out.extend_from_slice(b"* ");
+        wire::number(out, at as u64 + 1);
+        out.extend_from_slice(b" FETCH (UID ");
+        wire::number(out, u64::from(entry.uid));
+        write_modseq(entry.modseq, enabled, out);
         out.extend_from_slice(b")\r\n");
     }
 
@@ -223,11 +236,39 @@ impl View {
     /// Positions named by a set of UIDs, ascending; UIDs without a message are skipped (RFC 3501 §6.4.8).
     pub(crate) fn by_uid(&self, set: &[(End, End)]) -> Vec<usize> {
         let ranges = ranges(set, self.entries.last().map_or(0, |e| e.uid));
-        expand(&ranges, |(from, to)| {
-            let start = self.entries.partition_point(|e| e.uid < from);
-            let end = self.entries.partition_point(|e| e.uid <= to);
-            start..end
-        })
+        expand(&ranges, |range| self.between(range))
+    }
+
+    /// Positions of the UIDs of a range.
+    fn between(&self, (from, to): (u32, u32)) -> std::ops::Range<usize> {
+        let start = self.entries.position(from).unwrap_or_else(|at| at);
+        let end = self.entries.position(to).map_or_else(|at| at, |at| at + 1);
+        start..end
+    }
+
+    /// Adds UIDs, ascending, that no other session was shown before.
+    fn note_recent(&mut self, uids: &[u32]) {
+        for &uid in uids {
+            // One that is not in the contents yet comes with the next news.
+            let at = self.entries.position(uid).unwrap_or_else(|at| at);
+            match self.recent.last_mut() {
+                Some((_, last)) if *last >= uid => {}
+                Some((_, last)) if self.entries.position(*last).map_or_else(|at| at, |at| at + 1) == at => *last = uid,
+                _ => self.recent.push((uid, uid)),
+            }
+        }
+    }
+
+    fn recent_count(&self) -> usize {
+        self.recent.iter().map(|range| self.between(*range).len()).sum()
+    }
+}
+
+fn write_modseq(modseq: u64, enabled: Enabled, out: &mut Vec<u8>) {
+    if enabled.has(Extension::Condstore) {
+        out.extend_from_slice(b" MODSEQ (");
+        wire::number(out, modseq);
+        out.push(b')');
     }
 }
 
@@ -256,26 +297,17 @@ fn expand(ranges: &[(u32, u32)], positions: impl Fn((u32, u32)) -> std::ops::Ran
     ranges.iter().flat_map(|&range| positions(range)).collect()
 }
 
-/// Adds keywords; returns whether one was new.
-fn learn(keywords: &mut BTreeSet<String>, flags: &Flags) -> bool {
-    let mut learned = false;
-    for keyword in &flags.keywords {
-        if !keywords.contains(keyword) && !keywords.iter().any(|k| k.eq_ignore_ascii_case(keyword)) {
-            keywords.insert(keyword.clone());
-            learned = true;
-        }
-    }
-    learned
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::num::NonZeroU32;
+
     use jiff::Timestamp;
 
     use super::*;
+    use crate::imap::contents::Contents;
     use crate::imap::grammar;
     use crate::imap::grammar::tree::{Body, Set};
-    use crate::imap::request::MessageHandle;
+    use crate::imap::request::{Entry, MessageHandle};
 
     fn set(text: &str) -> Vec<(End, End)> {
         let line = format!("a COPY {text} x\r\n");
@@ -288,42 +320,61 @@ mod tests {
         }
     }
 
-    fn entry(uid: u32, system: u8) -> Entry {
+    pub(crate) fn end(number: u32) -> End {
+        End::Number(NonZeroU32::new(number).unwrap())
+    }
+
+    fn entry(uid: u32, system: u8, modseq: u64) -> Entry {
         Entry {
             uid,
             message: MessageHandle(i64::from(uid)),
             flags: Flags::system(system),
             internal_date: Timestamp::UNIX_EPOCH,
+            saved: Timestamp::UNIX_EPOCH,
             size_bytes: 1,
-            modseq: 1,
+            modseq,
         }
     }
 
-    fn view(uids: &[u32]) -> View {
+    pub(crate) fn view(uids: &[u32]) -> View {
+        let entries = uids.iter().map(|&uid| entry(uid, 0, 1)).collect();
         let selected = Selected {
+            object_id: String::new(),
+            read_only: false,
             folder: FolderHandle(1),
             uid_validity: 1,
             uid_next: 100,
-            highest_modseq: 1,
-            entries: Arc::new(uids.iter().map(|&u| entry(u, 0)).collect()),
+            contents: Arc::new(Contents::new(entries, 1)),
             recent: Vec::new(),
         };
         View::new("INBOX".into(), Access::ReadWrite, selected)
     }
 
+    /// The folder of a view after changes.
+    fn news(view: &View, changed: Vec<Entry>, gone: &[u32], recent: &[u32]) -> News {
+        let now = view.entries().contents();
+        News {
+            contents: Arc::new(now.advanced(changed, gone, now.highest_modseq() + 1)),
+            recent: recent.to_vec(),
+        }
+    }
+
     fn told(view: &mut View, news: News, telling: Telling) -> String {
+        told_with(view, news, telling, &[])
+    }
+
+    fn told_with(view: &mut View, news: News, telling: Telling, extensions: &[Extension]) -> String {
+        let mut enabled = Enabled::default();
+        extensions.iter().for_each(|extension| enabled.insert(*extension));
         let mut out = Vec::new();
-        view.tell(news, telling, &mut out);
+        view.tell(news, telling, enabled, &mut out);
         String::from_utf8(out).unwrap()
     }
 
     #[test]
     fn expunge_numbers_count_down_as_messages_go() {
         let mut view = view(&[2, 4, 6, 8]);
-        let news = News {
-            expunged: vec![2, 6, 7],
-            ..News::default()
-        };
+        let news = news(&view, Vec::new(), &[2, 6, 7], &[]);
         assert_eq!(told(&mut view, news, Telling::All), "* 1 EXPUNGE\r\n* 2 EXPUNGE\r\n");
         assert_eq!(view.entries().len(), 2);
     }
@@ -331,29 +382,55 @@ mod tests {
     #[test]
     fn numbers_hold_until_the_client_may_be_told() {
         let mut view = view(&[2, 4]);
-        let news = News {
-            expunged: vec![2],
-            entries: vec![entry(4, Flags::SEEN), entry(9, 0)],
-            recent: vec![9],
-            ..News::default()
-        };
+        let first = news(&view, vec![entry(4, Flags::SEEN, 2), entry(9, 0, 2)], &[2], &[9]);
         assert_eq!(
-            told(&mut view, news, Telling::KeepNumbers),
+            told(&mut view, first, Telling::KeepNumbers),
             "* 2 FETCH (FLAGS (\\Seen))\r\n* 3 EXISTS\r\n* 1 RECENT\r\n"
         );
-        assert!(view.is_vanished(2) && view.has_pending());
-        assert_eq!(told(&mut view, News::default(), Telling::All), "* 1 EXPUNGE\r\n");
+        assert!(view.is_vanished(2) && view.has_pending() && view.is_recent(9));
+        assert_eq!(view.entries().iter().map(|e| e.uid).collect::<Vec<_>>(), [2, 4, 9]);
+        let second = news(&view, vec![entry(9, Flags::SEEN, 3), entry(11, 0, 3)], &[4], &[11]);
+        assert_eq!(
+            told(&mut view, second, Telling::KeepNumbers),
+            "* 3 FETCH (FLAGS (\\Seen \\Recent))\r\n* 4 EXISTS\r\n* 2 RECENT\r\n"
+        );
+        for (at, uid) in [2, 4, 9, 11].into_iter().enumerate() {
+            assert_eq!((view.position(uid), view.entries()[at].uid), (Some(at), uid));
+        }
+        assert_eq!(view.by_uid(&set("3:10")), [1, 2]);
+        assert_eq!(
+            told(&mut view, News::default(), Telling::All),
+            "* 1 EXPUNGE\r\n* 1 EXPUNGE\r\n"
+        );
         assert_eq!(view.entries().len(), 2);
+    }
+
+    #[test]
+    fn what_is_enabled_decides_how_it_is_told() {
+        let change = |view: &View| news(view, vec![entry(4, Flags::SEEN, 2), entry(9, 0, 2)], &[2, 3], &[9]);
+        let mut condstore = view(&[2, 3, 4]);
+        let news = change(&condstore);
+        assert_eq!(
+            told_with(&mut condstore, news, Telling::All, &[Extension::Condstore]),
+            "* 3 FETCH (FLAGS (\\Seen) UID 4 MODSEQ (2))\r\n* 1 EXPUNGE\r\n* 1 EXPUNGE\r\n* 2 EXISTS\r\n* 1 RECENT\r\n"
+        );
+        let mut qresync = view(&[2, 3, 4]);
+        let news = change(&qresync);
+        assert_eq!(
+            told_with(
+                &mut qresync,
+                news,
+                Telling::All,
+                &[Extension::Qresync, Extension::Imap4rev2]
+            ),
+            "* 3 FETCH (FLAGS (\\Seen) UID 4 MODSEQ (2))\r\n* VANISHED 2:3\r\n* 2 EXISTS\r\n"
+        );
     }
 
     #[test]
     fn the_same_news_twice_says_nothing_new() {
         let mut view = view(&[2]);
-        let news = News {
-            entries: vec![entry(2, Flags::SEEN), entry(3, 0)],
-            expunged: vec![1],
-            ..News::default()
-        };
+        let news = news(&view, vec![entry(2, Flags::SEEN, 2), entry(3, 0, 2)], &[1], &[]);
         assert!(!told(&mut view, news.clone(), Telling::All).is_empty());
         assert_eq!(told(&mut view, news, Telling::All), "");
     }

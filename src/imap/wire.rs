@@ -48,18 +48,21 @@ pub(crate) fn quoted(out: &mut Vec<u8>, text: &[u8]) {
 /// Writes a literal.
 pub(crate) fn literal(out: &mut Vec<u8>, text: &[u8]) {
     out.reserve(text.len() + 16);
-    out.push(b'{');
-    number(out, text.len() as u64);
-    out.extend_from_slice(b"}\r\n");
+    literal_of(out, text.len());
     out.extend_from_slice(text);
+}
+
+/// Announces a literal of so many bytes, which follow.
+pub(crate) fn literal_of(out: &mut Vec<u8>, length: usize) {
+    out.push(b'{');
+    number(out, length as u64);
+    out.extend_from_slice(b"}\r\n");
 }
 
 /// Writes bytes of a message as a literal.
 pub(crate) fn content(out: &mut Vec<u8>, bytes: &[u8]) {
     out.reserve(bytes.len() + 16);
-    out.push(b'{');
-    number(out, bytes.len() as u64);
-    out.extend_from_slice(b"}\r\n");
+    literal_of(out, bytes.len());
     without_nul(out, bytes);
 }
 

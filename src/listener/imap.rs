@@ -4,20 +4,25 @@ use std::io;
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::accept::Door;
 use super::link::Handshake;
 use super::login::{self, Attempt, Opened, Place};
+use super::login_places::LoginPlace;
+use super::pace::Pace;
 use super::wire::{Counted, Waits, Wire};
 use super::{Face, Judged, Parts, SessionId, Snapshot};
+use crate::directory::{BoxState, Directory, Role};
 use crate::identity::Address;
 use crate::imap::{
-    Answer, Certificate, Credentials, Ending, Noted, Options, Refused, Request, Security, Session, Step,
+    Accessor, Answer, Certificate, Credentials, Ending, Noted, Options, Refused, Request, Rights, Security, Session,
+    Step,
 };
 use crate::journal::{Event, Excerpt, Opened as OpenedEvent, Refused as RefusedEvent};
-use crate::mailbox::BoxSession;
+use crate::mailbox::{Access, BoxSession, Terms};
 use crate::pki::Usage;
 use crate::policy::{Reason, Refusal};
 
@@ -48,9 +53,12 @@ pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, sto
         id: SessionId::new(),
         handshake: Handshake::default(),
         login: None,
+        place: None,
         opened: None,
+        directory_changed: parts.directory_changed.subscribe(),
         deadline: Instant::now() + parts.limits().login_idle,
         end: Instant::now() + parts.limits().imap_session,
+        pace: Pace::new(parts.limits().data_rate),
         wire,
         parts,
     };
@@ -74,12 +82,18 @@ struct Drive<'a> {
     handshake: Handshake,
     boxes: BoxSession,
     login: Option<Opened>,
+    /// Its place among the sessions of that login.
+    place: Option<LoginPlace>,
     /// The box that is open.
-    opened: Option<Address>,
+    opened: Option<Use>,
+    /// Another directory is in force.
+    directory_changed: watch::Receiver<()>,
     /// When the session is ended for silence.
     deadline: Instant,
     /// When it is ended in any case: it is judged by the snapshot of its beginning.
     end: Instant,
+    /// Messages that are appended are not to drip.
+    pace: Pace,
 }
 
 impl Drive<'_> {
@@ -92,7 +106,7 @@ impl Drive<'_> {
                 ..self.options()
             });
         }
-        let mut buffer = Vec::with_capacity(READ_BYTES);
+        let mut room = REST_BYTES;
         loop {
             if self.boxes.has_news() {
                 session.changed();
@@ -100,10 +114,12 @@ impl Drive<'_> {
             match session.step() {
                 Step::Write(bytes) => self.wire.write(&bytes).await?,
                 Step::Read | Step::Idle => {
-                    buffer.clear();
+                    let mut buffer = Vec::with_capacity(room);
                     if !self.wait(&mut session, &mut buffer, stop).await? {
                         return Ok(());
                     }
+                    // Thousands of sessions wait for one line: only one that sends a lot gets the large buffer.
+                    room = if buffer.len() < room { REST_BYTES } else { READ_BYTES };
                     session.feed(&buffer);
                 }
                 Step::Ask(Request::Authenticate(credentials)) => {
@@ -111,8 +127,8 @@ impl Drive<'_> {
                     session.answer(answer);
                 }
                 Step::Ask(request) => match self.perform(request).await {
-                    Some(answer) => session.answer(answer),
-                    None => session.end(Ending::BoxMoved),
+                    Ok(answer) => session.answer(answer),
+                    Err(ending) => session.end(ending),
                 },
                 Step::StartTls => {
                     let certificate = self.handshake().await?;
@@ -143,17 +159,36 @@ impl Drive<'_> {
         buffer: &mut Vec<u8>,
         stop: &CancellationToken,
     ) -> io::Result<bool> {
+        if !session.is_in_literal() {
+            self.pace.rest();
+        }
+        let left = self.pace.left().filter(|_| session.is_in_literal());
+        let begun = Instant::now();
         self.wire.rest();
         tokio::select! {
             read = self.wire.read_into_unbounded(buffer) => {
-                let got = read? > 0;
+                let read = read?;
+                self.pace.came(read, begun.elapsed());
+                let got = read > 0;
                 // Before login the deadline stands: one byte now and then must not hold a place.
                 if self.login.is_some() {
                     self.deadline = Instant::now() + self.parts.limits().imap_idle;
                 }
                 return Ok(got);
             }
-            () = self.boxes.news() => session.changed(),
+            () = self.boxes.news() => {
+                self.pace.came(0, begun.elapsed());
+                session.changed();
+            }
+            () = tokio::time::sleep(left.unwrap_or_default()), if left.is_some() => {
+                let text = "the message comes at less than data_rate_min_bytes_per_second";
+                self.refused("data", &Refusal::new(Reason::TooSlow, text)).await;
+                session.end(Ending::TooSlow);
+            }
+            // The sender lives as long as the operator.
+            _ = self.directory_changed.changed() => if let Err(ending) = self.judge() {
+                session.end(ending);
+            },
             () = tokio::time::sleep_until(self.deadline) => session.end(Ending::Idle),
             () = tokio::time::sleep_until(self.end) => session.end(Ending::TooLong),
             () = stop.cancelled() => session.end(Ending::Shutdown),
@@ -194,7 +229,8 @@ impl Drive<'_> {
         };
         login::ask(&self.parts, &self.snapshot, &self.handshake, &attempt).await;
         let now = self.parts.clock.now();
-        let result = login::open(&self.snapshot, &self.handshake, &attempt, now);
+        let result = login::open(&self.snapshot, &self.handshake, &attempt, now)
+            .and_then(|opened| self.take_place(&opened).map(|()| opened));
         let place = Place {
             parts: &self.parts,
             session: &self.id,
@@ -221,7 +257,8 @@ impl Drive<'_> {
             }
             Err(refusal) => Answer::LoginRefused {
                 refused: match refusal.reason {
-                    Reason::BoxAmbiguous | Reason::CertificateNotBound => Refused::NotYourBox,
+                    Reason::BoxAmbiguous | Reason::CertificateNotBound | Reason::BoxClosed => Refused::NotYourBox,
+                    Reason::TooManyConnections => Refused::TooManySessions,
                     _ => Refused::Credentials,
                 },
                 text: format!("{} ({}, session {})", refusal.text, refusal.reason, self.id),
@@ -249,15 +286,34 @@ impl Drive<'_> {
             Noted::TlsRequired => (Reason::TlsRequired, "STARTTLS first"),
             Noted::TooManyErrors => (Reason::TooManyConnections, "too many errors in this session"),
         };
+        self.refused("session", &Refusal::new(reason, text)).await;
+    }
+
+    /// Writes a refusal into the journal.
+    async fn refused(&self, stage: &'static str, refusal: &Refusal) {
         let event = RefusedEvent {
             peer_ip: Excerpt::new(self.wire.peer.ip().to_canonical().to_string()),
-            ..RefusedEvent::new(self.door.face.name(), "session", &Refusal::new(reason, text))
+            ..RefusedEvent::new(self.door.face.name(), stage, refusal)
         };
         self.parts.record(&self.id, Event::Refused(event)).await;
     }
 
-    /// `None` when the box has moved to another operator, where a copy of it is: what was done here would be lost.
-    async fn perform(&mut self, request: Request) -> Option<Answer> {
+    /// A place among the sessions of that login on that box.
+    fn take_place(&mut self, opened: &Opened) -> Result<(), Refusal> {
+        let max = self.parts.limits().connections_per_login_max;
+        self.place = self.parts.login_places.take(&opened.name, &opened.own, max);
+        match &self.place {
+            Some(_) => Ok(()),
+            None => Err(Refusal::new(
+                Reason::TooManyConnections,
+                format!("this login has {max} sessions on that box already; end some"),
+            )),
+        }
+    }
+
+    /// `Err` when the session cannot go on: the box has moved to another operator, where a copy of it is and what was done here would be
+    /// lost, or it is not what the session opened any more.
+    async fn perform(&mut self, request: Request) -> Result<Answer, Ending> {
         let now = self.parts.clock.now();
         let opening = match &request {
             Request::Open { address } => address.parse::<Address>().ok(),
@@ -266,12 +322,28 @@ impl Drive<'_> {
         // Held until it is done: after a domain has been named there, its boxes change no more.
         let parts = Arc::clone(&self.parts);
         let departed = parts.departed.read().await;
-        let concerned = opening.as_ref().or(self.opened.as_ref());
+        let concerned = opening.as_ref().or(self.opened.as_ref().map(|open| &open.address));
         if concerned.is_some_and(|address| departed.contains(address.domain())) {
-            return None;
+            return Err(Ending::BoxMoved);
+        }
+        if self.directory_changed.has_changed().unwrap_or(false) {
+            self.directory_changed.mark_unchanged();
+            self.judge()?;
+        }
+        if matches!(request, Request::Access) {
+            return Ok(self.access());
+        }
+        if let (Some(address), Some(login)) = (&opening, &self.login) {
+            let access = standing(&self.parts.snapshot.load().directory, login, address)?;
+            self.boxes.set_terms(Terms {
+                person: login.name.clone(),
+                access: access.allows(),
+                limits: self.parts.limits().folders,
+            });
+            self.opened = None;
         }
         if matches!(request, Request::Unauthenticate) {
-            (self.login, self.opened) = (None, None);
+            (self.login, self.opened, self.place) = (None, None, None);
             self.deadline = Instant::now() + self.parts.limits().login_idle;
         }
         let answer = self.boxes.perform(request, now).await;
@@ -282,10 +354,105 @@ impl Drive<'_> {
                 by: Excerpt::new(&login.name),
             });
             self.parts.record(&self.id, event).await;
-            self.opened = Some(address);
+            let standing = standing(&self.parts.snapshot.load().directory, login, &address)?;
+            self.opened = Some(Use { address, standing });
         }
-        Some(answer)
+        Ok(answer)
     }
+
+    /// Whether the open box and what the login may do there are what they were, in the directory now in force.
+    fn judge(&self) -> Result<(), Ending> {
+        let (Some(open), Some(login)) = (&self.opened, &self.login) else {
+            return Ok(());
+        };
+        let now = standing(&self.parts.snapshot.load().directory, login, &open.address)?;
+        match (open.standing, now) {
+            (before, now) if before == now => Ok(()),
+            (
+                Standing {
+                    suspended: Suspended::No,
+                    ..
+                },
+                Standing {
+                    suspended: Suspended::Yes,
+                    ..
+                },
+            ) => Err(Ending::BoxSuspended),
+            (
+                Standing {
+                    suspended: Suspended::Yes,
+                    ..
+                },
+                Standing {
+                    suspended: Suspended::No,
+                    ..
+                },
+            ) => Err(Ending::BoxResumed),
+            _ => Err(Ending::AccessChanged),
+        }
+    }
+
+    /// Who may open the box that is open.
+    fn access(&self) -> Answer {
+        let (Some(open), Some(login)) = (&self.opened, &self.login) else {
+            return Answer::Refused(Refused::Defect);
+        };
+        let directory = Arc::clone(&self.parts.snapshot.load().directory);
+        let accessor = |name: &str, role| Accessor {
+            identifier: name.to_owned(),
+            rights: match (open.standing.suspended, role) {
+                (Suspended::Yes, _) => Rights::Reader,
+                (Suspended::No, Role::Holder) => Rights::Holder,
+                (Suspended::No, Role::Delegate) => Rights::Delegate,
+            },
+        };
+        let openers = directory.openers(&open.address);
+        Answer::Access {
+            mine: accessor(&login.name, open.standing.role),
+            all: openers.iter().map(|one| accessor(&one.name, one.role)).collect(),
+        }
+    }
+}
+
+/// The open box.
+struct Use {
+    address: Address,
+    /// As it was when it was opened.
+    standing: Standing,
+}
+
+/// What a login may do with a box.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Standing {
+    role: Role,
+    suspended: Suspended,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Suspended {
+    No,
+    Yes,
+}
+
+impl Standing {
+    fn allows(self) -> Access {
+        match self.suspended {
+            Suspended::No => Access::Full,
+            Suspended::Yes => Access::Read,
+        }
+    }
+}
+
+/// What a login may do with a box according to a directory; `Err` when it may not open it.
+fn standing(directory: &Directory, login: &Opened, address: &Address) -> Result<Standing, Ending> {
+    let suspended = match directory.find(address).map(|mailbox| mailbox.state) {
+        None if directory.leaving().contains(address.domain()) => return Err(Ending::BoxMoved),
+        None | Some(BoxState::Closed) => return Err(Ending::BoxClosed),
+        Some(BoxState::Suspended) => Suspended::Yes,
+        Some(BoxState::Active) => Suspended::No,
+    };
+    let role = directory.role_of(&login.name, address).ok_or(Ending::AccessChanged)?;
+    Ok(Standing { role, suspended })
 }
 
 /// `None`: nobody here can verify a token, so that no token is offered to be taken.
@@ -313,6 +480,9 @@ fn attempt(credentials: &Credentials) -> Option<Attempt<'_>> {
 fn named(authorize: &str) -> Option<&str> {
     (!authorize.is_empty()).then_some(authorize)
 }
+
+/// The first read after a rest: a command or two.
+const REST_BYTES: usize = 512;
 
 /// One read; TLS records are at most this long.
 const READ_BYTES: usize = 16 * 1024;

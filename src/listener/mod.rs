@@ -12,6 +12,7 @@ mod health;
 mod imap;
 mod link;
 mod login;
+mod login_places;
 mod memory;
 mod observed;
 mod pace;
@@ -32,13 +33,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, RwLock, Semaphore};
+use tokio::sync::{Notify, RwLock, Semaphore, watch};
 
 use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::identity::{Address, Domain};
 use crate::journal::{Event, Record};
-use crate::mailbox::Mailboxes;
+use crate::mailbox::{FolderLimits, Mailboxes};
 use crate::metrics::Meter;
 use crate::pki::TrustStore;
 use crate::policy::submission::Rules;
@@ -52,6 +53,7 @@ pub use ahead::Ahead;
 pub use evidence::{Handshakes, Judged, examined, failure};
 pub use health::{CHECKS, Findings, Health};
 pub use link::{Handshake, Link, Offer, Unfinished};
+pub use login_places::LoginPlaces;
 pub use memory::Memory;
 pub use observed::{observe_failed_handshake, observe_handshake};
 pub use pace::Rate;
@@ -71,6 +73,10 @@ pub struct Parts {
     pub mailboxes: Mailboxes,
     /// What sessions are judged by; a session keeps the one it started with (invariant 4).
     pub snapshot: ArcSwap<Snapshot>,
+    /// Says that another directory is in force: IMAP sessions look whether their box and their rights are what they were.
+    pub directory_changed: watch::Sender<()>,
+    /// IMAP sessions of each login.
+    pub login_places: Arc<LoginPlaces>,
     /// Domains whose boxes take no delivery any more, whatever a session's snapshot says: their mail goes to another operator, where
     /// all of theirs is being copied.
     pub departed: RwLock<HashSet<Domain>>,
@@ -138,6 +144,8 @@ pub struct Limits {
     pub connections_max: usize,
     /// Connections at once from one address.
     pub connections_per_address_max: usize,
+    /// IMAP sessions at once of one login on one box.
+    pub connections_per_login_max: usize,
     /// Longest silence of an SMTP peer or client. RFC 5321 §4.5.3.2 asks for 5 minutes.
     pub smtp_idle: Duration,
     /// Longest silence of an IMAP client that has not logged in.
@@ -168,6 +176,8 @@ pub struct Limits {
     pub message_line_bytes_max: usize,
     /// Longest IMAP command, an appended message apart, in bytes.
     pub imap_line_bytes_max: usize,
+    /// How many folders a box may have, and how they may be named.
+    pub folders: FolderLimits,
     /// Longest header of a message, in bytes; at most what a spool keeps of its beginning.
     pub header_bytes_max: usize,
     /// Most fields of a header.

@@ -9,9 +9,10 @@ pub(super) fn entry(row: EntryRow) -> imap::Entry {
         message: imap::MessageHandle(row.message.0),
         flags: imap::Flags {
             system: row.flags.system,
-            keywords: row.flags.keywords,
+            keywords: row.flags.keywords.into(),
         },
         internal_date: row.internal_date,
+        saved: row.saved,
         size_bytes: row.size_bytes,
         modseq: row.modseq,
     }
@@ -24,7 +25,7 @@ pub(super) fn entries(rows: Vec<EntryRow>) -> Vec<imap::Entry> {
 pub(super) fn flags_row(flags: imap::Flags) -> store::Flags {
     store::Flags {
         system: flags.system,
-        keywords: flags.keywords,
+        keywords: flags.keywords.into_set(),
     }
 }
 
@@ -59,18 +60,41 @@ pub(super) fn summary(row: store::Summary) -> imap::Summary {
 pub(super) fn folder(row: FolderRow) -> imap::Folder {
     imap::Folder {
         name: row.name,
-        special_use: row.special_use.map(|special_use| match special_use {
-            SpecialUse::Sent => "\\Sent",
-            SpecialUse::Drafts => "\\Drafts",
-            SpecialUse::Trash => "\\Trash",
-            SpecialUse::Junk => "\\Junk",
-            SpecialUse::Archive => "\\Archive",
-        }),
+        special_use: row.special_use.map(attribute),
         subscribed: row.subscribed,
+        object_id: object_id(row.uid_validity),
     }
 }
 
-pub(super) fn status(status: FolderStatus) -> imap::Status {
+/// How RFC 6154 §2 writes a special use.
+fn attribute(special_use: SpecialUse) -> &'static str {
+    match special_use {
+        SpecialUse::Sent => "\\Sent",
+        SpecialUse::Drafts => "\\Drafts",
+        SpecialUse::Trash => "\\Trash",
+        SpecialUse::Junk => "\\Junk",
+        SpecialUse::Archive => "\\Archive",
+    }
+}
+
+/// The special use of an attribute, if it is kept.
+pub(super) fn special_use(text: &str) -> Option<SpecialUse> {
+    let all = [
+        SpecialUse::Sent,
+        SpecialUse::Drafts,
+        SpecialUse::Trash,
+        SpecialUse::Junk,
+        SpecialUse::Archive,
+    ];
+    all.into_iter().find(|one| attribute(*one).eq_ignore_ascii_case(text))
+}
+
+/// MAILBOXID of a folder: UIDVALIDITY is given once for all folders of a store, and a restored backup skips what came after it.
+pub(super) fn object_id(uid_validity: u32) -> String {
+    format!("F{uid_validity}")
+}
+
+pub(super) fn status(status: FolderStatus, row: &FolderRow) -> imap::Status {
     imap::Status {
         messages: status.messages,
         recent: status.recent,
@@ -78,6 +102,10 @@ pub(super) fn status(status: FolderStatus) -> imap::Status {
         uid_next: status.uid_next,
         uid_validity: status.uid_validity,
         highest_modseq: status.highest_modseq,
+        size_bytes: status.size_bytes,
+        deleted: status.deleted,
+        deleted_bytes: status.deleted_bytes,
+        object_id: object_id(row.uid_validity),
     }
 }
 
@@ -87,6 +115,7 @@ pub(super) fn refused(error: &StoreError) -> imap::Refused {
         StoreError::NotFound { what: "message" } => imap::Refused::NoSuchMessage,
         StoreError::NotFound { .. } => imap::Refused::NoSuchFolder,
         StoreError::FolderExists { .. } => imap::Refused::FolderExists,
+        StoreError::TooMany { .. } => imap::Refused::Limit,
         // A full disk is told by the store, once for all.
         StoreError::Closed | StoreError::Newer { .. } | StoreError::InUse { .. } | StoreError::Full { .. } => {
             imap::Refused::Unavailable

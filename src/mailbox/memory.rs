@@ -2,7 +2,7 @@
 
 #![cfg(test)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -11,11 +11,11 @@ use jiff::Timestamp;
 
 use crate::identity::{Address, Domain};
 use crate::store::{
-    Acceptance, Accepted, BoxKey, ChangeRecord, Changed, Closed, Content, Count, CounterStore, Delivery, Destination,
-    EntryRow, FlagChange, FlagUpdate, Flags, FlagsChanged, FolderKey, FolderRow, FolderStatus, JournalFilter,
-    JournalRow, JournalStore, MailboxStore, MessageKey, MessageStore, NewMessage, Originals, Passage, Portion, QueueBy,
-    QueueChange, QueueEntry, QueueFilter, QueueGroup, QueueItem, QueueStore, Room, Settlement, SpecialUse, Stage,
-    StagedFile, StoreError, Summary, Usage,
+    Acceptance, Accepted, Annotation, AnnotationChange, AnnotationStore, BoxKey, ChangeRecord, Changed, Closed,
+    Content, Count, CounterStore, Delivery, Destination, EntryRow, FlagChange, FlagUpdate, Flags, FlagsChanged,
+    FolderKey, FolderRow, FolderStatus, JournalFilter, JournalRow, JournalStore, MailboxStore, MessageKey,
+    MessageStore, NewMessage, Originals, Passage, Portion, QueueBy, QueueChange, QueueEntry, QueueFilter, QueueGroup,
+    QueueItem, QueueStore, Room, Settlement, SpecialUse, Stage, StagedFile, StoreError, Summary, Usage,
 };
 
 #[derive(Default)]
@@ -33,6 +33,8 @@ struct Tables {
     previews: BTreeMap<MessageKey, String>,
     next_folder: i64,
     quotas: BTreeMap<Address, Option<u64>>,
+    wishes: BTreeSet<(BoxKey, String)>,
+    annotations: BTreeMap<(BoxKey, Option<FolderKey>), Vec<Annotation>>,
 }
 
 struct Folder {
@@ -100,7 +102,7 @@ impl Tables {
             key,
             name: name.into(),
             special_use,
-            subscribed: true,
+            subscribed: self.wishes.remove(&(owner, name.into())),
             uid_validity: 1000 + u32::try_from(self.next_folder).unwrap(),
         };
         let folder = Folder {
@@ -235,9 +237,8 @@ impl MessageStore for MemoryStore {
             tables.check_room(delivery.folder, all.iter().map(whole).sum())?;
         }
         for (folder, uid) in acceptance.removes {
-            match tables.folder(folder)?.remove(|e| e.uid == uid).len() {
-                0 => return Err(StoreError::NotFound { what: "message" }),
-                _ => {}
+            if tables.folder(folder)?.remove(|e| e.uid == uid).is_empty() {
+                return Err(StoreError::NotFound { what: "message" });
             }
         }
         let mut accepted = Accepted::default();
@@ -273,7 +274,8 @@ impl MailboxStore for MemoryStore {
         let owner = BoxKey(i64::try_from(at).unwrap());
         for (name, special_use) in [("INBOX", None)].iter().chain(folders) {
             match tables.create(owner, name, *special_use) {
-                Ok(_) | Err(StoreError::FolderExists { .. }) => {}
+                Ok(made) => tables.folder(made.key)?.row.subscribed = true,
+                Err(StoreError::FolderExists { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -306,31 +308,67 @@ impl MailboxStore for MemoryStore {
     }
 
     async fn delete_folder(&self, folder: FolderKey) -> Result<(), StoreError> {
-        self.tables().folders.remove(&folder).map(|_| ()).ok_or(MISSING)
+        let mut tables = self.tables();
+        let gone = tables.folders.remove(&folder).ok_or(MISSING)?;
+        if gone.row.subscribed {
+            tables.wishes.insert((gone.owner, gone.row.name));
+        }
+        Ok(())
     }
 
-    async fn rename_folder(&self, folder: FolderKey, name: &str) -> Result<(), StoreError> {
+    async fn rename(&self, owner: BoxKey, from: &str, to: &str) -> Result<Vec<FolderKey>, StoreError> {
         let mut tables = self.tables();
-        let (owner, old) = {
-            let folder = tables.folder(folder)?;
-            (folder.owner, folder.row.name.clone())
+        let find = |tables: &Tables, name: &str| {
+            let found = tables.folders.values().find(|f| f.owner == owner && f.row.name == name);
+            found.map(|f| f.row.key)
         };
-        if tables.folders.values().any(|f| f.owner == owner && f.row.name == name) {
-            return Err(StoreError::FolderExists { name: name.into() });
+        if find(&tables, to).is_some() {
+            return Err(StoreError::FolderExists { name: to.into() });
         }
+        if from == "INBOX" {
+            let inbox = find(&tables, from).ok_or(MISSING)?;
+            let new = tables.create(owner, to, None)?.key;
+            let uids: Vec<u32> = tables.folder(inbox)?.entries.iter().map(|e| e.uid).collect();
+            let passage = Passage {
+                from: inbox,
+                to: new,
+                originals: Originals::Go,
+                saved: None,
+            };
+            tables.copy(&passage, &uids)?;
+            tables.folder(inbox)?.remove(|_| true);
+            return Ok(vec![inbox, new]);
+        }
+        let mut renamed = Vec::new();
         for folder in tables.folders.values_mut().filter(|f| f.owner == owner) {
-            if let Some(rest) = folder.row.name.strip_prefix(&old)
+            if let Some(rest) = folder.row.name.strip_prefix(from)
                 && (rest.is_empty() || rest.starts_with('/'))
             {
-                folder.row.name = format!("{name}{rest}");
+                folder.row.name = format!("{to}{rest}");
+                renamed.push(folder.row.key);
             }
+        }
+        if renamed.is_empty() { Err(MISSING) } else { Ok(renamed) }
+    }
+
+    async fn subscribe(&self, owner: BoxKey, name: &str, subscribed: bool, _: usize) -> Result<(), StoreError> {
+        let mut tables = self.tables();
+        let found = tables
+            .folders
+            .values_mut()
+            .find(|f| f.owner == owner && f.row.name == name);
+        match found {
+            Some(folder) => folder.row.subscribed = subscribed,
+            None if subscribed => drop(tables.wishes.insert((owner, name.into()))),
+            None => drop(tables.wishes.remove(&(owner, name.into()))),
         }
         Ok(())
     }
 
-    async fn subscribe(&self, folder: FolderKey, subscribed: bool) -> Result<(), StoreError> {
-        self.tables().folder(folder)?.row.subscribed = subscribed;
-        Ok(())
+    async fn subscriptions(&self, owner: BoxKey) -> Result<Vec<String>, StoreError> {
+        let tables = self.tables();
+        let wishes = tables.wishes.iter().filter(|(of, _)| *of == owner);
+        Ok(wishes.map(|(_, name)| name.clone()).collect())
     }
 
     async fn status(&self, folder: FolderKey) -> Result<FolderStatus, StoreError> {
@@ -346,6 +384,11 @@ impl MailboxStore for MemoryStore {
             uid_next: folder.uid_next,
             uid_validity: folder.row.uid_validity,
             highest_modseq: folder.modseq,
+            deleted: count(&|e| e.flags.system & Flags::DELETED != 0),
+            deleted_bytes: {
+                let deleted = folder.entries.iter().filter(|e| e.flags.system & Flags::DELETED != 0);
+                deleted.map(|e| e.size_bytes).sum()
+            },
             size_bytes: folder.entries.iter().map(|e| e.size_bytes).sum(),
         })
     }
@@ -457,6 +500,38 @@ impl MailboxStore for MemoryStore {
         let mut tables = self.tables();
         let folder = tables.folder(folder)?;
         Ok(folder.remove(|e| e.flags.system & Flags::DELETED != 0 && uids.is_none_or(|u| u.contains(&e.uid))))
+    }
+}
+
+#[async_trait]
+impl AnnotationStore for MemoryStore {
+    async fn annotations(&self, owner: BoxKey, folder: Option<FolderKey>) -> Result<Vec<Annotation>, StoreError> {
+        let found = self.tables().annotations.get(&(owner, folder)).cloned();
+        Ok(found.unwrap_or_default())
+    }
+
+    async fn annotate(
+        &self,
+        owner: BoxKey,
+        folder: Option<FolderKey>,
+        changes: &[AnnotationChange],
+        entries_max: usize,
+    ) -> Result<(), StoreError> {
+        let mut tables = self.tables();
+        let mut kept = tables.annotations.get(&(owner, folder)).cloned().unwrap_or_default();
+        for change in changes {
+            kept.retain(|one| (&one.person, &one.entry) != (&change.person, &change.entry));
+            kept.extend(change.value.clone().map(|value| Annotation {
+                person: change.person.clone(),
+                entry: change.entry.clone(),
+                value,
+            }));
+        }
+        if kept.len() > entries_max {
+            return Err(StoreError::TooMany { what: "annotations" });
+        }
+        tables.annotations.insert((owner, folder), kept);
+        Ok(())
     }
 }
 

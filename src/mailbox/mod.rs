@@ -4,9 +4,12 @@
 //! within milliseconds and nobody polls. Deliberately absent: rights and authentication, which the listener decides.
 
 pub mod care;
+mod contents;
 mod convert;
 pub mod deliver;
 mod executor;
+mod find;
+mod indexer;
 pub mod notify;
 mod transfer;
 
@@ -14,6 +17,7 @@ mod transfer;
 pub(crate) mod memory;
 
 pub use deliver::{STANDARD_FOLDERS, new_message};
-pub use executor::{BoxSession, Mailboxes};
+pub use executor::{Access, BoxSession, FolderLimits, Mailboxes, Terms};
+pub use indexer::{Indexer, IndexerOptions};
 pub use notify::{Notify, Watch};
 pub use transfer::Transfer;

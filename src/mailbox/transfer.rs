@@ -1,4 +1,4 @@
-//! Copies a box from one operator's store to another's: folders, flags and dates, each message once however often it is begun again.
+//! Copies a box from one operator's store to another's: folders, flags, dates and annotations, each message once however often it is begun again.
 //!
 //! What was copied is remembered in the transaction that copies it ([`Once`]), so a process killed at any moment goes on where it was.
 //! The first store is only read.
@@ -11,7 +11,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Mailboxes, deliver};
 use crate::identity::Address;
-use crate::store::{Acceptance, BoxKey, Delivery, EntryRow, FolderKey, FolderRow, Once, Room, Store, StoreError};
+use crate::store::{
+    Acceptance, AnnotationChange, BoxKey, Delivery, EntryRow, FolderKey, FolderRow, Once, Room, Store, StoreError,
+};
 
 /// Where the copying of one operator's boxes stands.
 pub struct Transfer {
@@ -45,9 +47,11 @@ impl Transfer {
         };
         let target = to.ensure(address).await?;
         let mut copied = 0;
-        for folder in from.folders(owner).await? {
-            copied += self.copy_folder(from, &folder, (to, target), now).await?;
+        let folders = from.folders(owner).await?;
+        for folder in &folders {
+            copied += self.copy_folder(from, folder, (to, target), now).await?;
         }
+        copy_beside(from, (owner, &folders), (to.store(), target)).await?;
         Ok(copied)
     }
 
@@ -91,6 +95,37 @@ impl Transfer {
         key.copy_from_slice(digest::digest(&digest::SHA256, name.as_bytes()).as_ref());
         key
     }
+}
+
+/// What a box has beside messages: annotations, and subscriptions to names without a folder. Again and again the same.
+async fn copy_beside(
+    from: &dyn Store,
+    (owner, folders): (BoxKey, &[FolderRow]),
+    (to, target): (&Arc<dyn Store>, BoxKey),
+) -> Result<(), StoreError> {
+    for name in from.subscriptions(owner).await? {
+        to.subscribe(target, &name, true, usize::MAX).await?;
+    }
+    for folder in folders.iter().map(Some).chain([None]) {
+        let found = from.annotations(owner, folder.map(|row| row.key)).await?;
+        if found.is_empty() {
+            continue;
+        }
+        let place = match folder {
+            Some(row) => Some(same_folder(to, target, row).await?),
+            None => None,
+        };
+        let changes: Vec<AnnotationChange> = found
+            .into_iter()
+            .map(|one| AnnotationChange {
+                person: one.person,
+                entry: one.entry,
+                value: Some(one.value),
+            })
+            .collect();
+        to.annotate(target, place, &changes, usize::MAX).await?;
+    }
+    Ok(())
 }
 
 fn once(key: [u8; digest::SHA256_OUTPUT_LEN], now: Timestamp) -> Once {
@@ -145,7 +180,9 @@ async fn same_folder(store: &Arc<dyn Store>, owner: BoxKey, folder: &FolderRow) 
     }
     match store.create_folder(owner, &folder.name, folder.special_use).await {
         Ok(made) => {
-            store.subscribe(made.key, folder.subscribed).await?;
+            store
+                .subscribe(owner, &made.name, folder.subscribed, usize::MAX)
+                .await?;
             Ok(made.key)
         }
         // A user made it meanwhile.

@@ -128,6 +128,7 @@ impl Relay {
             per_destination_max: self.options.batch_max,
             destinations_max: lanes.free(),
             busy: lanes.busy(),
+            under_way: lanes.used(),
             late_before: self.parts.retry.late_before(now),
         };
         let until = later(now, self.options.lease);

@@ -65,6 +65,12 @@ impl Lanes {
         self.all_max.saturating_sub(self.traffic().used)
     }
 
+    /// Lanes in use, by domain.
+    pub(super) fn used(&self) -> Vec<(Domain, usize)> {
+        let used = &self.traffic().domains;
+        used.iter().map(|(domain, used)| (domain.clone(), *used)).collect()
+    }
+
     /// Domains that get no further lane now: those with all of theirs in use, and of those that could not be reached all that have one,
     /// or every one of them once they use half of all lanes. So dead destinations never take what living ones need.
     pub(super) fn busy(&self) -> Vec<Domain> {

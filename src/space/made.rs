@@ -194,6 +194,7 @@ impl Made {
             clock: clock.clone(),
             store_folder: layout.store(&operator.key),
             retention: operator.retention,
+            search: operator.search,
             directory,
             allow_list: Arc::clone(&self.allow_list),
             authority: Arc::clone(&self.trust),

@@ -42,7 +42,39 @@ pub trait Disk: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// What the system says.
-    fn log(&self, path: &Path) -> io::Result<Box<dyn LogFile>>;
+    fn log(&self, path: &Path) -> io::Result<Box<dyn LogFile>> {
+        Ok(Box::new(File::options().read(true).write(true).open(path)?))
+    }
+
+    /// Writes the bytes of a file once more over themselves and syncs it, so that it is durable as it is read now. Needed where an earlier
+    /// process may have been told that a sync failed: the system keeps showing what it could not write, and has nothing left to write when it
+    /// is asked again.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn rewrite(&self, path: &Path) -> io::Result<()> {
+        let mut to = File::options().write(true).open(path)?;
+        rewrite(path, |bytes, _| to.write_all(bytes))?;
+        to.sync_data()
+    }
+}
+
+/// Hands each piece of a file, with its offset, to `write`, which puts it back there.
+///
+/// # Errors
+/// What the system says.
+pub fn rewrite(path: &Path, mut write: impl FnMut(&[u8], u64) -> io::Result<()>) -> io::Result<()> {
+    let mut file = File::open(path)?;
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut at = 0;
+    loop {
+        let read = file.read(&mut piece)?;
+        let Some(bytes) = piece.get(..read).filter(|bytes| !bytes.is_empty()) else {
+            return Ok(());
+        };
+        write(bytes, at)?;
+        at += u64::try_from(read).unwrap_or(u64::MAX);
+    }
 }
 
 /// A descriptor of its own on the log of the database.
@@ -88,10 +120,6 @@ impl Disk for LocalDisk {
         Ok(Box::new(File::options().write(true).create_new(true).open(path)?))
     }
 
-    fn log(&self, path: &Path) -> io::Result<Box<dyn LogFile>> {
-        Ok(Box::new(File::options().read(true).write(true).open(path)?))
-    }
-
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     }
@@ -127,5 +155,34 @@ impl LogFile for File {
 impl BodyFile for File {
     fn sync(&mut self) -> io::Result<()> {
         self.sync_data()
+    }
+}
+
+/// Memory that a rewrite takes.
+const PIECE_BYTES: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_rewritten_stays_what_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        for length in [0, 1, PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES + 17] {
+            let bytes: Vec<u8> = (0..length).map(|at| u8::try_from(at % 251).unwrap()).collect();
+            fs::write(&path, &bytes).unwrap();
+            LocalDisk.rewrite(&path).unwrap();
+            assert!(fs::read(&path).unwrap() == bytes, "{length}");
+            let mut written = 0;
+            let count = |piece: &[u8], at: u64| {
+                assert_eq!(at, written);
+                written += u64::try_from(piece.len()).unwrap();
+                Ok(())
+            };
+            rewrite(&path, count).unwrap();
+            assert_eq!(written, u64::try_from(length).unwrap(), "every byte is written");
+        }
+        assert!(LocalDisk.rewrite(&folder.path().join("absent")).is_err());
     }
 }

@@ -97,6 +97,10 @@ pub struct FolderStatus {
     pub highest_modseq: u64,
     /// Sum of the sizes.
     pub size_bytes: u64,
+    /// Messages with `\Deleted` (RFC 9051 §6.3.11).
+    pub deleted: u32,
+    /// Sum of their sizes (RFC 9208 §4.1.4).
+    pub deleted_bytes: u64,
 }
 
 /// What a box holds.
@@ -194,7 +198,8 @@ pub struct FolderChanges {
 /// Folders and what is in them. Every change raises the folder's modification sequence inside its own transaction.
 #[async_trait]
 pub trait MailboxStore: Send + Sync {
-    /// Makes sure the box exists with at least these folders (all subscribed); INBOX is always made. Idempotent.
+    /// Makes sure the box exists with at least these folders (all subscribed); INBOX is always made. A special use that a folder of
+    /// the box has already, under whatever name, is not given again. Idempotent.
     async fn ensure_box(&self, address: &Address, folders: &[(&str, Option<SpecialUse>)])
     -> Result<BoxKey, StoreError>;
 
@@ -212,14 +217,39 @@ pub trait MailboxStore: Send + Sync {
         special_use: Option<SpecialUse>,
     ) -> Result<FolderRow, StoreError>;
 
-    /// Removes a folder and what is in it; its children stay. The name may be created again, with a greater UIDVALIDITY.
+    /// Removes a folder and what is in it; its children and its subscription stay. The name may be created again, with a greater UIDVALIDITY.
     async fn delete_folder(&self, folder: FolderKey) -> Result<(), StoreError>;
 
-    /// Renames a folder and its children in one transaction. UIDVALIDITY and UIDs stay. Fails with [`StoreError::FolderExists`].
-    async fn rename_folder(&self, folder: FolderKey, name: &str) -> Result<(), StoreError>;
+    /// Gives a name to what has another, in one transaction (RFC 3501 §6.3.5): the folder and those below it; only those below where no
+    /// folder has the name; of INBOX its messages, which go to a new folder. Missing parents are created; UIDs stay. Returns the folders of which
+    /// something changed. Fails with [`StoreError::NotFound`], or [`StoreError::FolderExists`] when one of the new names is taken.
+    async fn rename(&self, owner: BoxKey, from: &str, to: &str) -> Result<Vec<FolderKey>, StoreError>;
 
-    /// Sets what LSUB lists.
-    async fn subscribe(&self, folder: FolderKey, subscribed: bool) -> Result<(), StoreError>;
+    /// Sets what LSUB lists, by name: a folder need not have it (RFC 3501 §6.3.6). It stays when the folder is deleted, and a folder made
+    /// under a subscribed name is subscribed. Fails with [`StoreError::TooMany`] above `names_max` names without a folder.
+    async fn subscribe(&self, owner: BoxKey, name: &str, subscribed: bool, names_max: usize) -> Result<(), StoreError>;
+
+    /// Subscribed names that no folder has, in order.
+    async fn subscriptions(&self, owner: BoxKey) -> Result<Vec<String>, StoreError>;
+
+    /// Figures of several folders in the order asked, those that are gone left out. A backend overrides it to make one round trip.
+    async fn statuses(&self, folders: &[FolderKey]) -> Result<Vec<(FolderKey, FolderStatus)>, StoreError> {
+        let mut found = Vec::with_capacity(folders.len());
+        for folder in folders {
+            match self.status(*folder).await {
+                Ok(status) => found.push((*folder, status)),
+                Err(StoreError::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Every folder of every box with its highest modification sequence, in no order: for who follows changes beside the sessions.
+    /// A backend that cannot tell says nothing of any.
+    async fn folder_marks(&self) -> Result<Vec<(FolderKey, u64)>, StoreError> {
+        Ok(Vec::new())
+    }
 
     /// Figures of a folder.
     async fn status(&self, folder: FolderKey) -> Result<FolderStatus, StoreError>;
@@ -279,6 +309,24 @@ pub trait MailboxStore: Send + Sync {
         let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
         let to = from.saturating_add(length_max).min(bytes.len());
         Ok(bytes[from..to].to_vec())
+    }
+
+    /// Up to the first `length_max` bytes of each of these messages like [`Self::read_part`], `None` for one that is gone or cannot be read.
+    /// A backend overrides it to make one round trip.
+    async fn read_fronts(
+        &self,
+        messages: &[MessageKey],
+        length_max: usize,
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        let mut found = Vec::with_capacity(messages.len());
+        for message in messages {
+            found.push(match self.read_part(*message, 0, length_max).await {
+                Ok(front) => Some(front),
+                Err(StoreError::NotFound { .. } | StoreError::Damaged { .. }) => None,
+                Err(error) => return Err(error),
+            });
+        }
+        Ok(found)
     }
 
     /// Previews kept of messages (RFC 8970), in the order asked; `None`: none is kept.

@@ -1,4 +1,4 @@
-//! Durable rows and bytes of one operator: what must survive a crash, behind five small traits.
+//! Durable rows and bytes of one operator: what must survive a crash, behind six small traits.
 //!
 //! One trait method is one transaction, and each returns only once its effect is on stable storage. `tests/store_contract.rs`
 //! runs every sentence written here against every backend. Backends know rows, not rules: what a journal record says or which
@@ -7,6 +7,7 @@
 //! Deliberately absent: a way to write a message without its journal record and counts. [`Acceptance`] carries them together,
 //! so invariant 1 ("250 means durable *and* counted") cannot be broken by forgetting a call.
 
+mod annotation;
 mod blobs;
 mod disk;
 mod journal;
@@ -16,7 +17,8 @@ mod queue;
 mod queue_view;
 pub mod sqlite;
 
-pub use disk::{BodyFile, Disk, LOG_HEAD_BYTES, LocalDisk, LogFile};
+pub use annotation::{Annotation, AnnotationChange, AnnotationStore};
+pub use disk::{BodyFile, Disk, LOG_HEAD_BYTES, LocalDisk, LogFile, rewrite};
 use std::io::ErrorKind;
 
 use crate::metrics::Meter;
@@ -38,9 +40,9 @@ pub use queue_view::{
 };
 
 /// Everything one operator stores. `Arc<dyn Store>` is what the rest of the program holds.
-pub trait Store: MessageStore + MailboxStore + QueueStore + JournalStore + CounterStore {}
+pub trait Store: MessageStore + MailboxStore + AnnotationStore + QueueStore + JournalStore + CounterStore {}
 
-impl<T: MessageStore + MailboxStore + QueueStore + JournalStore + CounterStore> Store for T {}
+impl<T: MessageStore + MailboxStore + AnnotationStore + QueueStore + JournalStore + CounterStore> Store for T {}
 
 /// Why a storage call failed. The peer only ever reads "try again later" (451 4.3.0).
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +53,9 @@ pub enum StoreError {
     /// A folder of that name exists already.
     #[error("folder {name} already exists")]
     FolderExists { name: String },
+    /// More than a limit of the caller's; nothing of the call was written.
+    #[error("too many {what}")]
+    TooMany { what: &'static str },
     /// The data folder was written by a newer program.
     #[error(
         "{path} was written by version {found} of the data format; this program knows up to {known}: use a newer vaguemestre"

@@ -133,6 +133,9 @@ pub struct Portion {
     pub destinations_max: usize,
     /// Destinations that nothing is leased for: enough is under way there.
     pub busy: Vec<Domain>,
+    /// Deliveries under way, by destination: those with fewer come first, so that some with many items cannot pass a free connection round
+    /// among themselves.
+    pub under_way: Vec<(Domain, usize)>,
     /// Items queued until then are late: their senders are to be told, even if the destination is closed.
     pub late_before: Option<Timestamp>,
 }
@@ -145,6 +148,7 @@ impl Portion {
             per_destination_max: items_max,
             destinations_max: items_max,
             busy: Vec::new(),
+            under_way: Vec::new(),
             late_before: None,
         }
     }
@@ -154,7 +158,7 @@ impl Portion {
 #[async_trait]
 pub trait QueueStore: Send + Sync {
     /// Leases a portion of the due items that nobody holds a lease on at `now` and that are not held, until `until`. Destinations take
-    /// their turn by their oldest item and share the portion, so that one with many items does not delay another's; within a destination
+    /// their turn, those first that have the fewest deliveries under way, then by their oldest item, and share the portion, so that one with many items does not delay another's; within a destination
     /// the oldest due come first, and items of one message that are due together come together as far as the share allows. A
     /// destination that is closed at `now` gets nothing, but for items that have expired, or are late and their senders not told; items
     /// that were given up come whatever their destination ([`QueueItem::instead`]).

@@ -34,6 +34,18 @@ pub(crate) struct Imapc {
 impl Imapc {
     /// Starts it, and returns once it greets.
     pub(crate) fn start(upstream: &Upstream<'_>) -> Self {
+        Self::start_as(|folder, port| text(folder, port, upstream))
+    }
+
+    /// A Dovecot with mail of its own, for comparison; any user logs in with this password.
+    pub(crate) fn with_own_mail(password: &str) -> Self {
+        Self::start_as(|folder, port| {
+            let location = format!("mail_location = maildir:{}/home/%u\n", folder.display());
+            base(folder, port, password) + &location
+        })
+    }
+
+    fn start_as(text: impl Fn(&Path, u16) -> String) -> Self {
         let folder = folder();
         for name in ["run", "state", "home"] {
             fs::create_dir(folder.path().join(name)).unwrap();
@@ -47,7 +59,7 @@ impl Imapc {
             .assert_success();
         let port = free_port();
         let configuration = folder.path().join("dovecot.conf");
-        fs::write(&configuration, text(folder.path(), port, upstream)).unwrap();
+        fs::write(&configuration, text(folder.path(), port)).unwrap();
         let mut master = Program::as_root("dovecot")
             .arg("-F")
             .arg("-c")
@@ -113,17 +125,25 @@ fn text(folder: &Path, port: u16, upstream: &Upstream<'_>) -> String {
         ..
     } = upstream;
     let authority = upstream.authority.display();
+    base(folder, port, password)
+        + &format!(
+            "mail_location = imapc:{at}/home/imapc\n\
+             imapc_host = {host}\nimapc_port = {upstream_port}\nimapc_ssl = imaps\nimapc_ssl_verify = yes\n\
+             imapc_user = {user}\nimapc_password = {password}\n\
+             imapc_features = rfc822.size fetch-headers\n\
+             ssl_client_ca_file = {authority}\n"
+        )
+}
+
+/// What every Dovecot here is told.
+fn base(folder: &Path, port: u16, password: &str) -> String {
+    let at = folder.display();
     format!(
         "base_dir = {at}/run\nstate_dir = {at}/state\nlog_path = {at}/log\n\
          protocols = imap\nlisten = 127.0.0.1\nssl = no\ndisable_plaintext_auth = no\n\
          auth_mechanisms = plain login\n\
          passdb {{\n  driver = static\n  args = password={password}\n}}\n\
          userdb {{\n  driver = static\n  args = uid=65534 gid=65534 home={at}/home\n}}\n\
-         mail_location = imapc:{at}/home/imapc\n\
-         imapc_host = {host}\nimapc_port = {upstream_port}\nimapc_ssl = imaps\nimapc_ssl_verify = yes\n\
-         imapc_user = {user}\nimapc_password = {password}\n\
-         imapc_features = rfc822.size fetch-headers\n\
-         ssl_client_ca_file = {authority}\n\
          namespace inbox {{\n  inbox = yes\n  separator = /\n}}\n\
          service imap-login {{\n  inet_listener imap {{\n    port = {port}\n  }}\n  inet_listener imaps {{\n    port = 0\n  }}\n}}\n"
     )

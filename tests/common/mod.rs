@@ -79,7 +79,7 @@ pub(crate) fn free_port() -> u16 {
 
 /// Shows a peer's side of a failed test.
 #[expect(clippy::print_stderr, reason = "the test harness shows it with the failure")]
-fn show(texts: &[&str]) {
+pub(crate) fn show(texts: &[&str]) {
     for text in texts {
         eprintln!("{text}");
     }

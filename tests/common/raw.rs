@@ -16,8 +16,8 @@ use super::Certificate;
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// What it goes over.
-pub(crate) trait Wire: Read + Write {}
-impl<T: Read + Write> Wire for T {}
+pub(crate) trait Wire: Read + Write + Send {}
+impl<T: Read + Write + Send> Wire for T {}
 
 /// A connection that says whatever it is told to.
 pub(crate) struct Raw {

@@ -8,7 +8,7 @@ use vaguemestre::mailbox::{BoxSession, Mailboxes, Notify, deliver, new_message};
 use vaguemestre::store::sqlite::{self, SqliteStore};
 use vaguemestre::store::{Acceptance, MessageStore, Store};
 
-use crate::model::{Kind, Mode, Model, Truth};
+use crate::model::{Folder, Kind, Mode, Model, Resync, Truth};
 use crate::random::Random;
 use crate::{script, wire};
 
@@ -96,7 +96,7 @@ pub(crate) async fn play(seed: u64) {
 
 impl World {
     async fn connect(&mut self, who: usize) {
-        let mode = *self.random.of(MODES);
+        let mode = *self.random.of(&Mode::ALL);
         let client = Client {
             session: Session::new(Options::new(Security::Tls(Certificate::None))),
             boxes: self.mailboxes.session(),
@@ -112,12 +112,7 @@ impl World {
         }
         self.clients[who].heard.clear();
         self.send(who, "LOGIN jean s", Kind::Other, &[]);
-        let enable = match mode {
-            Mode::Plain => "NOOP",
-            Mode::Condstore => "ENABLE CONDSTORE",
-            Mode::Qresync => "ENABLE QRESYNC",
-        };
-        self.send(who, enable, Kind::Other, &[]);
+        self.send(who, mode.enable(), Kind::Other, &[]);
     }
 
     fn send(&mut self, who: usize, line: &str, kind: Kind, targets: &[usize]) {
@@ -157,12 +152,12 @@ impl World {
         let idle = client.waits == Waits::Idle;
         if client.model.waiting.is_empty() && self.random.once_in(2) {
             let command = script::next(&self.clients[who].model, &mut self.random);
-            let goes_on = is_free(&command.kind);
+            let goes_on = command.kind.is_free();
             self.send(who, &command.line, command.kind, &command.targets);
             // A client may not wait for the answer where no answer changes what it meant.
             if goes_on && self.random.once_in(5) {
                 let command = script::next(&self.clients[who].model, &mut self.random);
-                if is_free(&command.kind) {
+                if command.kind.is_free() {
                     self.send(who, &command.line, command.kind, &command.targets);
                 }
             }
@@ -205,7 +200,7 @@ impl World {
             Step::Ask(request) => client.asked = Some(request),
             Step::Read => client.waits = Waits::ForInput,
             Step::Idle => client.waits = Waits::Idle,
-            Step::Refused(_) | Step::StartTls => {}
+            Step::Refused(_) | Step::StartTls | Step::Compress(_) => {}
             Step::Close => client.model.ended = true,
         }
     }
@@ -264,7 +259,7 @@ impl World {
             let select = Kind::Select {
                 name: name.into(),
                 read_only: true,
-                resync: false,
+                resync: Resync::Nothing,
             };
             self.send(CLIENTS, &format!("EXAMINE {name}"), select, &[]);
             self.finish(CLIENTS).await;
@@ -278,30 +273,9 @@ impl World {
         }
     }
 
-    fn agree(&self, who: usize, found: &crate::model::Folder) {
-        let Some(folder) = &self.clients[who].model.folder else {
-            return;
-        };
-        if folder.name != found.name {
-            return;
-        }
-        let same = folder.messages.len() == found.messages.len()
-            && folder.messages.iter().zip(&found.messages).all(|(known, is)| {
-                (known.uid.is_none() || known.uid == is.uid) && (known.flags.is_none() || known.flags == is.flags)
-            });
-        if !same {
-            let why = format!(
-                "client {who} believes {:#?}\nand there is {:#?}",
-                folder.messages, found.messages
-            );
-            self.transcript.fail(self.seed, &why);
+    fn agree(&self, who: usize, found: &Folder) {
+        if let Err(why) = self.clients[who].model.agree(found) {
+            self.transcript.fail(self.seed, &format!("client {who} {why}"));
         }
     }
 }
-
-/// Means the same whatever is told before it.
-fn is_free(kind: &Kind) -> bool {
-    matches!(kind, Kind::Fetch | Kind::Other | Kind::Append { .. })
-}
-
-const MODES: &[Mode] = &[Mode::Plain];

@@ -13,6 +13,28 @@ pub(crate) enum Mode {
     Qresync,
 }
 
+impl Mode {
+    pub(crate) const ALL: [Self; 3] = [Self::Plain, Self::Condstore, Self::Qresync];
+
+    /// The command that begins it.
+    pub(crate) fn enable(self) -> &'static str {
+        match self {
+            Self::Plain => "NOOP",
+            Self::Condstore => "ENABLE CONDSTORE",
+            Self::Qresync => "ENABLE QRESYNC",
+        }
+    }
+}
+
+/// What a SELECT says is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resync {
+    Nothing,
+    /// Messages of named UIDs: of others nothing is told.
+    Some,
+    Everything,
+}
+
 /// What is known for good of messages, by any client: UIDVALIDITY and UID name one content for ever.
 #[derive(Debug, Default)]
 pub(crate) struct Truth(BTreeMap<(u32, u32), String>);
@@ -57,6 +79,10 @@ pub(crate) struct Folder {
     gone: BTreeSet<u32>,
     /// It was selected before, and what was known then holds.
     is_kept: bool,
+    /// SELECT said how many there are.
+    is_counted: bool,
+    /// Messages that came while SELECT was answered: nothing is said of them yet.
+    late: usize,
     /// EXISTS of SELECT, until what else SELECT says is taken in.
     expected: Option<usize>,
 }
@@ -67,7 +93,7 @@ pub(crate) enum Kind {
     Select {
         name: String,
         read_only: bool,
-        resync: bool,
+        resync: Resync,
     },
     Deselect,
     /// Numbers must hold until it is over.
@@ -93,6 +119,13 @@ pub(crate) enum Kind {
     },
     Idle,
     Other,
+}
+
+impl Kind {
+    /// Means the same whatever is told before it.
+    pub(crate) fn is_free(&self) -> bool {
+        matches!(self, Self::Fetch | Self::Other | Self::Append { .. })
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -144,10 +177,14 @@ impl Model {
                 name: name.clone(),
                 ..Folder::default()
             };
-            if *resync && let Some(kept) = self.remembered.get(name) {
+            if *resync != Resync::Nothing
+                && let Some(kept) = self.remembered.get(name)
+            {
                 opening = Folder {
                     keywords: BTreeSet::new(),
                     is_kept: true,
+                    is_counted: false,
+                    late: 0,
                     ..kept.clone()
                 };
             }
@@ -162,6 +199,20 @@ impl Model {
             }
         }
         self.waiting.push_back(Sent { tag, kind });
+    }
+
+    /// Whether what it knows is what a newcomer found, if it looks at that folder.
+    pub(crate) fn agree(&self, found: &Folder) -> Checked {
+        let Some(folder) = self.folder.as_ref().filter(|folder| folder.name == found.name) else {
+            return Ok(());
+        };
+        let same = folder.messages.len() == found.messages.len()
+            && folder.messages.iter().zip(&found.messages).all(|(known, is)| {
+                (known.uid.is_none() || known.uid == is.uid) && (known.flags.is_none() || known.flags == is.flags)
+            });
+        check(same, || {
+            format!("believes {:#?}\nand there is {:#?}", folder.messages, found.messages)
+        })
     }
 
     fn leave(&mut self) {
@@ -232,10 +283,12 @@ impl Model {
         let selecting = matches!(self.front(), Some(Kind::Select { .. }));
         let folder = self.any_folder()?;
         let count = usize::try_from(number).unwrap();
-        if selecting {
+        if selecting && !std::mem::replace(&mut folder.is_counted, true) {
             folder.expected = Some(count);
             return Ok(());
         }
+        folder.settle()?;
+        folder.late += count.saturating_sub(folder.messages.len());
         check(count >= folder.messages.len(), || {
             format!("EXISTS {count} after {}", folder.messages.len())
         })?;
@@ -438,7 +491,7 @@ impl Model {
             }
             Kind::Store {
                 change, flags, silent, ..
-            } => self.stored(*change, flags, *silent, done && code != "[MODIFIED"),
+            } => self.stored((*change, flags, *silent), done, code),
             Kind::Append { id } if done => {
                 let words: Vec<&str> = code.trim_matches(['[', ']']).split(' ').collect();
                 let (Some(validity), Some(uid)) = (
@@ -455,8 +508,13 @@ impl Model {
     }
 
     /// What a silent STORE did is known without being told.
-    fn stored(&mut self, change: char, flags: &BTreeSet<String>, silent: bool, all: bool) -> Checked {
+    fn stored(&mut self, (change, flags, silent): (char, &BTreeSet<String>, bool), done: bool, code: &str) -> Checked {
         let by_number = matches!(self.front(), Some(Kind::Store { by_number: true, .. }));
+        let modified = match code.strip_prefix("[MODIFIED ") {
+            Some(set) => numbers(set.trim_end_matches(']')).ok_or("not a MODIFIED")?,
+            None => Vec::new(),
+        };
+        let all = done && modified.is_empty();
         let condstore = self.mode != Mode::Plain;
         let folder = self.any_folder()?;
         for (at, known) in folder
@@ -470,7 +528,12 @@ impl Model {
                     format!("STORE told nothing of message {}", at + 1)
                 })?;
             }
-            if known.told {
+            let refused = if by_number {
+                u32::try_from(at + 1).ok()
+            } else {
+                known.uid
+            };
+            if known.told || refused.is_some_and(|refused| modified.contains(&refused)) {
                 continue;
             }
             if known.uid.is_none() && !by_number {
@@ -505,13 +568,14 @@ impl Folder {
         Ok(())
     }
 
-    fn opened(mut self, (read_only, resync): (bool, bool)) -> Result<Self, String> {
+    fn opened(mut self, (read_only, resync): (bool, Resync)) -> Result<Self, String> {
         self.settle()?;
         self.read_only = read_only;
         let unknown = self.messages.iter().filter(|known| known.uid.is_none()).count();
-        check(!(resync && self.is_kept) || unknown == 0, || {
-            format!("{unknown} messages were not told at SELECT")
-        })?;
+        check(
+            !(resync == Resync::Everything && self.is_kept) || unknown <= self.late,
+            || format!("{unknown} messages were not told at SELECT"),
+        )?;
         Ok(self)
     }
 
@@ -522,6 +586,7 @@ impl Folder {
             *self = Self {
                 name: std::mem::take(&mut self.name),
                 expected: self.expected,
+                is_counted: self.is_counted,
                 keywords: std::mem::take(&mut self.keywords),
                 validity,
                 ..Self::default()

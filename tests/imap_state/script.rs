@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{Kind, Mode, Model};
+use crate::model::{Kind, Mode, Model, Resync};
 use crate::random::Random;
 
 /// What goes on the wire, and the lines that follow a continuation.
@@ -63,13 +63,16 @@ fn select(model: &Model, random: &mut Random) -> Command {
     let word = if read_only { "EXAMINE" } else { "SELECT" };
     let mut line = format!("{word} {name}");
     let kept = model.remembered.get(&name).filter(|kept| kept.highest > 0);
-    let resync = model.mode == Mode::Qresync && !random.once_in(4) && kept.is_some();
-    if let Some(kept) = kept.filter(|_| resync) {
+    let mut resync = Resync::Nothing;
+    let remembers = model.mode == Mode::Qresync && !random.once_in(4);
+    if let Some(kept) = kept.filter(|_| remembers) {
+        resync = Resync::Everything;
         line += &format!(" (QRESYNC ({} {}", kept.validity, kept.highest);
         let uids: Vec<u32> = kept.messages.iter().filter_map(|known| known.uid).collect();
         if !uids.is_empty() && random.once_in(2) {
             let known: Vec<String> = uids.iter().map(u32::to_string).collect();
             line += &format!(" {}", known.join(","));
+            resync = Resync::Some;
             if random.once_in(2) {
                 let at = random.below(uids.len());
                 line += &format!(" ({} {})", at + 1, uids[at]);
@@ -202,7 +205,16 @@ fn store(model: &Model, random: &mut Random) -> Command {
     let word = if by_number { "STORE" } else { "UID STORE" };
     let dot = if silent { ".SILENT" } else { "" };
     let sign = change.to_string();
-    let line = format!("{word} {set} {}FLAGS{dot} ({listed})", sign.trim());
+    let highest = model.folder.as_ref().map_or(0, |folder| folder.highest);
+    let since = if model.mode != Mode::Plain && random.once_in(3) {
+        format!(
+            " (UNCHANGEDSINCE {})",
+            (highest + random.below(40) as u64).saturating_sub(9)
+        )
+    } else {
+        String::new()
+    };
+    let line = format!("{word} {set}{since} {}FLAGS{dot} ({listed})", sign.trim());
     Command {
         line,
         kind: Kind::Store {

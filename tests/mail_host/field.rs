@@ -142,6 +142,8 @@ impl Field {
             memory: Arc::new(Memory::new(64 << 20)),
             handshakes_room: Arc::new(Semaphore::new(1)),
             sending: Rules::default(),
+            directory_changed: tokio::sync::watch::Sender::new(()),
+            login_places: Arc::default(),
         });
         let routes = Arc::new(RouteTable::new(Arc::default(), None, Reach::ThisMachine));
         let identity = Arc::new(ArcSwap::from_pointee(own.identity().unwrap()));

@@ -52,7 +52,7 @@ class Client:
             announced = re.search(rb"\{(\d+)\}\r\n$", line)
             if not announced:
                 return whole
-            whole += self.input.read(int(announced[1]))
+            whole += self.input.read(int(announced[1]))  # a literal, or a literal8
 
     def fetch(self, number, items):
         for answer in self.ask(b"FETCH %d (%s)" % (number, items)):
@@ -78,11 +78,11 @@ class Parser:
             assert not re.search(rb"[\x80-\xff]", found[1]), found[1]
             self.at = found.end()
             return re.sub(rb"\\(.)", rb"\1", found[1])
-        if byte == b"{":
-            found = re.compile(rb"\{(\d+)\}\r\n").match(self.text, self.at)
+        if byte in (b"{", b"~"):
+            found = re.compile(rb"(~?)\{(\d+)\}\r\n").match(self.text, self.at)
             start = found.end()
-            self.at = start + int(found[1])
-            assert self.at <= len(self.text) and b"\0" not in self.text[start : self.at]
+            self.at = start + int(found[2])
+            assert self.at <= len(self.text) and (found[1] or b"\0" not in self.text[start : self.at])
             return self.text[start : self.at]
         found = re.compile(rb"[^ ()\"{\r\n\[]+(\[[^\]]*\])?(<\d+>)?").match(self.text, self.at)
         assert found, self.text[self.at : self.at + 80]
@@ -165,11 +165,11 @@ def parameters(found):
     return [item.upper() if index % 2 == 0 else item for index, item in enumerate(found)]
 
 
-task_tolerant = True
 SECTIONS = [
     b"HEADER", b"TEXT", b"", b"HEADER.FIELDS (Subject FROM x-none)", b"HEADER.FIELDS.NOT (Subject To Received)",
     b"1", b"1.MIME", b"9", b"1.1.1.1.1.1",
 ]
+ABSENT = {"9", "1.1.1.1.1.1"}
 PARTIALS = [b"<0.10>", b"<5.1>", b"<3.100000>", b"<999999.5>"]
 
 
@@ -210,19 +210,21 @@ def check_itself(name, message, found):
         content = found[section]
         assert content is not None, (name, section)
         if kind != "multipart":
-            assert task_tolerant or body[6] == len(content), (name, section, body[6], len(content))
+            assert body[6] == len(content), (name, section, body[6], len(content))
         if kind == "message":
-            assert task_tolerant or found[section + ".HEADER"] + found[section + ".TEXT"] == content, (name, section)
+            assert found[section + ".HEADER"] + found[section + ".TEXT"] == content, (name, section)
         if kind == "message" or kind == "leaf" and body[0] == b"TEXT":
             lines = body[9] if kind == "message" else body[7]
-            assert task_tolerant or lines == content.count(b"\n"), (name, section, lines)
+            assert lines == content.count(b"\n"), (name, section, lines)
 
 
-def check_email(name, message, found, expected):
+def check_email(message, found):
     """The same leaves as Python's email package sees, where it is no guess."""
     mail = email.message_from_bytes(message, policy=email.policy.compat32)
     if mail.defects or any(part.defects for part in mail.walk()):
         return []
+    if any(part.get_content_maintype() == "message" and part.get_content_subtype() != "rfc822" for part in mail.walk()):
+        return []  # every message/* is read as a message there
     theirs = [part for part in mail.walk() if not part.is_multipart()]
     ours = [(at, body) for at, kind, body in parts(found["BODY"]) if kind == "leaf"]
     if len(ours) > 35:
@@ -263,14 +265,19 @@ def main():
         check_itself(name, message, mine)
         found = {}
         for item in dict.fromkeys([*mine, *theirs]):
+            if item in ABSENT and mine[item] is None:
+                continue  # Dovecot says "" of a part that does not exist, NIL is what RFC 9051 has for nothing
             if mine.get(item, "absent") != theirs.get(item, "absent"):
                 found[item] = (repr(mine.get(item, "absent"))[:1000], repr(theirs.get(item, "absent"))[:1000])
-        for problem in check_email(name, message, mine, EXPECTED):
+        for problem in check_email(message, mine):
             found[problem] = ("", "")
         if found:
             differences[name] = found
     for number, (name, message) in enumerate(shapes.ALONE, len(cases) + 1):
         check_itself(name, message, read(ours, number))
+    if task.get("show") == 2:
+        print(json.dumps({name: {"why": EXPECTED.get(name, {}).get("why", "?"), "items": sorted(found)} for name, found in differences.items()}, indent=1))
+        return
     if task.get("show"):
         for name, found in differences.items():
             for item, (mine, theirs) in found.items():
@@ -279,7 +286,19 @@ def main():
     for name in {*differences, *EXPECTED}:
         found, expected = differences.get(name, {}), EXPECTED.get(name, {"items": []})
         assert sorted(found) == sorted(expected["items"]), (name, found, expected)
+    binary(ours, len(cases))
     print(len(cases), "shapes,", len(differences), "with differences")
+
+
+def binary(client, number):
+    """The last shape is large: its file decoded by the server, whole and in part, is the one that was encoded."""
+    content = shapes.LARGE
+    found = client.fetch(number, b"BINARY.PEEK[2] BINARY.SIZE[2] BINARY.PEEK[2]<1000.17> PREVIEW EMAILID")
+    assert found["BINARY[2]"] == content and found["BINARY.SIZE[2]"] == len(content)
+    assert found["BINARY[2]<1000>"] == content[1000:1017]
+    assert found["PREVIEW"] == b"un deux", found["PREVIEW"]
+    assert re.fullmatch(r"M[0-9]+", found["EMAILID"][0]), found["EMAILID"]
+    assert client.fetch(number, b"PREVIEW (LAZY)")["PREVIEW"] == b"un deux"
 
 
 main()

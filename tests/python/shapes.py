@@ -1,5 +1,10 @@
 """Messages of hostile and rare shapes, made by rule: (name, message, words about it)."""
 
+import base64
+
+# Longer than what is held of a message at once, and with NUL in it.
+LARGE = bytes(n * n % 251 for n in range(1_500_000))
+
 HEAD = (
     b"Date: Sat, 21 Nov 2026 10:00:00 +0100\r\nFrom: Soins <soins@ehpad-lilas.mssante.fr>\r\n"
     b"To: urgences@chu-demo.mssante.fr\r\nSubject: forme\r\nMessage-ID: <forme@ehpad-lilas.mssante.fr>\r\nMIME-Version: 1.0\r\n"
@@ -176,7 +181,9 @@ def shapes():
         ("fields-of-no-form", bare(b"From nobody Sat\r\nsans deux points\r\nX Espace: y\r\n: vide\r\nFrom: z@b.fr\r\nSubject : espace avant")),
         ("leading-continuation", bare(b" suite de rien\r\nFrom: z@b.fr\r\nSubject: x")),
         ("field-name-case", bare(b"FROM: z@b.fr\r\nsUBJECT: x\r\nMESSAGE-id: <1@x>")),
+        ("name-2231-many", HEAD + part(b"application/pdf; " + b"; ".join(b"name*%d=%c" % (n, 97 + n) for n in range(20)), b"JVBE\r\n")),
         ("control-characters", bare(b"From: z@b.fr\r\nSubject: a\x01b\x7fc\tz")),
+        ("large", mixed(PLAIN, part(b"application/pdf", base64.encodebytes(LARGE).replace(b"\n", b"\r\n"), b"Content-Transfer-Encoding: base64"))),
     ]
 
 

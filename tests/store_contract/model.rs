@@ -111,7 +111,7 @@ async fn apply(store: &dyn Store, folders: [FolderKey; 2], step: Step) {
     match step {
         Step::Deliver { to, bytes, seen } => {
             let mut acceptance = to_folders(&pattern(bytes), &[folders[to]]);
-            acceptance.deliveries[0].flags = Flags::system(u8::from(seen) * Flags::SEEN);
+            acceptance.deliveries[0].flags = Flags::system(u8::from(seen) * (Flags::SEEN | Flags::DELETED));
             store.accept(acceptance).await.unwrap();
         }
         Step::Change {
@@ -146,6 +146,11 @@ async fn check(store: &dyn Store, folder: FolderKey) {
     assert_eq!(
         status.size_bytes,
         entries.iter().map(|entry| entry.size_bytes).sum::<u64>()
+    );
+    let deleted = || entries.iter().filter(|entry| entry.flags.system & Flags::DELETED != 0);
+    assert_eq!(
+        (status.deleted as usize, status.deleted_bytes),
+        (deleted().count(), deleted().map(|entry| entry.size_bytes).sum::<u64>())
     );
     assert!(
         entries

@@ -145,8 +145,9 @@ unsafe extern "C" fn truncate(file: *mut sqlite3_file, size: sqlite3_int64) -> c
 }
 
 unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
+    let handle = file.addr();
     // SAFETY: as in `hand_on`.
-    match unsafe { ask(file, Change::Sync) } {
+    match unsafe { ask(file, Change::Sync { handle }) } {
         Verdict::Make => hand_on!(xSync, ffi::SQLITE_IOERR_FSYNC, file, flags),
         Verdict::Pretend => ffi::SQLITE_OK,
         Verdict::Short(_, failure) | Verdict::Fail(failure) => code(failure, ffi::SQLITE_IOERR_FSYNC),

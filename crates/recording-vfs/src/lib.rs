@@ -26,14 +26,14 @@ pub trait Watcher: Send + Sync {
 /// A change of a file that SQLite asks for.
 #[derive(Clone, Copy, Debug)]
 pub enum Change<'a> {
-    /// The file is opened, and made if it does not exist.
-    Open,
+    /// The file is opened, and made if it does not exist. `handle` names this opening of it until the next one of that name.
+    Open { handle: usize },
     /// Bytes at an offset.
     Write { offset: u64, bytes: &'a [u8] },
     /// A new length.
     Truncate { length: u64 },
-    /// What was written so far is to be made durable; after the first sync of a new log, its name too.
-    Sync,
+    /// What was written so far, by whatever handle, is to be made durable; after the first sync of a new log, its name too.
+    Sync { handle: usize },
     /// The name goes; durable at once when `sync_folder`.
     Delete { sync_folder: bool },
 }
@@ -106,10 +106,10 @@ mod tests {
         fn change(&self, path: &Path, change: Change<'_>) -> Verdict {
             let mut heard = self.heard.lock().unwrap();
             let what = match change {
-                Change::Open => "open".to_owned(),
+                Change::Open { .. } => "open".to_owned(),
                 Change::Write { bytes, .. } => format!("write {}", bytes.len()),
                 Change::Truncate { length } => format!("truncate {length}"),
-                Change::Sync => "sync".to_owned(),
+                Change::Sync { .. } => "sync".to_owned(),
                 Change::Delete { .. } => "delete".to_owned(),
             };
             heard.push(format!("{} {what}", path.file_name().unwrap().to_str().unwrap()));

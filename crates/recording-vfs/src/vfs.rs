@@ -105,7 +105,8 @@ unsafe extern "C" fn open(
         // SQLite must not call a method of a file that was not opened.
         (*file).pMethods = ptr::null();
         let changes = flags & ffi::SQLITE_OPEN_READWRITE != 0 && !name.is_null();
-        if changes && let Verdict::Fail(failure) = shared.ask(path(name), Change::Open) {
+        let handle = file.addr();
+        if changes && let Verdict::Fail(failure) = shared.ask(path(name), Change::Open { handle }) {
             return match failure {
                 Failure::Device => ffi::SQLITE_CANTOPEN,
                 Failure::Full => ffi::SQLITE_FULL,

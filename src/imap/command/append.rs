@@ -2,12 +2,12 @@
 
 use super::{Outcome, Work, flags_of, folder_name, once, over, positions, read_only, told, uids};
 use crate::imap::grammar::tree::{AppendHead, Content, End, Name, Numbering, Set};
-use crate::imap::request::{Answer, Request, Upload};
+use crate::imap::request::{Answer, Bytes, Request, Upload};
 use crate::imap::session::{Core, Extension};
 use crate::imap::view::{Access, View};
 use crate::imap::wire;
 
-pub(super) fn append(core: &Core, name: &Name, heads: Vec<AppendHead>, messages: Vec<Vec<u8>>) -> Box<dyn Work> {
+pub(super) fn append(core: &Core, name: &Name, heads: Vec<AppendHead>, messages: Vec<Bytes>) -> Box<dyn Work> {
     let (folder, messages) = match (folder_name(name), uploads(core, heads, messages)) {
         (Ok(folder), Ok(messages)) => (folder, messages),
         (_, Err(outcome)) | (Err(outcome), _) => return over(outcome),
@@ -31,7 +31,7 @@ pub(super) fn replace(
     (core, view): (&Core, &View),
     (message, numbering): (End, Numbering),
     name: &Name,
-    (head, messages): (AppendHead, Vec<Vec<u8>>),
+    (head, messages): (AppendHead, Vec<Bytes>),
 ) -> Box<dyn Work> {
     let (uid, folder, messages) = match replacement((core, view), (message, numbering), name, (head, messages)) {
         Ok(found) => found,
@@ -48,10 +48,9 @@ pub(super) fn replace(
             core.out.extend_from_slice(b"* OK [");
             core.out.extend_from_slice(&append_uid(uid_validity, &uids));
             core.out.extend_from_slice(b"] here is the replacement\r\n");
-            if let Some((view, _)) = core.view_and_out() {
-                view.note_vanished(&[uid]);
-            }
-            Outcome::ok("replaced")
+            // The EXPUNGE comes as news, before the tagged response.
+            core.stale = true;
+            Outcome::ok("replaced").with_modseq()
         }
         other => Outcome::no_destination(other),
     })
@@ -61,7 +60,7 @@ fn replacement(
     (core, view): (&Core, &View),
     (message, numbering): (End, Numbering),
     name: &Name,
-    (head, messages): (AppendHead, Vec<Vec<u8>>),
+    (head, messages): (AppendHead, Vec<Bytes>),
 ) -> Result<(u32, String, Vec<Upload>), Outcome> {
     if view.access == Access::ReadOnly {
         return Err(read_only());
@@ -75,7 +74,7 @@ fn replacement(
 }
 
 /// Heads and bytes together, if all of them may be stored.
-fn uploads(core: &Core, heads: Vec<AppendHead>, messages: Vec<Vec<u8>>) -> Result<Vec<Upload>, Outcome> {
+fn uploads(core: &Core, heads: Vec<AppendHead>, messages: Vec<Bytes>) -> Result<Vec<Upload>, Outcome> {
     if heads.len() != messages.len() {
         return Err(Outcome::bad("a message is missing"));
     }
@@ -85,7 +84,7 @@ fn uploads(core: &Core, heads: Vec<AppendHead>, messages: Vec<Vec<u8>>) -> Resul
             return Err(Outcome::bad("ENABLE UTF8=ACCEPT first"));
         }
         // RFC 3502 §6.3.11: how a client calls it off.
-        if bytes.is_empty() {
+        if matches!(&bytes, Bytes::Memory(bytes) if bytes.is_empty()) {
             return Err(Outcome::no("CANNOT", "an empty message is not stored"));
         }
         Ok(Upload {

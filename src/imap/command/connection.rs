@@ -19,6 +19,7 @@ pub(super) fn unauthenticate() -> Box<dyn Work> {
             core.select(None);
             core.state = State::NotAuthenticated;
             core.enabled = Enabled::default();
+            core.notified = None;
             Outcome::ok_with(core.capability_code(), "nobody is logged in")
         }
         other => Outcome::unexpected(other),

@@ -52,12 +52,12 @@ pub(super) fn move_to(view: &View, set: &Set, to: &Name, numbering: Numbering) -
                 core.out.extend_from_slice(&code);
                 core.out.extend_from_slice(b"] moved\r\n");
             }
-            let gone: Vec<u32> = pairs.iter().map(|(old, _)| *old).collect();
-            if let Some((view, out)) = core.view_and_out() {
-                view.note_vanished(&gone);
-                view.tell_vanished(out);
+            if pairs.is_empty() {
+                return Outcome::ok("done");
             }
-            Outcome::ok("done")
+            // The EXPUNGEs come as news, before the tagged response.
+            core.stale = true;
+            Outcome::ok("done").with_modseq()
         }
         other => Outcome::no_destination(other),
     })
@@ -77,11 +77,11 @@ pub(super) fn expunge(view: &View, set: Option<&Set>) -> Box<dyn Work> {
     };
     once(request, |core, answer| match answer {
         Answer::Expunged(gone) => {
-            if let Some((view, out)) = core.view_and_out() {
-                view.note_vanished(&gone);
-                view.tell_vanished(out);
+            if gone.is_empty() {
+                return Outcome::ok("expunged");
             }
-            Outcome::ok("expunged")
+            core.stale = true;
+            Outcome::ok("expunged").with_modseq()
         }
         other => Outcome::unexpected(other),
     })

@@ -1,5 +1,6 @@
 //! One file per family of commands. A command is a small machine of its own: it asks, is answered, writes, and is done.
 
+mod acl;
 mod append;
 mod auth;
 mod connection;
@@ -7,9 +8,18 @@ mod copy;
 mod enable;
 mod fetch;
 mod folders;
+mod found;
 mod idle;
+mod list;
+mod metadata;
+pub(crate) mod notify;
+mod quota;
+mod resync;
 mod search;
 mod select;
+mod since;
+mod sort;
+mod status;
 mod store;
 
 use std::borrow::Cow;
@@ -17,9 +27,9 @@ use std::fmt;
 
 use super::grammar::SyntaxError;
 use super::grammar::tree::{Body, Flag, Name, Numbering, Set};
-use super::request::{Answer, Flags, Refused, Request};
-use super::session::{Core, State};
-use super::utf7;
+use super::names;
+use super::request::{Answer, Bytes, Flags, Refused, Request};
+use super::session::{Core, Extension, State};
 use super::view::{Telling, View};
 
 /// A command in progress.
@@ -105,6 +115,10 @@ impl Outcome {
         Self::new("NO", Some(Cow::Borrowed(code.as_bytes())), text)
     }
 
+    pub(crate) fn no_with(code: impl Into<Cow<'static, [u8]>>, text: &'static str) -> Self {
+        Self::new("NO", Some(code.into()), text)
+    }
+
     pub(crate) fn bad(text: &'static str) -> Self {
         Self::new("BAD", None, text)
     }
@@ -160,6 +174,12 @@ impl Outcome {
     /// RFC 3501 §6.1.2, §6.4.1: the command exists to bring news.
     pub(crate) fn with_news(mut self) -> Self {
         self.news = News::Always;
+        self
+    }
+
+    /// RFC 7162 §3.2.7: who removed messages is told up to where its knowledge of the folder now reaches.
+    pub(crate) fn with_modseq(mut self) -> Self {
+        self.code = Some(Cow::Borrowed(HIGHEST_MODSEQ));
         self
     }
 
@@ -221,7 +241,8 @@ fn once<F: FnOnce(&mut Core, Answer) -> Outcome + Send + 'static>(request: Reque
 }
 
 /// Begins a command: which ones are possible depends on the state (RFC 9051 §6). `messages` are those of APPEND and REPLACE.
-pub(crate) fn start(core: &Core, body: Body, mut messages: Vec<Vec<u8>>) -> Box<dyn Work> {
+pub(crate) fn start(core: &Core, mut body: Body, mut messages: Vec<Bytes>) -> Box<dyn Work> {
+    names::adopt(&mut body, core.spelling());
     match body {
         Body::Capability => Box::new(idle::Capability),
         Body::Noop => over(Outcome::ok("done").with_news()),
@@ -230,30 +251,30 @@ pub(crate) fn start(core: &Core, body: Body, mut messages: Vec<Vec<u8>>) -> Box<
         body => match &core.state {
             State::NotAuthenticated => auth::start(core, body),
             State::Authenticated(_) => authenticated(core, body, messages),
-            State::Selected(_, view) => match selected(core, view, body, &mut messages) {
+            State::Selected(_, view) => match selected((core, view), body, &mut messages) {
                 Ok(work) => work,
-                Err(body) => authenticated(core, body, messages),
+                Err(body) => authenticated(core, *body, messages),
             },
         },
     }
 }
 
 /// Commands of somebody logged in, on the box and its folders.
-fn authenticated(core: &Core, body: Body, messages: Vec<Vec<u8>>) -> Box<dyn Work> {
+fn authenticated(core: &Core, body: Body, messages: Vec<Bytes>) -> Box<dyn Work> {
     match body {
         Body::Select {
             folder,
             read_only,
             parameters,
-        } => select::select(core, &folder, read_only, &parameters),
+        } => select::select(core, &folder, read_only, parameters),
         Body::Create { folder, special_uses } => folders::create(&folder, &special_uses),
         Body::Delete(folder) => folders::delete(&folder),
         Body::Rename { from, to } => folders::rename(&from, &to),
         Body::Subscribe(folder) => folders::subscribe(&folder, true),
         Body::Unsubscribe(folder) => folders::subscribe(&folder, false),
-        Body::List(list) => folders::list(&list),
-        Body::Lsub { reference, pattern } => folders::lsub(&reference, &pattern),
-        Body::Status { folder, items } => folders::status(&folder, &items),
+        Body::List(list) => list::list(list),
+        Body::Lsub { reference, pattern } => list::lsub(&reference, &pattern),
+        Body::Status { folder, items } => status::status(&folder, items),
         Body::Append {
             folder,
             messages: heads,
@@ -264,31 +285,40 @@ fn authenticated(core: &Core, body: Body, messages: Vec<Vec<u8>>) -> Box<dyn Wor
         Body::Compress { mechanism } => connection::compress(core, &mechanism),
         Body::Unauthenticate => connection::unauthenticate(),
         // One arm for each extension: whoever offers it replaces its own.
-        Body::GetQuota { .. } => over(not_offered()),
-        Body::GetQuotaRoot(_) => over(not_offered()),
-        Body::SetQuota { .. } => over(not_offered()),
-        Body::GetAcl(_) => over(not_offered()),
-        Body::SetAcl { .. } => over(not_offered()),
-        Body::DeleteAcl { .. } => over(not_offered()),
-        Body::ListRights { .. } => over(not_offered()),
-        Body::MyRights(_) => over(not_offered()),
-        Body::GetMetadata { .. } => over(not_offered()),
-        Body::SetMetadata { .. } => over(not_offered()),
-        Body::Notify(_) => over(not_offered()),
+        Body::GetQuota { root } => quota::get(&root),
+        Body::GetQuotaRoot(folder) => quota::root(&folder),
+        Body::SetQuota { root, .. } => quota::set(&root),
+        Body::GetAcl(folder) => acl::acl(&folder, acl::Asked::All),
+        Body::ListRights { folder, identifier } => acl::acl(&folder, acl::Asked::Grantable(identifier)),
+        Body::MyRights(folder) => acl::acl(&folder, acl::Asked::Mine),
+        Body::SetAcl { folder, .. } | Body::DeleteAcl { folder, .. } => acl::acl(&folder, acl::Asked::Change),
+        Body::GetMetadata {
+            folder,
+            max_size,
+            depth,
+            entries,
+        } => metadata::get(&folder, entries, (depth, max_size)),
+        Body::SetMetadata { folder, entries } => metadata::set(&folder, entries),
+        Body::Notify(asked) => notify::notify(asked),
         Body::Authenticate { .. } | Body::Login { .. } | Body::StartTls => over(Outcome::bad("already logged in")),
         _ => over(Outcome::bad("select a folder first")),
     }
 }
 
 /// Commands on the messages of the selected folder. `Err`: the command is none of them.
-fn selected(core: &Core, view: &View, body: Body, messages: &mut Vec<Vec<u8>>) -> Result<Box<dyn Work>, Body> {
+fn selected((core, view): (&Core, &View), body: Body, messages: &mut Vec<Bytes>) -> Result<Box<dyn Work>, Box<Body>> {
     Ok(match body {
         Body::Check => over(Outcome::ok("checked").with_news()),
         Body::Close => select::close(view),
         Body::Unselect => select::unselect(),
         Body::Expunge(set) => copy::expunge(view, set.as_ref()),
-        Body::Search(asked) => search::search(view, &asked),
-        Body::Fetch(asked) => fetch::fetch(view, asked),
+        // RFC 6855 §3
+        Body::Search(asked) if asked.charset.is_some() && core.enabled.has(Extension::Utf8) => over(told(
+            Outcome::bad("no CHARSET after ENABLE UTF8=ACCEPT"),
+            asked.numbering,
+        )),
+        Body::Search(asked) => search::search(core, view, asked),
+        Body::Fetch(asked) => fetch::fetch(core, view, asked),
         Body::Store(asked) => store::store(view, &asked),
         Body::Copy { numbering, set, to } => copy::copy(view, &set, &to, numbering),
         Body::Move { numbering, set, to } => copy::move_to(view, &set, &to, numbering),
@@ -304,9 +334,9 @@ fn selected(core: &Core, view: &View, body: Body, messages: &mut Vec<Vec<u8>>) -
             (head, std::mem::take(messages)),
         ),
         // One arm for each extension, as above.
-        Body::Sort { .. } => over(not_offered()),
-        Body::Thread { .. } => over(not_offered()),
-        other => return Err(other),
+        Body::Sort { criteria, search } => sort::sort(core, view, criteria, search),
+        Body::Thread { algorithm, search } => sort::thread(core, view, &algorithm, search),
+        other => return Err(Box::new(other)),
     })
 }
 
@@ -321,8 +351,10 @@ fn not_offered() -> Outcome {
 
 /// Positions in the view that a set names.
 fn positions(view: &View, set: &Set, numbering: Numbering) -> Result<Vec<usize>, Outcome> {
-    let Set::Ranges(set) = set else {
-        return Err(told(not_offered(), numbering));
+    let set = match set {
+        Set::Ranges(set) => set,
+        // RFC 5182 §2.1: those that are gone since are not in it any more.
+        Set::Saved => return Ok(view.saved.iter().filter_map(|&uid| view.position(uid)).collect()),
     };
     match numbering {
         Numbering::Uid => Ok(view.by_uid(set)),
@@ -349,24 +381,9 @@ fn told(outcome: Outcome, numbering: Numbering) -> Outcome {
     }
 }
 
-/// The name of a folder; a trailing separator is dropped (RFC 3501 §6.3.3).
+/// The name of a folder.
 fn folder_name(name: &Name) -> Result<String, Outcome> {
-    let name = utf7::decode(&name.0).map_err(|_| Outcome::no("CANNOT", "not a folder name"))?;
-    let name = name.strip_suffix('/').unwrap_or(&name);
-    let levels_good = name.split('/').all(|level| !level.is_empty());
-    if name.is_empty() || !levels_good || name.len() > NAME_BYTES_MAX || name.contains(['*', '%']) {
-        return Err(Outcome::no("CANNOT", "not a folder name"));
-    }
-    Ok(canonical(name))
-}
-
-/// `INBOX` in capitals, as the first level too.
-fn canonical(name: &str) -> String {
-    match name.split_once('/') {
-        None if name.eq_ignore_ascii_case(INBOX) => INBOX.into(),
-        Some((first, rest)) if first.eq_ignore_ascii_case(INBOX) => format!("{INBOX}/{rest}"),
-        _ => name.to_owned(),
-    }
+    names::of(name).map_err(|_| Outcome::no("CANNOT", "not a folder name"))
 }
 
 /// Flags of a command; unknown system flags cannot be kept (RFC 3501 §2.3.2).
@@ -389,11 +406,8 @@ fn flags_of(flags: &[Flag]) -> Result<Flags, Outcome> {
     Ok(found)
 }
 
-/// The folder that always exists.
-const INBOX: &str = "INBOX";
-
-/// Longest folder name.
-const NAME_BYTES_MAX: usize = 1000;
+/// The response code that is given its number when the command is over.
+pub(crate) const HIGHEST_MODSEQ: &[u8] = b"HIGHESTMODSEQ";
 
 /// Longest keyword.
 const KEYWORD_BYTES_MAX: usize = 100;

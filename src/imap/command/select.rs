@@ -1,15 +1,19 @@
-//! SELECT, EXAMINE, CLOSE, UNSELECT (RFC 3501 §6.3.1, §6.3.2, §6.4.2; RFC 3691).
+//! SELECT, EXAMINE, CLOSE, UNSELECT (RFC 9051 §6.3.2, §6.3.3, §6.4.1; RFC 3691), and what a client says it remembers of a folder
+//! (RFC 7162 §3.2.5).
 
+use super::resync::Resync;
 use super::{Next, Outcome, Work, folder_name, once, over};
 use crate::imap::grammar::tree::{Name, SelectParameters};
-use crate::imap::request::{Answer, Flags, Request, Selected};
-use crate::imap::session::Core;
+use crate::imap::names;
+use crate::imap::request::{Answer, Request, Selected};
+use crate::imap::session::{Core, Extension};
 use crate::imap::view::{Access, View};
 use crate::imap::wire;
 
-pub(super) fn select(core: &Core, name: &Name, read_only: bool, parameters: &SelectParameters) -> Box<dyn Work> {
-    if *parameters != SelectParameters::default() {
-        return over(super::not_offered());
+pub(super) fn select(core: &Core, name: &Name, read_only: bool, parameters: SelectParameters) -> Box<dyn Work> {
+    // RFC 7162 §3.2.5: only of one that understands what it will be told.
+    if parameters.qresync.is_some() && !core.enabled.has(Extension::Qresync) {
+        return over(Outcome::bad("ENABLE QRESYNC first"));
     }
     let access = if read_only { Access::ReadOnly } else { Access::ReadWrite };
     let folder = match folder_name(name) {
@@ -22,49 +26,105 @@ pub(super) fn select(core: &Core, name: &Name, read_only: bool, parameters: &Sel
             };
         }
     };
-    Box::new(Select { folder, access })
+    Box::new(Select {
+        folder,
+        access,
+        parameters,
+        resync: None,
+    })
 }
 
 struct Select {
     folder: String,
     access: Access,
+    parameters: SelectParameters,
+    resync: Option<Resync>,
 }
 
 impl Work for Select {
     fn go(&mut self, core: &mut Core, answer: Option<Answer>) -> Next {
         match answer {
+            None if self.resync.is_some() => self.resync(core, None),
             None => {
+                // RFC 7162 §3.2.11: what comes next is about the other folder.
+                if core.view().is_some() {
+                    core.out
+                        .extend_from_slice(b"* OK [CLOSED] the folder before is closed\r\n");
+                }
                 core.select(None);
                 Next::Ask(Request::Select {
                     folder: self.folder.clone(),
                     read_only: self.access == Access::ReadOnly,
                 })
             }
-            Some(Answer::Selected(selected)) => {
-                let name = std::mem::take(&mut self.folder);
-                Next::Done(show(core, name, self.access, selected))
-            }
+            Some(Answer::Selected(selected)) => self.show(core, selected),
+            Some(Answer::Vanished(vanished)) => self.resync(core, Some(vanished)),
             Some(other) => Next::Done(Outcome::unexpected(other)),
         }
     }
 }
 
-fn show(core: &mut Core, name: String, access: Access, selected: Selected) -> Outcome {
-    let (uid_validity, uid_next) = (selected.uid_validity, selected.uid_next);
-    let view = View::new(name, access, selected);
-    let out = &mut core.out;
-    view.write_flags(out);
-    view.write_counts(out);
-    let unseen = view.entries().iter().position(|e| e.flags.system & Flags::SEEN == 0);
-    if let Some(at) = unseen {
-        coded(out, b"UNSEEN", at as u64 + 1, b"first unseen message");
+impl Select {
+    fn show(&mut self, core: &mut Core, selected: Selected) -> Next {
+        if self.parameters.condstore {
+            core.enabled.insert(Extension::Condstore);
+        }
+        let (uid_validity, uid_next) = (selected.uid_validity, selected.uid_next);
+        if selected.read_only {
+            self.access = Access::ReadOnly;
+        }
+        let object_id = format!("* OK [MAILBOXID ({})] of this folder\r\n", selected.object_id);
+        let view = View::new(std::mem::take(&mut self.folder), self.access, selected);
+        let spelling = core.spelling();
+        let (out, is_rev2) = (&mut core.out, core.enabled.has(Extension::Imap4rev2));
+        view.write_flags(out);
+        view.write_counts(core.enabled, out);
+        if is_rev2 {
+            out.extend_from_slice(b"* LIST () \"/\" ");
+            names::write(out, &view.name, spelling);
+            out.extend_from_slice(b"\r\n");
+        } else if let Some(at) = view.entries().contents().first_unseen() {
+            coded(out, b"UNSEEN", at as u64 + 1, b"first unseen message");
+        }
+        coded(out, b"UIDVALIDITY", u64::from(uid_validity), b"UIDs valid");
+        coded(out, b"UIDNEXT", u64::from(uid_next), b"next UID");
+        // RFC 7162 §3.1.2.1: whether the client asked or not.
+        coded(out, b"HIGHESTMODSEQ", view.modseq(), b"highest modification sequence");
+        // RFC 8474 §4.2
+        out.extend_from_slice(object_id.as_bytes());
+        let folder = view.folder;
+        core.select(Some(view));
+        match self.parameters.qresync.take() {
+            // RFC 7162 §3.2.5: of another folder of that name nothing is remembered.
+            Some(known) if known.uid_validity == uid_validity => {
+                let since = known.modseq;
+                self.resync = Some(Resync::of_select(known, uid_next));
+                Next::Ask(Request::Vanished { folder, since })
+            }
+            _ => Next::Done(self.done()),
+        }
     }
-    coded(out, b"UIDVALIDITY", u64::from(uid_validity), b"UIDs valid");
-    coded(out, b"UIDNEXT", u64::from(uid_next), b"next UID");
-    core.select(Some(view));
-    match access {
-        Access::ReadWrite => Outcome::ok_with(&b"READ-WRITE"[..], "selected"),
-        Access::ReadOnly => Outcome::ok_with(&b"READ-ONLY"[..], "selected"),
+
+    /// Tells what happened while the client was away.
+    fn resync(&mut self, core: &mut Core, vanished: Option<Option<Vec<u32>>>) -> Next {
+        let enabled = core.enabled;
+        let (Some(resync), Some((view, out))) = (&mut self.resync, core.view_and_out()) else {
+            return Next::Done(Outcome::unexpected(Answer::Done));
+        };
+        if let Some(vanished) = vanished {
+            resync.write_vanished(view, vanished, out);
+        }
+        if resync.write_changed(view, enabled, out) {
+            return Next::Continue;
+        }
+        Next::Done(self.done())
+    }
+
+    fn done(&self) -> Outcome {
+        match self.access {
+            Access::ReadWrite => Outcome::ok_with(&b"READ-WRITE"[..], "selected"),
+            Access::ReadOnly => Outcome::ok_with(&b"READ-ONLY"[..], "selected"),
+        }
     }
 }
 

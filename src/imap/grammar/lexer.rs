@@ -145,16 +145,14 @@ impl<'a> Cursor<'a> {
 
     /// An `astring`.
     pub(super) fn astring(&mut self, text: &'static str) -> Parsed<Cow<'a, [u8]>> {
-        match self.peek() {
-            Some(b'"' | b'{') => self.string(text),
-            _ => {
-                let found = self.run(is_astring_char);
-                if found.is_empty() {
-                    return self.fail(text);
-                }
-                Ok(Cow::Borrowed(found))
-            }
+        if let Some(b'"' | b'{') = self.peek() {
+            return self.string(text);
         }
+        let found = self.run(is_astring_char);
+        if found.is_empty() {
+            return self.fail(text);
+        }
+        Ok(Cow::Borrowed(found))
     }
 
     /// A `string`: quoted, or a literal.

@@ -2,7 +2,48 @@
 
 use super::append::folder;
 use super::lexer::{Cursor, Parsed};
-use super::tree::{Body, Name, Notify, NotifyEvent, NotifyFolders, NotifyGroup};
+use super::tree::{Body, FetchItem, Name};
+
+/// NOTIFY SET (RFC 5465 §3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Notify {
+    /// STATUS of every folder named is sent at once.
+    pub(crate) status: bool,
+    pub(crate) groups: Vec<NotifyGroup>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NotifyGroup {
+    pub(crate) folders: NotifyFolders,
+    /// Empty: NONE.
+    pub(crate) events: Vec<NotifyEvent>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NotifyFolders {
+    Selected,
+    SelectedDelayed,
+    Inboxes,
+    Personal,
+    Subscribed,
+    Subtree(Vec<Name>),
+    Named(Vec<Name>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NotifyEvent {
+    /// With what to fetch of each new message.
+    MessageNew(Vec<FetchItem>),
+    MessageExpunge,
+    FlagChange,
+    AnnotationChange,
+    MailboxName,
+    SubscriptionChange,
+    MailboxMetadataChange,
+    ServerMetadataChange,
+    /// In capitals: for BADEVENT (RFC 5465 §5).
+    Unknown(String),
+}
 
 /// What follows `NOTIFY`.
 pub(super) fn notify(cursor: &mut Cursor<'_>) -> Parsed<Body> {

@@ -582,6 +582,10 @@ fn fetch_items() {
             FetchItem::Modseq,
         ]
     );
+}
+
+#[test]
+fn what_cannot_be_fetched() {
     for (text, expected) in [
         ("", "expected what to fetch"),
         ("()", "expected what to fetch"),
@@ -715,6 +719,10 @@ fn rights_quotas_and_metadata() {
     ] {
         assert_eq!(body(text), expected, "{text}");
     }
+}
+
+#[test]
+fn what_is_no_quota_and_no_metadata() {
     assert_eq!(
         error("SETQUOTA x (STORAGE 99999999999999999999)"),
         "a number is too large"
@@ -758,11 +766,96 @@ fn notifications() {
     assert_eq!(error("NOTIFY SET (selected)"), "expected a space");
 }
 
+/// Writes a search key as a client would.
+fn printed(key: &SearchKey) -> String {
+    let quoted = |text: &[u8]| {
+        format!(
+            "\"{}\"",
+            String::from_utf8_lossy(text).replace('\\', "\\\\").replace('"', "\\\"")
+        )
+    };
+    let day = |date: &civil::Date| date.strftime("%d-%b-%Y").to_string();
+    match key {
+        SearchKey::And(keys) if keys.is_empty() => "ALL".into(),
+        SearchKey::And(keys) => format!("({})", keys.iter().map(printed).collect::<Vec<_>>().join(" ")),
+        SearchKey::Or(one, other) => format!("OR {} {}", printed(one), printed(other)),
+        SearchKey::Not(key) => format!("NOT {}", printed(key)),
+        SearchKey::Numbers(set) => written(set),
+        SearchKey::Uids(set) => format!("UID {}", written(set)),
+        SearchKey::System(bit) => match *bit {
+            Flags::SEEN => "SEEN".into(),
+            _ => "DRAFT".into(),
+        },
+        SearchKey::Keyword(keyword) => format!("KEYWORD {keyword}"),
+        SearchKey::Larger(bytes) => format!("LARGER {bytes}"),
+        SearchKey::Sent(When::Before, date) => format!("SENTBEFORE {}", day(date)),
+        SearchKey::Internal(_, date) => format!("SINCE {}", day(date)),
+        SearchKey::Header(name, text) => format!("HEADER {} {}", quoted(name), quoted(text)),
+        SearchKey::Body(text) => format!("BODY {{{}+}}\r\n{}", text.len(), String::from_utf8_lossy(text)),
+        SearchKey::Modseq(modseq) => format!("MODSEQ {modseq}"),
+        SearchKey::Older(seconds) => format!("OLDER {seconds}"),
+        other => panic!("not made here: {other:?}"),
+    }
+}
+
+fn written(set: &Set) -> String {
+    let end = |end: &End| match end {
+        End::Number(number) => number.to_string(),
+        End::Last => "*".into(),
+    };
+    match set {
+        Set::Saved => "$".into(),
+        Set::Ranges(ranges) => {
+            let range = |(from, to): &(End, End)| format!("{}:{}", end(from), end(to));
+            ranges.iter().map(range).collect::<Vec<_>>().join(",")
+        }
+    }
+}
+
+fn some_set() -> impl Strategy<Value = Set> {
+    let end = || prop_oneof![(1..=u32::MAX).prop_map(number), Just(End::Last)];
+    prop_oneof![
+        Just(Set::Saved),
+        prop::collection::vec((end(), end()), 1..5).prop_map(Set::Ranges)
+    ]
+}
+
+fn some_key() -> impl Strategy<Value = SearchKey> {
+    let date = || (1970_i16..2100, 1_i8..=12, 1_i8..=28).prop_map(|(y, m, d)| civil::date(y, m, d));
+    let text = || "[a-zé\"\\\\ ]{0,8}".prop_map(String::into_bytes);
+    let leaf = prop_oneof![
+        some_set().prop_map(SearchKey::Numbers),
+        some_set().prop_map(SearchKey::Uids),
+        prop::sample::select(vec![Flags::SEEN, Flags::DRAFT]).prop_map(SearchKey::System),
+        "[$a-z]{1,8}".prop_map(SearchKey::Keyword),
+        (0..=u64::MAX / 2).prop_map(SearchKey::Larger),
+        (0..=u64::MAX / 2).prop_map(SearchKey::Modseq),
+        (1..=u32::MAX).prop_map(SearchKey::Older),
+        date().prop_map(|d| SearchKey::Sent(When::Before, d)),
+        date().prop_map(|d| SearchKey::Internal(When::Since, d)),
+        (text(), text()).prop_map(|(name, text)| SearchKey::Header(name, text)),
+        "[a-z\r\n(){}]{0,20}".prop_map(|text| SearchKey::Body(text.into_bytes())),
+        Just(SearchKey::And(Vec::new())),
+    ];
+    leaf.prop_recursive(6, 40, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 2..5).prop_map(SearchKey::And),
+            inner.clone().prop_map(|key| SearchKey::Not(Box::new(key))),
+            (inner.clone(), inner).prop_map(|(one, other)| SearchKey::Or(Box::new(one), Box::new(other))),
+        ]
+    })
+}
+
 proptest! {
     #[test]
     fn nothing_makes_it_panic(input in prop::collection::vec(any::<u8>(), 0..200)) {
         let _any = parse(&input);
         let _any = message_follows(&input);
+    }
+
+    #[test]
+    fn a_search_written_down_is_read_back(wanted in some_key()) {
+        prop_assert_eq!(key(&printed(&wanted)), wanted);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a command says, as values: every command of IMAP4rev1, IMAP4rev2 and the extensions that are offered, nothing of any state.
+//! What a command says, as values: every command of `IMAP4rev1`, `IMAP4rev2` and the extensions that are offered, nothing of any state.
 //!
 //! Texts stay as they came (bytes): what they mean depends on what the client enabled. Numbers and dates are checked.
 
@@ -6,6 +6,8 @@ use std::num::NonZeroU32;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
+
+pub(crate) use super::notify::{Notify, NotifyEvent, NotifyFolders, NotifyGroup};
 
 /// A command: its tag, and what it asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,10 +44,16 @@ pub(crate) enum End {
     Last,
 }
 
+/// Ranges as written: either end may be the smaller.
+pub(crate) type Ranges = Vec<(End, End)>;
+
+/// A name and a value; `None` is NIL.
+pub(crate) type Field = (Vec<u8>, Option<Vec<u8>>);
+
 /// Messages: ranges, or what the last SEARCH saved (`$`, RFC 5182).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Set {
-    Ranges(Vec<(End, End)>),
+    Ranges(Ranges),
     Saved,
 }
 
@@ -57,7 +65,7 @@ pub(crate) enum Body {
     Logout,
     StartTls,
     /// RFC 2971; `None` is NIL.
-    Id(Option<Vec<(Vec<u8>, Option<Vec<u8>>)>>),
+    Id(Option<Vec<Field>>),
     /// RFC 9051 §6.2.2; the initial response decoded, empty for `=` (RFC 4959).
     Authenticate {
         mechanism: String,
@@ -196,9 +204,9 @@ pub(crate) struct SelectParameters {
 pub(crate) struct Qresync {
     pub(crate) uid_validity: u32,
     pub(crate) modseq: u64,
-    pub(crate) known_uids: Option<Vec<(End, End)>>,
+    pub(crate) known_uids: Option<Ranges>,
     /// Sequence numbers and the UIDs they had.
-    pub(crate) matched: Option<(Vec<(End, End)>, Vec<(End, End)>)>,
+    pub(crate) matched: Option<(Ranges, Ranges)>,
 }
 
 /// LIST, basic or extended (RFC 5258).
@@ -463,45 +471,4 @@ pub(crate) enum Depth {
     Zero,
     One,
     Infinity,
-}
-
-/// NOTIFY SET (RFC 5465 §3).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Notify {
-    /// STATUS of every folder named is sent at once.
-    pub(crate) status: bool,
-    pub(crate) groups: Vec<NotifyGroup>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct NotifyGroup {
-    pub(crate) folders: NotifyFolders,
-    /// Empty: NONE.
-    pub(crate) events: Vec<NotifyEvent>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum NotifyFolders {
-    Selected,
-    SelectedDelayed,
-    Inboxes,
-    Personal,
-    Subscribed,
-    Subtree(Vec<Name>),
-    Named(Vec<Name>),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum NotifyEvent {
-    /// With what to fetch of each new message.
-    MessageNew(Vec<FetchItem>),
-    MessageExpunge,
-    FlagChange,
-    AnnotationChange,
-    MailboxName,
-    SubscriptionChange,
-    MailboxMetadataChange,
-    ServerMetadataChange,
-    /// In capitals: for BADEVENT (RFC 5465 §5).
-    Unknown(String),
 }

@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
-use super::{Enabled, Options, WRITE_BYTES};
+use super::{Enabled, Extension, Options, WRITE_BYTES};
 use crate::imap::capability;
+use crate::imap::command::notify::Notified;
+use crate::imap::names::Spelling;
 use crate::imap::view::View;
-use crate::imap::wire;
 
 /// What commands work on.
 #[derive(Debug)]
@@ -16,8 +17,12 @@ pub(crate) struct Core {
     pub(crate) out: Vec<u8>,
     /// The selected folder may have changed since News was last asked.
     pub(crate) stale: bool,
+    /// Tag of the command under way: ESEARCH repeats it.
+    pub(crate) tag: String,
     /// What the client switched on.
     pub(crate) enabled: Enabled,
+    /// What it wants to be told without asking (RFC 5465).
+    pub(crate) notified: Option<Box<Notified>>,
     pub(crate) compression: Compression,
 }
 
@@ -84,6 +89,15 @@ impl Core {
         }
     }
 
+    /// How names of folders stand on the wire (RFC 9051 §5.1, RFC 6855 §3).
+    pub(crate) fn spelling(&self) -> Spelling {
+        if self.enabled.has(Extension::Imap4rev2) || self.enabled.has(Extension::Utf8) {
+            Spelling::Utf8
+        } else {
+            Spelling::Utf7
+        }
+    }
+
     /// Writes the capabilities of the present state: nothing that is not complete, nothing that would be refused.
     pub(crate) fn write_capabilities(&mut self) {
         let logged_in = self.login().is_some();
@@ -96,14 +110,6 @@ impl Core {
         self.out.extend_from_slice(b"CAPABILITY ");
         self.write_capabilities();
         Cow::Owned(std::mem::replace(&mut self.out, waiting))
-    }
-
-    /// Writes a list of numbers, each after a space.
-    pub(crate) fn write_numbers(&mut self, numbers: &[u32]) {
-        for number in numbers {
-            self.out.push(b' ');
-            wire::number(&mut self.out, u64::from(*number));
-        }
     }
 
     /// Whether enough waits to be written.

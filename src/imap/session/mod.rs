@@ -2,15 +2,16 @@
 
 mod core;
 mod enabled;
+mod news;
 mod options;
 
 use super::command::{self, Next, Outcome, Work};
 use super::frame::{Bounds, Frame, Framer, TooMuch};
 use super::grammar;
-use super::request::{Answer, Refused, Request};
-use super::view::Telling;
+use super::request::{Answer, Bytes, Refused, Request};
 pub(crate) use core::{Compression, Core, Login, State};
 pub(crate) use enabled::{Enabled, Extension};
+use news::{AfterNews, Held};
 pub use options::{Certificate, Options, Security, Tokens};
 
 /// What the driver must do next.
@@ -56,8 +57,16 @@ pub enum Ending {
     Shutdown,
     /// Too many connections of this person or from this place.
     TooManyConnections,
-    /// The box was suspended or closed.
+    /// The box was closed.
     BoxClosed,
+    /// A literal drips.
+    TooSlow,
+    /// The box was suspended: the next session reads it.
+    BoxSuspended,
+    /// The box was suspended and is in use again: the next session may change it.
+    BoxResumed,
+    /// The login may open the box no more, or with other rights.
+    AccessChanged,
 }
 
 /// One IMAP connection. See the module's doc for how it is driven.
@@ -70,6 +79,10 @@ pub struct Session {
     /// To be told at the next step.
     noted: Option<Noted>,
     tls_noted: bool,
+    /// News of the selected folder wait for a command, because NOTIFY does not want them before.
+    held: Held,
+    /// What comes after what is told at present.
+    after: Option<AfterNews>,
 }
 
 #[derive(Debug)]
@@ -88,6 +101,8 @@ enum Activity {
         work: Box<dyn Work>,
         question: Option<Request>,
     },
+    /// A piece of a message is being kept.
+    AskedSpool { question: Option<Request> },
     /// News were asked for; then the command, if any, is over.
     AskedNews { then: AfterNews, question: Option<Request> },
     /// The tagged OK of STARTTLS is on its way.
@@ -98,12 +113,6 @@ enum Activity {
     Closing,
 }
 
-#[derive(Debug)]
-enum AfterNews {
-    Finish { tag: String, outcome: Outcome },
-    Idle { tag: String },
-}
-
 impl Session {
     /// A new session; its first step writes the greeting.
     pub fn new(options: Options) -> Self {
@@ -112,7 +121,9 @@ impl Session {
             state: State::NotAuthenticated,
             out: Vec::new(),
             stale: false,
+            tag: String::new(),
             enabled: Enabled::default(),
+            notified: None,
             compression: Compression::Off,
         };
         core.out.extend_from_slice(b"* OK [CAPABILITY ");
@@ -125,6 +136,8 @@ impl Session {
             errors: 0,
             noted: None,
             tls_noted: false,
+            held: Held::Nothing,
+            after: None,
         }
     }
 
@@ -136,6 +149,11 @@ impl Session {
     /// Takes what was read.
     pub fn feed(&mut self, input: &[u8]) {
         self.input.feed(input);
+    }
+
+    /// Whether the client is in the middle of a literal, which has to come at a rate.
+    pub fn is_in_literal(&self) -> bool {
+        self.input.is_in_literal()
     }
 
     /// The selected folder may have changed. Cheap and harmless at any time.
@@ -161,6 +179,10 @@ impl Session {
             Ending::Shutdown => "[UNAVAILABLE] the server stops, come back soon",
             Ending::TooManyConnections => "[LIMIT] too many connections",
             Ending::BoxClosed => "[UNAVAILABLE] the box was closed",
+            Ending::TooSlow => "[LIMIT] this takes too long: the message comes too slowly (too-slow)",
+            Ending::BoxSuspended => "[UNAVAILABLE] the box was suspended: connect again to read it",
+            Ending::BoxResumed => "[UNAVAILABLE] the box is in use again: connect again to change it",
+            Ending::AccessChanged => "[UNAVAILABLE] what this login may open has changed, connect again",
         });
     }
 
@@ -182,6 +204,8 @@ impl Session {
                     self.advance(tag, work, next);
                 }
                 Activity::Idling { tag } if self.core.stale => self.ask_news(AfterNews::Idle { tag }),
+                // RFC 5465 §3: told though nothing is asked.
+                Activity::Ready if self.core.stale && self.core.notified.is_some() => self.ask_news(AfterNews::Unasked),
                 Activity::StartTls if self.core.out.is_empty() => {
                     self.activity = Activity::StartTls;
                     return Step::StartTls;
@@ -217,6 +241,7 @@ impl Session {
                 self.advance(tag, work, next);
             }
             Activity::AskedNews { then, .. } => self.take_news(then, answer),
+            Activity::AskedSpool { .. } => self.take_spooled(answer),
             other => self.activity = other,
         }
     }
@@ -227,7 +252,9 @@ impl Session {
 
     fn question(&mut self) -> Option<Request> {
         match &mut self.activity {
-            Activity::Asked { question, .. } | Activity::AskedNews { question, .. } => question.take(),
+            Activity::Asked { question, .. }
+            | Activity::AskedNews { question, .. }
+            | Activity::AskedSpool { question } => question.take(),
             _ => None,
         }
     }
@@ -265,10 +292,29 @@ impl Session {
             Frame::More => return Progress::NeedsInput,
             Frame::Continue => self.core.out.extend_from_slice(b"+ go ahead\r\n"),
             Frame::Command(bytes, messages) => self.start(&bytes, messages),
+            Frame::Piece(bytes, begins) => self.spool(Request::Spool { bytes, begins }),
+            Frame::PieceEnd => self.spool(Request::SpoolEnd),
             Frame::Refused { tag, why } => self.refuse_frame(tag, why),
             Frame::Hopeless => self.bye("[TOOBIG] more than this server reads"),
         }
         Progress::Made
+    }
+
+    /// Hands on what is too long to hold.
+    fn spool(&mut self, request: Request) {
+        self.activity = Activity::AskedSpool {
+            question: Some(request),
+        };
+    }
+
+    /// It was kept, or not.
+    fn take_spooled(&mut self, answer: Answer) {
+        self.activity = Activity::Ready;
+        match answer {
+            Answer::Done => {}
+            Answer::Spooled(handle) => self.input.handed_on(handle),
+            _ => self.input.not_kept(),
+        }
     }
 
     fn refuse_frame(&mut self, tag: Option<String>, why: TooMuch) {
@@ -283,14 +329,16 @@ impl Session {
                 TooMuch::Message if matches!(self.core.state, State::NotAuthenticated) => Outcome::bad("log in first"),
                 TooMuch::Message => Outcome::no("TOOBIG", "the message is too large"),
                 TooMuch::Messages => Outcome::no("LIMIT", "too many messages, or too large together"),
+                TooMuch::NotKept => Outcome::refused(Refused::Unavailable),
                 TooMuch::Nul => Outcome::bad("NUL in a message that did not come as a literal8"),
             },
         );
     }
 
-    fn start(&mut self, bytes: &[u8], messages: Vec<Vec<u8>>) {
+    fn start(&mut self, bytes: &[u8], messages: Vec<Bytes>) {
         match grammar::parse(bytes) {
             Ok(command) => {
+                self.core.tag.clone_from(&command.tag);
                 let mut work = command::start(&self.core, command.body, messages);
                 let next = work.go(&mut self.core, None);
                 self.advance(command.tag, work, next);
@@ -368,67 +416,17 @@ impl Session {
                 self.write_tagged(&tag, &Outcome::ok("logged out"));
                 self.activity = Activity::Closing;
             }
-            Next::Done(outcome) => self.conclude(tag, outcome),
+            Next::Done(outcome) => match self.after.take() {
+                Some(then) => self.after_news(then),
+                None => self.conclude(tag, outcome),
+            },
         }
     }
 
-    /// The command is over but for the news it may bring (RFC 3501 §5.2).
-    fn conclude(&mut self, tag: String, outcome: Outcome) {
-        if matches!(self.core.state, State::Selected(..)) && (self.core.stale || outcome.asks_news()) {
-            self.ask_news(AfterNews::Finish { tag, outcome });
-            return;
+    fn finish(&mut self, tag: String, mut outcome: Outcome) {
+        if outcome.code.as_deref() == Some(command::HIGHEST_MODSEQ) {
+            outcome.code = self.highest_modseq();
         }
-        let Core { state, out, .. } = &mut self.core;
-        if let (State::Selected(_, view), Telling::All) = (state, outcome.telling)
-            && view.has_pending()
-        {
-            view.tell_vanished(out);
-        }
-        self.finish(tag, outcome);
-    }
-
-    fn ask_news(&mut self, then: AfterNews) {
-        let State::Selected(_, view) = &self.core.state else {
-            self.core.stale = false;
-            return self.after_news(then);
-        };
-        let question = Request::News {
-            folder: view.folder,
-            since: view.modseq,
-        };
-        self.core.stale = false;
-        self.activity = Activity::AskedNews {
-            then,
-            question: Some(question),
-        };
-    }
-
-    fn take_news(&mut self, then: AfterNews, answer: Answer) {
-        let telling = match &then {
-            AfterNews::Finish { outcome, .. } => outcome.telling,
-            AfterNews::Idle { .. } => Telling::All,
-        };
-        let Core { state, out, .. } = &mut self.core;
-        match (state, answer) {
-            (State::Selected(_, view), Answer::News(news)) => view.tell(news, telling, out),
-            (_, Answer::Refused(Refused::NoSuchFolder)) => {
-                self.bye("[UNAVAILABLE] the selected folder was deleted");
-                return;
-            }
-            // Whatever failed will be asked again with the next command.
-            _ => self.core.stale = matches!(then, AfterNews::Finish { .. }),
-        }
-        self.after_news(then);
-    }
-
-    fn after_news(&mut self, then: AfterNews) {
-        match then {
-            AfterNews::Finish { tag, outcome } => self.finish(tag, outcome),
-            AfterNews::Idle { tag } => self.activity = Activity::Idling { tag },
-        }
-    }
-
-    fn finish(&mut self, tag: String, outcome: Outcome) {
         if outcome.code.as_deref() == Some(b"PRIVACYREQUIRED") && !self.tls_noted {
             (self.noted, self.tls_noted) = (Some(Noted::TlsRequired), true);
         }

@@ -84,7 +84,7 @@ impl TextKey {
 }
 
 /// Every three bytes in a row, marks between texts excluded.
-pub fn trigrams(text: &[u8]) -> impl Iterator<Item = u32> + '_ {
+fn trigrams(text: &[u8]) -> impl Iterator<Item = u32> + '_ {
     text.windows(3)
         .filter(|window| window.iter().all(|&b| b < SECTION_END))
         .map(|window| u32::from_be_bytes([0, window[0], window[1], window[2]]))

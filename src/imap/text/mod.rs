@@ -95,11 +95,8 @@ impl Collector<'_> {
         if self.is_full() || !matches!(part.media.0.as_slice(), b"TEXT" | b"MESSAGE") {
             return;
         }
-        let encoding = header::value_of(&self.message[part.header.clone()], "Content-Transfer-Encoding");
-        let bytes = decode::transfer(
-            &self.message[part.body.clone()],
-            encoding.as_deref().unwrap_or_default(),
-        );
+        let head = &self.message[part.header.clone()];
+        let bytes = decode::transfer(head, &self.message[part.body.clone()]);
         let text = decode::charset(&bytes, part.content_type.parameter("charset").unwrap_or_default());
         fold(&text, &mut self.body);
         self.body.push(UNIT_END);

@@ -1,13 +1,20 @@
 //! Performs what an IMAP session asks, on the store.
 
+mod folders;
+mod look;
+mod upload;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use self::upload::Uploads;
+use super::contents::SharedContents;
 use super::notify::{Notify, Watch};
 use super::{convert, deliver};
 use crate::identity::Address;
-use crate::imap::{self, Answer, CopyMode, Loaded, Refused, Request, What};
+use crate::imap::{self, Answer, Loaded, Refused, Request, What};
+use crate::store::sqlite::search::SearchIndex;
 use crate::store::{
     Acceptance, BoxKey, Delivery, Enclosure, FolderKey, FolderRow, MessageKey, Room, Store, StoreError,
 };
@@ -17,12 +24,33 @@ use crate::store::{
 pub struct Mailboxes {
     store: Arc<dyn Store>,
     notify: Notify,
+    contents: SharedContents,
+    index: Option<Arc<SearchIndex>>,
 }
 
 impl Mailboxes {
     /// Over a store; `notify` is shared with whoever else changes folders.
     pub fn new(store: Arc<dyn Store>, notify: Notify) -> Self {
-        Self { store, notify }
+        Self {
+            store,
+            notify,
+            contents: SharedContents::default(),
+            index: None,
+        }
+    }
+
+    /// The same with an index for searches, which an [`super::Indexer`] fills.
+    #[must_use]
+    pub fn with_index(self, index: Arc<SearchIndex>) -> Self {
+        Self {
+            index: Some(index),
+            ..self
+        }
+    }
+
+    /// The index, if there is one.
+    pub fn search_index(&self) -> Option<&Arc<SearchIndex>> {
+        self.index.as_ref()
     }
 
     /// What one connection works with.
@@ -31,6 +59,9 @@ impl Mailboxes {
             mailboxes: self.clone(),
             owner: None,
             selected: None,
+            uploads: Uploads::default(),
+            watched: None,
+            terms: Terms::default(),
         }
     }
 
@@ -60,11 +91,7 @@ impl Mailboxes {
     }
 
     async fn find(&self, owner: BoxKey, name: &str) -> Result<FolderRow, StoreError> {
-        let folders = self.store.folders(owner).await?;
-        folders
-            .into_iter()
-            .find(|f| f.name == name)
-            .ok_or(StoreError::NotFound { what: "folder" })
+        Ok(self.store.look_up(owner, name).await?.0)
     }
 }
 
@@ -73,12 +100,58 @@ pub struct BoxSession {
     mailboxes: Mailboxes,
     owner: Option<BoxKey>,
     selected: Option<Selection>,
+    uploads: Uploads,
+    /// NOTIFY wants to know of every folder.
+    watched: Option<Watch>,
+    terms: Terms,
 }
 
 struct Selection {
     folder: FolderKey,
     watch: Watch,
     claims_recent: bool,
+}
+
+/// On which terms a session uses a box.
+#[derive(Clone, Debug, Default)]
+pub struct Terms {
+    /// Who is behind the session: `/private` annotations are theirs.
+    pub person: String,
+    /// What it may do.
+    pub access: Access,
+    /// What a box may hold beside messages.
+    pub limits: FolderLimits,
+}
+
+/// What a session may do with a box.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Access {
+    /// Anything.
+    #[default]
+    Full,
+    /// Only read: the box is suspended.
+    Read,
+}
+
+/// How many folders a box may have, and how they may be named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FolderLimits {
+    /// Most folders of one box.
+    pub folders_max: usize,
+    /// Most levels of a name.
+    pub levels_max: usize,
+    /// Longest name with all its levels, in bytes of UTF-8.
+    pub name_bytes_max: usize,
+}
+
+impl Default for FolderLimits {
+    fn default() -> Self {
+        Self {
+            folders_max: 1_000,
+            levels_max: 20,
+            name_bytes_max: 1_000,
+        }
+    }
 }
 
 /// Why a request fails: by the store, or by rule.
@@ -94,21 +167,32 @@ impl From<StoreError> for Failure {
 }
 
 impl BoxSession {
-    /// Whether the selected folder changed since this was last asked. Costs next to nothing.
+    /// Whether the selected folder, or a watched box, changed since this was last asked. Costs next to nothing.
     pub fn has_news(&mut self) -> bool {
-        self.selected.as_mut().is_some_and(|s| s.watch.take())
+        let selected = self.selected.as_mut().is_some_and(|s| s.watch.take());
+        self.watched.as_mut().is_some_and(Watch::take) || selected
     }
 
-    /// Waits until the selected folder changes; forever when none is selected. Cancel safe.
+    /// Waits until one of them changes; forever when there is none. Cancel safe.
     pub async fn news(&mut self) {
-        match &mut self.selected {
-            Some(selection) => selection.watch.changed().await,
-            None => std::future::pending().await,
+        let selected = self.selected.as_mut().map(|selection| &mut selection.watch);
+        match (selected, &mut self.watched) {
+            (Some(selected), Some(watched)) => tokio::select! {
+                () = selected.changed() => {}
+                () = watched.changed() => {}
+            },
+            (Some(watch), None) | (None, Some(watch)) => watch.changed().await,
+            (None, None) => std::future::pending().await,
         }
     }
 
+    /// On which terms the box that is opened next is used; without this, as by its holder, under the default limits.
+    pub fn set_terms(&mut self, terms: Terms) {
+        self.terms = terms;
+    }
+
     /// Performs a request; `now` is the INTERNALDATE of an APPEND without one.
-    /// [`Request::Authenticate`] is not for here: it is refused.
+    /// [`Request::Authenticate`] and [`Request::Access`] are not for here: they are refused.
     pub async fn perform(&mut self, request: Request, now: Timestamp) -> Answer {
         match self.attempt(request, now).await {
             Ok(answer) => answer,
@@ -118,11 +202,14 @@ impl BoxSession {
     }
 
     async fn attempt(&mut self, request: Request, now: Timestamp) -> Result<Answer, Failure> {
+        if self.terms.access == Access::Read && request.is_change() {
+            return Err(Failure::Rule(Refused::Suspended));
+        }
         match request {
-            Request::Authenticate(_) => Err(Failure::Rule(Refused::Defect)),
+            Request::Authenticate(_) | Request::Access => Err(Failure::Rule(Refused::Defect)),
             Request::Open { address } => self.open(&address).await,
             Request::Unauthenticate => {
-                (self.owner, self.selected) = (None, None);
+                (self.owner, self.selected, self.watched) = (None, None, None);
                 Ok(Answer::Done)
             }
             Request::Leave => {
@@ -130,8 +217,26 @@ impl BoxSession {
                 Ok(Answer::Done)
             }
             Request::Select { folder, read_only } => self.select(&folder, read_only).await,
-            Request::News { folder, since } => self.tell_news(FolderKey(folder.0), since).await,
+            Request::News { folder } => self.tell_news(FolderKey(folder.0)).await,
+            Request::Vanished { folder, since } => self.vanished(FolderKey(folder.0), since).await,
             Request::Load { messages, what } => self.load(&messages, what).await,
+            Request::Find { folder, messages, keys } => {
+                Ok(self.mailboxes.find_texts(FolderKey(folder.0), &messages, &keys).await?)
+            }
+            Request::Now => Ok(Answer::Now(now)),
+            Request::Facts { folder, messages } => Ok(self.mailboxes.facts_of(FolderKey(folder.0), &messages).await?),
+            Request::Spool { bytes, begins } => {
+                let store = self.mailboxes.store.as_ref();
+                self.uploads.write(store, bytes, begins).await?;
+                Ok(Answer::Done)
+            }
+            Request::SpoolEnd => Ok(Answer::Spooled(self.uploads.end().await?)),
+            Request::LoadPart {
+                message,
+                offset,
+                length,
+            } => look::part(self.store(), MessageKey(message.0), (offset, length)).await,
+            Request::Previews { messages, lazy } => look::previews(self.store(), &messages, lazy).await,
             Request::Append {
                 folder,
                 messages,
@@ -142,56 +247,27 @@ impl BoxSession {
                 uids,
                 change,
                 flags,
+                unchanged_since,
             } => {
-                let folder = FolderKey(folder.0);
-                let (change, flags) = (convert::change_row(change), convert::flags_row(flags));
-                let rows = self.store().store_flags(folder, &uids, change, &flags).await?;
-                self.mailboxes.notify.changed(folder);
-                Ok(Answer::Changed(convert::entries(rows)))
+                let update = selected::update(change, flags, unchanged_since);
+                self.set_flags(FolderKey(folder.0), &uids, update).await
             }
-            Request::Copy { folder, uids, to, mode } => self.copy(FolderKey(folder.0), &uids, &to, mode).await,
-            Request::Expunge { folder, uids } => {
-                let folder = FolderKey(folder.0);
-                let gone = self.store().expunge(folder, uids.as_deref()).await?;
-                if !gone.is_empty() {
-                    self.mailboxes.notify.changed(folder);
+            Request::Copy { folder, uids, to, mode } => {
+                let way = (FolderKey(folder.0), to.as_str());
+                self.copy(way, &uids, mode, now).await
+            }
+            Request::Expunge { folder, uids } => self.expunge(FolderKey(folder.0), uids.as_deref()).await,
+            Request::WatchBox { watch } => self.watch_box(watch),
+            Request::Survey => self.survey().await,
+            folders => {
+                let is_change = folders.is_change();
+                let answer = self.on_folders(folders).await?;
+                if let Some(owner) = self.owner.filter(|_| is_change) {
+                    self.mailboxes.notify.box_changed(owner);
                 }
-                Ok(Answer::Expunged(gone))
+                Ok(answer)
             }
-            folders => self.on_folders(folders).await,
         }
-    }
-
-    async fn on_folders(&mut self, request: Request) -> Result<Answer, Failure> {
-        let owner = self.owner()?;
-        match request {
-            Request::Folders => {
-                let rows = self.store().folders(owner).await?;
-                return Ok(Answer::Folders(rows.into_iter().map(convert::folder).collect()));
-            }
-            Request::Status { folder } => {
-                let row = self.mailboxes.find(owner, &folder).await?;
-                return Ok(Answer::Status(convert::status(self.store().status(row.key).await?)));
-            }
-            Request::Create { folder } => {
-                self.store().create_folder(owner, &folder, None).await?;
-            }
-            Request::Delete { folder } => {
-                let row = self.mailboxes.find(owner, &folder).await?;
-                self.store().delete_folder(row.key).await?;
-                if self.selected.as_ref().is_some_and(|s| s.folder == row.key) {
-                    self.selected = None;
-                }
-                self.mailboxes.notify.changed(row.key);
-            }
-            Request::Rename { from, to } => self.rename(owner, &from, &to).await?,
-            Request::Subscribe { folder, subscribed } => {
-                let row = self.mailboxes.find(owner, &folder).await?;
-                self.store().subscribe(row.key, subscribed).await?;
-            }
-            _ => return Err(Failure::Rule(Refused::Defect)),
-        }
-        Ok(Answer::Done)
     }
 
     async fn open(&mut self, address: &str) -> Result<Answer, Failure> {
@@ -201,60 +277,6 @@ impl BoxSession {
             found => found?,
         });
         Ok(Answer::Done)
-    }
-
-    async fn select(&mut self, name: &str, read_only: bool) -> Result<Answer, Failure> {
-        self.selected = None;
-        let row = self.mailboxes.find(self.owner()?, name).await?;
-        // The watch begins before the reading: what changes meanwhile is told twice rather than never.
-        let watch = self.mailboxes.notify.watch(row.key);
-        let status = self.store().status(row.key).await?;
-        let entries = convert::entries(self.store().entries(row.key, 0).await?);
-        let recent = if read_only || status.recent == 0 {
-            Vec::new()
-        } else {
-            let claimed = match self.store().claim_recent(row.key).await {
-                // A disk that is full, or may not be written, keeps nobody from reading: then nothing is recent.
-                Err(StoreError::Full { .. } | StoreError::Backend { .. }) => Vec::new(),
-                claimed => claimed?,
-            };
-            self.mailboxes.notify.claim_recent(row.key, &claimed)
-        };
-        self.selected = Some(Selection {
-            folder: row.key,
-            watch,
-            claims_recent: !read_only,
-        });
-        let after_last = entries.last().map_or(1, |e| e.uid.saturating_add(1));
-        Ok(Answer::Selected(imap::Selected {
-            folder: imap::FolderHandle(row.key.0),
-            uid_validity: row.uid_validity,
-            uid_next: status.uid_next.max(after_last),
-            highest_modseq: status.highest_modseq,
-            entries: self.mailboxes.notify.share(row.key, entries),
-            recent,
-        }))
-    }
-
-    async fn tell_news(&mut self, folder: FolderKey, since: u64) -> Result<Answer, Failure> {
-        if let Some(selection) = &mut self.selected {
-            // What is read below is no news any more.
-            selection.watch.take();
-        }
-        let changes = self.store().changes(folder, since).await?;
-        let claims = self.selected.as_ref().is_some_and(|s| s.claims_recent);
-        // Claimed in memory only: a durable claim per woken session would cost a sync each.
-        let new: Vec<u32> = if claims {
-            changes.entries.iter().map(|e| e.uid).collect()
-        } else {
-            Vec::new()
-        };
-        Ok(Answer::News(imap::News {
-            highest_modseq: changes.highest_modseq,
-            recent: self.mailboxes.notify.claim_recent(folder, &new),
-            entries: convert::entries(changes.entries),
-            expunged: changes.expunged,
-        }))
     }
 
     async fn load(&self, messages: &[imap::MessageHandle], what: What) -> Result<Answer, Failure> {
@@ -279,14 +301,17 @@ impl BoxSession {
 
     /// All of them or none, and the message they replace goes in the same transaction.
     async fn append(
-        &self,
+        &mut self,
         folder: &str,
         messages: Vec<imap::Upload>,
         replaces: Option<(imap::FolderHandle, u32)>,
         now: Timestamp,
     ) -> Result<Answer, Failure> {
         let row = self.mailboxes.find(self.owner()?, folder).await?;
-        let mut messages = messages.into_iter().map(|upload| {
+        let mut complete = Vec::with_capacity(messages.len());
+        for upload in messages {
+            let message = self.uploads.message(upload.bytes);
+            let message = message.ok_or(Failure::Rule(Refused::Defect))?;
             let delivery = Delivery {
                 folder: row.key,
                 flags: convert::flags_row(upload.flags),
@@ -295,8 +320,9 @@ impl BoxSession {
                 once: None,
                 room: Room::Whole,
             };
-            (deliver::new_message(Arc::new(upload.bytes), Vec::new()), vec![delivery])
-        });
+            complete.push((message, vec![delivery]));
+        }
+        let mut messages = complete.into_iter();
         let (message, deliveries) = messages.next().ok_or(Failure::Rule(Refused::Defect))?;
         let others = messages.map(|(message, deliveries)| Enclosure {
             message,
@@ -324,35 +350,6 @@ impl BoxSession {
         })
     }
 
-    async fn copy(&self, from: FolderKey, uids: &[u32], to: &str, mode: CopyMode) -> Result<Answer, Failure> {
-        let to = self.mailboxes.find(self.owner()?, to).await?.key;
-        let (uid_validity, pairs) = match mode {
-            CopyMode::Copy => self.store().copy(from, uids, to).await?,
-            CopyMode::Move => self.store().move_to(from, uids, to).await?,
-        };
-        self.mailboxes.notify.changed(to);
-        if mode == CopyMode::Move {
-            self.mailboxes.notify.changed(from);
-        }
-        Ok(Answer::Copied { uid_validity, pairs })
-    }
-
-    /// RFC 3501 §6.3.5: renaming INBOX moves its messages to a new folder and leaves it empty.
-    async fn rename(&self, owner: BoxKey, from: &str, to: &str) -> Result<(), Failure> {
-        if to == INBOX {
-            return Err(Failure::Store(StoreError::FolderExists { name: INBOX.into() }));
-        }
-        let row = self.mailboxes.find(owner, from).await?;
-        if from != INBOX {
-            return Ok(self.store().rename_folder(row.key, to).await?);
-        }
-        let new = self.store().create_folder(owner, to, None).await?;
-        let uids: Vec<u32> = self.store().entries(row.key, 0).await?.iter().map(|e| e.uid).collect();
-        self.store().move_to(row.key, &uids, new.key).await?;
-        self.mailboxes.notify.changed(row.key);
-        Ok(())
-    }
-
     fn owner(&self) -> Result<BoxKey, Failure> {
         self.owner.ok_or(Failure::Rule(Refused::Defect))
     }
@@ -374,4 +371,9 @@ fn with_bytes(found: Vec<Option<Arc<Vec<u8>>>>) -> Vec<Option<Loaded>> {
 const INBOX: &str = "INBOX";
 
 #[cfg(test)]
+mod folder_tests;
+mod selected;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_reading;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::disk::RecordedDisk;
 use super::image::Files;
 use super::ledger::{Ledger, Message, Place, number_of};
-use super::tape::RecordedDisk;
 use super::workload::INLINE_MAX;
 use crate::indicator::recount;
 use crate::selftest::findings::{Findings, Wrong};

@@ -5,6 +5,7 @@
 //! store had answered by that moment must be in the image.
 
 mod check;
+mod disk;
 mod image;
 mod kinds;
 mod ledger;

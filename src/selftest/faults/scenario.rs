@@ -9,10 +9,11 @@ use jiff::Timestamp;
 use tokio::time::timeout;
 
 use super::check::{Moment, check_store, options};
+use super::disk::RecordedDisk;
 use super::kinds::Kind;
 use super::ledger::Ledger;
 use super::plan::{Plan, Scheme};
-use super::tape::{Entry, RecordedDisk, Recorder, Slot};
+use super::tape::{Entry, Recorder, Slot};
 use super::workload::Worker;
 use super::{Campaign, CampaignError, Outcome, make};
 use crate::selftest::dice::Dice;

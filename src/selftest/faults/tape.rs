@@ -5,19 +5,16 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
-use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use recording_vfs::{Change, Failure, RegisterError, Verdict, Watcher};
 
+use super::disk::RecordedDisk;
 use super::kinds::{Kind, Tallies, Target};
 use super::plan::{Act, Plan, Scheme, failure};
 use crate::selftest::dice::Dice;
-use crate::store::{BodyFile, Disk, LOG_HEAD_BYTES, LogFile};
 
 /// A change of the disk. Paths are relative to the data folder.
 #[derive(Debug)]
@@ -62,14 +59,18 @@ pub(super) struct Recorder {
     delay: Condvar,
 }
 
-struct Tape {
-    entries: Vec<Entry>,
-    names: HashMap<PathBuf, usize>,
+pub(super) struct Tape {
+    pub(super) entries: Vec<Entry>,
+    pub(super) names: HashMap<PathBuf, usize>,
     targets: Vec<Target>,
+    /// How often what was written to a file could not be made durable.
+    errors: Vec<u64>,
+    /// How many of these each handle has heard of.
+    heard: HashMap<usize, u64>,
+    /// Handles opened beside SQLite's.
+    beside: usize,
     /// Logs and journals whose name the system syncs with their first sync.
     names_due: HashSet<PathBuf>,
-    /// For each file, how many syncs of it failed.
-    failed_syncs: HashMap<usize, u64>,
     plan: Plan,
     /// How long syncs take; `None`: no time.
     delays: Option<Dice>,
@@ -89,8 +90,10 @@ impl Recorder {
             entries: Vec::new(),
             names: HashMap::new(),
             targets: Vec::new(),
+            errors: Vec::new(),
+            heard: HashMap::new(),
+            beside: 0,
             names_due: HashSet::new(),
-            failed_syncs: HashMap::new(),
             plan,
             delays,
             killed_at: usize::MAX,
@@ -126,9 +129,11 @@ impl Recorder {
         self.tape().killed_at = usize::MAX;
     }
 
-    /// No further faults.
+    /// No further faults, and nobody is told late of an earlier one.
     pub(super) fn mend(&self) {
-        self.tape().plan.end();
+        let mut tape = self.tape();
+        tape.plan.end();
+        tape.heard.values_mut().for_each(|heard| *heard = u64::MAX);
     }
 
     /// How often which fault hit.
@@ -141,16 +146,17 @@ impl Recorder {
         std::mem::take(&mut self.tape().entries)
     }
 
-    fn tape(&self) -> MutexGuard<'_, Tape> {
+    pub(super) fn tape(&self) -> MutexGuard<'_, Tape> {
         self.tape.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn relative(&self, path: &Path) -> PathBuf {
+    pub(super) fn relative(&self, path: &Path) -> PathBuf {
         path.strip_prefix(&self.root).unwrap_or(path).to_owned()
     }
 
-    /// Syncs in its own time, while others go on.
-    fn sync(&self, what: Synced) -> Result<(), Failure> {
+    /// Syncs in its own time, while others go on. As Linux does since 4.13, a failure is told once by each handle of the file that was open
+    /// when it happened, whoever's sync it was.
+    pub(super) fn sync(&self, what: Synced, handle: Option<usize>) -> Result<(), Failure> {
         let mut tape = self.tape();
         let began = tape.entries.len();
         let target = match &what {
@@ -179,11 +185,16 @@ impl Recorder {
             }
         }
         let succeeded = verdict.is_ok();
-        if let (false, Synced::File(file)) = (succeeded, &what) {
-            *tape.failed_syncs.entry(*file).or_default() += 1;
-        }
         if !succeeded || tape.plan.scheme != Scheme::Lying {
+            let file = if let Synced::File(file) = what {
+                Some(file)
+            } else {
+                None
+            };
             tape.entries.push(Entry::Sync(Sync { what, began, succeeded }));
+            if let Some(file) = file {
+                return tape.hear(file, handle, succeeded);
+            }
         }
         verdict
     }
@@ -195,15 +206,46 @@ impl Tape {
     }
 
     /// How this change fails, if it does.
-    fn fails(&mut self, act: Act, target: Target) -> Result<(), Failure> {
+    pub(super) fn fails(&mut self, act: Act, target: Target) -> Result<(), Failure> {
         if self.is_killed() {
             return Err(Failure::Device);
         }
         self.plan.hits(act, target).map_or(Ok(()), |kind| Err(failure(kind)))
     }
 
+    /// A sync of the file ended: whether its handle is told of a failure, this one or one before.
+    fn hear(&mut self, file: usize, handle: Option<usize>, succeeded: bool) -> Result<(), Failure> {
+        let Some(errors) = self.errors.get_mut(file) else {
+            return Ok(());
+        };
+        if !succeeded {
+            *errors += 1;
+        }
+        let now = *errors;
+        let is_told = match handle {
+            Some(handle) => self.heard.insert(handle, now).is_some_and(|heard| heard < now),
+            None => !succeeded,
+        };
+        if is_told { Err(Failure::Device) } else { Ok(()) }
+    }
+
+    /// A handle on the file that SQLite does not know of.
+    pub(super) fn open_beside(&mut self, file: usize) -> usize {
+        self.beside += 1;
+        // SQLite's are addresses of structures, and even.
+        let handle = 2 * self.beside + 1;
+        self.opened(file, handle);
+        handle
+    }
+
+    fn opened(&mut self, file: usize, handle: usize) {
+        let errors = self.errors.get(file).copied().unwrap_or_default();
+        self.heard.insert(handle, errors);
+    }
+
     fn name(&mut self, path: PathBuf) -> usize {
         let file = self.targets.len();
+        self.errors.push(0);
         self.targets.push(match path.extension().and_then(OsStr::to_str) {
             Some("db") => Target::Database,
             Some("db-wal" | "db-journal") => Target::Log,
@@ -213,26 +255,22 @@ impl Tape {
         file
     }
 
-    fn link(&mut self, path: PathBuf) -> usize {
+    pub(super) fn link(&mut self, path: PathBuf) -> usize {
         let file = self.name(path.clone());
         self.entries.push(Entry::Link { path, file });
         file
     }
 
-    fn unlink(&mut self, path: PathBuf) {
+    pub(super) fn unlink(&mut self, path: PathBuf) {
         self.names.remove(&path);
         self.entries.push(Entry::Unlink { path });
-    }
-
-    fn failed_syncs(&self, file: usize) -> u64 {
-        self.failed_syncs.get(&file).copied().unwrap_or(0)
     }
 
     fn target(&self, file: usize) -> Target {
         self.targets.get(file).copied().unwrap_or(Target::Body)
     }
 
-    fn write(&mut self, file: usize, offset: u64, bytes: &[u8]) -> Verdict {
+    pub(super) fn write(&mut self, file: usize, offset: u64, bytes: &[u8]) -> Verdict {
         if self.is_killed() {
             return Verdict::Fail(Failure::Device);
         }
@@ -252,7 +290,7 @@ impl Tape {
         verdict
     }
 
-    fn truncate(&mut self, file: usize, length: u64) -> Verdict {
+    pub(super) fn truncate(&mut self, file: usize, length: u64) -> Verdict {
         if let Err(failure) = self.fails(Act::Write, self.target(file)) {
             return Verdict::Fail(failure);
         }
@@ -264,7 +302,7 @@ impl Tape {
 impl Recorder {
     /// As SQLite does it beside something else, without a word when it fails.
     fn sync_root(&self) {
-        if self.sync(Synced::Folder(PathBuf::new())).is_err() {
+        if self.sync(Synced::Folder(PathBuf::new()), None).is_err() {
             tracing::trace!("names of the data folder are not synced");
         }
     }
@@ -274,21 +312,23 @@ impl Recorder {
         let path = self.relative(path);
         let mut tape = self.tape();
         let Some(file) = tape.names.get(&path).copied() else {
-            return if matches!(change, Change::Open) {
-                open(&mut tape, path)
-            } else {
-                Verdict::Make
+            return match change {
+                Change::Open { handle } => open(&mut tape, path, handle),
+                _ => Verdict::Make,
             };
         };
         match change {
-            Change::Open if tape.is_killed() => Verdict::Fail(Failure::Device),
-            Change::Open => Verdict::Make,
+            Change::Open { .. } if tape.is_killed() => Verdict::Fail(Failure::Device),
+            Change::Open { handle } => {
+                tape.opened(file, handle);
+                Verdict::Make
+            }
             Change::Write { offset, bytes } => tape.write(file, offset, bytes),
             Change::Truncate { length } => tape.truncate(file, length),
-            Change::Sync => {
+            Change::Sync { handle } => {
                 let is_name_due = tape.names_due.remove(&path);
                 drop(tape);
-                let synced = self.sync(Synced::File(file));
+                let synced = self.sync(Synced::File(file), Some(handle));
                 if is_name_due {
                     self.sync_root();
                 }
@@ -309,14 +349,15 @@ impl Recorder {
     }
 }
 
-fn open(tape: &mut Tape, path: PathBuf) -> Verdict {
+fn open(tape: &mut Tape, path: PathBuf, handle: usize) -> Verdict {
     if let Err(failure) = tape.fails(Act::Name, Target::Name) {
         return Verdict::Fail(failure);
     }
     if path.extension().is_none_or(|extension| extension != "db") {
         tape.names_due.insert(path.clone());
     }
-    tape.link(path);
+    let file = tape.link(path);
+    tape.opened(file, handle);
     Verdict::Make
 }
 
@@ -340,10 +381,7 @@ impl Slot {
     /// From now on this disk, as a store sees it.
     pub(super) fn insert(self: &Arc<Self>, recorder: &Arc<Recorder>) -> RecordedDisk {
         *self.recorder() = Some(Arc::clone(recorder));
-        RecordedDisk {
-            recorder: Arc::clone(recorder),
-            vfs: self.vfs.clone(),
-        }
+        RecordedDisk::new(recorder, self.vfs.clone())
     }
 
     fn recorder(&self) -> MutexGuard<'_, Option<Arc<Recorder>>> {
@@ -359,159 +397,6 @@ impl Watcher for Slot {
             Some(recorder) if path.starts_with(&recorder.root) => recorder.change(path, change),
             _ => Verdict::Make,
         }
-    }
-}
-
-/// The data folder as the store sees it.
-#[derive(Clone)]
-pub(super) struct RecordedDisk {
-    recorder: Arc<Recorder>,
-    vfs: String,
-}
-
-impl fmt::Debug for RecordedDisk {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RecordedDisk")
-    }
-}
-
-impl Disk for RecordedDisk {
-    fn vfs(&self) -> Option<&str> {
-        Some(&self.vfs)
-    }
-
-    fn create(&self, path: &Path) -> io::Result<Box<dyn BodyFile>> {
-        let mut tape = self.recorder.tape();
-        tape.fails(Act::Name, Target::Name).map_err(error)?;
-        let file = File::options().write(true).create_new(true).open(path)?;
-        let number = tape.link(self.recorder.relative(path));
-        drop(tape);
-        Ok(Box::new(RecordedFile {
-            recorder: Arc::clone(&self.recorder),
-            file,
-            number,
-            offset: 0,
-        }))
-    }
-
-    fn log(&self, path: &Path) -> io::Result<Box<dyn LogFile>> {
-        let mut tape = self.recorder.tape();
-        tape.fails(Act::Name, Target::Name).map_err(error)?;
-        let file = File::options().read(true).write(true).open(path)?;
-        let number = tape.names.get(&self.recorder.relative(path)).copied();
-        let number = number.ok_or_else(|| io::Error::other("SQLite has not opened it"))?;
-        Ok(Box::new(RecordedLog {
-            recorder: Arc::clone(&self.recorder),
-            file,
-            number,
-            failed_syncs: tape.failed_syncs(number),
-        }))
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut tape = self.recorder.tape();
-        tape.fails(Act::Name, Target::Name).map_err(error)?;
-        fs::rename(from, to)?;
-        let (from, to) = (self.recorder.relative(from), self.recorder.relative(to));
-        if let Some(file) = tape.names.remove(&from) {
-            tape.names.insert(to.clone(), file);
-            tape.entries.push(Entry::Link { path: to, file });
-        }
-        tape.entries.push(Entry::Unlink { path: from });
-        Ok(())
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        let mut tape = self.recorder.tape();
-        tape.fails(Act::Name, Target::Name).map_err(error)?;
-        fs::remove_file(path)?;
-        tape.unlink(self.recorder.relative(path));
-        Ok(())
-    }
-
-    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        let folder = self.recorder.relative(folder);
-        self.recorder.sync(Synced::Folder(folder)).map_err(error)
-    }
-}
-
-/// A body file being written on the disk under test.
-struct RecordedFile {
-    recorder: Arc<Recorder>,
-    file: File,
-    number: usize,
-    offset: u64,
-}
-
-impl Write for RecordedFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let verdict = self.recorder.tape().write(self.number, self.offset, bytes);
-        let made = match verdict {
-            Verdict::Make | Verdict::Pretend => bytes,
-            // As the system does: a short write is no error, the one after it is.
-            Verdict::Short(made, _) if made > 0 => bytes.get(..made).unwrap_or_default(),
-            Verdict::Short(_, failure) | Verdict::Fail(failure) => return Err(error(failure)),
-        };
-        self.file.write_all(made)?;
-        self.offset += u64::try_from(made.len()).unwrap_or(u64::MAX);
-        Ok(made.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
-impl Seek for RecordedFile {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.offset = self.file.seek(to)?;
-        Ok(self.offset)
-    }
-}
-
-impl BodyFile for RecordedFile {
-    fn sync(&mut self) -> io::Result<()> {
-        self.recorder.sync(Synced::File(self.number)).map_err(error)
-    }
-}
-
-/// A descriptor of the store's own on the log of the database.
-struct RecordedLog {
-    recorder: Arc<Recorder>,
-    file: File,
-    number: usize,
-    /// Those it has heard of.
-    failed_syncs: u64,
-}
-
-impl LogFile for RecordedLog {
-    fn sync(&mut self) -> io::Result<()> {
-        let synced = self.recorder.sync(Synced::File(self.number));
-        // Linux tells each open descriptor of a file once that something could not be written, whoever asked for it.
-        let known = self.recorder.tape().failed_syncs(self.number);
-        if std::mem::replace(&mut self.failed_syncs, known) < known {
-            return Err(error(synced.err().unwrap_or(Failure::Device)));
-        }
-        synced.map_err(error)
-    }
-
-    fn cut(&mut self, length: u64) -> io::Result<()> {
-        let mut tape = self.recorder.tape();
-        match tape.truncate(self.number, length) {
-            Verdict::Fail(failure) | Verdict::Short(_, failure) => Err(error(failure)),
-            Verdict::Make | Verdict::Pretend => self.file.set_len(length),
-        }
-    }
-
-    fn head(&mut self) -> io::Result<[u8; LOG_HEAD_BYTES]> {
-        self.file.head()
-    }
-}
-
-fn error(failure: Failure) -> io::Error {
-    match failure {
-        Failure::Device => io::Error::other("input/output error (injected)"),
-        Failure::Full => ErrorKind::StorageFull.into(),
     }
 }
 

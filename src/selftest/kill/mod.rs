@@ -128,6 +128,9 @@ pub enum KillError {
     /// The tampering that was asked for.
     #[error("the sabotage did not succeed: {0}")]
     Sabotage(#[from] rusqlite::Error),
+    /// The same, for want of messages.
+    #[error("no message had come when one was to be taken away: ask for more kills")]
+    NothingToTake,
 }
 
 /// Runs the whole test; `progress` hears how many kills are done.
@@ -144,6 +147,7 @@ pub async fn run(campaign: &Campaign, progress: impl Fn(u64)) -> Result<Outcome,
         environment: &campaign.environment,
         ledger: Arc::default(),
         outcome: Outcome::default(),
+        is_sabotaged: false,
     };
     for number in 0..OPERATORS.len() {
         let operator = run.start(number).await?;
@@ -155,6 +159,9 @@ pub async fn run(campaign: &Campaign, progress: impl Fn(u64)) -> Result<Outcome,
     for kill in 0..campaign.kills {
         run.kill(kill).await?;
         progress(kill + 1);
+    }
+    if campaign.sabotage && !run.is_sabotaged {
+        return Err(KillError::NothingToTake);
     }
     run.outcome.seconds = campaign.clock.now().duration_since(started).as_secs_f64();
     stop.cancel();
@@ -175,6 +182,7 @@ struct Run<'a> {
     dice: Dice,
     ledger: Arc<Ledger>,
     outcome: Outcome,
+    is_sabotaged: bool,
 }
 
 impl Run<'_> {
@@ -302,10 +310,11 @@ impl Run<'_> {
             self.outcome.kills += 1;
         }
         if self.campaign.sabotage
-            && kill == self.campaign.kills / 2
+            && !self.is_sabotaged
+            && kill >= self.campaign.kills / 2
             && let Some(number) = downed.first()
         {
-            sabotage(&self.ground.data(*number))?;
+            self.is_sabotaged = sabotage(&self.ground.data(*number))?;
         }
         for number in downed {
             let operator = self.start(number).await?;
@@ -400,13 +409,11 @@ fn check_database(folder: &Path, number: usize, findings: &mut Findings) -> Resu
     Ok(())
 }
 
-/// Takes a delivered message away, as a store that forgot what it answered would have it.
-fn sabotage(data: &Path) -> Result<(), KillError> {
+/// Takes delivered messages away, as a store that forgot what it answered would have it; whether there were any.
+fn sabotage(data: &Path) -> Result<bool, KillError> {
     let db = Connection::open(data.join("store.db"))?;
-    db.execute_batch(
-        "DELETE FROM entry WHERE (folder, uid) IN (SELECT folder, uid FROM entry ORDER BY message LIMIT 5)",
-    )?;
-    Ok(())
+    let sql = "DELETE FROM entry WHERE (folder, uid) IN (SELECT folder, uid FROM entry ORDER BY message LIMIT 5)";
+    Ok(db.execute(sql, [])? > 0)
 }
 
 /// Starts of an operator under injected faults until one must succeed.

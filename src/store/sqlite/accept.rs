@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::group::Effects;
-use super::rows::{failed, integer, join_keywords, unseen};
+use super::rows::{deleted, failed, integer, join_keywords, unseen};
 use super::{entries, journal, once, queue, quota};
 use crate::store::blobs::{BlobName, Blobs};
 use crate::store::{
@@ -250,12 +250,15 @@ pub(super) fn insert_entry(
     room: Room,
 ) -> Result<(u32, u32), StoreError> {
     let sql = "UPDATE folder SET uid_next = uid_next + 1, modseq = modseq + 1, messages = messages + 1, \
-               unseen = unseen + ?2, size_bytes = size_bytes + ?3 \
+               unseen = unseen + ?2, size_bytes = size_bytes + ?3, deleted = deleted + ?4, deleted_bytes = deleted_bytes + ?3 * ?4 \
                WHERE key = ?1 RETURNING uid_validity, uid_next - 1, modseq, \
                (SELECT quota_bytes FROM box WHERE box.key = folder.box)";
     let given = tx
         .prepare_cached(sql)?
-        .query_row((folder.0, unseen(entry.flags), entry.size_bytes), given_uid)
+        .query_row(
+            (folder.0, unseen(entry.flags), entry.size_bytes, deleted(entry.flags)),
+            given_uid,
+        )
         .optional()?;
     let (uid_validity, uid, modseq, quota_bytes) = given.ok_or(StoreError::NotFound { what: "folder" })?;
     if let Some(quota_bytes) = quota_bytes {

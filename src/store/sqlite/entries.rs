@@ -6,7 +6,9 @@ use super::accept::{NewEntry, add_reference, end_reference, insert_entry};
 use super::folders::{check_folder, status};
 use super::group::Effects;
 use super::quota;
-use super::rows::{ENTRY_COLUMNS, changed, entry_row, find_entry, integer, join_keywords, unseen, unsigned};
+use super::rows::{
+    ENTRY_COLUMNS, changed, deleted as deleted_flag, entry_row, find_entry, integer, join_keywords, unseen, unsigned,
+};
 use crate::store::{
     EntryRow, FlagUpdate, Flags, FlagsChanged, FolderChanges, FolderKey, MessageKey, Originals, Passage, Room,
     StoreError, Summary,
@@ -156,7 +158,7 @@ pub(super) fn change_flags(
     let modseq = status(tx, folder)?.highest_modseq + 1;
     let mut now = found(tx, folder, uids)?;
     let mut refused = Vec::new();
-    let mut unseen_more = 0;
+    let (mut unseen_more, mut deleted_more, mut deleted_bytes_more) = (0, 0, 0);
     let mut any = false;
     for entry in &mut now {
         // RFC 7162 §3.1.3: whether it was changed meanwhile is decided where the change is made.
@@ -170,6 +172,9 @@ pub(super) fn change_flags(
         }
         any = true;
         unseen_more += unseen(&flags) - unseen(&entry.flags);
+        let deletion = deleted_flag(&flags) - deleted_flag(&entry.flags);
+        deleted_more += deletion;
+        deleted_bytes_more += deletion * integer(entry.size_bytes);
         entry.flags = flags;
         entry.modseq = modseq;
         let sql = "UPDATE entry SET flags = ?3, keywords = ?4, modseq = ?5 WHERE folder = ?1 AND uid = ?2";
@@ -178,8 +183,10 @@ pub(super) fn change_flags(
             .execute((folder.0, entry.uid, entry.flags.system, keywords, integer(modseq)))?;
     }
     if any {
-        tx.prepare_cached("UPDATE folder SET modseq = ?2, unseen = unseen + ?3 WHERE key = ?1")?
-            .execute((folder.0, integer(modseq), unseen_more))?;
+        let sql = "UPDATE folder SET modseq = ?2, unseen = unseen + ?3, deleted = deleted + ?4, \
+                   deleted_bytes = deleted_bytes + ?5 WHERE key = ?1";
+        tx.prepare_cached(sql)?
+            .execute((folder.0, integer(modseq), unseen_more, deleted_more, deleted_bytes_more))?;
     }
     Ok(FlagsChanged { entries: now, refused })
 }
@@ -290,13 +297,23 @@ pub(super) fn remove(
     }
     let unseen_less: i64 = gone.iter().map(|entry| unseen(&entry.flags)).sum();
     let bytes_less: i64 = gone.iter().map(|entry| integer(entry.size_bytes)).sum();
+    let deleted = || gone.iter().filter(|entry| deleted_flag(&entry.flags) != 0);
+    let deleted_less = integer(deleted().count());
+    let deleted_bytes_less: i64 = deleted().map(|entry| integer(entry.size_bytes)).sum();
     let sql = "UPDATE folder SET modseq = modseq + 1, messages = messages - ?2, unseen = unseen - ?3, \
-               size_bytes = size_bytes - ?4, tombstones = tombstones + ?2 WHERE key = ?1 RETURNING modseq, tombstones";
+               size_bytes = size_bytes - ?4, deleted = deleted - ?5, deleted_bytes = deleted_bytes - ?6, \
+               tombstones = tombstones + ?2 WHERE key = ?1 RETURNING modseq, tombstones";
+    let less = (
+        folder.0,
+        integer(gone.len()),
+        unseen_less,
+        bytes_less,
+        deleted_less,
+        deleted_bytes_less,
+    );
     let (modseq, tombstones): (i64, i64) = tx
         .prepare_cached(sql)?
-        .query_row((folder.0, integer(gone.len()), unseen_less, bytes_less), |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?;
+        .query_row(less, |row| Ok((row.get(0)?, row.get(1)?)))?;
     for entry in gone {
         tx.prepare_cached("DELETE FROM entry WHERE folder = ?1 AND uid = ?2")?
             .execute((folder.0, entry.uid))?;

@@ -3,7 +3,9 @@
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::accept::end_reference;
+use super::annotations;
 use super::group::Effects;
+use super::names::{wish, wish_granted};
 use super::rows::{raise, special_use, special_use_text, unsigned};
 use crate::identity::{Address, Domain};
 use crate::store::{BoxKey, FolderKey, FolderRow, FolderStatus, MessageKey, SpecialUse, StoreError};
@@ -21,6 +23,13 @@ pub(super) fn ensure_box(
     ensure_folder(tx, owner, INBOX, None, true)?;
     for (name, special_use) in folders {
         let name = canonical(name);
+        let has_its_use = match special_use {
+            Some(special_use) => has_use(tx, owner, *special_use)?,
+            None => false,
+        };
+        if has_its_use {
+            continue;
+        }
         ensure_parents(tx, owner, &name, true)?;
         ensure_folder(tx, owner, &name, *special_use, true)?;
     }
@@ -80,12 +89,18 @@ pub(super) fn create_folder(
 
 /// Removes a folder and what is in it.
 pub(super) fn delete_folder(tx: &Connection, folder: FolderKey, effects: &mut Effects) -> Result<(), StoreError> {
-    let removed = tx
-        .prepare_cached("DELETE FROM folder WHERE key = ?1")?
-        .execute([folder.0])?;
-    if removed == 0 {
-        return Err(StoreError::NotFound { what: "folder" });
+    let (owner, name, subscribed) = tx
+        .prepare_cached("DELETE FROM folder WHERE key = ?1 RETURNING box, name, subscribed")?
+        .query_row([folder.0], |row| {
+            Ok((BoxKey(row.get(0)?), row.get::<_, String>(1)?, row.get::<_, bool>(2)?))
+        })
+        .optional()?
+        .ok_or(StoreError::NotFound { what: "folder" })?;
+    if subscribed {
+        // RFC 3501 §6.3.6: what is subscribed stays so when the folder goes.
+        wish(tx, owner, &name)?;
     }
+    annotations::forget(tx, owner, folder)?;
     let mut statement = tx.prepare_cached("SELECT message FROM entry WHERE folder = ?1")?;
     let messages = statement
         .query_map([folder.0], |row| row.get(0).map(MessageKey))?
@@ -100,43 +115,17 @@ pub(super) fn delete_folder(tx: &Connection, folder: FolderKey, effects: &mut Ef
     Ok(())
 }
 
-/// Renames a folder and its children.
-pub(super) fn rename_folder(tx: &Connection, folder: FolderKey, name: &str) -> Result<(), StoreError> {
-    let (owner, old) = tx
-        .prepare_cached("SELECT box, name FROM folder WHERE key = ?1")?
-        .query_row([folder.0], |row| Ok((BoxKey(row.get(0)?), row.get::<_, String>(1)?)))
-        .optional()?
-        .ok_or(StoreError::NotFound { what: "folder" })?;
-    let name = canonical(name);
-    let all = folders(tx, owner)?;
-    let moved = all.iter().filter_map(|row| {
-        let rest = row.name.strip_prefix(&old)?;
-        (rest.is_empty() || rest.starts_with('/')).then(|| (row.key, format!("{name}{rest}")))
-    });
-    for (key, name) in moved {
-        if all.iter().any(|row| row.name == name) {
-            return Err(StoreError::FolderExists { name });
-        }
-        tx.prepare_cached("UPDATE folder SET name = ?2 WHERE key = ?1")?
-            .execute((key.0, name))?;
-    }
-    // RFC 3501 §6.3.5: superior levels of the new name are created.
-    ensure_parents(tx, owner, &name, false)
-}
-
-/// Sets what LSUB lists.
-pub(super) fn subscribe(tx: &Connection, folder: FolderKey, subscribed: bool) -> Result<(), StoreError> {
-    let sql = "UPDATE folder SET subscribed = ?2 WHERE key = ?1";
-    match tx.prepare_cached(sql)?.execute((folder.0, subscribed))? {
-        1 => Ok(()),
-        _ => Err(StoreError::NotFound { what: "folder" }),
-    }
+/// Every folder with its highest modification sequence.
+pub(super) fn marks(db: &Connection) -> Result<Vec<(FolderKey, u64)>, StoreError> {
+    let mut statement = db.prepare_cached("SELECT key, modseq FROM folder")?;
+    let rows = statement.query_map([], |row| Ok((FolderKey(row.get(0)?), unsigned(row, 1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Figures of a folder.
 pub(super) fn status(db: &Connection, folder: FolderKey) -> Result<FolderStatus, StoreError> {
     let sql = "SELECT messages, unseen, uid_next, uid_validity, modseq, size_bytes, \
-               (SELECT count(*) FROM entry WHERE folder = key AND uid >= recent_from) FROM folder WHERE key = ?1";
+               (SELECT count(*) FROM entry WHERE folder = key AND uid >= recent_from), deleted, deleted_bytes FROM folder WHERE key = ?1";
     let read = |row: &Row<'_>| {
         Ok(FolderStatus {
             messages: unsigned(row, 0)?,
@@ -146,12 +135,27 @@ pub(super) fn status(db: &Connection, folder: FolderKey) -> Result<FolderStatus,
             highest_modseq: unsigned(row, 4)?,
             size_bytes: unsigned(row, 5)?,
             recent: unsigned(row, 6)?,
+            deleted: unsigned(row, 7)?,
+            deleted_bytes: unsigned(row, 8)?,
         })
     };
     db.prepare_cached(sql)?
         .query_row([folder.0], read)
         .optional()?
         .ok_or(StoreError::NotFound { what: "folder" })
+}
+
+/// Figures of several folders, in the order asked.
+pub(super) fn statuses(db: &Connection, folders: &[FolderKey]) -> Result<Vec<(FolderKey, FolderStatus)>, StoreError> {
+    let mut found = Vec::with_capacity(folders.len());
+    for folder in folders {
+        match status(db, *folder) {
+            Ok(status) => found.push((*folder, status)),
+            Err(StoreError::NotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
 }
 
 /// A folder by name, with its figures.
@@ -174,7 +178,15 @@ pub(super) fn check_folder(db: &Connection, folder: FolderKey) -> Result<(), Sto
         .ok_or(StoreError::NotFound { what: "folder" })
 }
 
-fn ensure_parents(tx: &Connection, owner: BoxKey, name: &str, subscribed: bool) -> Result<(), StoreError> {
+/// Whether a folder of the box has that special use.
+fn has_use(tx: &Connection, owner: BoxKey, special_use: SpecialUse) -> Result<bool, StoreError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM folder WHERE box = ?1 AND special_use = ?2)";
+    Ok(tx
+        .prepare_cached(sql)?
+        .query_row((owner.0, special_use_text(special_use)), |row| row.get(0))?)
+}
+
+pub(super) fn ensure_parents(tx: &Connection, owner: BoxKey, name: &str, subscribed: bool) -> Result<(), StoreError> {
     for (end, _) in name.match_indices('/') {
         if end > 0 {
             ensure_folder(tx, owner, &name[..end], None, subscribed)?;
@@ -204,9 +216,10 @@ fn ensure_folder(
                messages, unseen, size_bytes) VALUES (?1, ?2, ?3, ?4, ?5, 1, 1, 1, 0, 0, 0) \
                RETURNING key, name, special_use, subscribed, uid_validity";
     let word = special_use.map(special_use_text);
-    let row = tx
+    let mut row = tx
         .prepare_cached(sql)?
         .query_row((owner.0, name, word, subscribed, uid_validity), folder_row)?;
+    row.subscribed |= wish_granted(tx, owner, (row.key, name))?;
     Ok(Some(row))
 }
 
@@ -221,7 +234,7 @@ fn folder_row(row: &Row<'_>) -> Result<FolderRow, rusqlite::Error> {
 }
 
 /// RFC 3501 §5.1: INBOX is the one name without case.
-fn canonical(name: &str) -> String {
+pub(super) fn canonical(name: &str) -> String {
     match name.split_once('/') {
         None if name.eq_ignore_ascii_case(INBOX) => INBOX.into(),
         Some((first, rest)) if first.eq_ignore_ascii_case(INBOX) => format!("{INBOX}/{rest}"),

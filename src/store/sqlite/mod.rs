@@ -24,6 +24,7 @@
 //! ```
 
 mod accept;
+mod annotations;
 pub mod backup;
 mod durable;
 mod entries;
@@ -31,6 +32,7 @@ mod folders;
 mod group;
 mod health;
 mod journal;
+mod names;
 mod once;
 mod purge;
 mod queue;
@@ -66,7 +68,7 @@ pub use self::health::Trouble;
 pub use self::purge::Purged;
 use self::readers::Readers;
 pub(super) use self::rows::kind_of;
-use self::rows::{failed, raise};
+use self::rows::{execute, failed, raise};
 use self::schema::Database;
 use self::upkeep::Upkeep;
 use self::writer::{Figures, Writer};
@@ -140,10 +142,12 @@ impl SqliteStore {
             .map_err(|error| failed(&format!("{} could not be created", folder.display()), error))?;
         let lock = lock(folder)?;
         let disk = Arc::clone(&options.disk);
+        make_sure_of(&folder.join(LOG), &*disk)
+            .map_err(|error| failed("the log of an earlier run could not be synced", error))?;
         let database = Database::new(folder.join(DATABASE), &*disk);
         let connection = schema::open_writer(&database, options.uid_validity_first)?;
-        let run = raise(&connection, "run", 1)? + 1;
-        let blobs = Arc::new(Blobs::new(folder, run.cast_unsigned(), Arc::clone(&disk)));
+        let run = next_run(&connection)?;
+        let blobs = Arc::new(Blobs::new(folder, run, Arc::clone(&disk)));
         // The files made so far must be found again after a power cut.
         blobs
             .prepare()
@@ -316,6 +320,17 @@ fn create_private(folder: &Path, disk: &dyn Disk) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Makes the log that an earlier run left durable as it is read now. That run may have ended between a failed sync and the next commit, which
+/// would have written the same part of the log again: without this, commits of this run would stand behind a gap that only shows
+/// after a power cut. An orderly end leaves no log.
+fn make_sure_of(log: &Path, disk: &dyn Disk) -> std::io::Result<()> {
+    match std::fs::metadata(log) {
+        Ok(found) if found.len() > 0 => disk.rewrite(log),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 fn lock(folder: &Path) -> Result<File, StoreError> {
     let path: PathBuf = folder.join("lock");
     let file = File::options()
@@ -333,6 +348,20 @@ fn lock(folder: &Path) -> Result<File, StoreError> {
     }
 }
 
+/// A number that no run had, durable on return: by it, body files of different runs have different names. In a transaction of its own,
+/// because a statement that returns rows commits only after they are read, when nobody hears that the commit failed.
+fn next_run(connection: &Connection) -> Result<u64, StoreError> {
+    execute(connection, "BEGIN IMMEDIATE")?;
+    let raised = raise(connection, "run", 1).and_then(|last| {
+        execute(connection, "COMMIT")?;
+        Ok(last)
+    });
+    if raised.is_err() && !connection.is_autocommit() {
+        execute(connection, "ROLLBACK")?;
+    }
+    Ok(raised?.cast_unsigned() + 1)
+}
+
 fn page_bytes(connection: &Connection) -> Result<u64, StoreError> {
     let bytes: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
     Ok(bytes.max(1).cast_unsigned())
@@ -343,6 +372,8 @@ const PROBE_BYTES: usize = 64 * 1024;
 /// Keys written in one transaction.
 const KEYS_AT_ONCE: usize = 2_000;
 const DATABASE: &str = "store.db";
+/// SQLite's name for its log.
+const LOG: &str = "store.db-wal";
 /// About what a change without a body adds to the log.
 const SMALL_WRITE_BYTES: usize = 1024;
 
@@ -400,6 +431,60 @@ mod tests {
         for name in ["", "a", "a/b", "a/b/bodies"] {
             assert!(synced.contains(&parent.path().join(name)), "{name}: {synced:?}");
         }
+    }
+
+    /// A VFS under which nothing can be appended to the log.
+    #[derive(Debug)]
+    struct FullLog;
+
+    impl recording_vfs::Watcher for FullLog {
+        fn change(&self, path: &Path, change: recording_vfs::Change<'_>) -> recording_vfs::Verdict {
+            let is_log = path.extension().is_some_and(|extension| extension == "db-wal");
+            match change {
+                recording_vfs::Change::Write { .. } if is_log => {
+                    recording_vfs::Verdict::Fail(recording_vfs::Failure::Full)
+                }
+                _ => recording_vfs::Verdict::Make,
+            }
+        }
+    }
+
+    impl Disk for FullLog {
+        fn vfs(&self) -> Option<&str> {
+            Some("full-log")
+        }
+
+        fn create(&self, path: &Path) -> io::Result<Box<dyn BodyFile>> {
+            LocalDisk.create(path)
+        }
+
+        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+            LocalDisk.rename(from, to)
+        }
+
+        fn remove(&self, path: &Path) -> io::Result<()> {
+            LocalDisk.remove(path)
+        }
+
+        fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+            LocalDisk.sync_folder(folder)
+        }
+    }
+
+    /// Or the run after it would give its body files the same names, in the place of those that rows name.
+    #[tokio::test]
+    async fn a_run_whose_number_is_not_stored_does_not_begin() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(folder.path(), Options::default()).unwrap();
+        store.close().await.unwrap();
+        recording_vfs::register("full-log", Arc::new(FullLog)).unwrap();
+        let options = Options {
+            disk: Arc::new(FullLog),
+            ..Options::default()
+        };
+        let opened = SqliteStore::open(folder.path(), options).map(drop);
+        assert!(matches!(opened, Err(StoreError::Full { .. })), "{opened:?}");
+        SqliteStore::open(folder.path(), Options::default()).unwrap();
     }
 
     fn record(bytes: usize) -> JournalRow {

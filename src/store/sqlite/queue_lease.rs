@@ -257,7 +257,7 @@ impl Chosen {
     }
 }
 
-/// Destinations with something due, those first that wait longest.
+/// Destinations with something due, those first that have the fewest deliveries under way, then those that wait longest.
 fn candidates(tx: &Connection, now: Timestamp, portion: &Portion) -> Result<Vec<String>, StoreError> {
     let now = now.as_millisecond();
     let closed = closed(tx)?;
@@ -269,7 +269,13 @@ fn candidates(tx: &Connection, now: Timestamp, portion: &Portion) -> Result<Vec<
                 && portion.busy.iter().all(|busy| busy.as_str() != domain)
         })
         .collect();
-    candidates.sort_by_key(|(_, due)| *due);
+    let under_way: HashMap<&str, usize> = portion
+        .under_way
+        .iter()
+        .map(|(domain, count)| (domain.as_str(), *count))
+        .collect();
+    let under_way = |domain: &str| under_way.get(domain).copied().unwrap_or(0);
+    candidates.sort_by_cached_key(|(domain, due)| (under_way(domain), *due));
     candidates.truncate(portion.destinations_max);
     Ok(candidates.into_iter().map(|(domain, _)| domain).collect())
 }

@@ -183,6 +183,11 @@ pub(super) fn unseen(flags: &Flags) -> i64 {
     i64::from(flags.system & Flags::SEEN == 0)
 }
 
+/// 1 for an entry that waits for EXPUNGE, 0 for another.
+pub(super) fn deleted(flags: &Flags) -> i64 {
+    i64::from(flags.system & Flags::DELETED != 0)
+}
+
 /// How a special use is stored.
 pub(super) fn special_use_text(special_use: SpecialUse) -> &'static str {
     match special_use {

@@ -10,7 +10,7 @@ use super::rows::failed;
 use crate::store::{Disk, StoreError};
 
 /// Version of the data format this program writes: the number of [`MIGRATIONS`].
-pub(super) const VERSION: u32 = 8;
+pub(super) const VERSION: u32 = 9;
 
 /// Each brings the data from the version before to its own.
 const MIGRATIONS: [&str; VERSION as usize] = [
@@ -21,6 +21,7 @@ const MIGRATIONS: [&str; VERSION as usize] = [
     include_str!("migrations/0005.sql"),
     include_str!("migrations/0006.sql"),
     include_str!("migrations/0007.sql"),
+    include_str!("migrations/0008.sql"),
     include_str!("migrations/0009.sql"),
 ];
 
@@ -194,6 +195,14 @@ mod tests {
                      lease, leased_until) VALUES (1, 'a@chu.mssante.fr', 'chu.mssante.fr', 1, 2, 900, 1, '', 's', 0, 0)",
                 )
                 .unwrap();
+            earlier
+                .execute_batch(
+                    "INSERT INTO folder (key, box, name, subscribed, uid_validity, uid_next, modseq, recent_from, messages, unseen, \
+                     size_bytes) VALUES (1, 1, 'INBOX', 1, 1, 4, 4, 1, 3, 1, 60); \
+                     INSERT INTO entry (folder, uid, message, flags, keywords, internal_date, size_bytes, modseq) VALUES \
+                     (1, 1, 1, 8, '', 1, 10, 2), (1, 2, 1, 1, '', 1, 20, 3), (1, 3, 1, 9, '', 1, 30, 4)",
+                )
+                .unwrap();
             earlier.pragma_update(None, "user_version", found).unwrap();
             drop(earlier);
             let now = open_writer(&Database::new(path, &LocalDisk), 1).unwrap();
@@ -205,6 +214,19 @@ mod tests {
             now.execute_batch("SELECT sequence, key, until FROM delivered_once")
                 .unwrap();
             now.execute_batch("SELECT delay_told FROM queue").unwrap();
+            now.execute_batch(
+                "SELECT box, name FROM subscription; SELECT box, folder, person, entry, value FROM annotation",
+            )
+            .unwrap();
+            let deleted = now.query_row("SELECT deleted, deleted_bytes FROM folder", [], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+            });
+            let expected = if found < 8 { (2, 40) } else { (0, 0) };
+            assert_eq!(
+                deleted.unwrap(),
+                expected,
+                "counted from the entries when they were not counted yet"
+            );
             now.execute_batch("SELECT layout, preview FROM summary").unwrap();
             let at = |ms| jiff::Timestamp::from_millisecond(ms).unwrap();
             let leased = queue_lease::lease(&now, at(5), at(9), &Portion::of(10)).unwrap();

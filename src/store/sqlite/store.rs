@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::accept::{self, Body, Prepared, PublishedFile};
 use super::stage::{self, SqliteStage, blocking};
-use super::{SqliteStore, entries, folders, journal, once, queue, queue_change, queue_lease, queue_page, quota};
+use super::{SqliteStore, entries, folders, journal, names, once, queue, queue_change, queue_lease, queue_page, quota};
 use crate::identity::{Address, Domain};
 use crate::store::{
     Acceptance, Accepted, BoxKey, Carried, ChangeRecord, Changed, Closed, Content, Count, CounterStore, Destination,
@@ -103,14 +103,29 @@ impl MailboxStore for SqliteStore {
             .await
     }
 
-    async fn rename_folder(&self, folder: FolderKey, name: &str) -> Result<(), StoreError> {
-        let name = name.to_owned();
-        self.write(move |tx, _| folders::rename_folder(tx, folder, &name)).await
+    async fn rename(&self, owner: BoxKey, from: &str, to: &str) -> Result<Vec<FolderKey>, StoreError> {
+        let (from, to) = (from.to_owned(), to.to_owned());
+        self.write(move |tx, effects| names::rename(tx, owner, (&from, &to), effects))
+            .await
     }
 
-    async fn subscribe(&self, folder: FolderKey, subscribed: bool) -> Result<(), StoreError> {
-        self.write(move |tx, _| folders::subscribe(tx, folder, subscribed))
+    async fn subscribe(&self, owner: BoxKey, name: &str, subscribed: bool, names_max: usize) -> Result<(), StoreError> {
+        let name = name.to_owned();
+        self.write(move |tx, _| names::subscribe(tx, owner, (&name, subscribed), names_max))
             .await
+    }
+
+    async fn folder_marks(&self) -> Result<Vec<(FolderKey, u64)>, StoreError> {
+        self.readers.run(|db| folders::marks(db)).await
+    }
+
+    async fn subscriptions(&self, owner: BoxKey) -> Result<Vec<String>, StoreError> {
+        self.readers.run(move |db| names::subscriptions(db, owner)).await
+    }
+
+    async fn statuses(&self, folders: &[FolderKey]) -> Result<Vec<(FolderKey, FolderStatus)>, StoreError> {
+        let folders = folders.to_vec();
+        self.readers.run(move |db| folders::statuses(db, &folders)).await
     }
 
     async fn status(&self, folder: FolderKey) -> Result<FolderStatus, StoreError> {
@@ -184,6 +199,20 @@ impl MailboxStore for SqliteStore {
             }
         }
         Ok(found)
+    }
+
+    async fn read_fronts(
+        &self,
+        messages: &[MessageKey],
+        length_max: usize,
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        let blobs = Arc::clone(&self.blobs);
+        let keys = messages.to_vec();
+        let read = move |db: &rusqlite::Connection| {
+            let front = |key: &MessageKey| accept::part(db, &blobs, (*key, true), (0, length_max)).ok();
+            Ok(keys.iter().map(front).collect())
+        };
+        self.readers.run(read).await
     }
 
     async fn previews(&self, messages: &[MessageKey]) -> Result<Vec<Option<String>>, StoreError> {

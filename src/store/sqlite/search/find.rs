@@ -156,7 +156,7 @@ pub(super) fn facts(db: &Connection, folder: FolderKey, asked: &[Asked]) -> Resu
     Ok(found)
 }
 
-/// Texts in one search; whoever wants more has the messages read.
-const WANTED_MAX: usize = 64;
+/// Texts in one search; whoever wants more at once has the messages read.
+pub const WANTED_MAX: usize = 64;
 /// See its use.
 const FEW: usize = 4;

@@ -27,6 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, OpenFlags};
 
 use self::documents::Cache;
+pub use self::find::WANTED_MAX;
 use super::readers::Readers;
 use super::rows::failed;
 use super::schema::Database;
@@ -243,8 +244,8 @@ fn open_writer(database: &Database) -> Result<Connection, StoreError> {
     let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     match version {
         0 => {
-            connection.execute_batch(include_str!("schema.sql"))?;
-            connection.pragma_update(None, "user_version", VERSION)?;
+            let schema = include_str!("schema.sql");
+            connection.execute_batch(&format!("BEGIN; {schema}; PRAGMA user_version = {VERSION}; COMMIT"))?;
         }
         VERSION => {}
         other => return Err(failed("the search index", format!("it is of version {other}"))),

@@ -57,10 +57,14 @@ pub(super) fn decode(bytes: &[u8], count: u32, out: &mut Vec<u32>) {
 /// Seven bits in a byte, the lowest first.
 fn number(out: &mut Vec<u8>, mut value: u32) {
     while value >= 0x80 {
-        out.push((value & 0x7F) as u8 | 0x80);
+        out.push(low_byte(value & 0x7F) | 0x80);
         value >>= 7;
     }
-    out.push(value as u8);
+    out.push(low_byte(value));
+}
+
+fn low_byte(value: u32) -> u8 {
+    value.to_le_bytes()[0]
 }
 
 fn take(rest: &mut &[u8]) -> Option<u32> {

@@ -325,8 +325,9 @@ fn entries_json(entries: &[(FolderKey, EntryRow)]) -> Value {
 
 /// What a folder says of itself, computed from its entries; its next UID and modification sequence only grow.
 fn figures(tx: &Connection, folder: i64, changed: &mut Vec<FolderKey>) -> Result<Repaired, StoreError> {
-    let sql = "UPDATE folder SET (messages, unseen, size_bytes) = (SELECT count(*), coalesce(sum(flags & 1 = 0), 0), \
-               coalesce(sum(size_bytes), 0) FROM entry WHERE folder = ?1), \
+    let sql = "UPDATE folder SET (messages, unseen, size_bytes, deleted, deleted_bytes) = \
+               (SELECT count(*), coalesce(sum(flags & 1 = 0), 0), coalesce(sum(size_bytes), 0), coalesce(sum(flags & 8 <> 0), 0), \
+               coalesce(sum((flags & 8 <> 0) * size_bytes), 0) FROM entry WHERE folder = ?1), \
                uid_next = max(uid_next, (SELECT coalesce(max(uid), 0) + 1 FROM entry WHERE folder = ?1)), \
                modseq = 1 + max(modseq, (SELECT coalesce(max(modseq), 0) FROM entry WHERE folder = ?1), \
                (SELECT coalesce(max(modseq), 0) FROM expunged WHERE folder = ?1)) WHERE key = ?1";

@@ -113,9 +113,12 @@ pub(super) const CHECKS: [RowCheck; 17] = [
     RowCheck {
         check: Check::FolderFigures,
         sql: "SELECT 'folder ' || f.key, 'it says ' || f.messages || ' messages, ' || f.unseen || ' unseen, ' || f.size_bytes || \
-              ' bytes; its entries make ' || count(e.uid) || ', ' || total(e.flags & 1 = 0) || ', ' || total(e.size_bytes), f.key, 0 \
+              ' bytes, ' || f.deleted || ' and ' || f.deleted_bytes || ' bytes deleted; its entries make ' || count(e.uid) || ', ' || \
+              total(e.flags & 1 = 0) || ', ' || total(e.size_bytes) || ', ' || total(e.flags & 8 <> 0) || ', ' || \
+              total((e.flags & 8 <> 0) * e.size_bytes), f.key, 0 \
               FROM folder f LEFT JOIN entry e ON e.folder = f.key GROUP BY f.key \
-              HAVING f.messages <> count(e.uid) OR f.unseen <> total(e.flags & 1 = 0) OR f.size_bytes <> total(e.size_bytes)",
+              HAVING f.messages <> count(e.uid) OR f.unseen <> total(e.flags & 1 = 0) OR f.size_bytes <> total(e.size_bytes) \
+              OR f.deleted <> total(e.flags & 8 <> 0) OR f.deleted_bytes <> total((e.flags & 8 <> 0) * e.size_bytes)",
     },
     RowCheck {
         check: Check::FolderWithoutBox,
