@@ -209,9 +209,10 @@ where
 
     fn answer(self: Box<Self>, failure: Option<&Failure>) {
         let result = match (self.outcome, failure) {
-            (Some(Err(error)), _) => Err(error),
-            (Some(Ok(_)) | None, Some(failure)) => Err(failure.error()),
-            (Some(Ok(value)), None) => Ok(value),
+            (Some(Err(error)), Some(_)) if rows::is_of_disk(&error) => Err(error),
+            // "Delivered before", say, counts on a row that the same failure may have taken.
+            (_, Some(failure)) => Err(failure.error()),
+            (Some(outcome), None) => outcome,
             (None, None) => Err(StoreError::Closed),
         };
         // A caller that went away meanwhile does not need the answer.
