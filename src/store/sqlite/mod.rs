@@ -381,6 +381,7 @@ const SMALL_WRITE_BYTES: usize = 1024;
 mod tests {
     use std::io;
     use std::sync::Mutex;
+    use std::sync::atomic::AtomicBool;
 
     use super::*;
     use crate::store::{BodyFile, JournalFilter, JournalRow, JournalStore, LogFile};
@@ -433,15 +434,27 @@ mod tests {
         }
     }
 
-    /// A VFS under which nothing can be appended to the log.
+    /// A VFS under which nothing can be appended to the log while it is full.
     #[derive(Debug)]
-    struct FullLog;
+    struct FullLog {
+        name: &'static str,
+        is_full: AtomicBool,
+    }
+
+    impl FullLog {
+        fn register(name: &'static str, is_full: bool) -> Arc<Self> {
+            let is_full = AtomicBool::new(is_full);
+            let disk = Arc::new(Self { name, is_full });
+            recording_vfs::register(name, Arc::clone(&disk) as Arc<dyn recording_vfs::Watcher>).unwrap();
+            disk
+        }
+    }
 
     impl recording_vfs::Watcher for FullLog {
         fn change(&self, path: &Path, change: recording_vfs::Change<'_>) -> recording_vfs::Verdict {
             let is_log = path.extension().is_some_and(|extension| extension == "db-wal");
             match change {
-                recording_vfs::Change::Write { .. } if is_log => {
+                recording_vfs::Change::Write { .. } if is_log && self.is_full.load(Ordering::SeqCst) => {
                     recording_vfs::Verdict::Fail(recording_vfs::Failure::Full)
                 }
                 _ => recording_vfs::Verdict::Make,
@@ -451,7 +464,7 @@ mod tests {
 
     impl Disk for FullLog {
         fn vfs(&self) -> Option<&str> {
-            Some("full-log")
+            Some(self.name)
         }
 
         fn create(&self, path: &Path) -> io::Result<Box<dyn BodyFile>> {
@@ -477,14 +490,59 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(folder.path(), Options::default()).unwrap();
         store.close().await.unwrap();
-        recording_vfs::register("full-log", Arc::new(FullLog)).unwrap();
         let options = Options {
-            disk: Arc::new(FullLog),
+            disk: FullLog::register("full-log", true),
             ..Options::default()
         };
         let opened = SqliteStore::open(folder.path(), options).map(drop);
         assert!(matches!(opened, Err(StoreError::Full { .. })), "{opened:?}");
         SqliteStore::open(folder.path(), Options::default()).unwrap();
+    }
+
+    /// "Delivered before" lets a peer forget its message: so it must not rest on a row that is rolled back.
+    #[tokio::test]
+    async fn what_a_write_found_in_a_group_that_is_rolled_back_is_not_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = FullLog::register("log-that-fills", false);
+        let options = Options {
+            disk: Arc::clone(&disk) as Arc<dyn Disk>,
+            ..Options::default()
+        };
+        let store = Arc::new(SqliteStore::open(folder.path(), options).unwrap());
+        let deliver_once = || {
+            let store = Arc::clone(&store);
+            let write = |tx: &Connection, _: &mut Effects| {
+                let sql = "INSERT INTO number (name, value) VALUES ('once', 0) ON CONFLICT DO NOTHING";
+                let inserted = tx.execute(sql, [])?;
+                if inserted == 0 {
+                    Err(StoreError::Repeated)
+                } else {
+                    Ok(())
+                }
+            };
+            async move { store.write(write).await }
+        };
+        // The writer is busy until both have handed theirs over, so they make one group.
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let busy = store.write(move |_, _| {
+            assert!(wait.recv().is_err(), "told by the end of the other side");
+            Ok(())
+        });
+        let both = async {
+            let tasks = [tokio::spawn(deliver_once()), tokio::spawn(deliver_once())];
+            tokio::task::yield_now().await;
+            disk.is_full.store(true, Ordering::SeqCst);
+            drop(go);
+            let [one, two] = tasks;
+            [one.await.unwrap(), two.await.unwrap()]
+        };
+        let (_, answers) = tokio::join!(busy, both);
+        for answer in answers {
+            assert!(matches!(answer, Err(StoreError::Full { .. })), "{answer:?}");
+        }
+        disk.is_full.store(false, Ordering::SeqCst);
+        deliver_once().await.unwrap();
+        assert!(matches!(deliver_once().await, Err(StoreError::Repeated)));
     }
 
     fn record(bytes: usize) -> JournalRow {
