@@ -1,12 +1,14 @@
 //! The sync beside the commits: who waits for it, and what becomes of a commit whose sync fails.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rusqlite::Connection;
+use recording_vfs::{Change, Failure, Verdict, Watcher};
+use rusqlite::{Connection, OpenFlags};
 use tempfile::tempdir;
 use vaguemestre::store::sqlite::{Options, SqliteStore};
 use vaguemestre::store::{
@@ -300,5 +302,169 @@ fn a_store_whose_disk_died_closes_and_opens_with_what_it_answered() {
         assert!(uids(&healed, inbox).await.starts_with(&[1]));
         healed.close().await.unwrap();
         assert!(is_sound(folder.path()));
+    });
+}
+
+/// A disk whose system forgets what a failed sync of the database should have made durable.
+#[derive(Debug)]
+struct Forgetful {
+    name: &'static str,
+    state: Mutex<Database>,
+}
+
+/// By the offsets of pages.
+#[derive(Debug, Default)]
+struct Database {
+    written: HashSet<u64>,
+    forgotten: HashSet<u64>,
+    /// The next sync does.
+    fails: bool,
+    failures: u32,
+    /// Nothing can be written to the log.
+    log_fails: bool,
+    /// What was forgotten when the log started over, since the failure.
+    missing: Option<usize>,
+}
+
+impl Forgetful {
+    fn register(name: &'static str) -> Arc<Self> {
+        let state = Mutex::default();
+        let disk = Arc::new(Self { name, state });
+        recording_vfs::register(name, Arc::clone(&disk) as Arc<dyn Watcher>).unwrap();
+        disk
+    }
+
+    fn state(&self) -> MutexGuard<'_, Database> {
+        // A test that failed must not have SQLite panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is(&self, so: impl Fn(&Database) -> bool) -> bool {
+        so(&self.state())
+    }
+}
+
+impl Watcher for Forgetful {
+    fn change(&self, path: &Path, change: Change<'_>) -> Verdict {
+        let mut database = self.state();
+        let is_log = path.extension().is_some_and(|extension| extension == "db-wal");
+        match change {
+            Change::Write { .. } if is_log && database.log_fails => return Verdict::Fail(Failure::Device),
+            Change::Write { offset: 0, .. } if is_log && database.failures > 0 => {
+                database.missing = database.missing.or(Some(database.forgotten.len()));
+            }
+            _ if is_log => {}
+            Change::Write { offset, .. } => {
+                database.written.insert(offset);
+                database.forgotten.remove(&offset);
+            }
+            Change::Sync { .. } => {
+                let written = std::mem::take(&mut database.written);
+                if std::mem::take(&mut database.fails) {
+                    database.failures += 1;
+                    database.forgotten.extend(written);
+                    return Verdict::Fail(Failure::Device);
+                }
+            }
+            _ => {}
+        }
+        Verdict::Make
+    }
+}
+
+impl Disk for Forgetful {
+    fn vfs(&self) -> Option<&str> {
+        Some(self.name)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Box<dyn BodyFile>> {
+        LocalDisk.create(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        LocalDisk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        LocalDisk.remove(path)
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        LocalDisk.sync_folder(folder)
+    }
+}
+
+/// SQLite syncs the database when all of the log is copied, and does not copy again what it copied in parts before that sync failed.
+#[test]
+fn what_was_copied_in_parts_before_a_failed_sync_is_copied_again() {
+    const DELIVERIES_MAX: usize = 400;
+    block_on(async {
+        let folder = tempdir().unwrap();
+        let disk = Forgetful::register("forgetful");
+        let options = Options {
+            disk: Arc::clone(&disk) as Arc<dyn Disk>,
+            wal_bytes_max: 2 * 1024 * 1024,
+            ..Options::default()
+        };
+        let store = SqliteStore::open(folder.path(), options).unwrap();
+        let inbox = inbox(&store, "a").await;
+        disk.state().written.clear();
+        let deliver_until = async |so: fn(&Database) -> bool| {
+            for _ in 0..DELIVERIES_MAX {
+                if disk.is(so) {
+                    return;
+                }
+                deliver(&store, &pattern(50_000), inbox).await;
+            }
+            panic!("{:?}", disk.state());
+        };
+        // What it sees may be copied, the rest may not.
+        let reader =
+            Connection::open_with_flags(folder.path().join("store.db"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        reader.execute_batch("BEGIN; SELECT * FROM number").unwrap();
+        deliver_until(|database| !database.written.is_empty()).await;
+        let parts = disk.state().written.len();
+        assert!(parts > 1, "{parts}");
+        disk.state().fails = true;
+        reader.execute_batch("COMMIT").unwrap();
+        deliver_until(|database| database.failures == 1).await;
+        deliver_until(|database| database.missing.is_some()).await;
+        assert_eq!(disk.state().missing, Some(0), "pages are nowhere");
+        store.close().await.unwrap();
+        drop(reader);
+        assert!(is_sound(folder.path()));
+    });
+}
+
+/// Until another one has taken its place, a commit that failed may be found in the log after a crash, and its rows name files.
+#[test]
+fn a_commit_that_wrote_nothing_does_not_remove_the_files_of_one_that_failed() {
+    block_on(async {
+        for (name, writes, left) in [("nothing", false, 1), ("something", true, 0)] {
+            let folder = tempdir().unwrap();
+            let disk = Forgetful::register(name);
+            let options = Options {
+                disk: Arc::clone(&disk) as Arc<dyn Disk>,
+                ..Options::default()
+            };
+            let store = SqliteStore::open(folder.path(), options).unwrap();
+            let inbox = inbox(&store, "a").await;
+            disk.state().log_fails = true;
+            let refused = store.accept(to_folders(&pattern(90_000), &[inbox])).await;
+            assert!(refused.is_err(), "{refused:?}");
+            disk.state().log_fails = false;
+            // Of a domain that has no boxes.
+            store
+                .set_boxes_aside(&"nobody.mssante.fr".parse().unwrap())
+                .await
+                .unwrap();
+            if writes {
+                deliver(&store, &pattern(100), inbox).await;
+            }
+            store.close().await.unwrap();
+            assert_eq!(super::body_files(folder.path()).len(), left, "{name}");
+            super::open(folder.path()).close().await.unwrap();
+            assert_eq!(super::body_files(folder.path()).len(), 0, "the sweep has found it");
+        }
     });
 }

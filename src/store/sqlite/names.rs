@@ -4,8 +4,8 @@ use rusqlite::Connection;
 
 use super::entries::transfer;
 use super::folders::{canonical, create_folder, ensure_parents, folders};
-use super::rows::integer;
 use super::group::Effects;
+use super::rows::integer;
 use crate::store::{BoxKey, FolderKey, FolderRow, Originals, Passage, StoreError};
 
 /// Gives a name to what has another.

@@ -14,30 +14,37 @@ use rusqlite::Connection;
 use super::rows::failed;
 use super::schema::{Database, PAGE_BYTES};
 use super::syncer::Position;
-use super::upkeep::log_pages;
+use super::upkeep::{LogPages, log_pages};
 use crate::store::{Disk, LOG_HEAD_BYTES, LogFile, StoreError};
 
 /// The log, and how far it is durable.
 pub(super) struct Log {
     database: Database,
     disk: Arc<dyn Disk>,
-    durable: Position,
+    /// To read from.
+    file: Box<dyn LogFile>,
+    /// `None` when it could not be learnt.
+    durable: Option<Position>,
 }
 
 impl Log {
     /// All that is in the log is durable.
     pub(super) fn new(database: Database, disk: Arc<dyn Disk>, connection: &Connection) -> Result<Self, StoreError> {
-        let frames = u64::try_from(log_pages(connection)?.all).ok();
         let mut log = Self {
+            file: disk.log(&database.log()).map_err(unreadable)?,
             database,
             disk,
-            durable: Position {
-                head: [0; LOG_HEAD_BYTES],
-                frames,
-            },
+            durable: None,
         };
-        log.durable.head = log.open()?.head().map_err(unreadable)?;
+        log.durable = Some(log.position(log_pages(connection)?)?);
         Ok(log)
+    }
+
+    /// Where it ends, right after a commit: what is written next may let it start over.
+    pub(super) fn position(&mut self, pages: LogPages) -> Result<Position, StoreError> {
+        let head = self.file.head().map_err(unreadable)?;
+        let frames = u64::try_from(pages.all).map_err(|error| failed("the log", error))?;
+        Ok(Position { head, frames })
     }
 
     /// Another descriptor on it.
@@ -50,18 +57,16 @@ impl Log {
     }
 
     /// More of it is durable.
-    pub(super) fn is_durable(&mut self, until: Position) {
+    pub(super) fn is_durable(&mut self, until: Option<Position>) {
         self.durable = until;
     }
 
     /// Takes away what is not durable. No connection may be open.
-    pub(super) fn cut_back(&self) -> Result<(), StoreError> {
+    pub(super) fn cut_back(&mut self) -> Result<(), StoreError> {
         let mut log = self.open()?;
-        let Some(frames) = self.durable.frames else {
-            return Err(failed("the log", "how far it is durable is not known"));
-        };
+        let Position { head, frames } = self.known()?;
         // A log that started over since then did so because the database had all of the one before.
-        let is_same = log.head().map_err(unreadable)? == self.durable.head;
+        let is_same = log.head().map_err(unreadable)? == head;
         let length = if is_same && frames > 0 {
             LOG_HEAD_BYTES as u64 + frames * FRAME_BYTES
         } else {
@@ -69,6 +74,7 @@ impl Log {
         };
         log.cut(length)
             .map_err(|error| failed("the log could not be cut back", error))?;
+        self.file = log;
         self.forget_index()
             .map_err(|error| failed("the index of the log could not be made invalid", error))
     }
@@ -84,16 +90,21 @@ impl Log {
     }
 
     /// Whether the first connection has found all that is durable, and nothing else.
-    pub(super) fn check(&self, connection: &Connection) -> Result<(), StoreError> {
-        let found = u64::try_from(log_pages(connection)?.all).ok();
-        let is_same = self.open()?.head().map_err(unreadable)? == self.durable.head;
-        let expected = if is_same { self.durable.frames } else { Some(0) };
-        if found == expected {
+    pub(super) fn check(&mut self, connection: &Connection) -> Result<(), StoreError> {
+        let found = self.position(log_pages(connection)?)?;
+        let durable = self.known()?;
+        let expected = if found.head == durable.head { durable.frames } else { 0 };
+        if found.frames == expected {
             return Ok(());
         }
         Err(StoreError::Damaged {
-            what: format!("the log (of {expected:?} frames {found:?} can be read)"),
+            what: format!("the log (of {expected} frames {} can be read)", found.frames),
         })
+    }
+
+    fn known(&self) -> Result<Position, StoreError> {
+        self.durable
+            .ok_or_else(|| failed("the log", "how far it is durable is not known"))
     }
 }
 

@@ -68,6 +68,8 @@ impl Database {
 pub(super) fn open_writer(database: &Database, uid_validity_first: u32) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = database.connect(flags)?;
+    // Given up on the way, it leaves the log as it is, and where it is: another descriptor may be open on it.
+    never_copy_at_close(&connection)?;
     connection.busy_timeout(BUSY_MAX)?;
     // Takes effect only before the first table is made.
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
@@ -81,14 +83,16 @@ pub(super) fn open_writer(database: &Database, uid_validity_first: u32) -> Resul
     connection.pragma_update(None, "cache_size", WRITER_CACHE_KIB)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     migrate(&mut connection, &database.path, uid_validity_first)?;
+    copy_at_close(&connection)?;
     Ok(connection)
 }
 
 /// Leaves the sync of each commit to `syncer`. NORMAL still syncs the header of a log that starts over before anything is written behind it,
 /// the log before a checkpoint copies from it, and the database before the log starts over.
 pub(super) fn sync_apart(connection: &Connection) -> Result<(), StoreError> {
+    never_copy_at_close(connection)?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
-    never_copy_at_close(connection)
+    Ok(())
 }
 
 /// Has the connection be closed without a checkpoint, which would copy what a failed sync left in the log.
@@ -175,6 +179,22 @@ mod tests {
     use crate::store::LocalDisk;
     use crate::store::Portion;
     use crate::store::sqlite::queue_lease;
+
+    #[test]
+    fn a_database_that_is_given_up_keeps_its_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::new(folder.path().join("store.db"), &LocalDisk);
+        let earlier = open_writer(&database, 1).unwrap();
+        never_copy_at_close(&earlier).unwrap();
+        earlier.pragma_update(None, "user_version", VERSION + 1).unwrap();
+        drop(earlier);
+        let length = || std::fs::metadata(database.log()).map(|log| log.len()).ok();
+        let before = length();
+        assert!(before > Some(0));
+        let opened = open_writer(&database, 1).map(drop);
+        assert!(matches!(opened, Err(StoreError::Newer { .. })), "{opened:?}");
+        assert_eq!(length(), before, "another descriptor may be open on it");
+    }
 
     #[test]
     fn data_of_every_earlier_version_is_brought_to_this_one_and_kept() {

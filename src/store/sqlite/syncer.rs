@@ -44,8 +44,10 @@ pub(super) struct Commit {
     pub(super) group: Group,
     /// Since the commit began.
     pub(super) watch: Stopwatch,
-    /// Frames in the log, this commit's included; `None` when that could not be learnt.
-    pub(super) frames: Option<u64>,
+    /// Where the log ends with it; `None` when that could not be learnt.
+    pub(super) at: Option<Position>,
+    /// The log is to be synced by this descriptor from now on.
+    pub(super) log: Option<Box<dyn LogFile>>,
 }
 
 /// A place in the log: up to there, everything is durable.
@@ -53,14 +55,18 @@ pub(super) struct Commit {
 pub(super) struct Position {
     /// The header, which is another one each time the log starts over.
     pub(super) head: [u8; LOG_HEAD_BYTES],
-    /// Before the end of these; `None` when that could not be learnt.
-    pub(super) frames: Option<u64>,
+    /// Before the end of these.
+    pub(super) frames: u64,
 }
 
 /// What became of a commit.
 pub(super) enum Outcome {
-    /// It is durable and answered; these are the files that nothing names any more.
-    Durable { at: Position, group: Group },
+    /// It is durable and answered; these are the files that nothing names any more. `synced` unless it had written nothing.
+    Durable {
+        at: Option<Position>,
+        group: Group,
+        synced: bool,
+    },
     /// It is not, and nobody was told anything.
     Lost { number: u64, group: Group },
 }
@@ -153,10 +159,14 @@ impl Thread {
                 number,
                 mut group,
                 watch,
-                frames,
+                at,
+                log,
             } = commit;
-            match self.sync(frames) {
-                Ok(at) => self.answer(number, group, (at, watch)),
+            if let Some(log) = log {
+                self.start.log = log;
+            }
+            match self.sync(at) {
+                Ok(synced) => self.answer((number, at, synced), group, watch),
                 Err(error) => {
                     group.failure = Some(Failure::of(&failed("the log could not be synced", error)));
                     self.tell(Outcome::Lost { number, group });
@@ -166,22 +176,19 @@ impl Thread {
     }
 
     /// Makes all that is in the log durable.
-    fn sync(&mut self, frames: Option<u64>) -> io::Result<Position> {
+    /// Whether there was anything to sync.
+    fn sync(&mut self, at: Option<Position>) -> io::Result<bool> {
         let before = self.durable.take();
-        let log = &mut self.start.log;
         // The header is another one when the log has started over: only with the same one do as many frames mean that nothing was written.
-        let at = Position {
-            head: log.head()?,
-            frames,
-        };
-        if frames.is_none() || before != Some(at) {
-            log.sync()?;
+        let is_more = at.is_none() || before != at;
+        if is_more {
+            self.start.log.sync()?;
         }
-        self.durable = Some(at);
-        Ok(at)
+        self.durable = at;
+        Ok(is_more)
     }
 
-    fn answer(&self, number: u64, mut group: Group, (at, watch): (Position, Stopwatch)) {
+    fn answer(&self, (number, at, synced): (u64, Option<Position>, bool), mut group: Group, watch: Stopwatch) {
         let Start {
             durable,
             figures,
@@ -202,7 +209,7 @@ impl Thread {
         let took = group.watch.map_or_else(|| watch.elapsed(), Stopwatch::elapsed);
         meter.committed(jobs.len(), took, watch.elapsed());
         // The writer goes on at once; the callers of this group are told meanwhile.
-        self.tell(Outcome::Durable { at, group });
+        self.tell(Outcome::Durable { at, group, synced });
         for job in jobs {
             job.answer(None);
         }

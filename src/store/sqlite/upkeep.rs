@@ -13,14 +13,14 @@ use std::fmt::Display;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use rusqlite::{Connection, OpenFlags};
 
 use super::durable::{Beginning, Durable};
-use super::rows::{execute, failed};
+use super::rows::{execute, failed, is_of_sync};
 use super::schema::{self, Database};
 use super::writer::Figures;
 use crate::store::StoreError;
@@ -37,9 +37,25 @@ pub(super) struct Upkeep {
     is_copying: bool,
     blobs: Arc<Blobs>,
     figures: Arc<Figures>,
+    failed_sync: FailedSync,
     wal_pages_max: i64,
     lock: File,
 }
+
+/// What is to be done once a commit is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Nothing,
+    /// The writer copies the rest of the log.
+    CopyRest,
+    /// All is to be copied once more, see [`FailedSync`].
+    CopyAgain,
+}
+
+/// Whether a copy ended with a failed sync. SQLite syncs the database once all of the log is copied, and counts what it copied in parts before
+/// as done even if that sync fails; then the system may have dropped these parts, and the next copy would not bring them back.
+#[derive(Clone, Debug, Default)]
+struct FailedSync(Arc<AtomicBool>);
 
 /// What the thread needs to start.
 pub(super) struct Start {
@@ -77,12 +93,14 @@ impl Upkeep {
         let connections = Connections::open(&start.database)?;
         let (tasks, todo) = sync_channel(TASKS_MAX);
         let (end, ended) = sync_channel(1);
+        let failed_sync = FailedSync::default();
         let worker = Worker {
             database: start.database,
             connections: Some(connections),
             durable: start.durable,
             blobs: Arc::clone(&start.blobs),
             figures: Arc::clone(&start.figures),
+            failed_sync: failed_sync.clone(),
             end,
         };
         let thread = thread::Builder::new()
@@ -97,6 +115,7 @@ impl Upkeep {
             is_copying: false,
             blobs: start.blobs,
             figures: start.figures,
+            failed_sync,
             wal_pages_max: start.wal_pages_max,
             lock: start.lock,
         };
@@ -131,33 +150,47 @@ impl Upkeep {
         }
     }
 
-    /// Sees to it that the log does not grow without bound. Called by the writer after each commit; whether it is to copy the rest itself,
-    /// once the commit is durable.
-    pub(super) fn after_commit(&mut self, log: LogPages) -> bool {
+    /// Sees to it that the log does not grow without bound. Called by the writer after each commit.
+    pub(super) fn after_commit(&mut self, log: LogPages) -> Next {
         if self.is_copying {
             self.is_copying = matches!(self.ended.try_recv(), Err(TryRecvError::Empty));
             if self.is_copying {
-                return false;
+                return Next::Nothing;
             }
+        }
+        if self.is_to_copy_again() {
+            return Next::CopyAgain;
         }
         let left = log.all - log.copied;
         if self.rounds == 0 {
             if left >= self.wal_pages_max {
                 self.start_copy();
             }
-            false
+            Next::Nothing
         } else if left > self.wal_pages_max / 4 && self.rounds < ROUNDS_MAX {
             self.start_copy();
-            false
+            Next::Nothing
         } else {
             self.rounds = 0;
-            true
+            Next::CopyRest
         }
+    }
+
+    /// Whether what was copied does not count. No copy may be under way.
+    pub(super) fn is_to_copy_again(&self) -> bool {
+        self.failed_sync.0.load(Ordering::SeqCst)
+    }
+
+    /// Nothing counts as copied any more.
+    pub(super) fn copies_again(&mut self) {
+        self.failed_sync.0.store(false, Ordering::SeqCst);
+        self.rounds = 0;
     }
 
     /// Copies the rest of the log, all of it being durable, so that it can start over.
     pub(super) fn copy_rest(&self, connection: &Connection) {
-        count_checkpoint(&self.figures, checkpoint(connection));
+        let copied = checkpoint(connection).map_err(StoreError::from);
+        count_checkpoint(&self.figures, self.failed_sync.note(copied));
     }
 
     /// Returns once the thread has no connection open; it opens new ones for its next task.
@@ -166,6 +199,13 @@ impl Upkeep {
         // Without its thread there is no connection either.
         if self.tasks.send(Task::LetGo(tell)).is_ok() && told.recv().is_err() {
             tracing::error!("the upkeep thread of the store is gone");
+        }
+    }
+
+    /// Waits for the copy under way, if one is.
+    pub(super) fn end_copy(&mut self) {
+        if self.is_copying {
+            self.wait_for_copy();
         }
     }
 
@@ -197,7 +237,17 @@ struct Worker {
     durable: Arc<Durable>,
     blobs: Arc<Blobs>,
     figures: Arc<Figures>,
+    failed_sync: FailedSync,
     end: SyncSender<()>,
+}
+
+impl FailedSync {
+    fn note(&self, copied: Result<(), StoreError>) -> Result<(), StoreError> {
+        if copied.as_ref().is_err_and(is_of_sync) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+        copied
+    }
 }
 
 /// What the thread works with.
@@ -272,7 +322,7 @@ impl Worker {
             // Whatever its transactions are left in goes with it.
             self.connections = None;
         }
-        count_checkpoint(&self.figures, copied);
+        count_checkpoint(&self.figures, self.failed_sync.note(copied));
         if self.end.send(()).is_err() {
             tracing::debug!("the store closed during a checkpoint");
         }

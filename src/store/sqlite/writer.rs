@@ -25,12 +25,12 @@ use super::rewind::Log;
 use super::rows::{execute, failed};
 use super::schema::Database;
 use super::syncer::{Commit, Outcome, Syncer};
-use super::upkeep::{LogPages, Upkeep, log_pages};
+use super::upkeep::{LogPages, Next, Upkeep, log_pages};
 use super::{Options, journal, schema, syncer};
 use crate::clock::Stopwatch;
 use crate::metrics::Meter;
-use crate::store::StoreError;
 use crate::store::blobs::BlobName;
+use crate::store::{LogFile, StoreError};
 
 /// Hands writes to the thread.
 #[derive(Debug)]
@@ -90,6 +90,7 @@ impl Writer {
             waiting,
             group: Group::default(),
             doubtful: Vec::new(),
+            descriptor: None,
         };
         thread::Builder::new()
             .name("store-writer".into())
@@ -153,6 +154,8 @@ struct Thread {
     /// Named by transactions that failed. Such a transaction may still be in the log, and come back should the process end now: only after
     /// the next commit has taken its place, and if no row names them, are they removed.
     doubtful: Vec<BlobName>,
+    /// For the next commit to be synced by, the log having been opened again.
+    descriptor: Option<Box<dyn LogFile>>,
 }
 
 impl Thread {
@@ -281,17 +284,18 @@ impl Thread {
             self.recover();
             return;
         };
-        let pages = log_pages(connection);
-        let frames = pages.as_ref().ok().and_then(|pages| u64::try_from(pages.all).ok());
+        let pages = log_pages(connection).map_err(StoreError::from);
+        let ends = pages.and_then(|pages| Ok((pages, self.log.position(pages)?)));
         self.syncer.hand_over(Commit {
             number,
             group,
             watch,
-            frames,
+            at: ends.as_ref().ok().map(|(_, at)| *at),
+            log: self.descriptor.take(),
         });
-        match pages {
-            Ok(pages) => self.pace(pages),
-            Err(error) => tracing::error!(%error, "the size of the log could not be read"),
+        match ends {
+            Ok((pages, _)) => self.pace(pages),
+            Err(error) => tracing::error!(%error, "where the log ends could not be read"),
         }
     }
 
@@ -301,11 +305,18 @@ impl Thread {
             self.settle(true);
             self.upkeep.wait_for_copy();
         }
-        if self.upkeep.after_commit(pages) {
-            self.settle(true);
-            // Nothing is applied meanwhile.
-            if let Some(connection) = &self.connection {
-                self.upkeep.copy_rest(connection);
+        match self.upkeep.after_commit(pages) {
+            Next::Nothing => {}
+            Next::CopyRest => {
+                self.settle(true);
+                // Nothing is applied meanwhile.
+                if let Some(connection) = &self.connection {
+                    self.upkeep.copy_rest(connection);
+                }
+            }
+            Next::CopyAgain => {
+                self.settle(true);
+                self.start_over();
             }
         }
     }
@@ -317,7 +328,7 @@ impl Thread {
         }
         match self.syncer.outcome(wait) {
             None => {}
-            Some(Outcome::Durable { at, group }) => {
+            Some(Outcome::Durable { at, group, synced }) => {
                 self.log.is_durable(at);
                 for file in group.effects.unused {
                     self.upkeep.remove(file);
@@ -325,8 +336,11 @@ impl Thread {
                 for file in group.effects.unused_after_commit {
                     self.upkeep.remove(file);
                 }
-                for file in self.doubtful.drain(..) {
-                    self.upkeep.remove_unless_named(file);
+                // One that wrote nothing has taken no place.
+                if synced {
+                    for file in self.doubtful.drain(..) {
+                        self.upkeep.remove_unless_named(file);
+                    }
                 }
             }
             Some(Outcome::Lost { number, group }) => self.undo(number, group),
@@ -340,8 +354,22 @@ impl Thread {
         // Nobody sees the commit go, and nobody learns of it who saw it.
         self.readers.pause();
         self.durable.lose(number);
-        self.upkeep.let_go();
-        self.connection = None;
+        self.reopen_or_shut();
+        self.fail(lost);
+        if !next.jobs.is_empty() {
+            self.fail(next);
+        }
+    }
+
+    /// Has all of the log be copied once more: a recovery forgets how much of it the database has.
+    fn start_over(&mut self) {
+        if self.connection.is_some() {
+            self.readers.pause();
+            self.reopen_or_shut();
+        }
+    }
+
+    fn reopen_or_shut(&mut self) {
         if let Err(failure) = self.reopen() {
             tracing::error!(
                 reason = failure.reason,
@@ -349,21 +377,22 @@ impl Thread {
             );
             self.readers.shut(failure);
         }
-        self.fail(lost);
-        if !next.jobs.is_empty() {
-            self.fail(next);
-        }
     }
 
-    /// Cuts the log back to what is durable and opens the database again.
+    /// Cuts the log back to what is durable and opens the database again. No read is under way.
     fn reopen(&mut self) -> Result<(), Failure> {
+        self.upkeep.let_go();
+        self.connection = None;
         let opened = self.log.cut_back().and_then(|()| {
             let connection = schema::open_writer(self.log.database(), self.options.uid_validity_first)?;
             schema::sync_apart(&connection)?;
             self.log.check(&connection)?;
-            Ok(connection)
+            Ok((connection, self.log.open()?))
         });
-        self.connection = Some(opened.map_err(|error| Failure::of(&error))?);
+        let (connection, descriptor) = opened.map_err(|error| Failure::of(&error))?;
+        self.connection = Some(connection);
+        self.descriptor = Some(descriptor);
+        self.upkeep.copies_again();
         self.durable.undone();
         self.readers.resume();
         Ok(())
@@ -404,7 +433,11 @@ impl Thread {
         }
     }
 
-    fn finish(self) -> Result<(), StoreError> {
+    fn finish(mut self) -> Result<(), StoreError> {
+        self.upkeep.end_copy();
+        if self.upkeep.is_to_copy_again() {
+            self.start_over();
+        }
         let Self {
             connection,
             upkeep,
@@ -420,12 +453,16 @@ impl Thread {
                 "the store is closed",
             ));
         };
-        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-        schema::copy_at_close(&connection)?;
-        let closed = connection.close().map_err(|(_, error)| StoreError::from(error));
+        let closed = copy_and_close(connection);
         drop(lock);
         closed
     }
+}
+
+fn copy_and_close(connection: Connection) -> Result<(), StoreError> {
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    schema::copy_at_close(&connection)?;
+    connection.close().map_err(|(_, error)| StoreError::from(error))
 }
 
 /// Ends the transaction.
