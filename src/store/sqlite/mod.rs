@@ -514,11 +514,7 @@ mod tests {
             let write = |tx: &Connection, _: &mut Effects| {
                 let sql = "INSERT INTO number (name, value) VALUES ('once', 0) ON CONFLICT DO NOTHING";
                 let inserted = tx.execute(sql, [])?;
-                if inserted == 0 {
-                    Err(StoreError::Repeated)
-                } else {
-                    Ok(())
-                }
+                (inserted > 0).then_some(()).ok_or(StoreError::Repeated)
             };
             async move { store.write(write).await }
         };
