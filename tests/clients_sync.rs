@@ -185,15 +185,16 @@ fn mbsync(sandbox: &Sandbox, files: &Path, user: &str, name: &str) {
 fn mbsync_makes_a_folder_with_accents_and_finds_it_again() {
     let sandbox = Sandbox::shared();
     let user = "cardiologie@chu-demo.mssante.fr";
-    let (here, there) = ("Été_R&D", "&AMk-t&AOk-_R&-D");
+    // This client keeps names as the protocol writes them.
+    let name = "&AMk-t&AOk-_R&-D";
     let files = folder();
-    let maildir = files.path().join("mail").join(here);
+    let maildir = files.path().join("mail").join(name);
     fill(&maildir, &corpus(5));
-    mbsync(&sandbox, files.path(), user, here);
-    assert_same(&local(&maildir), &remote(&sandbox, user, there), 5);
+    mbsync(&sandbox, files.path(), user, name);
+    assert_same(&local(&maildir), &remote(&sandbox, user, name), 5);
     let other = folder();
-    mbsync(&sandbox, other.path(), user, here);
-    assert_same(&local(&other.path().join("mail").join(here)), &local(&maildir), 5);
+    mbsync(&sandbox, other.path(), user, name);
+    assert_same(&local(&other.path().join("mail").join(name)), &local(&maildir), 5);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! What is read of messages of every shape, hostile ones included, compared with software nobody here wrote: Dovecot, and Python's email
-//! package. Each difference is named, with its reason, in tests/python/mime_peers.json.
+//! package. Each difference is named, with its reason, in `tests/python/mime_peers.json`.
 
 #![cfg(test)]
 

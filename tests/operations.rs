@@ -241,14 +241,14 @@ fn take_good_files(clinic: &Clinic, running: &Running, (good, key): (&Path, &Pat
             .unwrap()
             .contains("[relay]")
     );
-    assert!(page_of(&clinic).value("vaguemestre_reload_failed", "part=\"certificates\"") < 0.5);
+    assert!(page_of(clinic).value("vaguemestre_reload_failed", "part=\"certificates\"") < 0.5);
     clinic
         .listed_peer()
         .offer(SENDER, &[LATER], &mail(SENDER, "neuf"))
         .assert_accepted();
     assert_eq!(shown(clinic.submissions), fingerprint(good));
     wait_until("connections of before are gone", PATIENCE, || {
-        let page = page_of(&clinic);
+        let page = page_of(clinic);
         (page.value("vaguemestre_sessions_open", "face=\"smtp\"") < 0.5
             && page.value("vaguemestre_sessions_open", "face=\"submissions\"") < 0.5)
             .then_some(())

@@ -114,7 +114,7 @@ fn a_text_that_drips_ends_with_its_reason_and_one_that_is_slow_but_steady_arrive
 fn an_appended_message_that_drips_ends_the_session_and_one_that_is_steady_is_there() {
     let clinic = Clinic::new("data_rate_min_bytes_per_second = 1000\ndata_rate_grace = \"2s\"");
     let running = clinic.serve();
-    let (user, password) = clinic.login();
+    let (user, password) = Clinic::login();
     let begin = |size: usize| {
         let mut line = Raw::clear(clinic.imaps).encrypt(&tls_config(&clinic.at("root.pem"), None));
         line.assert_says("* OK");

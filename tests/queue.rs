@@ -400,7 +400,7 @@ fn clinic_with_a_queue() -> (Clinic, Running) {
     let mail = Clinic::mail(Clinic::BOX, "un");
     clinic
         .client()
-        .submit_to_all(clinic.login(), &one("a", "voisin"), &mail)
+        .submit_to_all(Clinic::login(), &one("a", "voisin"), &mail)
         .assert_accepted();
     wait_until("a failed attempt", PATIENCE, || {
         let listed = clinic.queue_lines(&["list", "--state", "blocked"]);
@@ -410,7 +410,7 @@ fn clinic_with_a_queue() -> (Clinic, Running) {
     let mail = Clinic::mail(Clinic::BOX, "deux");
     clinic
         .client()
-        .submit_to_all(clinic.login(), &both, &mail)
+        .submit_to_all(Clinic::login(), &both, &mail)
         .assert_accepted();
     (clinic, running)
 }
@@ -611,7 +611,7 @@ fn the_sender_is_told_at_its_time_that_mail_waits_for_a_destination_nobody_reach
     let mail = Clinic::mail(Clinic::BOX, "attend");
     clinic
         .client()
-        .submit_to_all(clinic.login(), &one("a", "voisin"), &mail)
+        .submit_to_all(Clinic::login(), &one("a", "voisin"), &mail)
         .assert_accepted();
     let report = wait_until("the notice", PATIENCE, || clinic.mails().pop());
     let expected = [

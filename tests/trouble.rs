@@ -103,7 +103,7 @@ fn mail_of(bytes: usize, subject: &str) -> String {
 fn reader(clinic: &Clinic) -> Raw {
     let mut line = Raw::clear(clinic.imaps).encrypt(&tls_config(&clinic.at("root.pem"), None));
     line.assert_says("* OK");
-    let (user, password) = clinic.login();
+    let (user, password) = Clinic::login();
     line.say(format!("l LOGIN {user} {password}\r\ns SELECT INBOX\r\n"));
     let answer = line.answer("s");
     assert!(answer.starts_with("s OK"), "{answer}");
@@ -175,7 +175,7 @@ fn a_full_disk_is_answered_told_and_over_without_a_restart() {
     }
     clinic
         .client()
-        .submit(clinic.login(), BOX, &mail_of(30_000, "plein").replace(SENDER, BOX))
+        .submit(Clinic::login(), BOX, &mail_of(30_000, "plein").replace(SENDER, BOX))
         .assert_refused("data", &full);
     let told = clinic.wait_ready("readiness tells it", |status, _| status == 503);
     assert!(
@@ -235,7 +235,7 @@ fn a_disk_that_may_not_be_written_any_more_leaves_reading_and_says_so() {
     }
     clinic
         .client()
-        .submit(clinic.login(), BOX, &mail_of(300, "refuse").replace(SENDER, BOX))
+        .submit(Clinic::login(), BOX, &mail_of(300, "refuse").replace(SENDER, BOX))
         .assert_refused("data", &["451 4.3.0", "storage-failed"]);
     let told = clinic.wait_ready("readiness tells it", |status, _| status == 503);
     assert!(store_check(&told)["problem"].is_string(), "{told:#}");
@@ -348,7 +348,7 @@ fn a_full_box_is_refused_at_its_recipient_and_an_append_in_imaps_own_words() {
         .assert_refused("rcpt", &full);
     clinic
         .client()
-        .submit(clinic.login(), BOX, &mail_of(300, "a soi").replace(SENDER, BOX))
+        .submit(Clinic::login(), BOX, &mail_of(300, "a soi").replace(SENDER, BOX))
         .assert_refused("rcpt", &full);
     clinic.wait_for_record("refused", &["over-quota", "rcpt", BOX]);
     let over = append(&mut line, "Subject: x\r\n\r\nx\r\n");
@@ -435,7 +435,7 @@ fn a_queued_message_damaged_on_disk_is_not_sent_and_delays_no_other() {
     let from = |text: String| text.replace(SENDER, BOX);
     for (size, subject) in [(2_000_000, "abime en file"), (200_000, "sain en file")] {
         client
-            .submit(clinic.login(), &to, &from(mail_of(size, subject)))
+            .submit(Clinic::login(), &to, &from(mail_of(size, subject)))
             .assert_accepted();
     }
     let mut files = body_files(&clinic.data());

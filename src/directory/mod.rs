@@ -389,10 +389,9 @@ impl Directory {
         if let Some(known) = self.password_login(login).filter(|known| known.boxes.contains(address)) {
             return Some(known.role_for(address));
         }
-        let by_certificate = self.certificates.iter();
-        let mut bound = by_certificate.filter(|(_, boxes)| boxes.contains(address));
-        bound
-            .any(|(subject, _)| subject.to_string() == login)
+        let subject: SubjectDn = login.parse().ok()?;
+        self.boxes_of_certificate(&subject)
+            .contains(address)
             .then_some(Role::Holder)
     }
 

@@ -124,6 +124,9 @@ pub(crate) const CAPABILITIES: &[Capability] = &[
     row("NOTIFY", 5465, Offered::LoggedIn),
     row("BINARY", 3516, Offered::LoggedIn),
     row("PREVIEW", 8970, Offered::LoggedIn),
+    row("SAVEDATE", 8514, Offered::LoggedIn),
+    row("OBJECTID", 8474, Offered::LoggedIn),
+    row("PARTIAL", 9394, Offered::LoggedIn),
 ];
 
 /// RFC 7889 §2: the same for every folder.

@@ -390,20 +390,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_listing_is_what_a_map_says(steps in prop::collection::vec((0_u8..4, 0_usize..400), 1..60)) {
+        fn a_listing_is_what_a_map_says(steps in prop::collection::vec((0_u8..4, 0_u32..400), 1..60)) {
             let mut model: BTreeMap<u32, Entry> = (1..=300).map(|uid| (uid, entry(uid, 1))).collect();
             let mut contents = folder(1..=300);
             let mut next = 301;
             for (modseq, (what, at)) in (2..).zip(steps) {
                 let (earlier, before) = (contents.clone(), model.clone());
                 let (mut changed, mut gone) = (Vec::new(), Vec::new());
-                match (what, model.keys().nth(at % model.len().max(1)).copied()) {
+                match (what, model.keys().nth(at as usize % model.len().max(1)).copied()) {
                     (0, _) => {
-                        changed.extend((next..=next + at as u32 % 200).map(|uid| entry(uid, modseq)));
-                        next += at as u32 % 200 + 1;
+                        changed.extend((next..=next + at % 200).map(|uid| entry(uid, modseq)));
+                        next += at % 200 + 1;
                     }
                     (1, Some(uid)) => changed.push(entry(uid, modseq)),
-                    (_, Some(uid)) => gone.extend(model.keys().copied().filter(|u| *u >= uid).take(at % 90)),
+                    (_, Some(uid)) => gone.extend(model.keys().copied().filter(|u| *u >= uid).take(at as usize % 90)),
                     _ => {}
                 }
                 model.extend(changed.iter().map(|e| (e.uid, e.clone())));

@@ -36,10 +36,6 @@ impl Entries {
         self.contents.len() + self.ghosts.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     pub(crate) fn get(&self, at: usize) -> Option<&Entry> {
         match self.ghosts.binary_search_by_key(&at, |(at, _)| *at) {
             Ok(ghost) => self.ghosts.get(ghost).map(|(_, entry)| entry),

@@ -260,7 +260,7 @@ impl Pattern {
                     pattern.pop();
                     pattern.push(b'*');
                 }
-                (Some(b'*'), b'%') | (Some(b'%'), b'%') => {}
+                (Some(b'*' | b'%'), b'%') => {}
                 _ => pattern.push(byte),
             }
         }

@@ -40,6 +40,7 @@ mod contents;
 mod credentials;
 mod entries;
 mod facts;
+mod flags;
 mod folder;
 mod frame;
 #[cfg(fuzzing)]
@@ -75,9 +76,3 @@ pub use request::{
 };
 pub use session::{Certificate, Ending, Noted, Options, Security, Session, Step, Tokens};
 pub use text::{Searchable, TextKey, searchable, searchable_header};
-
-/// What only the fuzzer reaches.
-#[cfg(fuzzing)]
-pub mod fuzzing {
-    pub use super::check::check;
-}

@@ -15,7 +15,7 @@ pub(crate) enum Spelling {
     /// Modified UTF-7 (RFC 3501 §5.1.3).
     #[default]
     Utf7,
-    /// UTF-8, once the client enabled IMAP4rev2 or UTF8=ACCEPT (RFC 9051 §5.1, RFC 6855 §3).
+    /// UTF-8, once the client enabled `IMAP4rev2` or UTF8=ACCEPT (RFC 9051 §5.1, RFC 6855 §3).
     Utf8,
 }
 
@@ -57,8 +57,8 @@ pub(crate) fn adopt(body: &mut Body, spelling: Spelling) {
         | Body::DeleteAcl { folder, .. }
         | Body::ListRights { folder, .. }
         | Body::GetMetadata { folder, .. }
-        | Body::SetMetadata { folder, .. } => each(&mut folder.0),
-        Body::Delete(folder)
+        | Body::SetMetadata { folder, .. }
+        | Body::Delete(folder)
         | Body::Subscribe(folder)
         | Body::Unsubscribe(folder)
         | Body::GetQuotaRoot(folder)
@@ -66,17 +66,23 @@ pub(crate) fn adopt(body: &mut Body, spelling: Spelling) {
         | Body::MyRights(folder)
         | Body::Copy { to: folder, .. }
         | Body::Move { to: folder, .. } => each(&mut folder.0),
-        Body::Rename { from, to } => [from, to].into_iter().for_each(|name| each(&mut name.0)),
+        Body::Rename { from, to } => {
+            each(&mut from.0);
+            each(&mut to.0);
+        }
         Body::Lsub { reference, pattern } => [&mut reference.0, pattern].into_iter().for_each(each),
         Body::List(list) => std::iter::once(&mut list.reference)
             .chain(&mut list.patterns)
             .for_each(each),
-        Body::Notify(Some(notify)) => notify.groups.iter_mut().for_each(|group| match &mut group.folders {
-            NotifyFolders::Subtree(names) | NotifyFolders::Named(names) => {
-                names.iter_mut().for_each(|name| each(&mut name.0));
+        Body::Notify(Some(notify)) => {
+            for group in &mut notify.groups {
+                if let NotifyFolders::Subtree(names) | NotifyFolders::Named(names) = &mut group.folders {
+                    for name in names {
+                        each(&mut name.0);
+                    }
+                }
             }
-            _ => {}
-        }),
+        }
         _ => {}
     }
 }

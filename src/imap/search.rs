@@ -30,13 +30,34 @@ pub(crate) struct Program {
 
 /// What a search has to know beside the view and the texts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Needs {
+pub(crate) struct Needs(u8);
+
+impl Needs {
     /// When it is.
-    pub(crate) now: bool,
+    pub(crate) const NOW: Self = Self(1);
     /// When messages were sent.
-    pub(crate) sent: bool,
+    pub(crate) const SENT: Self = Self(2);
     /// A modification sequence is asked for, so the client understands them (RFC 7162 §3.1.5).
-    pub(crate) modseq: bool,
+    pub(crate) const MODSEQ: Self = Self(4);
+
+    /// Whether that is needed.
+    pub(crate) fn has(self, need: Self) -> bool {
+        self.0 & need.0 != 0
+    }
+
+    fn add(&mut self, need: Self) {
+        self.0 |= need.0;
+    }
+}
+
+/// The civil date on which a message was sent, as far as it was looked up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum SentOn {
+    /// It was not looked up.
+    #[default]
+    Unknown,
+    /// Its Date field says so; `None`: it has none.
+    Known(Option<Date>),
 }
 
 /// What is known of a message beside its entry.
@@ -44,8 +65,8 @@ pub(crate) struct Needs {
 pub(crate) struct Known<'a> {
     /// When it is.
     pub(crate) now: Option<Timestamp>,
-    /// The civil date of its Date field, once that was looked up; `Some(None)`: it has none.
-    pub(crate) sent: Option<Option<Date>>,
+    /// When it was sent.
+    pub(crate) sent: SentOn,
     /// Which of [`Program::texts`] it holds, once that was looked up.
     pub(crate) texts: Option<&'a [bool]>,
 }
@@ -165,20 +186,20 @@ impl Builder<'_> {
             S::Saved(when, date) => Key::Saved(*when, *date),
             S::SaveDateSupported => Key::All(Vec::new()),
             S::Sent(when, date) => {
-                self.needs.sent = true;
+                self.needs.add(Needs::SENT);
                 Key::Sent(*when, *date)
             }
             S::Older(seconds) => {
-                self.needs.now = true;
+                self.needs.add(Needs::NOW);
                 Key::Older(*seconds)
             }
             S::Younger(seconds) => {
-                self.needs.now = true;
+                self.needs.add(Needs::NOW);
                 // RFC 5032 §3: a message of exactly that age is younger, and older too.
                 not(Key::Older(seconds.saturating_add(1)))
             }
             S::Modseq(modseq) => {
-                self.needs.modseq = true;
+                self.needs.add(Needs::MODSEQ);
                 Key::Modseq(*modseq)
             }
             S::EmailId(id) => Key::Email(id.clone()),
@@ -223,7 +244,10 @@ impl Key {
             Self::Internal(when, date) => when.holds(Offset::UTC.to_datetime(entry.internal_date).date(), *date),
             // RFC 8514 §4.3
             Self::Saved(when, date) => when.holds(Offset::UTC.to_datetime(entry.saved).date(), *date),
-            Self::Sent(when, date) => subject.known.sent?.is_some_and(|sent| when.holds(sent, *date)),
+            Self::Sent(when, date) => match subject.known.sent {
+                SentOn::Unknown => return None,
+                SentOn::Known(sent) => sent.is_some_and(|sent| when.holds(sent, *date)),
+            },
             Self::Older(seconds) => {
                 let age = subject.known.now?.as_second() - entry.internal_date.as_second();
                 age >= i64::from(*seconds)

@@ -89,13 +89,12 @@ impl Section {
 
     fn extract<'m>(&self, message: &'m [u8], outline: Option<&Outline>) -> Option<Cow<'m, [u8]>> {
         let whole;
-        let outline = match outline {
-            Some(outline) => outline,
-            None => {
-                let end = header::block_length(message);
-                whole = Outline::unparted(end, message.len());
-                &whole
-            }
+        let outline = if let Some(outline) = outline {
+            outline
+        } else {
+            let end = header::block_length(message);
+            whole = Outline::unparted(end, message.len());
+            &whole
         };
         match self.place(outline)? {
             Place::Bytes(range) => message.get(range).map(Cow::Borrowed),
@@ -162,7 +161,7 @@ pub(crate) struct BinaryPlace {
 
 impl BinaryPlace {
     /// How it is encoded; `None`: nobody knows.
-    pub(crate) fn coding(&self, head: &[u8]) -> Option<Coding> {
+    pub(crate) fn coding(head: &[u8]) -> Option<Coding> {
         match Coding::of(head) {
             Coding::Unknown => None,
             known => Some(known),

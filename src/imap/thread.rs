@@ -117,13 +117,12 @@ impl<'a> Weaver<'a> {
         for (message, &node) in messages.iter().zip(&own) {
             let mut last = None;
             for reference in &message.facts.references {
-                let referred = match named.get(reference.as_str()) {
-                    Some(&known) => known,
-                    None => {
-                        let missing = self.node(None);
-                        named.insert(reference, missing);
-                        missing
-                    }
+                let referred = if let Some(&known) = named.get(reference.as_str()) {
+                    known
+                } else {
+                    let missing = self.node(None);
+                    named.insert(reference, missing);
+                    missing
                 };
                 if let Some(parent) = last
                     && self.threads.nodes[referred].parent.is_none()

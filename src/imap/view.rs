@@ -161,7 +161,7 @@ impl View {
         out.extend_from_slice(b"* ");
         wire::number(out, self.entries.len() as u64);
         out.extend_from_slice(b" EXISTS\r\n");
-        // RFC 9051 appendix E: there is no RECENT any more.
+        // RFC 9051 §E: there is no RECENT any more.
         if enabled.has(Extension::Imap4rev2) {
             return;
         }
@@ -365,7 +365,9 @@ pub(crate) mod tests {
 
     fn told_with(view: &mut View, news: News, telling: Telling, extensions: &[Extension]) -> String {
         let mut enabled = Enabled::default();
-        extensions.iter().for_each(|extension| enabled.insert(*extension));
+        for extension in extensions {
+            enabled.insert(*extension);
+        }
         let mut out = Vec::new();
         view.tell(news, telling, enabled, &mut out);
         String::from_utf8(out).unwrap()

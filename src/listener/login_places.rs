@@ -65,7 +65,7 @@ mod tests {
         let places = Arc::new(LoginPlaces::default());
         let (own, shared): (Address, Address) = ("a@b.fr".parse().unwrap(), "team@b.fr".parse().unwrap());
         let first = places.take("Jeanne", &own, 2).unwrap();
-        let _second = places.take("jeanne", &own, 2).unwrap();
+        let second = places.take("jeanne", &own, 2).unwrap();
         assert!(places.take("jeanne", &own, 2).is_none());
         let elsewhere = places.take("jeanne", &shared, 2);
         let other = places.take("armand", &own, 2);
@@ -73,7 +73,7 @@ mod tests {
         drop((elsewhere, other, first));
         let again = places.take("jeanne", &own, 2);
         assert!(again.is_some());
-        drop((again, _second));
+        drop((again, second));
         assert!(places.lock().is_empty(), "nothing is kept of who has left");
     }
 }

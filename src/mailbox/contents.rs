@@ -9,7 +9,7 @@ use super::convert;
 use crate::imap::Contents;
 use crate::store::{FolderKey, Store, StoreError};
 
-/// SharedContents of one operator. Clones share them.
+/// `SharedContents` of one operator. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SharedContents {
     table: Arc<Mutex<Table>>,

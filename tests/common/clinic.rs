@@ -228,13 +228,13 @@ impl Clinic {
     }
 
     /// Who its login is.
-    pub(crate) fn login(&self) -> (&'static str, &'static str) {
+    pub(crate) fn login() -> (&'static str, &'static str) {
         (Self::BOX, Self::PASSWORD)
     }
 
     /// What is in its box.
     pub(crate) fn mails(&self) -> Vec<Value> {
-        mails(self.imaps, &self.at("root.pem"), self.login())
+        mails(self.imaps, &self.at("root.pem"), Self::login())
     }
 
     pub(crate) fn records(&self, event: &str) -> Vec<Value> {

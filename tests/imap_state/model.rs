@@ -298,10 +298,9 @@ impl Model {
 
     fn may_expunge(&self) -> Checked {
         let forbidden = match self.front() {
-            Some(Kind::FetchByNumber) => true,
             Some(Kind::Store { by_number, .. } | Kind::Search { by_number }) => *by_number,
             // RFC 3501 §7.4.1: nor while no command is in progress.
-            None => true,
+            Some(Kind::FetchByNumber) | None => true,
             _ => false,
         };
         check(!forbidden, || format!("EXPUNGE during {:?}", self.front()))

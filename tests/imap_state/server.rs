@@ -1,13 +1,13 @@
 //! The same clients on a running server, over TLS, each on a thread of its own.
 
 use std::io::ErrorKind;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::common::{Clinic, Raw, tls_config};
-use crate::model::{Kind, Mode, Model, Resync, Truth};
+use crate::model::{Kind, Mode, Model, Resync};
 use crate::random::Random;
 use crate::{script, wire};
 
@@ -60,20 +60,25 @@ pub(crate) fn play(seed: u64, seconds: u64) {
     let clinic = Clinic::new("");
     let _server = clinic.serve();
     let (truth, transcript) = (Arc::default(), Arc::new(Transcript::default()));
-    let until = Instant::now() + Duration::from_secs(seconds);
+    let is_over = Arc::new(AtomicBool::new(false));
     let threads: Vec<_> = (0..CLIENTS)
         .map(|who| {
             let mut random = Random::new(seed + u64::from(who) * 1_000_003);
             let mode = *random.of(&Mode::ALL);
             let mut client = Client::new(&clinic, (who, seed), Model::new(mode, Arc::clone(&truth)), &transcript);
+            let is_over = Arc::clone(&is_over);
             thread::spawn(move || {
-                while Instant::now() < until {
+                while !is_over.load(Ordering::Relaxed) {
                     client.work(&mut random);
                 }
                 client
             })
         })
         .collect();
+    let (_kept, nothing) = mpsc::channel::<()>();
+    // Nobody sends: this is how long they work.
+    let _elapsed = nothing.recv_timeout(Duration::from_secs(seconds));
+    is_over.store(true, Ordering::Relaxed);
     let mut clients: Vec<Client> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
     for client in &mut clients {
         client.ask("NOOP", Kind::Other, &[]);
@@ -114,7 +119,7 @@ impl Client {
             tags: AtomicU32::new(0),
             transcript: Arc::clone(transcript),
         };
-        let (user, password) = clinic.login();
+        let (user, password) = Clinic::login();
         client.ask(&format!("LOGIN {user} {password}"), Kind::Other, &[]);
         client.ask(client.model.mode.enable(), Kind::Other, &[]);
         client

@@ -50,11 +50,18 @@ pub(super) struct SelftestArgs {
     /// Break durability on purpose (a message taken away, a disk that only says it synced): the test must find it and exit with 1
     #[arg(long)]
     sabotage: bool,
+    #[command(flatten)]
+    waiver: Waiver,
+    #[command(flatten)]
+    json: JsonFlag,
+}
+
+/// What a run may be forgiven.
+#[derive(Args, Clone, Copy, Debug)]
+struct Waiver {
     /// Let --faults succeed although some kind of fault was never hit, as in very short runs
     #[arg(long)]
     allow_unhit: bool,
-    #[command(flatten)]
-    json: JsonFlag,
 }
 
 /// What both tests came to.
@@ -155,7 +162,7 @@ async fn play(args: &SelftestArgs, seed: u64, place: &Place, clock: &Clock) -> a
 
 /// Kinds of fault that should have been hit and were not; the lying disk of a sabotage has no others.
 fn wanted(args: &SelftestArgs, outcome: &faults::Outcome) -> Vec<Kind> {
-    if args.allow_unhit || args.sabotage {
+    if args.waiver.allow_unhit || args.sabotage {
         Vec::new()
     } else {
         outcome.missed()

@@ -1,13 +1,12 @@
 //! What SEARCH, SORT and THREAD have in common: finding the messages, and the ESEARCH response (RFC 4731, RFC 9394).
 
 use jiff::Timestamp;
-use jiff::civil::Date;
 
 use super::{Next, Outcome, told};
 use crate::imap::facts::Facts;
 use crate::imap::grammar::tree::{self, Numbering, SearchReturn};
 use crate::imap::request::{Answer, Request, Sought};
-use crate::imap::search::{Known, Program, SearchError, sent_day};
+use crate::imap::search::{Known, Needs, Program, SearchError, SentOn, sent_day};
 use crate::imap::session::{Core, Extension};
 use crate::imap::view::View;
 use crate::imap::wire;
@@ -19,7 +18,7 @@ pub(super) struct Finder {
     /// Positions found.
     found: Vec<usize>,
     /// Positions that are still open, ascending, and when their messages were sent.
-    unsure: Vec<(usize, Option<Option<Date>>)>,
+    unsure: Vec<(usize, SentOn)>,
     /// How many of them were looked up in the present stage.
     next: usize,
     stage: Stage,
@@ -68,12 +67,12 @@ impl Finder {
 
     /// Whether modification sequences are asked for (RFC 7162 §3.1.5).
     pub(super) fn asks_modseq(&self) -> bool {
-        self.program.needs().modseq
+        self.program.needs().has(Needs::MODSEQ)
     }
 
     pub(super) fn go(&mut self, view: &View, answer: Option<Answer>) -> Finding {
         match (self.stage, answer) {
-            (Stage::Start, None) if self.program.needs().now => {
+            (Stage::Start, None) if self.program.needs().has(Needs::NOW) => {
                 self.stage = Stage::AskedNow;
                 return Finding::Ask(Request::Now);
             }
@@ -84,7 +83,7 @@ impl Finder {
             }
             (Stage::AskedFacts(asked), Some(Answer::Facts(facts))) if facts.len() == asked => {
                 for ((_, sent), facts) in self.unsure[self.next..].iter_mut().zip(facts) {
-                    *sent = Some(sent_day(facts.as_ref()));
+                    *sent = SentOn::Known(sent_day(facts.as_ref()));
                 }
                 self.next += asked;
                 if self.next == self.unsure.len() {
@@ -113,7 +112,7 @@ impl Finder {
             match self.program.decides(view, (at, entry), known) {
                 Some(true) => self.found.push(at),
                 Some(false) => {}
-                None => self.unsure.push((at, None)),
+                None => self.unsure.push((at, SentOn::Unknown)),
             }
         }
     }
@@ -144,7 +143,8 @@ impl Finder {
             return Finding::Done(std::mem::take(&mut self.found));
         }
         let folder = view.folder;
-        let is_sent_known = !self.program.needs().sent || rest.iter().all(|(_, sent)| sent.is_some());
+        let is_sent_known =
+            !self.program.needs().has(Needs::SENT) || rest.iter().all(|(_, sent)| *sent != SentOn::Unknown);
         if is_sent_known {
             self.stage = Stage::AskedTexts(messages.len());
             let keys = self.program.texts().to_vec();

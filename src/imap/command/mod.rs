@@ -344,11 +344,6 @@ fn read_only() -> Outcome {
     Outcome::no("CANNOT", "the folder was opened read-only")
 }
 
-/// The answer to what the grammar knows and this server does not offer.
-fn not_offered() -> Outcome {
-    Outcome::bad("not offered")
-}
-
 /// Positions in the view that a set names.
 fn positions(view: &View, set: &Set, numbering: Numbering) -> Result<Vec<usize>, Outcome> {
     let set = match set {

@@ -144,7 +144,7 @@ enum Initial {
     Status,
 }
 
-/// The events of a group, and what MessageNew fetches.
+/// The events of a group, and what `MessageNew` fetches.
 fn events_of(asked: Vec<NotifyEvent>) -> Result<(Events, Option<Vec<FetchItem>>), Outcome> {
     let mut events = Events::default();
     let mut items = None;

@@ -44,7 +44,7 @@ struct Select {
 impl Work for Select {
     fn go(&mut self, core: &mut Core, answer: Option<Answer>) -> Next {
         match answer {
-            None if self.resync.is_some() => self.resync(core, None),
+            None if self.resync.is_some() => self.resync(core),
             None => {
                 // RFC 7162 §3.2.11: what comes next is about the other folder.
                 if core.view().is_some() {
@@ -58,7 +58,12 @@ impl Work for Select {
                 })
             }
             Some(Answer::Selected(selected)) => self.show(core, selected),
-            Some(Answer::Vanished(vanished)) => self.resync(core, Some(vanished)),
+            Some(Answer::Vanished(vanished)) => {
+                if let (Some(resync), Some((view, out))) = (&self.resync, core.view_and_out()) {
+                    resync.write_vanished(view, vanished, out);
+                }
+                self.resync(core)
+            }
             Some(other) => Next::Done(Outcome::unexpected(other)),
         }
     }
@@ -106,14 +111,11 @@ impl Select {
     }
 
     /// Tells what happened while the client was away.
-    fn resync(&mut self, core: &mut Core, vanished: Option<Option<Vec<u32>>>) -> Next {
+    fn resync(&mut self, core: &mut Core) -> Next {
         let enabled = core.enabled;
         let (Some(resync), Some((view, out))) = (&mut self.resync, core.view_and_out()) else {
             return Next::Done(Outcome::unexpected(Answer::Done));
         };
-        if let Some(vanished) = vanished {
-            resync.write_vanished(view, vanished, out);
-        }
         if resync.write_changed(view, enabled, out) {
             return Next::Continue;
         }
@@ -121,10 +123,13 @@ impl Select {
     }
 
     fn done(&self) -> Outcome {
+        // What goes while the folder is shown is told with the next command: a client that compares what it remembers with what is shown
+        // is not to be told in between that less is there.
         match self.access {
             Access::ReadWrite => Outcome::ok_with(&b"READ-WRITE"[..], "selected"),
             Access::ReadOnly => Outcome::ok_with(&b"READ-ONLY"[..], "selected"),
         }
+        .keeping_numbers()
     }
 }
 

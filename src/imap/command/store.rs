@@ -86,7 +86,12 @@ impl Stored {
             let is_refused = refused.binary_search(uid).is_ok();
             // `.SILENT` keeps quiet only about what the client can know: a change by someone else in between is told.
             let is_foreseen = view.entries().get(at).map(|entry| &entry.flags) == foreseen.get(uid);
-            if (is_refused && differs) || (!is_refused && !(self.is_silent && is_foreseen)) {
+            let is_told = if is_refused {
+                differs
+            } else {
+                !(self.is_silent && is_foreseen)
+            };
+            if is_told {
                 let shown = (self.numbering == Numbering::Uid).then_some(*uid);
                 view.write_fetch_flags(at, shown, enabled, out);
             } else if !is_refused && enabled.has(Extension::Condstore) {

@@ -250,6 +250,17 @@ fn folders() {
         }
     );
     assert_eq!(error("CREATE a (USES (\\Sent))"), "unknown parameter of CREATE");
+    assert_eq!(
+        body("LSUB a %"),
+        Body::Lsub {
+            reference: name("a"),
+            pattern: b"%".into()
+        }
+    );
+}
+
+#[test]
+fn lists_and_figures_of_folders() {
     let list = |text: &str| match body(text) {
         Body::List(list) => list,
         other => panic!("{other:?}"),
@@ -284,13 +295,6 @@ fn folders() {
     assert_eq!(error("LIST \"\" % RETURN (X)"), "unknown return option");
     assert_eq!(error("LIST \"\""), "expected a space");
     assert_eq!(error("LIST \"\" ()"), "expected a pattern");
-    assert_eq!(
-        body("LSUB a %"),
-        Body::Lsub {
-            reference: name("a"),
-            pattern: b"%".into()
-        }
-    );
     assert_eq!(
         body("STATUS x(MESSAGES HIGHESTMODSEQ DELETED APPENDLIMIT MAILBOXID )"),
         Body::Status {

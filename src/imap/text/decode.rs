@@ -172,15 +172,12 @@ fn escaped(text: &[u8], mark: u8) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut at = 0;
     while at < text.len() {
-        match (text[at] == mark, digit(text.get(at + 1)), digit(text.get(at + 2))) {
-            (true, Some(high), Some(low)) => {
-                out.push((high << 4 | low).to_le_bytes()[0]);
-                at += 3;
-            }
-            _ => {
-                out.push(text[at]);
-                at += 1;
-            }
+        if let (true, Some(high), Some(low)) = (text[at] == mark, digit(text.get(at + 1)), digit(text.get(at + 2))) {
+            out.push((high << 4 | low).to_le_bytes()[0]);
+            at += 3;
+        } else {
+            out.push(text[at]);
+            at += 1;
         }
     }
     out

@@ -2,6 +2,7 @@
 
 mod folders;
 mod look;
+mod selected;
 mod upload;
 
 use std::sync::Arc;
@@ -371,9 +372,4 @@ fn with_bytes(found: Vec<Option<Arc<Vec<u8>>>>) -> Vec<Option<Loaded>> {
 const INBOX: &str = "INBOX";
 
 #[cfg(test)]
-mod folder_tests;
-mod selected;
-#[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod tests_of_reading;

@@ -35,7 +35,7 @@ impl Moments<'_> {
         let mut disk = SimulatedDisk::default();
         let mut done = 0;
         let again = self.images / CRASHES_PER_SECOND_ONE;
-        for (number, position) in self.positions(tape, self.images - again, dice).into_iter().enumerate() {
+        for (number, position) in Self::positions(tape, self.images - again, dice).into_iter().enumerate() {
             for entry in tape.get(done..position).unwrap_or_default() {
                 disk.apply(entry);
             }
@@ -46,7 +46,7 @@ impl Moments<'_> {
                 self.scenario.name,
                 tape.len()
             );
-            let files = self.make(&disk, loss, dice, outcome);
+            let files = Self::make(&disk, loss, dice, outcome);
             let second = self.check_one(&files, position, &name, outcome).await?;
             progress();
             if number < again {
@@ -72,13 +72,13 @@ impl Moments<'_> {
             disk.apply(entry);
         }
         let loss = Loss::of(dice.below(8));
-        let files = self.make(&disk, loss, dice, outcome);
+        let files = Self::make(&disk, loss, dice, outcome);
         let name = format!("{name}, then {loss:?} after change {until} of {}", tape.len());
         outcome.second_crashes += 1;
         self.check_one(&files, position, &name, outcome).await.map(drop)
     }
 
-    fn make(&self, disk: &SimulatedDisk, loss: Loss, dice: &mut Dice, outcome: &mut Outcome) -> Files {
+    fn make(disk: &SimulatedDisk, loss: Loss, dice: &mut Dice, outcome: &mut Outcome) -> Files {
         let (files, is_hit) = disk.image(loss, dice);
         outcome.tallies.plan(loss.kind());
         if is_hit {
@@ -115,7 +115,7 @@ impl Moments<'_> {
     }
 
     /// Half of them beside a sync, where mistakes lie; in order.
-    fn positions(&self, tape: &[Entry], number: usize, dice: &mut Dice) -> Vec<usize> {
+    fn positions(tape: &[Entry], number: usize, dice: &mut Dice) -> Vec<usize> {
         let syncs: Vec<usize> = tape
             .iter()
             .enumerate()

@@ -59,7 +59,7 @@ impl Scheme {
             Scheme::Calm,
         ];
         let turn = usize::try_from(number % SCHEMES_IN_TURN).unwrap_or(0);
-        SCHEMES.get(turn).copied().unwrap_or(Scheme::Calm)
+        SCHEMES.get(turn).copied().unwrap_or(Self::Calm)
     }
 
     /// How findings name it.

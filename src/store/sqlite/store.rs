@@ -116,7 +116,7 @@ impl MailboxStore for SqliteStore {
     }
 
     async fn folder_marks(&self) -> Result<Vec<(FolderKey, u64)>, StoreError> {
-        self.readers.run(|db| folders::marks(db)).await
+        self.readers.run(folders::marks).await
     }
 
     async fn subscriptions(&self, owner: BoxKey) -> Result<Vec<String>, StoreError> {

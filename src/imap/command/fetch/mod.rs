@@ -245,10 +245,11 @@ impl Fetch {
         let mut messages = Vec::new();
         while end < self.positions.len() && messages.len() < CHUNK_MESSAGES {
             let entry = &view.entries()[self.positions[end]];
-            bytes = bytes.saturating_add(entry.size_bytes);
-            if counts_bytes && bytes > CHUNK_BYTES && !messages.is_empty() {
+            let together = bytes.saturating_add(entry.size_bytes);
+            if counts_bytes && together > CHUNK_BYTES && !messages.is_empty() {
                 break;
             }
+            bytes = together;
             messages.push(entry.message);
             end += 1;
         }
@@ -284,9 +285,10 @@ impl Fetch {
         let entries = self.positions[self.next..batch.end]
             .iter()
             .map(|&at| &view.entries()[at]);
+        let size_bytes = entries.clone().map(|entry| entry.size_bytes).sum();
         let messages = entries.map(|entry| entry.message).collect();
         if let (Size::Large, [Some(loaded)]) = (batch.size, batch.loaded.as_slice())
-            && outline(loaded, 0).is_none()
+            && outline(loaded, size_bytes).is_none()
         {
             // Stored by a version that did not keep where its parts lie.
             batch.size = Size::Usual;
@@ -309,15 +311,12 @@ impl Fetch {
     /// Sets `\Seen` where reading does. `None`: there is nothing to set, they can be written.
     fn mark(&mut self, core: &Core, batch: Batch) -> Option<Next> {
         let request = self.mark_request(core, &batch);
-        match request {
-            Some(request) => {
-                self.stage = Stage::Marking(batch);
-                Some(Next::Ask(request))
-            }
-            None => {
-                self.begin_writing(core, batch);
-                None
-            }
+        if let Some(request) = request {
+            self.stage = Stage::Marking(batch);
+            Some(Next::Ask(request))
+        } else {
+            self.begin_writing(core, batch);
+            None
         }
     }
 
@@ -355,15 +354,19 @@ impl Fetch {
             return;
         };
         let entry = &view.entries()[at];
-        let length = usize::try_from(entry.size_bytes).unwrap_or(usize::MAX);
-        self.stage = match outline(&loaded, length) {
+        self.stage = match outline(&loaded, entry.size_bytes) {
             Some(outline) => Stage::Streaming(Box::new(Stream::new(
                 (at, entry.message),
                 self.items(core, batch.marked.contains(&at)),
                 outline,
                 (loaded, batch.previews.pop().flatten()),
             ))),
-            None => Stage::Writing(batch),
+            // Asked for again whole before this, so that it is never so.
+            None => {
+                self.failed.cut += 1;
+                self.next += 1;
+                Stage::Between
+            }
         };
     }
 
@@ -434,11 +437,13 @@ impl Fetch {
     }
 }
 
-/// Where the parts of a loaded message lie; `None`: it is not known.
-fn outline(loaded: &Loaded, length: usize) -> Option<Outline> {
+/// Where the parts of a loaded message of so many bytes lie; `None`: it is not known.
+fn outline(loaded: &Loaded, size_bytes: u64) -> Option<Outline> {
     let summary = loaded.summary.as_ref()?;
     let outline = Outline::decode(&summary.layout, usize::try_from(summary.header_bytes).ok()?)?;
-    (length == 0 || outline.body.end == length).then_some(outline)
+    u64::try_from(outline.body.end)
+        .is_ok_and(|end| end == size_bytes)
+        .then_some(outline)
 }
 
 fn shape(core: &Core) -> Shape {

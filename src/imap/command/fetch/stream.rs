@@ -190,7 +190,6 @@ impl Stream {
                 }
                 out.push(b' ');
                 self.begin_section(out, section);
-                return;
             }
             Item::Binary(binary) => self.begin_binary(out, Wanted::Content(binary)),
             Item::BinarySize(binary) => self.begin_binary(out, Wanted::Size(binary)),
@@ -224,17 +223,16 @@ impl Stream {
     }
 
     fn begin_binary(&mut self, out: &mut Vec<u8>, wanted: Wanted) {
-        match wanted.part().place(&self.outline) {
-            Some(place) => self.flow = Flow::Head(wanted, place, Vec::new()),
-            None => {
-                wanted.label(out);
-                out.extend_from_slice(if matches!(wanted, Wanted::Size(_)) {
-                    b"0"
-                } else {
-                    b"NIL"
-                });
-                self.item += 1;
-            }
+        if let Some(place) = wanted.part().place(&self.outline) {
+            self.flow = Flow::Head(wanted, place, Vec::new());
+        } else {
+            wanted.label(out);
+            out.extend_from_slice(if matches!(wanted, Wanted::Size(_)) {
+                b"0"
+            } else {
+                b"NIL"
+            });
+            self.item += 1;
         }
     }
 
@@ -266,14 +264,11 @@ impl Stream {
                     self.flow = Flow::Head(wanted, place, have);
                     return;
                 }
-                match place.coding(&have) {
-                    Some(coding) => {
-                        self.flow = Flow::Measure(wanted, Decoding::new(coding, place.body), Measured::default());
-                    }
-                    None => {
-                        self.failed.encodings += 1;
-                        self.item += 1;
-                    }
+                if let Some(coding) = BinaryPlace::coding(&have) {
+                    self.flow = Flow::Measure(wanted, Decoding::new(coding, place.body), Measured::default());
+                } else {
+                    self.failed.encodings += 1;
+                    self.item += 1;
                 }
             }
             Flow::Measure(wanted, decoding, measured) => self.measure(out, wanted, (decoding, measured), piece),

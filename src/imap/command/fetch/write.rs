@@ -4,7 +4,7 @@ use super::plan::Item;
 use crate::imap::mime::outline::Outline;
 use crate::imap::render::without_global;
 use crate::imap::request::{Entry, Loaded, Summary};
-use crate::imap::section::Binary;
+use crate::imap::section::{Binary, BinaryPlace};
 use crate::imap::view::View;
 use crate::imap::wire;
 
@@ -180,6 +180,6 @@ fn decoded(binary: &Binary, bytes: &[u8], outline: &Outline) -> Result<Option<Ve
         return Ok(None);
     };
     let head = bytes.get(place.head.clone()).unwrap_or(&[]);
-    let coding = place.coding(head).ok_or(UnknownEncoding)?;
+    let coding = BinaryPlace::coding(head).ok_or(UnknownEncoding)?;
     Ok(bytes.get(place.body).map(|body| coding.decode(body)))
 }

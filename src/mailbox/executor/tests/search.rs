@@ -193,6 +193,23 @@ async fn dates_ages_and_sequences_of_changes_are_keys() {
 }
 
 #[tokio::test]
+async fn messages_are_found_by_their_names_and_by_when_they_came() {
+    let (_, mut c) = filled().await;
+    let told = c.say("a FETCH 2 EMAILID").await;
+    let name = told.split(['(', ')']).nth(2).unwrap();
+    let found = |tag: &str| format!("* SEARCH 2\r\n{tag} OK searched\r\n");
+    assert_eq!(c.say(&format!("b SEARCH EMAILID {name}")).await, found("b"));
+    assert_eq!(c.say("c SEARCH EMAILID M999").await, "* SEARCH\r\nc OK searched\r\n");
+    let all = |tag: &str| format!("* SEARCH 1 2 3 4\r\n{tag} OK searched\r\n");
+    assert_eq!(c.say("d SEARCH SAVEDATESUPPORTED").await, all("d"));
+    assert_eq!(c.say("e SEARCH SAVEDSINCE 1-Jan-2020").await, all("e"));
+    assert_eq!(
+        c.say("f SEARCH SAVEDBEFORE 1-Jan-2020").await,
+        "* SEARCH\r\nf OK searched\r\n"
+    );
+}
+
+#[tokio::test]
 async fn an_empty_text_is_everywhere_and_an_empty_header_text_where_the_field_is() {
     let (_, mut c) = filled().await;
     assert_eq!(

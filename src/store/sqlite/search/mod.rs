@@ -81,8 +81,11 @@ pub struct Wanted {
     /// Each text that [`Self::holds`] has all of these. None: all texts are looked at.
     pub trigrams: Vec<u32>,
     /// Whether a text is one of those sought.
-    pub holds: Arc<dyn Fn(&[u8]) -> bool + Send + Sync>,
+    pub holds: Holds,
 }
+
+/// Whether a text is one of those sought.
+pub type Holds = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
 
 /// What the index says; numbers are positions in what was asked, ascending.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -144,7 +147,7 @@ impl SearchIndex {
 
     /// How far each folder is indexed.
     pub async fn progress(&self) -> Result<HashMap<FolderKey, Progress>, StoreError> {
-        self.readers.run(|db| write::progress(db)).await
+        self.readers.run(write::progress).await
     }
 
     /// Adds messages of a folder, by ascending UID, all above what is indexed. With `more` to come soon, segments are made later.
@@ -196,7 +199,7 @@ impl SearchIndex {
 
     /// What it holds. Reads all of it.
     pub async fn size(&self) -> Result<Size, StoreError> {
-        self.readers.run(|db| write::size(db)).await
+        self.readers.run(write::size).await
     }
 
     /// Its file.

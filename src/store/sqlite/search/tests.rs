@@ -1,3 +1,5 @@
+//! The index against a model of what it must find, whatever is added, removed and merged, and on damaged files.
+
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::*;

@@ -1,7 +1,7 @@
 //! What a client reads of folders, byte for byte: lists, figures, quotas, rights, annotations.
 
-use super::tests::{Client, ONE, world};
-use super::*;
+use super::super::*;
+use super::{Client, ONE, world};
 
 /// Has a client say lines, and compares what it hears.
 async fn talk(client: &mut Client, lines: &[(&str, &str)]) {

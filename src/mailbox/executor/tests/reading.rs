@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::tests::{Client, world};
-use super::*;
+use super::super::*;
+use super::{Client, world};
 use crate::identity::Address;
 
 /// A client that has INBOX open, with these messages in it, however large.
@@ -179,6 +179,21 @@ fn large() -> (Vec<u8>, Vec<u8>) {
          Content-Transfer-Encoding: x-odd\r\n\r\nabc\r\n--b--\r\n"
     );
     (message.into_bytes(), content)
+}
+
+#[tokio::test]
+async fn small_messages_before_a_large_one_are_written_whole() {
+    let (message, _) = large();
+    let mut c = reading(&[b"\r\nun", b"\r\ndeux", &message]).await;
+    let text = String::from_utf8(message).unwrap();
+    assert_eq!(
+        c.say("a FETCH 1:3 BODY.PEEK[]").await,
+        format!(
+            "* 1 FETCH (BODY[] {{4}}\r\n\r\nun)\r\n* 2 FETCH (BODY[] {{6}}\r\n\r\ndeux)\r\n\
+             * 3 FETCH (BODY[] {{{}}}\r\n{text})\r\na OK fetched\r\n",
+            text.len()
+        )
+    );
 }
 
 #[tokio::test]

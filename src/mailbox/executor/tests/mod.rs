@@ -1,6 +1,9 @@
 //! Tests of the executor, over a store in memory.
 
+mod folders;
+mod reading;
 mod search;
+mod told;
 
 use std::sync::atomic::Ordering;
 
@@ -782,5 +785,3 @@ proptest::proptest! {
         });
     }
 }
-
-mod told;
