@@ -317,13 +317,20 @@ struct Forgetful {
 struct Database {
     written: HashSet<u64>,
     forgotten: HashSet<u64>,
-    /// The next sync does.
-    fails: bool,
+    fault: Fault,
     failures: u32,
-    /// Nothing can be written to the log.
-    log_fails: bool,
     /// What was forgotten when the log started over, since the failure.
     missing: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Fault {
+    #[default]
+    None,
+    /// The next sync of the database fails.
+    Sync,
+    /// Nothing can be written to the log.
+    Log,
 }
 
 impl Forgetful {
@@ -349,7 +356,7 @@ impl Watcher for Forgetful {
         let mut database = self.state();
         let is_log = path.extension().is_some_and(|extension| extension == "db-wal");
         match change {
-            Change::Write { .. } if is_log && database.log_fails => return Verdict::Fail(Failure::Device),
+            Change::Write { .. } if is_log && database.fault == Fault::Log => return Verdict::Fail(Failure::Device),
             Change::Write { offset: 0, .. } if is_log && database.failures > 0 => {
                 database.missing = database.missing.or(Some(database.forgotten.len()));
             }
@@ -360,7 +367,8 @@ impl Watcher for Forgetful {
             }
             Change::Sync { .. } => {
                 let written = std::mem::take(&mut database.written);
-                if std::mem::take(&mut database.fails) {
+                if database.fault == Fault::Sync {
+                    database.fault = Fault::None;
                     database.failures += 1;
                     database.forgotten.extend(written);
                     return Verdict::Fail(Failure::Device);
@@ -425,7 +433,7 @@ fn what_was_copied_in_parts_before_a_failed_sync_is_copied_again() {
         deliver_until(|database| !database.written.is_empty()).await;
         let parts = disk.state().written.len();
         assert!(parts > 1, "{parts}");
-        disk.state().fails = true;
+        disk.state().fault = Fault::Sync;
         reader.execute_batch("COMMIT").unwrap();
         deliver_until(|database| database.failures == 1).await;
         deliver_until(|database| database.missing.is_some()).await;
@@ -449,10 +457,10 @@ fn a_commit_that_wrote_nothing_does_not_remove_the_files_of_one_that_failed() {
             };
             let store = SqliteStore::open(folder.path(), options).unwrap();
             let inbox = inbox(&store, "a").await;
-            disk.state().log_fails = true;
+            disk.state().fault = Fault::Log;
             let refused = store.accept(to_folders(&pattern(90_000), &[inbox])).await;
             assert!(refused.is_err(), "{refused:?}");
-            disk.state().log_fails = false;
+            disk.state().fault = Fault::None;
             // Of a domain that has no boxes.
             store
                 .set_boxes_aside(&"nobody.mssante.fr".parse().unwrap())

@@ -84,7 +84,7 @@ impl Syncer {
                     tell,
                     durable: None,
                 }
-                .serve(&todo)
+                .serve(&todo);
             })
             .map_err(|source| failed("the syncing thread could not be started", source))?;
         Ok(Self {

@@ -350,7 +350,7 @@ impl Thread {
     /// Undoes a commit that could not be made durable, and with it what was applied on top of it.
     fn undo(&mut self, number: u64, lost: Group) {
         let mut next = std::mem::take(&mut self.group);
-        next.failure = lost.failure.clone();
+        next.failure.clone_from(&lost.failure);
         // Nobody sees the commit go, and nobody learns of it who saw it.
         self.readers.pause();
         self.durable.lose(number);
