@@ -4,6 +4,8 @@
 #[path = "store_contract/common.rs"]
 #[allow(dead_code, reason = "shared with the contract")]
 mod common;
+#[path = "store_sqlite/sync.rs"]
+mod sync;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::path::Path;
 
 /// A disk that keeps what was synced.
@@ -38,6 +38,14 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// What the system says; then none of them may be counted on.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
 
+    /// Opens the log of the database, which SQLite writes, so that it can be synced and cut beside it.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn log(&self, path: &Path) -> io::Result<Box<dyn LogFile>> {
+        Ok(Box::new(File::options().read(true).write(true).open(path)?))
+    }
+
     /// Writes the bytes of a file once more over themselves and syncs it, so that it is durable as it is read now. Needed where an earlier
     /// process may have been told that a sync failed: the system keeps showing what it could not write, and has nothing left to write when it
     /// is asked again.
@@ -69,6 +77,31 @@ pub fn rewrite(path: &Path, mut write: impl FnMut(&[u8], u64) -> io::Result<()>)
     }
 }
 
+/// A descriptor of its own on the log of the database.
+pub trait LogFile: Send {
+    /// Returns once everything that anybody has written to the log is on stable storage.
+    ///
+    /// # Errors
+    /// What the system says, also when a sync of the same file by somebody else failed since this one's last; then what was written since
+    /// may not be counted on, nor does a second call bring it back.
+    fn sync(&mut self) -> io::Result<()>;
+
+    /// Forgets everything from `length` on.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn cut(&mut self, length: u64) -> io::Result<()>;
+
+    /// The first bytes of the file; zeros when it is shorter than that.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn head(&mut self) -> io::Result<[u8; LOG_HEAD_BYTES]>;
+}
+
+/// Length of the header of a log (SQLite, "WAL-mode File Format" §1).
+pub const LOG_HEAD_BYTES: usize = 32;
+
 /// A body file being written.
 pub trait BodyFile: Write + Seek + Send {
     /// Returns once everything written is on stable storage.
@@ -97,6 +130,25 @@ impl Disk for LocalDisk {
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         File::open(folder)?.sync_all()
+    }
+}
+
+impl LogFile for File {
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        self.set_len(length)
+    }
+
+    fn head(&mut self) -> io::Result<[u8; LOG_HEAD_BYTES]> {
+        let mut head = [0; LOG_HEAD_BYTES];
+        self.rewind()?;
+        match self.read_exact(&mut head) {
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok([0; LOG_HEAD_BYTES]),
+            read => read.map(|()| head),
+        }
     }
 }
 

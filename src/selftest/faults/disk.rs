@@ -11,7 +11,7 @@ use recording_vfs::{Failure, Verdict};
 use super::kinds::Target;
 use super::plan::Act;
 use super::tape::{Entry, Recorder, Synced};
-use crate::store::{BodyFile, Disk, rewrite};
+use crate::store::{BodyFile, Disk, LOG_HEAD_BYTES, LogFile, rewrite};
 
 /// The data folder as the store sees it.
 #[derive(Clone)]
@@ -51,6 +51,22 @@ impl Disk for RecordedDisk {
             file,
             number,
             offset: 0,
+        }))
+    }
+
+    fn log(&self, path: &Path) -> io::Result<Box<dyn LogFile>> {
+        let mut tape = self.recorder.tape();
+        tape.fails(Act::Name, Target::Name).map_err(error)?;
+        let file = File::options().read(true).write(true).open(path)?;
+        let number = tape.names.get(&self.recorder.relative(path)).copied();
+        let number = number.ok_or_else(|| io::Error::other("SQLite has not opened it"))?;
+        let handle = tape.open_beside(number);
+        drop(tape);
+        Ok(Box::new(RecordedLog {
+            recorder: Arc::clone(&self.recorder),
+            file,
+            number,
+            handle,
         }))
     }
 
@@ -131,6 +147,33 @@ impl Seek for RecordedFile {
 impl BodyFile for RecordedFile {
     fn sync(&mut self) -> io::Result<()> {
         self.recorder.sync(Synced::File(self.number), None).map_err(error)
+    }
+}
+
+/// A descriptor of the store's own on the log of the database.
+struct RecordedLog {
+    recorder: Arc<Recorder>,
+    file: File,
+    number: usize,
+    handle: usize,
+}
+
+impl LogFile for RecordedLog {
+    fn sync(&mut self) -> io::Result<()> {
+        let synced = self.recorder.sync(Synced::File(self.number), Some(self.handle));
+        synced.map_err(error)
+    }
+
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        let mut tape = self.recorder.tape();
+        match tape.truncate(self.number, length) {
+            Verdict::Fail(failure) | Verdict::Short(_, failure) => Err(error(failure)),
+            Verdict::Make | Verdict::Pretend => self.file.set_len(length),
+        }
+    }
+
+    fn head(&mut self) -> io::Result<[u8; LOG_HEAD_BYTES]> {
+        self.file.head()
     }
 }
 

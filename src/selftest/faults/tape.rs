@@ -67,6 +67,8 @@ pub(super) struct Tape {
     errors: Vec<u64>,
     /// How many of these each handle has heard of.
     heard: HashMap<usize, u64>,
+    /// Handles opened beside SQLite's.
+    beside: usize,
     /// Logs and journals whose name the system syncs with their first sync.
     names_due: HashSet<PathBuf>,
     plan: Plan,
@@ -90,6 +92,7 @@ impl Recorder {
             targets: Vec::new(),
             errors: Vec::new(),
             heard: HashMap::new(),
+            beside: 0,
             names_due: HashSet::new(),
             plan,
             delays,
@@ -226,6 +229,15 @@ impl Tape {
         if is_told { Err(Failure::Device) } else { Ok(()) }
     }
 
+    /// A handle on the file that SQLite does not know of.
+    pub(super) fn open_beside(&mut self, file: usize) -> usize {
+        self.beside += 1;
+        // SQLite's are addresses of structures, and even.
+        let handle = 2 * self.beside + 1;
+        self.opened(file, handle);
+        handle
+    }
+
     fn opened(&mut self, file: usize, handle: usize) {
         let errors = self.errors.get(file).copied().unwrap_or_default();
         self.heard.insert(handle, errors);
@@ -278,7 +290,7 @@ impl Tape {
         verdict
     }
 
-    fn truncate(&mut self, file: usize, length: u64) -> Verdict {
+    pub(super) fn truncate(&mut self, file: usize, length: u64) -> Verdict {
         if let Err(failure) = self.fails(Act::Write, self.target(file)) {
             return Verdict::Fail(failure);
         }

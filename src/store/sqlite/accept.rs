@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use super::group::Effects;
 use super::rows::{deleted, failed, integer, join_keywords, unseen};
-use super::writer::Effects;
 use super::{entries, journal, once, queue, quota};
 use crate::store::blobs::{BlobName, Blobs};
 use crate::store::{
@@ -121,6 +121,7 @@ pub(super) fn accept(tx: &Connection, prepared: &Prepared, effects: &mut Effects
         for file in prepared.files() {
             effects.remove_unless_committed(file.hand_over());
         }
+        effects.count(&prepared.acceptance.counts);
     }
     result
 }
@@ -140,7 +141,6 @@ fn apply(tx: &Connection, prepared: &Prepared) -> Result<Accepted, StoreError> {
         insert_whole(tx, (&report.message, body), to, (created, &mut accepted))?;
     }
     journal::insert(tx, &acceptance.records)?;
-    journal::count(tx, &acceptance.counts)?;
     Ok(accepted)
 }
 

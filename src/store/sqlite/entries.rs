@@ -4,11 +4,11 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::accept::{NewEntry, add_reference, end_reference, insert_entry};
 use super::folders::{check_folder, status};
+use super::group::Effects;
 use super::quota;
 use super::rows::{
     ENTRY_COLUMNS, changed, deleted as deleted_flag, entry_row, find_entry, integer, join_keywords, unseen, unsigned,
 };
-use super::writer::Effects;
 use crate::store::{
     EntryRow, FlagUpdate, Flags, FlagsChanged, FolderChanges, FolderKey, MessageKey, Originals, Passage, Room,
     StoreError, Summary,

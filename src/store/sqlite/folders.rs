@@ -4,9 +4,9 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::accept::end_reference;
 use super::annotations;
+use super::group::Effects;
 use super::names::{wish, wish_granted};
 use super::rows::{raise, special_use, special_use_text, unsigned};
-use super::writer::Effects;
 use crate::identity::{Address, Domain};
 use crate::store::{BoxKey, FolderKey, FolderRow, FolderStatus, MessageKey, SpecialUse, StoreError};
 

@@ -6,8 +6,9 @@
 //! folder/bodies/incoming  body files being written          folder/bodies/00 … ff  body files that rows name
 //! ```
 //!
-//! Writes go through `writer`, which commits whole groups with one sync; reads run on read-only connections and never wait
-//! for a write; checkpoints and removals run in `upkeep`. Deliberately absent: a setting that trades durability for speed.
+//! Writes go through `writer`, which commits whole groups; `syncer` syncs each commit while the next group is applied, and answers it. Reads
+//! run on read-only connections, never wait for a write, and keep what they saw to themselves until it is `durable`. Checkpoints and
+//! removals run in `upkeep`. Deliberately absent: a setting that trades durability for speed.
 //!
 //! Small bodies live in the database, not in segment files of our own: one sync makes rows and bytes durable together, a crash
 //! leaves nothing to reconcile, and deleted bytes are reused without compaction. The price, writing each byte twice, is paid
@@ -25,8 +26,10 @@
 mod accept;
 mod annotations;
 pub mod backup;
+mod durable;
 mod entries;
 mod folders;
+mod group;
 mod health;
 mod journal;
 mod names;
@@ -38,11 +41,13 @@ mod queue_lease;
 mod queue_page;
 mod quota;
 mod readers;
+mod rewind;
 mod rows;
 mod schema;
 pub mod search;
 mod stage;
 mod store;
+mod syncer;
 mod upkeep;
 pub mod verify;
 mod watch;
@@ -56,6 +61,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use jiff::Timestamp;
 use rusqlite::Connection;
 
+use self::durable::Durable;
+use self::group::Effects;
 use self::health::Health;
 pub use self::health::Trouble;
 pub use self::purge::Purged;
@@ -64,7 +71,7 @@ pub(super) use self::rows::kind_of;
 use self::rows::{execute, failed, raise};
 use self::schema::Database;
 use self::upkeep::Upkeep;
-use self::writer::{Effects, Figures, Writer};
+use self::writer::{Figures, Writer};
 use crate::identity::Domain;
 use crate::metrics::Meter;
 use crate::store::blobs::Blobs;
@@ -148,23 +155,32 @@ impl SqliteStore {
             .map_err(|error| failed(&format!("{} could not be prepared", folder.display()), error))?;
         let figures = Arc::new(Figures::default());
         let health = Arc::new(Health::default());
+        let durable = Arc::new(Durable::default());
         let upkeep = Upkeep::start(upkeep::Start {
             database: database.clone(),
             blobs: Arc::clone(&blobs),
             figures: Arc::clone(&figures),
             wal_pages_max: i64::try_from(options.wal_bytes_max / page_bytes(&connection)?).unwrap_or(i64::MAX),
+            durable: Arc::clone(&durable),
             lock,
         })?;
+        let readers = Readers::new(
+            database.clone(),
+            options.readers,
+            (Arc::clone(&durable), options.meter.clone()),
+        );
         let writer = Writer::start(writer::Start {
             connection,
-            database: database.clone(),
+            database,
             options: options.clone(),
             upkeep,
             figures: Arc::clone(&figures),
             health: Arc::clone(&health),
+            durable,
+            readers: readers.clone(),
         })?;
         Ok(Self {
-            readers: Readers::new(database, options.readers, options.meter.clone()),
+            readers,
             writer: Some(writer),
             blobs,
             figures,
@@ -183,7 +199,7 @@ impl SqliteStore {
         }
         schema::check_version(&schema::open_reader(&database)?, &database.path)?;
         Ok(Self {
-            readers: Readers::new(database, options.readers, options.meter.clone()),
+            readers: Readers::new(database, options.readers, (Arc::default(), options.meter.clone())),
             writer: None,
             blobs: Arc::new(Blobs::new(folder, 0, Arc::clone(&options.disk))),
             figures: Arc::default(),
@@ -365,9 +381,10 @@ const SMALL_WRITE_BYTES: usize = 1024;
 mod tests {
     use std::io;
     use std::sync::Mutex;
+    use std::sync::atomic::AtomicBool;
 
     use super::*;
-    use crate::store::{BodyFile, JournalFilter, JournalRow, JournalStore};
+    use crate::store::{BodyFile, JournalFilter, JournalRow, JournalStore, LogFile};
 
     /// The local disk, and which folders were synced.
     #[derive(Debug, Default)]
@@ -376,6 +393,10 @@ mod tests {
     }
 
     impl Disk for Noted {
+        fn log(&self, path: &Path) -> io::Result<Box<dyn LogFile>> {
+            LocalDisk.log(path)
+        }
+
         fn create(&self, path: &Path) -> io::Result<Box<dyn BodyFile>> {
             LocalDisk.create(path)
         }
@@ -413,15 +434,27 @@ mod tests {
         }
     }
 
-    /// A VFS under which nothing can be appended to the log.
+    /// A VFS under which nothing can be appended to the log while it is full.
     #[derive(Debug)]
-    struct FullLog;
+    struct FullLog {
+        name: &'static str,
+        is_full: AtomicBool,
+    }
+
+    impl FullLog {
+        fn register(name: &'static str, is_full: bool) -> Arc<Self> {
+            let is_full = AtomicBool::new(is_full);
+            let disk = Arc::new(Self { name, is_full });
+            recording_vfs::register(name, Arc::clone(&disk) as Arc<dyn recording_vfs::Watcher>).unwrap();
+            disk
+        }
+    }
 
     impl recording_vfs::Watcher for FullLog {
         fn change(&self, path: &Path, change: recording_vfs::Change<'_>) -> recording_vfs::Verdict {
             let is_log = path.extension().is_some_and(|extension| extension == "db-wal");
             match change {
-                recording_vfs::Change::Write { .. } if is_log => {
+                recording_vfs::Change::Write { .. } if is_log && self.is_full.load(Ordering::SeqCst) => {
                     recording_vfs::Verdict::Fail(recording_vfs::Failure::Full)
                 }
                 _ => recording_vfs::Verdict::Make,
@@ -431,7 +464,7 @@ mod tests {
 
     impl Disk for FullLog {
         fn vfs(&self) -> Option<&str> {
-            Some("full-log")
+            Some(self.name)
         }
 
         fn create(&self, path: &Path) -> io::Result<Box<dyn BodyFile>> {
@@ -457,14 +490,55 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(folder.path(), Options::default()).unwrap();
         store.close().await.unwrap();
-        recording_vfs::register("full-log", Arc::new(FullLog)).unwrap();
         let options = Options {
-            disk: Arc::new(FullLog),
+            disk: FullLog::register("full-log", true),
             ..Options::default()
         };
         let opened = SqliteStore::open(folder.path(), options).map(drop);
         assert!(matches!(opened, Err(StoreError::Full { .. })), "{opened:?}");
         SqliteStore::open(folder.path(), Options::default()).unwrap();
+    }
+
+    /// "Delivered before" lets a peer forget its message: so it must not rest on a row that is rolled back.
+    #[tokio::test]
+    async fn what_a_write_found_in_a_group_that_is_rolled_back_is_not_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = FullLog::register("log-that-fills", false);
+        let options = Options {
+            disk: Arc::clone(&disk) as Arc<dyn Disk>,
+            ..Options::default()
+        };
+        let store = Arc::new(SqliteStore::open(folder.path(), options).unwrap());
+        let deliver_once = || {
+            let store = Arc::clone(&store);
+            let write = |tx: &Connection, _: &mut Effects| {
+                let sql = "INSERT INTO number (name, value) VALUES ('once', 0) ON CONFLICT DO NOTHING";
+                let inserted = tx.execute(sql, [])?;
+                (inserted > 0).then_some(()).ok_or(StoreError::Repeated)
+            };
+            async move { store.write(write).await }
+        };
+        // The writer is busy until both have handed theirs over, so they make one group.
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let busy = store.write(move |_, _| {
+            assert!(wait.recv().is_err(), "told by the end of the other side");
+            Ok(())
+        });
+        let both = async {
+            let tasks = [tokio::spawn(deliver_once()), tokio::spawn(deliver_once())];
+            tokio::task::yield_now().await;
+            disk.is_full.store(true, Ordering::SeqCst);
+            drop(go);
+            let [one, two] = tasks;
+            [one.await.unwrap(), two.await.unwrap()]
+        };
+        let (_, answers) = tokio::join!(busy, both);
+        for answer in answers {
+            assert!(matches!(answer, Err(StoreError::Full { .. })), "{answer:?}");
+        }
+        disk.is_full.store(false, Ordering::SeqCst);
+        deliver_once().await.unwrap();
+        assert!(matches!(deliver_once().await, Err(StoreError::Repeated)));
     }
 
     fn record(bytes: usize) -> JournalRow {

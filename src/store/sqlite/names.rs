@@ -4,8 +4,8 @@ use rusqlite::Connection;
 
 use super::entries::transfer;
 use super::folders::{canonical, create_folder, ensure_parents, folders};
+use super::group::Effects;
 use super::rows::integer;
-use super::writer::Effects;
 use crate::store::{BoxKey, FolderKey, FolderRow, Originals, Passage, StoreError};
 
 /// Gives a name to what has another.

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 
+use super::group::Effects;
 use super::rows::{ENTRY_COLUMNS, entry_row, integer, special_use_text};
-use super::writer::Effects;
 use super::{SqliteStore, entries, journal, once};
 use crate::store::{Count, FolderKey, JournalRow, SpecialUse, StoreError};
 

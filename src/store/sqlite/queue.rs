@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::accept::{self, Prepared};
+use super::group::Effects;
 use super::rows::{failed, integer, time, unsigned};
-use super::writer::Effects;
 use crate::identity::Address;
 use crate::store::{MessageKey, Outgoing, QueueItem, QueueKey, Settled, Settlement, StoreError};
 

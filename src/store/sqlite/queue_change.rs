@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use super::writer::Effects;
+use super::group::Effects;
 use super::{accept, journal, queue_page};
 use crate::store::{ChangeRecord, Changed, QueueChange, QueueEntry, QueueFilter, QueueState, StoreError};
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, ffi};
 
 use crate::store::{EntryRow, FlagChange, Flags, FolderKey, MessageKey, SpecialUse, StoreError};
 
@@ -50,6 +50,17 @@ pub(super) fn is_of_disk(error: &StoreError) -> bool {
     matches!(
         code,
         ErrorCode::SystemIoFailure | ErrorCode::ReadOnly | ErrorCode::CannotOpen
+    )
+}
+
+/// Whether a sync failed.
+pub(super) fn is_of_sync(error: &StoreError) -> bool {
+    let StoreError::Backend { source, .. } = error else {
+        return false;
+    };
+    matches!(
+        source.downcast_ref(),
+        Some(rusqlite::Error::SqliteFailure(failure, _)) if failure.extended_code == ffi::SQLITE_IOERR_FSYNC
     )
 }
 

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::rows::failed;
@@ -39,6 +40,22 @@ impl Database {
         }
     }
 
+    /// Its log.
+    pub(super) fn log(&self) -> PathBuf {
+        self.beside("-wal")
+    }
+
+    /// What SQLite keeps of the log in shared memory.
+    pub(super) fn log_index(&self) -> PathBuf {
+        self.beside("-shm")
+    }
+
+    fn beside(&self, suffix: &str) -> PathBuf {
+        let mut path = self.path.clone().into_os_string();
+        path.push(suffix);
+        path.into()
+    }
+
     pub(super) fn connect(&self, flags: OpenFlags) -> Result<Connection, rusqlite::Error> {
         match &self.vfs {
             Some(vfs) => Connection::open_with_flags_and_vfs(&self.path, flags, vfs.as_str()),
@@ -51,11 +68,13 @@ impl Database {
 pub(super) fn open_writer(database: &Database, uid_validity_first: u32) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = database.connect(flags)?;
+    // Given up on the way, it leaves the log as it is, and where it is: another descriptor may be open on it.
+    never_copy_at_close(&connection)?;
     connection.busy_timeout(BUSY_MAX)?;
     // Takes effect only before the first table is made.
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    // FULL syncs the log at every commit: what is answered survives a power cut.
+    // FULL syncs the log at every commit, for whoever does not see to that by another way.
     connection.pragma_update(None, "synchronous", "FULL")?;
     // Checkpoints are run by `upkeep`, away from the commits.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
@@ -64,7 +83,28 @@ pub(super) fn open_writer(database: &Database, uid_validity_first: u32) -> Resul
     connection.pragma_update(None, "cache_size", WRITER_CACHE_KIB)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     migrate(&mut connection, &database.path, uid_validity_first)?;
+    copy_at_close(&connection)?;
     Ok(connection)
+}
+
+/// Leaves the sync of each commit to `syncer`. NORMAL still syncs the header of a log that starts over before anything is written behind it,
+/// the log before a checkpoint copies from it, and the database before the log starts over.
+pub(super) fn sync_apart(connection: &Connection) -> Result<(), StoreError> {
+    never_copy_at_close(connection)?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    Ok(())
+}
+
+/// Has the connection be closed without a checkpoint, which would copy what a failed sync left in the log.
+pub(super) fn never_copy_at_close(connection: &Connection) -> Result<(), StoreError> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    Ok(())
+}
+
+/// The last close of a store: the log is copied and goes.
+pub(super) fn copy_at_close(connection: &Connection) -> Result<(), StoreError> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+    Ok(())
 }
 
 /// Opens one connection that reads. It never waits for the writer.
@@ -124,7 +164,7 @@ fn newer(path: &Path, found: u32) -> StoreError {
 }
 
 /// Not compared by measure: rows with their summary fit one page, and a 10 KB body takes two.
-const PAGE_BYTES: u32 = 8192;
+pub(super) const PAGE_BYTES: u32 = 8192;
 /// Writers exclude each other by a lock file, so only the short exclusive moments of a start or a recovery are ever waited for.
 const BUSY_MAX: Duration = Duration::from_secs(10);
 /// Negative values are KiB. The writer keeps the inner pages of every tree and the pages of one group.
@@ -139,6 +179,22 @@ mod tests {
     use crate::store::LocalDisk;
     use crate::store::Portion;
     use crate::store::sqlite::queue_lease;
+
+    #[test]
+    fn a_database_that_is_given_up_keeps_its_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::new(folder.path().join("store.db"), &LocalDisk);
+        let earlier = open_writer(&database, 1).unwrap();
+        never_copy_at_close(&earlier).unwrap();
+        earlier.pragma_update(None, "user_version", VERSION + 1).unwrap();
+        drop(earlier);
+        let length = || std::fs::metadata(database.log()).map(|log| log.len()).ok();
+        let before = length();
+        assert!(before > Some(0));
+        let opened = open_writer(&database, 1).map(drop);
+        assert!(matches!(opened, Err(StoreError::Newer { .. })), "{opened:?}");
+        assert_eq!(length(), before, "another descriptor may be open on it");
+    }
 
     #[test]
     fn data_of_every_earlier_version_is_brought_to_this_one_and_kept() {

@@ -4,18 +4,24 @@
 //! takes no lock that a commit waits for). Only a complete checkpoint lets the log start over, and under load there is always
 //! something new by the time a copy ends: so it copies again what came meanwhile, which is less each time, and the writer
 //! itself copies the little that is left. A log of [`WAL_BOUNDS_MAX`] times its bound makes the writer wait for the copy under way.
+//!
+//! Only what is durable in the log may be copied, or a database could hold half of a commit that a power cut takes. The log is synced
+//! beside the commits, and a checkpoint would copy the last commit before that: so a read transaction is kept open meanwhile, begun
+//! before the sync that confirms all it sees, and SQLite copies nothing that such a transaction does not see.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::rows::failed;
-use super::schema::Database;
+use super::durable::{Beginning, Durable};
+use super::rows::{execute, failed, is_of_sync};
+use super::schema::{self, Database};
 use super::writer::Figures;
 use crate::store::StoreError;
 use crate::store::blobs::{BlobName, Blobs};
@@ -31,9 +37,25 @@ pub(super) struct Upkeep {
     is_copying: bool,
     blobs: Arc<Blobs>,
     figures: Arc<Figures>,
+    failed_sync: FailedSync,
     wal_pages_max: i64,
     lock: File,
 }
+
+/// What is to be done once a commit is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Nothing,
+    /// The writer copies the rest of the log.
+    CopyRest,
+    /// All is to be copied once more, see [`FailedSync`].
+    CopyAgain,
+}
+
+/// Whether a copy ended with a failed sync. SQLite syncs the database once all of the log is copied, and counts what it copied in parts before
+/// as done even if that sync fails; then the system may have dropped these parts, and the next copy would not bring them back.
+#[derive(Clone, Debug, Default)]
+struct FailedSync(Arc<AtomicBool>);
 
 /// What the thread needs to start.
 pub(super) struct Start {
@@ -42,8 +64,18 @@ pub(super) struct Start {
     pub(super) figures: Arc<Figures>,
     /// Log size in pages from which it is checkpointed.
     pub(super) wal_pages_max: i64,
+    pub(super) durable: Arc<Durable>,
     /// The lock on the data folder, held until everything has ended.
     pub(super) lock: File,
+}
+
+/// What is in the log.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LogPages {
+    /// Pages in it.
+    pub(super) all: i64,
+    /// Of them, those that the database has.
+    copied: i64,
 }
 
 enum Task {
@@ -51,22 +83,24 @@ enum Task {
     Remove(BlobName),
     RemoveUnlessNamed(BlobName),
     Sweep,
+    /// To close its connections, and say so.
+    LetGo(SyncSender<()>),
 }
 
 impl Upkeep {
     /// Starts the thread, with the sweep as its first task.
     pub(super) fn start(start: Start) -> Result<Self, StoreError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = start.database.connect(flags)?;
-        // FULL makes a checkpoint sync the log before and the database after copying.
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "cache_size", CACHE_KIB)?;
+        let connections = Connections::open(&start.database)?;
         let (tasks, todo) = sync_channel(TASKS_MAX);
         let (end, ended) = sync_channel(1);
+        let failed_sync = FailedSync::default();
         let worker = Worker {
-            connection,
+            database: start.database,
+            connections: Some(connections),
+            durable: start.durable,
             blobs: Arc::clone(&start.blobs),
             figures: Arc::clone(&start.figures),
+            failed_sync: failed_sync.clone(),
             end,
         };
         let thread = thread::Builder::new()
@@ -81,6 +115,7 @@ impl Upkeep {
             is_copying: false,
             blobs: start.blobs,
             figures: start.figures,
+            failed_sync,
             wal_pages_max: start.wal_pages_max,
             lock: start.lock,
         };
@@ -101,31 +136,76 @@ impl Upkeep {
         self.hand_over(Task::RemoveUnlessNamed(file));
     }
 
-    /// Sees to it that the log does not grow without bound. Called by the writer after each commit, with its connection.
-    pub(super) fn after_commit(&mut self, connection: &Connection) {
-        let (pages, copied) = match log_pages(connection) {
-            Ok(state) => state,
-            Err(error) => {
-                tracing::error!(%error, "the size of the log could not be read");
-                return;
-            }
-        };
+    /// Whether the log has grown so far beyond its bound that the copy under way is to be waited for.
+    pub(super) fn is_late(&self, log: LogPages) -> bool {
+        self.is_copying && log.all >= self.wal_pages_max.saturating_mul(WAL_BOUNDS_MAX)
+    }
+
+    /// Waits for the copy under way. All that is in the log must be durable, because the copy waits for that.
+    pub(super) fn wait_for_copy(&mut self) {
+        // Without its thread the store goes on, and the writer copies by itself.
+        self.is_copying = false;
+        if self.ended.recv().is_err() {
+            tracing::error!("the upkeep thread of the store is gone");
+        }
+    }
+
+    /// Sees to it that the log does not grow without bound. Called by the writer after each commit.
+    pub(super) fn after_commit(&mut self, log: LogPages) -> Next {
         if self.is_copying {
-            let is_too_long = pages >= self.wal_pages_max.saturating_mul(WAL_BOUNDS_MAX);
-            if !self.copy_ended(is_too_long) {
-                return;
+            self.is_copying = matches!(self.ended.try_recv(), Err(TryRecvError::Empty));
+            if self.is_copying {
+                return Next::Nothing;
             }
         }
-        let left = pages - copied;
+        if self.is_to_copy_again() {
+            return Next::CopyAgain;
+        }
+        let left = log.all - log.copied;
         if self.rounds == 0 {
             if left >= self.wal_pages_max {
                 self.start_copy();
             }
+            Next::Nothing
         } else if left > self.wal_pages_max / 4 && self.rounds < ROUNDS_MAX {
             self.start_copy();
+            Next::Nothing
         } else {
             self.rounds = 0;
-            count_checkpoint(&self.figures, checkpoint(connection));
+            Next::CopyRest
+        }
+    }
+
+    /// Whether what was copied does not count. No copy may be under way.
+    pub(super) fn is_to_copy_again(&self) -> bool {
+        self.failed_sync.0.load(Ordering::SeqCst)
+    }
+
+    /// Nothing counts as copied any more.
+    pub(super) fn copies_again(&mut self) {
+        self.failed_sync.0.store(false, Ordering::SeqCst);
+        self.rounds = 0;
+    }
+
+    /// Copies the rest of the log, all of it being durable, so that it can start over.
+    pub(super) fn copy_rest(&self, connection: &Connection) {
+        let copied = checkpoint(connection).map_err(StoreError::from);
+        count_checkpoint(&self.figures, self.failed_sync.note(copied));
+    }
+
+    /// Returns once the thread has no connection open; it opens new ones for its next task.
+    pub(super) fn let_go(&self) {
+        let (tell, told) = sync_channel(1);
+        // Without its thread there is no connection either.
+        if self.tasks.send(Task::LetGo(tell)).is_ok() && told.recv().is_err() {
+            tracing::error!("the upkeep thread of the store is gone");
+        }
+    }
+
+    /// Waits for the copy under way, if one is.
+    pub(super) fn end_copy(&mut self) {
+        if self.is_copying {
+            self.wait_for_copy();
         }
     }
 
@@ -145,51 +225,112 @@ impl Upkeep {
         self.rounds += 1;
     }
 
-    /// Whether the copy under way has ended; waits for that when told to.
-    fn copy_ended(&mut self, wait: bool) -> bool {
-        let ended = match self.ended.try_recv() {
-            Err(TryRecvError::Empty) if wait => self.ended.recv().is_ok(),
-            Err(TryRecvError::Empty) => false,
-            // Without its thread the store goes on, and the writer copies by itself.
-            Ok(()) | Err(TryRecvError::Disconnected) => true,
-        };
-        self.is_copying = !ended && !wait;
-        !self.is_copying
-    }
-
     fn hand_over(&self, task: Task) -> bool {
         self.tasks.try_send(task).is_ok()
     }
 }
 
 struct Worker {
-    connection: Connection,
+    database: Database,
+    /// `None`: to be opened for the next task.
+    connections: Option<Connections>,
+    durable: Arc<Durable>,
     blobs: Arc<Blobs>,
     figures: Arc<Figures>,
+    failed_sync: FailedSync,
     end: SyncSender<()>,
 }
 
+impl FailedSync {
+    fn note(&self, copied: Result<(), StoreError>) -> Result<(), StoreError> {
+        if copied.as_ref().is_err_and(is_of_sync) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+        copied
+    }
+}
+
+/// What the thread works with.
+struct Connections {
+    /// Copies, and looks names up.
+    copying: Connection,
+    /// Holds the read transaction that bounds a copy.
+    bound: Connection,
+}
+
+impl Connections {
+    fn open(database: &Database) -> Result<Self, StoreError> {
+        let copying = database.connect(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        // FULL makes a checkpoint sync the log before and the database after copying.
+        copying.pragma_update(None, "synchronous", "FULL")?;
+        copying.pragma_update(None, "cache_size", CACHE_KIB)?;
+        schema::never_copy_at_close(&copying)?;
+        let bound = database.connect(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        bound.pragma_update(None, "cache_size", CACHE_KIB)?;
+        Ok(Self { copying, bound })
+    }
+
+    /// Copies what is in the log now, once it is durable.
+    fn checkpoint(&self, durable: &Durable) -> Result<(), StoreError> {
+        let beginning = durable.beginning();
+        execute(&self.bound, "BEGIN")?;
+        let copied = self.checkpoint_bounded(durable, beginning);
+        execute(&self.bound, "COMMIT")?;
+        copied
+    }
+
+    fn checkpoint_bounded(&self, durable: &Durable, beginning: Beginning) -> Result<(), StoreError> {
+        // The transaction sees what the log holds from its first statement on.
+        self.bound.prepare_cached("SELECT 1 FROM number LIMIT 1")?.exists([])?;
+        durable.confirm_blocking(beginning)?;
+        Ok(checkpoint(&self.copying)?)
+    }
+}
+
 impl Worker {
-    fn serve(self, todo: &Receiver<Task>) {
+    fn serve(mut self, todo: &Receiver<Task>) {
         while let Ok(task) = todo.recv() {
             match task {
                 Task::Checkpoint => self.checkpoint(),
                 Task::Remove(file) => self.blobs.remove(file),
                 Task::RemoveUnlessNamed(file) => self.remove_unless_named(file),
                 Task::Sweep => self.sweep(),
+                Task::LetGo(done) => {
+                    self.connections = None;
+                    if done.send(()).is_err() {
+                        tracing::debug!("nobody waits for the connections to be closed");
+                    }
+                }
             }
         }
     }
 
-    fn checkpoint(&self) {
-        count_checkpoint(&self.figures, checkpoint(&self.connection));
+    fn connections(&mut self) -> Result<&Connections, StoreError> {
+        let connections = match self.connections.take() {
+            Some(connections) => connections,
+            None => Connections::open(&self.database)?,
+        };
+        Ok(self.connections.insert(connections))
+    }
+
+    fn checkpoint(&mut self) {
+        let durable = Arc::clone(&self.durable);
+        let copied = self
+            .connections()
+            .and_then(|connections| connections.checkpoint(&durable));
+        if copied.is_err() {
+            // Whatever its transactions are left in goes with it.
+            self.connections = None;
+        }
+        count_checkpoint(&self.figures, self.failed_sync.note(copied));
         if self.end.send(()).is_err() {
             tracing::debug!("the store closed during a checkpoint");
         }
     }
 
-    fn sweep(&self) {
-        match self.blobs.sweep(|file| self.is_named(file).map_err(io::Error::other)) {
+    fn sweep(&mut self) {
+        let blobs = Arc::clone(&self.blobs);
+        match blobs.sweep(|file| self.is_named(file).map_err(io::Error::other)) {
             Ok(0) => {}
             Ok(removed) => {
                 self.figures.orphans_removed.fetch_add(removed, Ordering::Relaxed);
@@ -201,7 +342,7 @@ impl Worker {
         }
     }
 
-    fn remove_unless_named(&self, file: BlobName) {
+    fn remove_unless_named(&mut self, file: BlobName) {
         match self.is_named(file) {
             Ok(true) => {}
             Ok(false) => self.blobs.remove(file),
@@ -211,10 +352,19 @@ impl Worker {
         }
     }
 
-    fn is_named(&self, file: BlobName) -> Result<bool, rusqlite::Error> {
-        self.connection
+    /// Whether a row names the file, and if none does, for good: a commit that took the last one away is durable.
+    fn is_named(&mut self, file: BlobName) -> Result<bool, StoreError> {
+        let durable = Arc::clone(&self.durable);
+        let beginning = durable.beginning();
+        let named = self
+            .connections()?
+            .copying
             .prepare_cached("SELECT 1 FROM message WHERE file = ?1")?
-            .exists([file.to_string()])
+            .exists([file.to_string()])?;
+        if !named {
+            durable.confirm_blocking(beginning)?;
+        }
+        Ok(named)
     }
 }
 
@@ -224,18 +374,23 @@ fn checkpoint(connection: &Connection) -> Result<(), rusqlite::Error> {
         .query_row([], |_| Ok(()))
 }
 
-fn count_checkpoint(figures: &Figures, result: Result<(), rusqlite::Error>) {
+fn count_checkpoint<E: Display>(figures: &Figures, result: Result<(), E>) {
     match result {
         Ok(()) => drop(figures.checkpoints.fetch_add(1, Ordering::Relaxed)),
         Err(error) => tracing::error!(%error, "a checkpoint failed; the log grows until one succeeds"),
     }
 }
 
-/// Pages in the log, and how many of them the database has.
-fn log_pages(connection: &Connection) -> Result<(i64, i64), rusqlite::Error> {
+/// What is in the log, asked by the connection that writes it.
+pub(super) fn log_pages(connection: &Connection) -> Result<LogPages, rusqlite::Error> {
     connection
         .prepare_cached("PRAGMA wal_checkpoint(NOOP)")?
-        .query_row([], |row| Ok((row.get(1)?, row.get(2)?)))
+        .query_row([], |row| {
+            Ok(LogPages {
+                all: row.get(1)?,
+                copied: row.get(2)?,
+            })
+        })
 }
 
 /// Copies beside the writer before it copies the rest itself, even if there is much left.

@@ -1,11 +1,14 @@
 //! The one thread that writes, with group commit.
 //!
-//! It takes every waiting write, applies them in one transaction, commits (which syncs) once and only then answers them all.
-//! The thread never waits in order to make a group larger: while one group syncs, the next one gathers in the channel.
+//! It takes every waiting write, applies them in one transaction, commits once and hands the group to `syncer`, which syncs the log once
+//! and only then answers them all. While one group syncs, the next one is applied as it comes, and is committed as soon as that sync
+//! has ended: so there is never more than one commit that is not durable, and nobody waits in order to make a group larger.
 //!
 //! A write that fails rolls back alone. That takes a savepoint around each write, and SQLite copies every page that a savepoint
 //! may have to bring back. Writes hardly ever fail: so a group begins without savepoints, and when one of its writes fails the
 //! group is rolled back and its writes are applied once more, each in a savepoint.
+//!
+//! When the sync fails, the commit is undone (`rewind`): it fails as a whole, as one that could not be committed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,15 +17,20 @@ use std::thread;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use super::durable::Durable;
+use super::group::{Effects, Failure, Group, Job, Pending, apply_in_savepoint};
 use super::health::{Health, Part};
+use super::readers::Readers;
+use super::rewind::Log;
 use super::rows::{execute, failed};
 use super::schema::Database;
-use super::upkeep::Upkeep;
-use super::{Options, rows, schema};
+use super::syncer::{Commit, Outcome, Syncer};
+use super::upkeep::{LogPages, Next, Upkeep, log_pages};
+use super::{Options, journal, schema, syncer};
 use crate::clock::Stopwatch;
 use crate::metrics::Meter;
 use crate::store::blobs::BlobName;
-use crate::store::{RolledBack, StoreError};
+use crate::store::{LogFile, StoreError};
 
 /// Hands writes to the thread.
 #[derive(Debug)]
@@ -39,17 +47,8 @@ pub(super) struct Start {
     pub(super) upkeep: Upkeep,
     pub(super) figures: Arc<Figures>,
     pub(super) health: Arc<Health>,
-}
-
-/// Files that become unused through a write.
-#[derive(Debug, Default)]
-pub(super) struct Effects {
-    /// Removed once the transaction is committed, if this write was part of it.
-    unused_after_commit: Vec<BlobName>,
-    /// Removed in any case: bodies of a write that failed.
-    unused: Vec<BlobName>,
-    /// Named by what was written: unused if the transaction fails.
-    named: Vec<BlobName>,
+    pub(super) durable: Arc<Durable>,
+    pub(super) readers: Readers,
 }
 
 /// What the writer did since the store was opened.
@@ -64,20 +63,38 @@ pub(super) struct Figures {
 }
 
 impl Writer {
-    /// Starts the thread.
+    /// Starts the thread. Everything in the log is durable.
     pub(super) fn start(start: Start) -> Result<Self, StoreError> {
         let (requests, waiting) = mpsc::channel(start.options.queue_max.max(1));
         let meter = start.options.meter.clone();
+        schema::sync_apart(&start.connection)?;
+        let log = Log::new(start.database, Arc::clone(&start.options.disk), &start.connection)?;
+        let syncer = Syncer::start(syncer::Start {
+            log: log.open()?,
+            durable: Arc::clone(&start.durable),
+            figures: Arc::clone(&start.figures),
+            health: Arc::clone(&start.health),
+            meter: meter.clone(),
+            writer: requests.downgrade(),
+        })?;
+        let thread = Thread {
+            connection: Some(start.connection),
+            log,
+            options: start.options,
+            upkeep: start.upkeep,
+            syncer,
+            figures: start.figures,
+            health: start.health,
+            durable: start.durable,
+            readers: start.readers,
+            waiting,
+            group: Group::default(),
+            doubtful: Vec::new(),
+            descriptor: None,
+        };
         thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || {
-                Thread {
-                    start,
-                    waiting,
-                    doubtful: Vec::new(),
-                }
-                .serve();
-            })
+            .spawn(move || thread.serve())
             .map_err(|source| failed("the writer thread could not be started", source))?;
         Ok(Self { requests, meter })
     }
@@ -91,11 +108,7 @@ impl Writer {
         F: FnMut(&Connection, &mut Effects) -> Result<T, StoreError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let job = Box::new(Pending {
-            write,
-            outcome: None,
-            reply,
-        });
+        let job = Box::new(Pending::new(write, reply));
         let request = Request::Write { job, bytes };
         self.requests.send(request).await.map_err(|_| StoreError::Closed)?;
         let answer = answer.await.map_err(|_| StoreError::Closed)?;
@@ -113,318 +126,349 @@ impl Writer {
     }
 }
 
-impl Effects {
-    /// `file` belongs to a message that this write removes.
-    pub(super) fn remove_after_commit(&mut self, file: BlobName) {
-        self.unused_after_commit.push(file);
-    }
-
-    /// `file` is named by this write from its commit on.
-    pub(super) fn remove_unless_committed(&mut self, file: BlobName) {
-        self.named.push(file);
-    }
-
-    /// `file` was to be named by a write that failed.
-    pub(super) fn remove(&mut self, file: BlobName) {
-        self.unused.push(file);
-    }
-}
-
-enum Request {
-    Write { job: Box<dyn Job>, bytes: usize },
+/// What comes to the thread.
+pub(super) enum Request {
+    Write {
+        job: Box<dyn Job>,
+        bytes: usize,
+    },
+    /// The commit on its way has come back.
+    Synced,
     Stop(oneshot::Sender<Result<(), StoreError>>),
 }
 
-/// One write with the way to its caller.
-trait Job: Send {
-    /// Whether the caller is gone, so that nothing needs to be done.
-    fn is_abandoned(&self) -> bool;
-    /// Runs the write, again if it ran before; whether it succeeded, and if not, what of the disk was to blame.
-    fn apply(&mut self, tx: &Connection, effects: &mut Effects) -> Result<(), Option<Failure>>;
-    /// Tells the caller, with why the group failed if it did.
-    fn answer(self: Box<Self>, failure: Option<&Failure>);
-}
-
-/// What of the disk failed.
-#[derive(Clone, Debug)]
-struct Failure {
-    reason: String,
-    kind: &'static str,
-    is_full: bool,
-}
-
-impl From<rusqlite::Error> for Failure {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::of(&failed("the database", error))
-    }
-}
-
-impl Failure {
-    fn of(error: &StoreError) -> Self {
-        Self {
-            reason: error.with_cause(),
-            kind: error.kind().unwrap_or("other"),
-            is_full: matches!(error, StoreError::Full { .. }),
-        }
-    }
-
-    fn error(&self) -> StoreError {
-        let context = "the transaction was rolled back".to_owned();
-        let source = Box::new(RolledBack {
-            reason: self.reason.clone(),
-            kind: self.kind,
-        });
-        if self.is_full {
-            StoreError::Full { context, source }
-        } else {
-            StoreError::Backend { context, source }
-        }
-    }
-}
-
-struct Pending<T, F> {
-    write: F,
-    outcome: Option<Result<T, StoreError>>,
-    reply: oneshot::Sender<Result<T, StoreError>>,
-}
-
-impl<T, F> Job for Pending<T, F>
-where
-    T: Send,
-    F: FnMut(&Connection, &mut Effects) -> Result<T, StoreError> + Send,
-{
-    fn is_abandoned(&self) -> bool {
-        self.reply.is_closed()
-    }
-
-    fn apply(&mut self, tx: &Connection, effects: &mut Effects) -> Result<(), Option<Failure>> {
-        let outcome = (self.write)(tx, effects);
-        let applied = match &outcome {
-            Ok(_) => Ok(()),
-            Err(error) => Err(rows::is_of_disk(error).then(|| Failure::of(error))),
-        };
-        self.outcome = Some(outcome);
-        applied
-    }
-
-    fn answer(self: Box<Self>, failure: Option<&Failure>) {
-        let result = match (self.outcome, failure) {
-            (Some(Err(error)), _) => Err(error),
-            (Some(Ok(_)) | None, Some(failure)) => Err(failure.error()),
-            (Some(Ok(value)), None) => Ok(value),
-            (None, None) => Err(StoreError::Closed),
-        };
-        // A caller that went away meanwhile does not need the answer.
-        drop(self.reply.send(result));
-    }
-}
-
-/// The writes of one transaction.
-#[derive(Default)]
-struct Group {
-    jobs: Vec<Box<dyn Job>>,
-    effects: Effects,
-    bytes: usize,
-    /// A write of it failed: each is in a savepoint.
-    is_careful: bool,
-    /// Why all of it failed.
-    failure: Option<Failure>,
-    /// What of the disk made one of them fail alone.
-    broken: Option<Failure>,
-    stop: Option<oneshot::Sender<Result<(), StoreError>>>,
-}
-
 struct Thread {
-    start: Start,
+    /// `None` when it was given up after a failed sync and could not be opened again.
+    connection: Option<Connection>,
+    log: Log,
+    options: Options,
+    upkeep: Upkeep,
+    syncer: Syncer,
+    figures: Arc<Figures>,
+    health: Arc<Health>,
+    durable: Arc<Durable>,
+    readers: Readers,
     waiting: mpsc::Receiver<Request>,
+    /// Being applied; its transaction is open as soon as it has a write.
+    group: Group,
     /// Named by transactions that failed. Such a transaction may still be in the log, and come back should the process end now: only after
     /// the next commit has taken its place, and if no row names them, are they removed.
     doubtful: Vec<BlobName>,
+    /// For the next commit to be synced by, the log having been opened again.
+    descriptor: Option<Box<dyn LogFile>>,
 }
 
 impl Thread {
     fn serve(mut self) {
         let mut stop = None;
         while let Some(request) = self.waiting.blocking_recv() {
-            let asked = self.serve_group(request);
-            if asked.is_some() {
-                // Calls from now on fail with `Closed`; those already waiting are still served.
-                self.waiting.close();
-                stop = asked;
+            stop = self.take(request).or(stop);
+            while !self.is_full()
+                && let Ok(request) = self.waiting.try_recv()
+            {
+                stop = self.take(request).or(stop);
+            }
+            self.settle(self.is_full());
+            if !self.syncer.is_busy() {
+                self.commit();
             }
         }
+        self.settle(true);
+        self.commit();
+        self.settle(true);
         let closed = self.finish();
         if let Some(reply) = stop {
             drop(reply.send(closed));
         }
     }
 
-    fn serve_group(&mut self, first: Request) -> Option<oneshot::Sender<Result<(), StoreError>>> {
-        let watch = Stopwatch::start();
-        let mut group = self.gather(first);
-        let committed = !group.jobs.is_empty() && self.commit(&mut group, watch);
-        for job in group.jobs {
-            job.answer(group.failure.as_ref());
-        }
-        for file in group.effects.unused {
-            self.start.upkeep.remove(file);
-        }
-        if committed {
-            for file in group.effects.unused_after_commit {
-                self.start.upkeep.remove(file);
+    fn take(&mut self, request: Request) -> Option<oneshot::Sender<Result<(), StoreError>>> {
+        match request {
+            Request::Synced => {}
+            Request::Write { job, .. } if job.is_abandoned() => {}
+            Request::Write { job, bytes } => {
+                self.group.bytes = self.group.bytes.saturating_add(bytes);
+                self.apply(job);
             }
-            for file in self.doubtful.drain(..) {
-                self.start.upkeep.remove_unless_named(file);
+            Request::Stop(reply) => {
+                // Calls from now on fail with `Closed`; those already waiting are still served.
+                self.waiting.close();
+                return Some(reply);
             }
-            self.start.upkeep.after_commit(&self.start.connection);
-        } else if self.doubtful.len() < DOUBTFUL_MAX {
-            self.doubtful.extend(group.effects.named);
         }
-        group.stop
+        None
     }
 
-    /// Opens a transaction and applies what waits, as far as the bounds of one group allow.
-    fn gather(&mut self, first: Request) -> Group {
-        let mut group = Group::default();
-        let mut next = Some(first);
-        while let Some(request) = next {
-            match request {
-                Request::Stop(reply) => {
-                    group.stop = Some(reply);
-                    break;
-                }
-                Request::Write { job, .. } if job.is_abandoned() => {}
-                Request::Write { job, bytes } => {
-                    group.bytes = group.bytes.saturating_add(bytes);
-                    self.apply(job, &mut group);
-                }
-            }
-            let options = &self.start.options;
-            let full = group.jobs.len() >= options.group_writes_max || group.bytes >= options.group_bytes_max;
-            if full || group.failure.is_some() {
-                break;
-            }
-            next = self.waiting.try_recv().ok();
-        }
-        group
+    /// Whether the group takes no more.
+    fn is_full(&self) -> bool {
+        let Options {
+            group_writes_max,
+            group_bytes_max,
+            ..
+        } = self.options;
+        self.group.jobs.len() >= group_writes_max || self.group.bytes >= group_bytes_max || self.group.failure.is_some()
     }
 
-    fn apply(&mut self, mut job: Box<dyn Job>, group: &mut Group) {
-        let began = if group.jobs.is_empty() { self.begin() } else { Ok(()) };
-        let connection = &self.start.connection;
-        let applied = match began {
-            Err(error) => Err(error.into()),
-            Ok(()) if group.is_careful => apply_in_savepoint(connection, job.as_mut(), &mut group.effects),
-            Ok(()) => Ok(None),
+    fn apply(&mut self, mut job: Box<dyn Job>) {
+        if self.group.jobs.is_empty() {
+            self.group.watch = Some(Stopwatch::start());
+            if let Err(failure) = self.begin() {
+                self.group.jobs.push(job);
+                self.group.failure = Some(failure);
+                return;
+            }
+        }
+        let Some(connection) = &self.connection else { return };
+        let group = &mut self.group;
+        let applied = if group.is_careful {
+            let applied = apply_in_savepoint(connection, job.as_mut(), &mut group.effects);
+            group.jobs.push(job);
+            applied
+        } else {
+            let is_again = job.apply(connection, &mut group.effects).is_err();
+            group.jobs.push(job);
+            if is_again { self.apply_again() } else { Ok(None) }
         };
-        let is_again = applied.is_ok() && !group.is_careful && job.apply(connection, &mut group.effects).is_err();
-        group.jobs.push(job);
-        let applied = if is_again { self.apply_again(group) } else { applied };
         match applied {
             Ok(None) => {}
-            Ok(broken) => group.broken = broken,
-            Err(error) => group.failure = Some(error),
+            Ok(broken) => self.group.broken = broken,
+            Err(failure) => self.group.failure = Some(failure),
         }
     }
 
     /// Starts the transaction over, so that only the writes that fail do.
-    fn apply_again(&mut self, group: &mut Group) -> Result<Option<Failure>, Failure> {
-        group.is_careful = true;
-        group.effects = Effects::default();
+    fn apply_again(&mut self) -> Result<Option<Failure>, Failure> {
+        self.group.is_careful = true;
+        self.group.effects = Effects::default();
         self.begin()?;
         let mut broken = None;
-        for job in &mut group.jobs {
-            broken = apply_in_savepoint(&self.start.connection, job.as_mut(), &mut group.effects)?.or(broken);
+        let Some(connection) = &self.connection else {
+            return Ok(broken);
+        };
+        for job in &mut self.group.jobs {
+            broken = apply_in_savepoint(connection, job.as_mut(), &mut self.group.effects)?.or(broken);
         }
         Ok(broken)
     }
 
     /// Opens a transaction, the one before being over or given up.
-    fn begin(&mut self) -> Result<(), rusqlite::Error> {
-        if !self.start.connection.is_autocommit() {
-            self.recover();
+    fn begin(&mut self) -> Result<(), Failure> {
+        if self.connection.is_none() {
+            self.reopen()?;
         }
-        execute(&self.start.connection, "BEGIN IMMEDIATE")
+        self.recover();
+        match &self.connection {
+            Some(connection) => Ok(execute(connection, "BEGIN IMMEDIATE")?),
+            None => Err(Failure::of(&StoreError::Closed)),
+        }
     }
 
-    fn commit(&mut self, group: &mut Group, watch: Stopwatch) -> bool {
-        let sync = Stopwatch::start();
-        let figures = &self.start.figures;
-        if group.failure.is_none()
-            && let Err(error) = execute(&self.start.connection, "COMMIT")
-        {
-            group.failure = Some(error.into());
+    /// Commits the group and has it synced. The one before is durable.
+    fn commit(&mut self) {
+        if self.group.jobs.is_empty() {
+            return;
         }
-        if let Some(failure) = &group.failure {
-            let Failure { reason, is_full, .. } = failure;
+        let mut group = std::mem::take(&mut self.group);
+        let watch = Stopwatch::start();
+        let number = self.durable.begin();
+        if group.failure.is_none()
+            && let Some(connection) = &self.connection
+        {
+            group.failure = close(connection, &mut group.effects)
+                .err()
+                .map(|error| Failure::of(&error));
+        }
+        let Some(connection) = self.connection.as_ref().filter(|_| group.failure.is_none()) else {
+            self.durable.settle(number);
+            self.fail(group);
+            self.recover();
+            return;
+        };
+        let pages = log_pages(connection).map_err(StoreError::from);
+        let ends = pages.and_then(|pages| Ok((pages, self.log.position(pages)?)));
+        self.syncer.hand_over(Commit {
+            number,
+            group,
+            watch,
+            at: ends.as_ref().ok().map(|(_, at)| *at),
+            log: self.descriptor.take(),
+        });
+        match ends {
+            Ok((pages, _)) => self.pace(pages),
+            Err(error) => tracing::error!(%error, "where the log ends could not be read"),
+        }
+    }
+
+    /// Keeps the log within its bounds.
+    fn pace(&mut self, pages: LogPages) {
+        if self.upkeep.is_late(pages) {
+            self.settle(true);
+            self.upkeep.wait_for_copy();
+        }
+        match self.upkeep.after_commit(pages) {
+            Next::Nothing => {}
+            Next::CopyRest => {
+                self.settle(true);
+                // Nothing is applied meanwhile.
+                if let Some(connection) = &self.connection {
+                    self.upkeep.copy_rest(connection);
+                }
+            }
+            Next::CopyAgain => {
+                self.settle(true);
+                self.start_over();
+            }
+        }
+    }
+
+    /// Takes the commit on its way back if it has come, or waits for it.
+    fn settle(&mut self, wait: bool) {
+        if !self.syncer.is_busy() {
+            return;
+        }
+        match self.syncer.outcome(wait) {
+            None => {}
+            Some(Outcome::Durable { at, group, synced }) => {
+                self.log.is_durable(at);
+                for file in group.effects.unused {
+                    self.upkeep.remove(file);
+                }
+                for file in group.effects.unused_after_commit {
+                    self.upkeep.remove(file);
+                }
+                // One that wrote nothing has taken no place.
+                if synced {
+                    for file in self.doubtful.drain(..) {
+                        self.upkeep.remove_unless_named(file);
+                    }
+                }
+            }
+            Some(Outcome::Lost { number, group }) => self.undo(number, group),
+        }
+    }
+
+    /// Undoes a commit that could not be made durable, and with it what was applied on top of it.
+    fn undo(&mut self, number: u64, lost: Group) {
+        let mut next = std::mem::take(&mut self.group);
+        next.failure.clone_from(&lost.failure);
+        // Nobody sees the commit go, and nobody learns of it who saw it.
+        self.readers.pause();
+        self.durable.lose(number);
+        self.reopen_or_shut();
+        self.fail(lost);
+        if !next.jobs.is_empty() {
+            self.fail(next);
+        }
+    }
+
+    /// Has all of the log be copied once more: a recovery forgets how much of it the database has.
+    fn start_over(&mut self) {
+        if self.connection.is_some() {
+            self.readers.pause();
+            self.reopen_or_shut();
+        }
+    }
+
+    fn reopen_or_shut(&mut self) {
+        if let Err(failure) = self.reopen() {
+            tracing::error!(
+                reason = failure.reason,
+                "the log could not be cut back after a failed sync; reads fail until it can"
+            );
+            self.readers.shut(failure);
+        }
+    }
+
+    /// Cuts the log back to what is durable and opens the database again. No read is under way.
+    fn reopen(&mut self) -> Result<(), Failure> {
+        self.upkeep.let_go();
+        self.connection = None;
+        let opened = self.log.cut_back().and_then(|()| {
+            let connection = schema::open_writer(self.log.database(), self.options.uid_validity_first)?;
+            schema::sync_apart(&connection)?;
+            self.log.check(&connection)?;
+            Ok((connection, self.log.open()?))
+        });
+        let (connection, descriptor) = opened.map_err(|error| Failure::of(&error))?;
+        self.connection = Some(connection);
+        self.descriptor = Some(descriptor);
+        self.upkeep.copies_again();
+        self.durable.undone();
+        self.readers.resume();
+        Ok(())
+    }
+
+    /// Tells the callers of a group that failed.
+    fn fail(&mut self, mut group: Group) {
+        if let Some(Failure { reason, is_full, .. }) = &group.failure {
             tracing::debug!(
                 reason,
                 writes = group.jobs.len(),
                 "a group of writes failed; nothing of it was stored"
             );
-            self.start.health.failed(Part::Rows, reason, *is_full);
-            figures.failed_commits.fetch_add(1, Ordering::Relaxed);
-            self.recover();
-            return false;
+            self.health.failed(Part::Rows, reason, *is_full);
         }
-        match &group.broken {
-            Some(Failure { reason, is_full, .. }) => self.start.health.failed(Part::Rows, reason, *is_full),
-            None => self.start.health.well(Part::Rows),
+        self.figures.failed_commits.fetch_add(1, Ordering::Relaxed);
+        group.answer();
+        for file in group.effects.unused {
+            self.upkeep.remove(file);
         }
-        let writes = u64::try_from(group.jobs.len()).unwrap_or(u64::MAX);
-        figures.commits.fetch_add(1, Ordering::Relaxed);
-        figures.writes.fetch_add(writes, Ordering::Relaxed);
-        figures.largest_group.fetch_max(writes, Ordering::Relaxed);
-        let meter = &self.start.options.meter;
-        meter.committed(group.jobs.len(), watch.elapsed(), sync.elapsed());
-        true
+        if self.doubtful.len() < DOUBTFUL_MAX {
+            self.doubtful.extend(group.effects.named);
+        }
     }
 
     /// Leaves a failed transaction behind, if necessary with a new connection.
     fn recover(&mut self) {
-        let connection = &self.start.connection;
+        let Some(connection) = &self.connection else { return };
         if connection.is_autocommit() || execute(connection, "ROLLBACK").is_ok() {
             return;
         }
-        match schema::open_writer(&self.start.database, self.start.options.uid_validity_first) {
-            Ok(connection) => self.start.connection = connection,
+        let opened = schema::open_writer(self.log.database(), self.options.uid_validity_first);
+        match opened.and_then(|connection| schema::sync_apart(&connection).map(|()| connection)) {
+            Ok(connection) => self.connection = Some(connection),
             Err(error) => {
                 tracing::error!(%error, "the database could not be opened again; the next write tries once more");
             }
         }
     }
 
-    fn finish(self) -> Result<(), StoreError> {
-        let Start { connection, upkeep, .. } = self.start;
+    fn finish(mut self) -> Result<(), StoreError> {
+        self.upkeep.end_copy();
+        if self.upkeep.is_to_copy_again() {
+            self.start_over();
+        }
+        let Self {
+            connection,
+            upkeep,
+            syncer,
+            ..
+        } = self;
+        syncer.stop();
         // The sweep and the removals end before the folder is given free.
         let lock = upkeep.stop();
-        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-        let closed = connection.close().map_err(|(_, error)| StoreError::from(error));
+        let Some(connection) = connection else {
+            return Err(failed(
+                "the log was not cut back after a failed sync",
+                "the store is closed",
+            ));
+        };
+        let closed = copy_and_close(connection);
         drop(lock);
         closed
     }
 }
 
-/// Applies one write so that its failure leaves the others alone; returns what of the disk made it fail. An error means that the whole
-/// transaction is lost.
-fn apply_in_savepoint(tx: &Connection, job: &mut dyn Job, effects: &mut Effects) -> Result<Option<Failure>, Failure> {
-    execute(tx, "SAVEPOINT write")?;
-    let (unused, named) = (effects.unused_after_commit.len(), effects.named.len());
-    let applied = job.apply(tx, effects);
-    let broken = match applied {
-        Ok(()) => None,
-        Err(broken) => {
-            effects.unused_after_commit.truncate(unused);
-            effects.unused.extend(effects.named.drain(named..));
-            // After an I/O error or a full disk SQLite may have rolled back everything: the group fails with it, and for that reason.
-            if let Err(lost) = execute(tx, "ROLLBACK TO write") {
-                return Err(broken.unwrap_or_else(|| lost.into()));
-            }
-            broken
-        }
-    };
-    execute(tx, "RELEASE write")?;
-    Ok(broken)
+fn copy_and_close(connection: Connection) -> Result<(), StoreError> {
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    schema::copy_at_close(&connection)?;
+    connection.close().map_err(|(_, error)| StoreError::from(error))
+}
+
+/// Ends the transaction.
+fn close(connection: &Connection, effects: &mut Effects) -> Result<(), StoreError> {
+    journal::count(connection, &effects.take_counts())?;
+    Ok(execute(connection, "COMMIT")?)
 }
 
 /// Files remembered; more than this are left to the sweep of the next start.

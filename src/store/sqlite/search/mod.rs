@@ -130,7 +130,7 @@ impl SearchIndex {
             }
         };
         Ok(Self {
-            readers: Readers::new(database, READERS, Meter::default()),
+            readers: Readers::new(database, READERS, (Arc::default(), Meter::default())),
             writer: Arc::new(Mutex::new(connection)),
             cache: Arc::default(),
             path,

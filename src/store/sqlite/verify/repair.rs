@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use super::super::accept::{self, NewEntry, insert_entry, insert_message};
 use super::super::entries;
+use super::super::group::Effects;
 use super::super::rows::{ENTRY_COLUMNS, entry_row, execute, failed};
 use super::super::stage::blocking;
-use super::super::writer::Effects;
 use super::super::{folders, journal};
 use super::{Aside, Check, Key, Knowledge, Problem, bodies};
 use crate::store::blobs::{BlobName, Blobs};
