@@ -42,15 +42,10 @@ pub(super) enum Finding {
 
 impl Finder {
     /// Checks what a search asks; `Err` is the end of the command.
-    pub(super) fn new(core: &Core, view: &View, asked: &tree::Search) -> Result<Self, Outcome> {
+    pub(super) fn new(view: &View, asked: &tree::Search) -> Result<Self, Outcome> {
         let charset = asked.charset.as_deref();
         if charset.is_some_and(|name| !CHARSETS.contains(&name)) {
             return Err(Outcome::no("BADCHARSET (US-ASCII UTF-8)", "unknown charset"));
-        }
-        let is_plain_search = asked.returns.is_none() || core.enabled.has(Extension::Imap4rev2);
-        if charset.is_some() && core.enabled.has(Extension::Utf8) && is_plain_search {
-            // RFC 6855 §3: everything is UTF-8 then.
-            return Err(Outcome::bad("no charset after UTF8=ACCEPT"));
         }
         let program = Program::new(&asked.key, view).map_err(|error| match error {
             SearchError::NotUtf8 => Outcome::bad("the text is not in that charset"),

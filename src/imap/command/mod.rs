@@ -29,7 +29,7 @@ use super::grammar::SyntaxError;
 use super::grammar::tree::{Body, Flag, Name, Numbering, Set};
 use super::names;
 use super::request::{Answer, Bytes, Flags, Refused, Request};
-use super::session::{Core, Extension, State};
+use super::session::{Core, State};
 use super::view::{Telling, View};
 
 /// A command in progress.
@@ -312,11 +312,6 @@ fn selected((core, view): (&Core, &View), body: Body, messages: &mut Vec<Bytes>)
         Body::Close => select::close(view),
         Body::Unselect => select::unselect(),
         Body::Expunge(set) => copy::expunge(view, set.as_ref()),
-        // RFC 6855 §3
-        Body::Search(asked) if asked.charset.is_some() && core.enabled.has(Extension::Utf8) => over(told(
-            Outcome::bad("no CHARSET after ENABLE UTF8=ACCEPT"),
-            asked.numbering,
-        )),
         Body::Search(asked) => search::search(core, view, asked),
         Body::Fetch(asked) => fetch::fetch(core, view, asked),
         Body::Store(asked) => store::store(view, &asked),
@@ -334,8 +329,8 @@ fn selected((core, view): (&Core, &View), body: Body, messages: &mut Vec<Bytes>)
             (head, std::mem::take(messages)),
         ),
         // One arm for each extension, as above.
-        Body::Sort { criteria, search } => sort::sort(core, view, criteria, search),
-        Body::Thread { algorithm, search } => sort::thread(core, view, &algorithm, search),
+        Body::Sort { criteria, search } => sort::sort(view, criteria, search),
+        Body::Thread { algorithm, search } => sort::thread(view, &algorithm, search),
         other => return Err(Box::new(other)),
     })
 }

@@ -4,12 +4,16 @@ use super::found::{Finder, Finding, Reply};
 use super::{Next, Outcome, Work, over, told};
 use crate::imap::grammar::tree::{self, Numbering, SearchReturn};
 use crate::imap::request::Answer;
-use crate::imap::session::Core;
+use crate::imap::session::{Core, Extension};
 use crate::imap::view::View;
 
 pub(super) fn search(core: &Core, view: &View, asked: tree::Search) -> Box<dyn Work> {
     let numbering = asked.numbering;
-    match Finder::new(core, view, &asked) {
+    // RFC 6855 §3: everything is UTF-8 then. SORT and THREAD must name a charset, and so may.
+    if asked.charset.is_some() && core.enabled.has(Extension::Utf8) {
+        return over(told(Outcome::bad("no CHARSET after ENABLE UTF8=ACCEPT"), numbering));
+    }
+    match Finder::new(view, &asked) {
         Ok(finder) => Box::new(Search {
             reply: Reply {
                 numbering,

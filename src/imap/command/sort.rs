@@ -10,19 +10,19 @@ use crate::imap::sort::{self, Sortable};
 use crate::imap::thread::{self, Algorithm};
 use crate::imap::view::View;
 
-pub(super) fn sort(core: &Core, view: &View, criteria: Vec<SortCriterion>, asked: tree::Search) -> Box<dyn Work> {
-    ordered(core, view, Order::Sort(criteria), asked)
+pub(super) fn sort(view: &View, criteria: Vec<SortCriterion>, asked: tree::Search) -> Box<dyn Work> {
+    ordered(view, Order::Sort(criteria), asked)
 }
 
-pub(super) fn thread(core: &Core, view: &View, algorithm: &str, asked: tree::Search) -> Box<dyn Work> {
+pub(super) fn thread(view: &View, algorithm: &str, asked: tree::Search) -> Box<dyn Work> {
     match Algorithm::named(algorithm) {
-        Some(algorithm) => ordered(core, view, Order::Thread(algorithm), asked),
+        Some(algorithm) => ordered(view, Order::Thread(algorithm), asked),
         None => over(told(Outcome::bad("unknown threading algorithm"), asked.numbering)),
     }
 }
 
-fn ordered(core: &Core, view: &View, order: Order, asked: tree::Search) -> Box<dyn Work> {
-    match Finder::new(core, view, &asked) {
+fn ordered(view: &View, order: Order, asked: tree::Search) -> Box<dyn Work> {
+    match Finder::new(view, &asked) {
         Ok(finder) => Box::new(Ordered {
             reply: Reply {
                 numbering: asked.numbering,

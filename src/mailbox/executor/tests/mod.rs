@@ -249,6 +249,11 @@ async fn names_and_messages_are_utf8_once_that_is_enabled() {
         c.say("h SEARCH CHARSET UTF-8 ALL").await,
         "h BAD no CHARSET after ENABLE UTF8=ACCEPT\r\n"
     );
+    // RFC 5256 §3: there the charset must be named, so it may.
+    assert_eq!(
+        c.say("i SORT (SUBJECT) UTF-8 SUBJECT \"\u{e9}t\u{e9}\"").await,
+        "* SORT 1\r\ni OK searched\r\n"
+    );
     // What was enabled ends with the login.
     c.say("i UNAUTHENTICATE").await;
     c.say("j LOGIN jean@chu.fr s").await;
