@@ -167,12 +167,7 @@ async fn message(parts: &Parts, content: Content, lead: Vec<u8>, is_local: bool)
         Content::Staged(file) => {
             // Held until the message has been looked through: large ones take turns.
             let _turn = parts.memory.turn(file.size_bytes).await;
-            let bytes = parts.store.staged(&file).await?;
-            let message = deliver::new_message(bytes, lead);
-            Ok(NewMessage {
-                content: Content::Staged(file),
-                ..message
-            })
+            deliver::staged_message(&*parts.store, file, lead).await
         }
     }
 }
