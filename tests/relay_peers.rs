@@ -686,6 +686,34 @@ fn what_a_message_cannot_do_without_is_a_final_failure_where_it_lacks() {
 }
 
 #[test]
+fn the_report_on_a_message_that_demands_tls_demands_it_and_gives_back_its_header_alone() {
+    let mut field = field();
+    field.host("refuse.mssante.fr", 10, ALL, &["RCPT: 550 5.1.1 no such box"]);
+    for (back, offers, onward, is_whole) in [
+        ("simple.mssante.fr", ALL, Onward::Unsaid, true),
+        ("exigeant.mssante.fr", ALL, Onward::TlsRequired, false),
+        ("ancien.mssante.fr", PLAIN, Onward::TlsRequired, false),
+    ] {
+        let host = field.host(back, 10, offers, &[]);
+        let mut mail = Mail::new(&["x@refuse.mssante.fr"], "exigence");
+        let sender = format!("y@{back}");
+        mail.sender = sender.parse().ok();
+        mail.parameters.ret = Some(Ret::Full);
+        mail.parameters.onward = onward;
+        field.send(&mail);
+        field.record("relayed", &sender);
+        let report = host.taken().remove(0);
+        let text = String::from_utf8(report.text).unwrap();
+        assert!(text.contains("Subject: exigence"), "{text}");
+        assert_eq!(text.contains("\r\nBonjour\r\n"), is_whole, "{back}: {text}");
+        let lines = host.lines();
+        let line = lines.iter().find(|line| line.starts_with("MAIL FROM:<>")).unwrap();
+        let said = offers.len() > 1 && onward == Onward::TlsRequired;
+        assert_eq!(line.ends_with(" REQUIRETLS"), said, "{back}: {line}");
+    }
+}
+
+#[test]
 fn what_was_asked_for_without_need_keeps_no_peer_from_taking_it() {
     let mut field = field();
     let host = field.host("a.mssante.fr", 10, &[], &[]);

@@ -38,17 +38,19 @@ impl Relay {
             } else {
                 Original::Headers(&original)
             },
+            onward: first.parameters.onward,
         };
         self.parts.tell(&telling, place, now)
     }
 
-    /// RFC 3461 §4.3: the whole only if it was asked for and something failed; and not when it is large.
+    /// RFC 3461 §4.3: the whole only if it was asked for and something failed; and not when it is large. RFC 8689 §5: nor when TLS is demanded.
     fn returns_whole(&self, notices: &[Notice]) -> bool {
         let is_failed = notices.iter().any(|notice| notice.action == queue::Action::Failed);
         let first = notices.first();
         is_failed
             && first.is_some_and(|notice| {
                 notice.parameters.ret == Some(Ret::Full)
+                    && notice.parameters.onward.is_unsaid()
                     && notice.item.size_bytes <= self.parts.limits().report_original_bytes_max
             })
     }

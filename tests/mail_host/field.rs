@@ -71,6 +71,8 @@ impl Default for Options {
 
 /// A message to be queued.
 pub(crate) struct Mail<'a> {
+    /// Whom reports go to; `None`: the box of this operator.
+    pub(crate) sender: Option<Address>,
     pub(crate) to: &'a [&'a str],
     pub(crate) text: Vec<u8>,
     pub(crate) parameters: Parameters,
@@ -79,6 +81,7 @@ pub(crate) struct Mail<'a> {
 impl<'a> Mail<'a> {
     pub(crate) fn new(to: &'a [&'a str], subject: &str) -> Self {
         Self {
+            sender: None,
             to,
             text: format!("From: <{SENDER}>\r\nSubject: {subject}\r\n\r\nBonjour\r\n").into_bytes(),
             parameters: Parameters::default(),
@@ -304,7 +307,7 @@ impl Field {
             .map(|to| (to.parse().unwrap(), mail.parameters.clone()))
             .collect();
         let submission = Submission {
-            sender: Some(&sender),
+            sender: Some(mail.sender.as_ref().unwrap_or(&sender)),
             recipients: &recipients,
             session: "test",
         };
