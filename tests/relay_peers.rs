@@ -5,9 +5,11 @@
 mod common;
 mod mail_host;
 
+use std::fs;
+use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
-use common::wait_until;
+use common::{Program, wait_until};
 use mail_host::{Field, Host, Mail, Options};
 use vaguemestre::queue::Parameters;
 use vaguemestre::relay::Reuse;
@@ -314,6 +316,54 @@ fn what_the_peer_has_is_settled_as_soon_as_the_store_can_and_not_sent_again() {
     assert_eq!(field.fate("a@chu.mssante.fr").0, "relayed");
     assert_eq!(host.taken().len(), 1);
 }
+
+#[test]
+fn a_report_waits_for_its_original_while_the_store_cannot_read_it() {
+    let mut field = field();
+    let back = field.host("retour.mssante.fr", 10, ALL, &[]);
+    let mut mail = Mail::new(&["x@parti.mssante.fr"], "entete");
+    mail.sender = "y@retour.mssante.fr".parse().ok();
+    // Large enough for a file of its own.
+    mail.text.resize(100_000, b'a');
+    field.queue(&mail);
+    let body = field.body_file();
+    let aside = body.with_extension("aside");
+    fs::rename(&body, &aside).unwrap();
+    Program::new("mkfifo").arg(&body).run().assert_success();
+    field.wake();
+    // A pipe lets a writer in once somebody reads: the relay has asked for the header. What it gets is an error, since nobody can seek there.
+    let writer = wait_until("the original is read", PATIENCE, || {
+        let mut options = fs::OpenOptions::new();
+        options.write(true).custom_flags(NONBLOCK).open(&body).ok()
+    });
+    fs::rename(&aside, &body).unwrap();
+    drop(writer);
+    field.record("bounced", "x@parti.mssante.fr");
+    field.record("relayed", "y@retour.mssante.fr");
+    let report = String::from_utf8(back.taken().remove(0).text).unwrap();
+    assert!(report.contains("Subject: entete"), "{report}");
+}
+
+#[test]
+fn an_original_that_is_gone_holds_up_no_report() {
+    let mut field = field();
+    let back = field.host("retour.mssante.fr", 10, ALL, &[]);
+    let mut mail = Mail::new(&["x@parti.mssante.fr"], "perdu");
+    mail.sender = "y@retour.mssante.fr".parse().ok();
+    mail.text.resize(100_000, b'a');
+    field.queue(&mail);
+    fs::remove_file(field.body_file()).unwrap();
+    field.wake();
+    field.record("relayed", "y@retour.mssante.fr");
+    let report = String::from_utf8(back.taken().remove(0).text).unwrap();
+    assert!(
+        report.contains("x@parti.mssante.fr") && !report.contains("Subject: perdu"),
+        "{report}"
+    );
+}
+
+/// `O_NONBLOCK` on Linux.
+const NONBLOCK: i32 = 0o4000;
 
 /// Messages of which one attempt carries all, the second of which gets no answer for `silence`.
 fn silent_second(silence: Duration) -> (Field, Host, Host) {

@@ -1,6 +1,8 @@
 //! An operator without faces whose relay finds the hosts of a test, on a clock that the test moves.
 
 use std::collections::HashSet;
+use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -334,6 +336,20 @@ impl Field {
         let connection = Connection::open(self.files.path().join("store/store.db")).unwrap();
         connection.busy_timeout(PATIENCE).unwrap();
         connection.execute_batch(statement).unwrap();
+    }
+
+    /// The only body file there is.
+    pub(crate) fn body_file(&self) -> PathBuf {
+        let folders = fs::read_dir(self.files.path().join("store/bodies")).unwrap();
+        let folders = folders
+            .map(|folder| folder.unwrap().path())
+            .filter(|path| path.is_dir());
+        let mut files: Vec<PathBuf> = folders
+            .flat_map(|folder| fs::read_dir(folder).unwrap())
+            .map(|file| file.unwrap().path())
+            .collect();
+        assert_eq!(files.len(), 1, "{files:?}");
+        files.remove(0)
     }
 
     /// How often the store failed.
