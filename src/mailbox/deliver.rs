@@ -90,7 +90,7 @@ pub fn return_path(sender: Option<&str>) -> Vec<u8> {
 const PIECE_BYTES: usize = 256 * 1024;
 
 /// What the summary of a message in a file may take at its worst, in bytes: a piece, all header blocks that are kept, and what is told of them.
-pub const SUMMARY_MEMORY_BYTES_MAX: u64 = 16 * 1024 * 1024;
+pub const SUMMARY_MEMORY_BYTES_MAX: u64 = 24 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
