@@ -458,7 +458,7 @@ fn limits_that_cannot_be_read_bind_nobody() {
     for words in [
         "LIMITS",
         "LIMITS_RCPTMAX=0_MAILMAX=many",
-        "LIMITS_RCPTDOMAINMAX=1",
+        "LIMITS_RCPTDOMAINMAX=no_ODDMAX=1",
         "LIMITS_RCPTMAX",
     ] {
         let mut script = Script::greeted(options(ClientTls::Implicit), transaction(&["c@d.fr", "e@f.fr"]), words);
