@@ -1,4 +1,5 @@
-//! IMAP4rev1 (RFC 3501) and IMAP4rev2 (RFC 9051), the server's side, without sockets, clock or store: bytes and answers in, bytes and questions out.
+//! `IMAP4rev1` (RFC 3501) and `IMAP4rev2` (RFC 9051), the server's side, without sockets, clock or store: bytes and answers in, bytes and
+//! questions out.
 //!
 //! [`Session`] owns the protocol, the selected folder as the client knows it, and nothing else. Its driver moves bytes and answers
 //! questions; `mailbox::BoxSession` answers all of them but [`Request::Authenticate`]:

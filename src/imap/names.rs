@@ -51,8 +51,10 @@ fn decoded(sent: &[u8], spelling: Spelling) -> Result<String, BadName> {
 /// The name that a command came with, if it is kept in another form: the client has to be told (RFC 9051 §6.3.9.7). Of a RENAME the first.
 pub(crate) fn sent_otherwise(body: &Body, spelling: Spelling) -> Option<String> {
     let (name, other) = match body {
-        Body::Select { folder, .. } | Body::Create { folder, .. } | Body::Append { folder, .. } => (folder, folder),
-        Body::Delete(folder) => (folder, folder),
+        Body::Select { folder, .. }
+        | Body::Create { folder, .. }
+        | Body::Append { folder, .. }
+        | Body::Delete(folder) => (folder, folder),
         Body::Rename { from, to } => (from, to),
         _ => return None,
     };

@@ -21,6 +21,7 @@ def ok(answer):
 session = imaplib.IMAP4_SSL("127.0.0.1", task["port"], ssl_context=context, timeout=60)
 assert "IMAP4REV2" in session.capabilities and "IMAP4REV1" in session.capabilities, session.capabilities
 ok(session.login(task["user"], task["password"]))
+session._get_capabilities()  # those after login
 before = ok(session.capability())
 ok(session.enable("IMAP4rev2"))
 assert session.untagged_responses.pop("ENABLED") == [b"IMAP4rev2"]

@@ -330,7 +330,7 @@ async fn an_index_that_says_something_else_is_found_and_filled_again() {
         search_index(store.as_ref(), other.path(), Depth::Rows).await.unwrap(),
         None
     );
-    std::fs::write(other.path().join("search.db"), [7; 20_000]).unwrap();
+    std::fs::write(other.path().join("search.db"), vec![7; 20_000]).unwrap();
     assert!(
         search_index(store.as_ref(), other.path(), Depth::Rows)
             .await

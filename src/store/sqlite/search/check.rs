@@ -124,7 +124,7 @@ impl Look {
 }
 
 impl SearchIndex {
-    /// Empties the index of a data folder, damaged or not, whoever has it open. An [`crate::mailbox::Indexer`] that is told fills it again.
+    /// Empties the index of a data folder, damaged or not, whoever has it open. Whoever fills it has to be told.
     ///
     /// # Errors
     /// The file cannot be written, or is in use for too long.
