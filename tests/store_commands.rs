@@ -59,14 +59,14 @@ fn a_running_space_is_verified_repaired_backed_up_and_restored() {
         let count: i64 = index.query_row(whole, [], |row| row.get(0)).ok()?;
         (count > 0).then_some(index)
     };
-    let index = wait_until("messages are indexed", Duration::from_secs(60), indexed);
+    let index = wait_until("messages are indexed", Duration::from_mins(1), indexed);
     index.execute("UPDATE fact SET facts = x'00'", []).unwrap();
     drop(index);
     let found = json(data.path(), &["verify", "--operator", "chu", "--json"], 2);
     assert_eq!(found[0]["problems"][0]["id"], "search-index", "{found:#}");
     let repaired = json(data.path(), &["verify", "--operator", "chu", "--repair", "--json"], 0);
     assert_eq!(repaired[0]["repaired"][0]["id"], "search-index", "{repaired:#}");
-    wait_until("messages are indexed again", Duration::from_secs(60), indexed);
+    wait_until("messages are indexed again", Duration::from_mins(1), indexed);
     json(data.path(), &["verify", "--operator", "chu", "--json"], 0);
 
     let (to, again) = (folder(), folder());
