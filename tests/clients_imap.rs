@@ -57,6 +57,17 @@ fn a_session_is_compressed_pipelined_and_used_by_two_logins() {
 }
 
 #[test]
+fn imaplib_speaks_imap4rev2() {
+    let sandbox = Sandbox::shared();
+    let user = "soins@ehpad-lilas.mssante.fr";
+    let task = json!({
+        "port": sandbox.port("lilas", "imaps"), "ca": sandbox.authority(),
+        "user": user, "password": "sandbox", "message": hex(letter(NURSE, user, "IMAP4rev2").as_bytes()),
+    });
+    Sandbox::python("imap_rev2.py", &task).assert_success();
+}
+
+#[test]
 fn an_idling_client_is_told_of_a_mail_as_it_arrives() {
     let sandbox = Sandbox::shared();
     let task = json!({

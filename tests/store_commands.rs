@@ -6,11 +6,13 @@ mod common;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use rusqlite::Connection;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-use common::{Sender, Space, folder, inbox};
+use common::{Sender, Space, folder, inbox, wait_until};
 use vaguemestre::space::folder::Layout;
 
 const FROM: &str = "noreply@ehpad-lilas.mssante.fr";
@@ -49,6 +51,23 @@ fn a_running_space_is_verified_repaired_backed_up_and_restored() {
     assert_eq!(fs::read_dir(kept).unwrap().count(), 2, "the bytes, and where they were");
     let journal = Space::command_on(data.path(), &["journal", "--operator", "chu"]).assert_success();
     assert!(journal.stdout.contains("repair body-changed"), "{}", journal.stdout);
+
+    // Nothing is lost with a search index that says something else: it is filled again.
+    let indexed = || {
+        let index = Connection::open(store.join("search.db")).ok()?;
+        let whole = "SELECT count(*) FROM fact WHERE length(facts) > 1";
+        let count: i64 = index.query_row(whole, [], |row| row.get(0)).ok()?;
+        (count > 0).then_some(index)
+    };
+    let index = wait_until("messages are indexed", Duration::from_mins(1), indexed);
+    index.execute("UPDATE fact SET facts = x'00'", []).unwrap();
+    drop(index);
+    let found = json(data.path(), &["verify", "--operator", "chu", "--json"], 2);
+    assert_eq!(found[0]["problems"][0]["id"], "search-index", "{found:#}");
+    let repaired = json(data.path(), &["verify", "--operator", "chu", "--repair", "--json"], 0);
+    assert_eq!(repaired[0]["repaired"][0]["id"], "search-index", "{repaired:#}");
+    wait_until("messages are indexed again", Duration::from_mins(1), indexed);
+    json(data.path(), &["verify", "--operator", "chu", "--json"], 0);
 
     let (to, again) = (folder(), folder());
     let (backup, restored) = (to.path().join("b"), again.path().join("r"));

@@ -69,6 +69,8 @@ macro_rules! contract {
                 an_acceptance_that_fails_changes_nothing
                 reports_are_stored_with_the_message_they_are_about
                 a_report_that_cannot_be_stored_undoes_the_whole
+                what_a_message_replaces_goes_as_it_comes
+                a_message_that_replaces_nothing_is_not_stored
                 uids_are_given_in_delivery_order_and_only_grow
                 content_has_no_lead_and_a_read_has_it
                 content_of_any_size_reads_back
@@ -147,6 +149,7 @@ macro_rules! contract {
                 mail_is_taken_until_the_box_is_full
                 what_a_user_stores_has_to_fit
                 what_is_removed_makes_room
+                what_is_replaced_makes_room
                 a_message_to_a_full_box_among_others_changes_nothing
             );
             contract!(@tests $backend; queue:

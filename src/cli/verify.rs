@@ -9,10 +9,10 @@ use super::stores::DataArgs;
 use super::{JsonFlag, act, output, run};
 use crate::app::control::Answer;
 use crate::app::order::Order;
-use crate::app::repair::{Repair, line, problem_json};
+use crate::app::repair::{INDEX_REMEDY, Repair, index_problem_json, index_problem_line, line, problem_json};
 use crate::clock::Clock;
 use crate::indicator::{Recount, recount};
-use crate::mailbox::care::knowledge;
+use crate::mailbox::care::{knowledge, search_index};
 use crate::store::StoreError;
 use crate::store::sqlite::SqliteStore;
 use crate::store::sqlite::search::SearchIndex;
@@ -97,7 +97,8 @@ fn looked(args: &VerifyArgs, folder: &Path) -> anyhow::Result<Found> {
                 None
             }
         };
-        Ok(told(&report, counted.as_ref()))
+        let index = search_index(&store, folder, depth).await?;
+        Ok(told(&report, counted.as_ref(), index.as_deref()))
     })
 }
 
@@ -113,7 +114,7 @@ fn beyond_reading(what: &str) -> Found {
     }
 }
 
-fn told(report: &Report, counted: Option<&Recount>) -> Found {
+fn told(report: &Report, counted: Option<&Recount>, index: Option<&str>) -> Found {
     let mut lines: Vec<String> = report
         .problems
         .iter()
@@ -129,6 +130,10 @@ fn told(report: &Report, counted: Option<&Recount>) -> Found {
         );
         lines.push(format!("  counter-differs at counters: {what}\n    {remedy}\n"));
         problems.push(json!({ "id": "counter-differs", "place": "counters", "what": what, "remedy": remedy }));
+    }
+    if let Some(what) = index {
+        lines.push(format!("  {}\n    {INDEX_REMEDY}\n", index_problem_line(what)));
+        problems.push(index_problem_json(what));
     }
     let verdict = match (problems.len(), report.is_cut) {
         (0, _) => "nothing wrong".to_owned(),

@@ -77,6 +77,7 @@ const fn row(name: &'static str, rfc: u16, offered: Offered) -> Capability {
 /// All of them, in the order they are written.
 pub(crate) const CAPABILITIES: &[Capability] = &[
     row("IMAP4rev1", 3501, Offered::Always),
+    row("IMAP4rev2", 9051, Offered::Always),
     row("LITERAL+", 7888, Offered::Always),
     row("SASL-IR", 4959, Offered::Always),
     row("ID", 2971, Offered::Always),

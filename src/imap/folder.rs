@@ -94,12 +94,30 @@ pub struct Annotation {
 pub struct Surveyed {
     /// Its key: it stays when the name changes.
     pub folder: FolderHandle,
-    /// Its name.
-    pub name: String,
-    /// Whether LSUB lists it.
-    pub subscribed: bool,
+    /// What LIST shows of it.
+    pub listed: Folder,
     /// Its figures.
     pub status: Status,
+}
+
+/// A box, as NOTIFY compares it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// Its folders.
+    pub folders: Vec<Surveyed>,
+    /// Names subscribed to that no folder has.
+    pub wishes: Vec<String>,
+    /// Annotations; `None`: not asked for, or none was changed since they were asked last.
+    pub annotations: Option<Vec<Annotated>>,
+}
+
+/// Annotations of one place, as this session may see them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Annotated {
+    /// The folder; `None`: the box as a whole.
+    pub folder: Option<FolderHandle>,
+    /// Whole names in lower case, and something that differs when the values do.
+    pub entries: Vec<(String, u64)>,
 }
 
 /// A message that a search asks about.

@@ -51,21 +51,20 @@ pub(crate) struct Line<'a> {
     pub(crate) child_info: Vec<&'static str>,
 }
 
-/// More than can be looked through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TooMuch;
-
 impl Query {
-    /// Names that match one of the patterns.
-    pub(crate) fn new(patterns: &[String]) -> Result<Self, TooMuch> {
-        let patterns: Vec<Pattern> = patterns.iter().map(|text| Pattern::new(text)).collect();
-        if patterns.iter().map(|pattern| pattern.0.len()).sum::<usize>() > PATTERN_BYTES_MAX {
-            return Err(TooMuch);
-        }
-        Ok(Self {
-            patterns,
+    /// Names that match one of the patterns. RFC 9051 §6.3.9: a pattern too long to be looked for matches nothing.
+    pub(crate) fn new(patterns: &[String]) -> Self {
+        let mut bytes = 0;
+        let all = patterns.iter().map(|text| Pattern::new(text));
+        let patterns = all.filter(|pattern| {
+            let fits = bytes + pattern.0.len() <= PATTERN_BYTES_MAX;
+            bytes += if fits { pattern.0.len() } else { 0 };
+            fits
+        });
+        Self {
+            patterns: patterns.collect(),
             ..Self::default()
-        })
+        }
     }
 
     /// Only some of them.
@@ -73,7 +72,13 @@ impl Query {
         // RFC 5258 §3.1: the selection implies the return option.
         let adds = only.contains(&Selection::Subscribed) && !self.shows.contains(&Shown::Subscribed);
         self.shows.extend(adds.then_some(Shown::Subscribed));
-        Self { only, ..self }
+        for selection in only {
+            // RFC 9051 §6.3.9: what is asked twice is asked once.
+            if !self.only.contains(&selection) {
+                self.only.push(selection);
+            }
+        }
+        self
     }
 
     /// More than the names selected, and more said of each.
@@ -95,10 +100,12 @@ impl Query {
             } else {
                 Vec::new()
             };
-            if self.selects(known) || !child_info.is_empty() {
+            let is_selected = self.selects(known);
+            if is_selected || !child_info.is_empty() {
                 lines.push(Line {
                     name,
-                    folder: known.folder,
+                    // RFC 9051 §6.3.9.2: of what is shown only for what is below it, nothing more is told.
+                    folder: known.folder.filter(|_| is_selected),
                     attributes: self.attributes(known, names.has_children(at)),
                     child_info,
                 });
@@ -168,6 +175,34 @@ impl Query {
         });
         attributes.extend(known.special_use());
         attributes
+    }
+}
+
+/// What is said of names that no pattern was given for (RFC 9051 §6.3.2, RFC 5465 §5.4).
+pub(crate) struct Attributes<'a> {
+    names: Names<'a>,
+    query: Query,
+}
+
+impl<'a> Attributes<'a> {
+    /// Of the names of a box; `shows`: what is said beyond what every LIST says.
+    pub(crate) fn new(folders: &'a [Folder], wishes: &'a [String], shows: &[Shown]) -> Self {
+        Self {
+            names: Names::of(folders, wishes),
+            query: Query {
+                shows: shows.to_vec(),
+                ..Query::default()
+            },
+        }
+    }
+
+    /// Of one name, whether a folder has it or not.
+    pub(crate) fn of(&self, name: &str) -> Vec<&'static str> {
+        let names = &self.names.0;
+        match names.binary_search_by(|(other, _)| Levels(other).cmp(&Levels(name))) {
+            Ok(at) => self.query.attributes(&names[at].1, self.names.has_children(at)),
+            Err(_) => self.query.attributes(&Known::default(), false),
+        }
     }
 }
 
@@ -319,7 +354,7 @@ mod tests {
 
     fn query(patterns: &[&str]) -> Query {
         let patterns: Vec<String> = patterns.iter().map(|text| (*text).to_owned()).collect();
-        Query::new(&patterns).unwrap()
+        Query::new(&patterns)
     }
 
     fn shown(lines: &[Line<'_>]) -> Vec<String> {
@@ -361,8 +396,9 @@ mod tests {
         }
         let slow = "*a".repeat(40) + "b";
         assert!(!Pattern::new(&slow).matches(&"a".repeat(500)));
-        assert_eq!(Query::new(&["a*".repeat(2500)]), Err(TooMuch));
-        assert!(Query::new(&["*".repeat(5000)]).is_ok());
+        let count = |patterns: &[String]| Query::new(patterns).patterns.len();
+        assert_eq!(count(&["a*".repeat(2500), "a".into()]), 1);
+        assert_eq!(count(&["*".repeat(5000)]), 1);
     }
 
     #[test]

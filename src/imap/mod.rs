@@ -1,4 +1,5 @@
-//! IMAP4rev1 (RFC 3501), the server's side, without sockets, clock or store: bytes and answers in, bytes and questions out.
+//! `IMAP4rev1` (RFC 3501) and `IMAP4rev2` (RFC 9051), the server's side, without sockets, clock or store: bytes and answers in, bytes and
+//! questions out.
 //!
 //! [`Session`] owns the protocol, the selected folder as the client knows it, and nothing else. Its driver moves bytes and answers
 //! questions; `mailbox::BoxSession` answers all of them but [`Request::Authenticate`]:
@@ -70,9 +71,9 @@ pub use keywords::Keywords;
 pub use mime::preview::{PREVIEW_LOOK_BYTES, preview};
 pub use render::{Summariser, summarise};
 pub use request::{
-    Accessor, Annotation, Answer, Begins, Bytes, CopyMode, Credentials, Entry, FlagChange, Flags, Folder, FolderHandle,
-    Loaded, MessageHandle, News, Password, Refused, Request, Rights, Room, Selected, Sought, SpoolHandle, Status,
-    Summary, Surveyed, Upload, What,
+    Accessor, Annotated, Annotation, Answer, Begins, Bytes, CopyMode, Credentials, Entry, FlagChange, Flags, Folder,
+    FolderHandle, Loaded, MessageHandle, News, Password, Refused, Request, Rights, Room, Selected, Sought, SpoolHandle,
+    Status, Summary, Survey, Surveyed, Upload, What,
 };
 pub use session::{Certificate, Ending, Noted, Options, Security, Session, Step, Tokens};
 pub use text::{Searchable, TextKey, searchable, searchable_header};

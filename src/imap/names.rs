@@ -32,6 +32,12 @@ pub(crate) enum BadName {
 
 /// The text that was sent: a name, or a pattern of names.
 pub(crate) fn text(sent: &[u8], spelling: Spelling) -> Result<String, BadName> {
+    let text = decoded(sent, spelling)?;
+    Ok(if is_nfc(&text) { text } else { text.nfc().collect() })
+}
+
+/// The same in whatever form it came.
+fn decoded(sent: &[u8], spelling: Spelling) -> Result<String, BadName> {
     let text = match spelling {
         Spelling::Utf7 => utf7::decode(sent).map_err(|_| BadName::Spelling)?,
         Spelling::Utf8 => String::from_utf8(sent.to_vec()).map_err(|_| BadName::Spelling)?,
@@ -39,7 +45,22 @@ pub(crate) fn text(sent: &[u8], spelling: Spelling) -> Result<String, BadName> {
     if text.chars().any(is_forbidden) {
         return Err(BadName::Spelling);
     }
-    Ok(if is_nfc(&text) { text } else { text.nfc().collect() })
+    Ok(text)
+}
+
+/// The name that a command came with, if it is kept in another form: the client has to be told (RFC 9051 §6.3.9.7). Of a RENAME the first.
+pub(crate) fn sent_otherwise(body: &Body, spelling: Spelling) -> Option<String> {
+    let (name, other) = match body {
+        Body::Select { folder, .. }
+        | Body::Create { folder, .. }
+        | Body::Append { folder, .. }
+        | Body::Delete(folder) => (folder, folder),
+        Body::Rename { from, to } => (from, to),
+        _ => return None,
+    };
+    let [name, other] = [name, other].map(|name| decoded(&name.0, spelling).ok());
+    let (name, other) = (name?, other?);
+    (!is_nfc(&name) || !is_nfc(&other)).then_some(name)
 }
 
 /// Brings every name and pattern of a command to UTF-8 in normal form C, before anything else looks at it. What cannot be read becomes

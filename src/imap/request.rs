@@ -9,7 +9,7 @@ use super::contents::Contents;
 pub use super::credentials::{Credentials, Password};
 use super::facts::Facts;
 pub use super::flags::{FlagChange, Flags};
-pub use super::folder::{Accessor, Annotation, Folder, Rights, Room, Sought, Status, Surveyed};
+pub use super::folder::{Accessor, Annotated, Annotation, Folder, Rights, Room, Sought, Status, Survey, Surveyed};
 pub use super::refused::Refused;
 use super::text::TextKey;
 
@@ -327,7 +327,10 @@ pub enum Request {
         watch: bool,
     },
     /// All folders with their figures. → [`Answer::Surveyed`]
-    Survey,
+    Survey {
+        /// And their annotations, if any were changed since the box is watched or this was asked last.
+        annotations: bool,
+    },
     /// Who went after a modification sequence? → [`Answer::Vanished`]
     Vanished {
         /// The folder.
@@ -373,7 +376,7 @@ impl Request {
             | Self::Find { .. }
             | Self::Facts { .. }
             | Self::Now
-            | Self::Survey => false,
+            | Self::Survey { .. } => false,
         }
     }
 }
@@ -470,7 +473,7 @@ pub enum Answer {
     /// To [`Request::News`].
     News(News),
     /// To [`Request::Survey`].
-    Surveyed(Vec<Surveyed>),
+    Surveyed(Survey),
     /// To [`Request::Vanished`]: UIDs, ascending; `None` when that is forgotten.
     Vanished(Option<Vec<u32>>),
     /// To [`Request::Authenticate`]: nothing is opened.

@@ -202,8 +202,9 @@ impl View {
             &entry.flags,
             self.is_recent(entry.uid) && !enabled.has(Extension::Imap4rev2),
         );
-        // RFC 9051 §7.5.2, RFC 7162 §3.2.4: the UID comes too, whether it was asked or not.
-        if uid.is_some() || enabled.has(Extension::Condstore) || enabled.has(Extension::Imap4rev2) {
+        // RFC 9051 §7.5.2, RFC 7162 §3.2.4, RFC 5465 §5.1: the UID comes too, whether it was asked or not.
+        let shows_uid = [Extension::Condstore, Extension::Imap4rev2, Extension::Notify];
+        if uid.is_some() || shows_uid.iter().any(|extension| enabled.has(*extension)) {
             out.extend_from_slice(b" UID ");
             wire::number(out, u64::from(entry.uid));
         }

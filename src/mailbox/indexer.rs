@@ -40,6 +40,8 @@ pub struct Indexer {
     notify: Notify,
     options: IndexerOptions,
     known: HashMap<FolderKey, Progress>,
+    /// How often the index had been emptied when that was known.
+    emptied: u64,
     turns: Turns,
 }
 
@@ -52,6 +54,7 @@ impl Indexer {
             notify,
             options,
             known: HashMap::new(),
+            emptied: 0,
             turns: Turns::new(options),
         }
     }
@@ -84,6 +87,11 @@ impl Indexer {
     /// The store or the index failed.
     pub async fn catch_up(&mut self) -> Result<(), StoreError> {
         self.take_stock().await?;
+        self.follow_touched().await
+    }
+
+    /// Follows the changes of folders that were touched, as [`Self::run`] does.
+    pub(super) async fn follow_touched(&mut self) -> Result<(), StoreError> {
         while let Some(folder) = self.notify.take_touched() {
             self.follow(folder, Pace::Hurry).await?;
         }
@@ -117,6 +125,11 @@ impl Indexer {
     /// Brings the index of one folder up to date.
     async fn follow(&mut self, folder: FolderKey, pace: Pace) -> Result<(), StoreError> {
         self.wait(pace).await;
+        let emptied = self.notify.emptied();
+        if emptied != self.emptied {
+            self.known = self.index.progress().await?;
+            self.emptied = emptied;
+        }
         let mut progress = self.known.get(&folder).copied().unwrap_or_default();
         let changes = match self.store.changes(folder, progress.modseq).await {
             Err(StoreError::NotFound { .. }) => {

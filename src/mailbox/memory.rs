@@ -72,13 +72,13 @@ impl Tables {
     }
 
     /// Only what a user stores is refused here: mail does not come in by this store.
-    fn check_room(&mut self, key: FolderKey, more_bytes: u64) -> Result<(), StoreError> {
+    fn check_room(&mut self, key: FolderKey, (more_bytes, less_bytes): (u64, u64)) -> Result<(), StoreError> {
         match self.usage(key)? {
             Usage {
                 used_bytes,
                 quota_bytes: Some(quota_bytes),
                 ..
-            } if used_bytes + more_bytes > quota_bytes => Err(StoreError::OverQuota {
+            } if used_bytes + more_bytes > quota_bytes + less_bytes => Err(StoreError::OverQuota {
                 used_bytes,
                 quota_bytes,
             }),
@@ -234,12 +234,17 @@ impl MessageStore for MemoryStore {
         };
         // All or nothing: what can fail comes first.
         if let Some(delivery) = all.iter().find_map(|(_, deliveries)| deliveries.first()) {
-            tables.check_room(delivery.folder, all.iter().map(whole).sum())?;
+            let more: u64 = all.iter().map(whole).sum();
+            let mut less = 0;
+            for (folder, uid) in &acceptance.removes {
+                let mut entries = tables.folder(*folder)?.entries.iter();
+                let gone = entries.find(|entry| entry.uid == *uid);
+                less += gone.ok_or(StoreError::NotFound { what: "message" })?.size_bytes;
+            }
+            tables.check_room(delivery.folder, (more, less))?;
         }
         for (folder, uid) in acceptance.removes {
-            if tables.folder(folder)?.remove(|e| e.uid == uid).is_empty() {
-                return Err(StoreError::NotFound { what: "message" });
-            }
+            tables.folder(folder)?.remove(|e| e.uid == uid);
         }
         let mut accepted = Accepted::default();
         for (message, deliveries) in all {
@@ -472,6 +477,7 @@ impl MailboxStore for MemoryStore {
                     entry.flags = next;
                     entry.modseq = modseq;
                     folder.modseq = modseq;
+                    done.any = true;
                 }
             }
             done.entries.push(entry.clone());
@@ -486,7 +492,7 @@ impl MailboxStore for MemoryStore {
         if passage.originals == Originals::Stay {
             let entries = tables.folder(from)?.entries.iter().filter(wanted);
             let more_bytes = entries.map(|e| e.size_bytes).sum();
-            tables.check_room(to, more_bytes)?;
+            tables.check_room(to, (more_bytes, 0))?;
         }
         let copied = tables.copy(&passage, uids)?;
         if passage.originals == Originals::Go {

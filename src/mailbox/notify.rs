@@ -28,6 +28,8 @@ struct Boxes {
     senders: HashMap<BoxKey, watch::Sender<u64>>,
     /// The boxes of folders that were looked at for them.
     owners: HashMap<FolderKey, BoxKey>,
+    /// How often annotations of a watched box changed.
+    annotated: HashMap<BoxKey, u64>,
 }
 
 /// Folders that changed and were not indexed since.
@@ -36,6 +38,8 @@ struct Touched {
     folders: Mutex<HashSet<FolderKey>>,
     /// Changes so far.
     count: AtomicU64,
+    /// How often the index was emptied.
+    emptied: AtomicU64,
     wake: tokio::sync::Notify,
 }
 
@@ -69,12 +73,30 @@ impl Notify {
         }
     }
 
+    /// Says that annotations of a box changed. Call it after the commit.
+    pub(super) fn annotated(&self, owner: BoxKey) {
+        let mut boxes = self.boxes();
+        if boxes.senders.contains_key(&owner) {
+            *boxes.annotated.entry(owner).or_default() += 1;
+        }
+    }
+
+    /// How often that happened since the box is watched.
+    pub(super) fn annotations(&self, owner: BoxKey) -> u64 {
+        self.boxes().annotated.get(&owner).copied().unwrap_or_default()
+    }
+
     /// Begins to watch every folder of a box that is named with [`Self::owns`].
     pub(super) fn watch_box(&self, owner: BoxKey) -> Watch {
         let mut boxes = self.boxes();
-        let Boxes { senders, owners } = &mut *boxes;
+        let Boxes {
+            senders,
+            owners,
+            annotated,
+        } = &mut *boxes;
         senders.retain(|key, sender| *key == owner || sender.receiver_count() > 0);
         owners.retain(|_, owner| senders.contains_key(owner));
+        annotated.retain(|owner, _| senders.contains_key(owner));
         let sender = senders.entry(owner).or_insert_with(|| watch::Sender::new(0));
         Watch {
             receiver: sender.subscribe(),
@@ -130,6 +152,17 @@ impl Notify {
         if touched.insert(folder) {
             self.touched.wake.notify_one();
         }
+    }
+
+    /// Says that the search index was emptied: these folders are all there are.
+    pub fn index_emptied(&self, folders: impl IntoIterator<Item = FolderKey>) {
+        self.touched.emptied.fetch_add(1, Ordering::Relaxed);
+        folders.into_iter().for_each(|folder| self.touch(folder));
+    }
+
+    /// How often that happened.
+    pub(super) fn emptied(&self) -> u64 {
+        self.touched.emptied.load(Ordering::Relaxed)
     }
 
     /// A folder that was touched, if there is one; it counts as untouched from now on.

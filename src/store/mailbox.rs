@@ -158,6 +158,8 @@ pub struct FlagsChanged {
     pub entries: Vec<EntryRow>,
     /// UIDs of entries that were changed too late and stay as they were, ascending.
     pub refused: Vec<u32>,
+    /// Whether any entry is not as it was.
+    pub any: bool,
 }
 
 /// Entries that come into another folder, see [`MailboxStore::transfer`].

@@ -141,8 +141,8 @@ pub struct Acceptance {
     pub counts: Vec<Count>,
     /// Messages that this one gives rise to, stored with it: delivery reports. Empty for nearly every message.
     pub reports: Vec<Enclosure>,
-    /// Entries that this message replaces: they go in the same transaction (RFC 8508 §3). Fails with [`StoreError::NotFound`], and
-    /// nothing is stored, when one is gone already.
+    /// Entries that this message replaces: they go in the same transaction (RFC 8508 §3), and what they took is free for it. Fails
+    /// with [`StoreError::NotFound`], and nothing is stored, when one is gone already.
     pub removes: Vec<(FolderKey, u32)>,
 }
 

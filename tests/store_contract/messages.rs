@@ -129,6 +129,45 @@ pub(crate) async fn a_report_that_cannot_be_stored_undoes_the_whole(store: &dyn 
     assert_eq!(journal_length(store).await, 0);
 }
 
+fn replacing(folder: FolderKey, removes: &[(FolderKey, u32)]) -> Acceptance {
+    Acceptance {
+        removes: removes.to_vec(),
+        ..to_folders(&pattern(100_000), &[folder])
+    }
+}
+
+pub(crate) async fn what_a_message_replaces_goes_as_it_comes(store: &dyn Store) {
+    let (inbox, drafts) = (inbox(store, "a").await, folder(store, "a", "Drafts").await);
+    let old = deliver(store, &pattern(100_001), inbox).await.message.unwrap();
+    let before = store.status(inbox).await.unwrap();
+    let accepted = store.accept(replacing(inbox, &[(inbox, 1)])).await.unwrap();
+    assert_eq!(accepted.delivered[0].2, 2, "a UID of its own");
+    assert_eq!(uids(store, inbox).await, [2]);
+    assert!(is_not_found(&store.read(old).await), "its bytes are gone too");
+    let changes = store.changes(inbox, before.highest_modseq).await.unwrap();
+    assert_eq!(changes.expunged, [1]);
+    assert_eq!(changes.entries.iter().map(|entry| entry.uid).collect::<Vec<_>>(), [2]);
+    // It may come to another folder.
+    store.accept(replacing(drafts, &[(inbox, 2)])).await.unwrap();
+    assert_eq!(uids(store, inbox).await, [] as [u32; 0]);
+    assert_eq!(uids(store, drafts).await, [1]);
+}
+
+pub(crate) async fn a_message_that_replaces_nothing_is_not_stored(store: &dyn Store) {
+    let inbox = inbox(store, "a").await;
+    let kept = deliver(store, &pattern(100_001), inbox).await.message.unwrap();
+    let before = store.status(inbox).await.unwrap();
+    assert!(is_not_found(
+        &store.accept(replacing(inbox, &[(inbox, 1), (inbox, 7)])).await
+    ));
+    assert_eq!(store.status(inbox).await.unwrap(), before);
+    // What was to go stays when the new message cannot be stored.
+    let gone = FolderKey(inbox.0 + 1_000);
+    assert!(is_not_found(&store.accept(replacing(gone, &[(inbox, 1)])).await));
+    assert_eq!(uids(store, inbox).await, [1]);
+    assert_eq!(store.read(kept).await.unwrap().len(), 100_001 + 23);
+}
+
 fn made_once(folder: FolderKey, key: u8, times: (i64, i64)) -> Acceptance {
     Acceptance {
         deliveries: vec![once(folder, key, times)],

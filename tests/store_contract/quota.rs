@@ -81,6 +81,27 @@ pub(crate) async fn what_is_removed_makes_room(store: &dyn Store) {
     store.accept(with_room(inbox, Room::IfNotFull)).await.unwrap();
 }
 
+pub(crate) async fn what_is_replaced_makes_room(store: &dyn Store) {
+    let inbox = inbox(store, "a").await;
+    let other = inbox_of_another(store).await;
+    set(store, ONE).await;
+    store.accept(with_room(inbox, Room::Whole)).await.unwrap();
+    store.accept(with_room(other, Room::Whole)).await.unwrap();
+    let replacing = |removes| vaguemestre::store::Acceptance {
+        removes: vec![removes],
+        ..with_room(inbox, Room::Whole)
+    };
+    store.accept(replacing((inbox, 1))).await.unwrap();
+    assert_eq!(uids(store, inbox).await, [2]);
+    assert_eq!(store.usage(inbox).await.unwrap().used_bytes, ONE);
+    // Not more than what goes, and not in another box.
+    set(store, ONE - 1).await;
+    assert!(is_over_quota(&store.accept(replacing((inbox, 2))).await));
+    set(store, ONE).await;
+    assert!(is_over_quota(&store.accept(replacing((other, 1))).await));
+    assert_eq!((uids(store, inbox).await, uids(store, other).await), (vec![2], vec![1]));
+}
+
 pub(crate) async fn a_message_to_a_full_box_among_others_changes_nothing(store: &dyn Store) {
     let (inbox, other) = (inbox(store, "a").await, inbox_of_another(store).await);
     set(store, ONE).await;

@@ -19,7 +19,7 @@ pub(super) fn append(core: &Core, name: &Name, heads: Vec<AppendHead>, messages:
     };
     once(request, move |core, answer| match answer {
         Answer::Appended { uid_validity, uids } => {
-            core.touched(&folder);
+            core.put_into(&folder, uids.iter().copied());
             Outcome::ok_with(append_uid(uid_validity, &uids), "appended")
         }
         other => Outcome::no_destination(other),
@@ -44,7 +44,7 @@ pub(super) fn replace(
     };
     once(request, move |core, answer| match answer {
         Answer::Appended { uid_validity, uids } => {
-            core.touched(&folder);
+            core.put_into(&folder, uids.iter().copied());
             core.out.extend_from_slice(b"* OK [");
             core.out.extend_from_slice(&append_uid(uid_validity, &uids));
             core.out.extend_from_slice(b"] here is the replacement\r\n");

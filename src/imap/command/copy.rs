@@ -19,7 +19,7 @@ pub(super) fn copy(view: &View, set: &Set, to: &Name, numbering: Numbering) -> B
     };
     once(request, move |core, answer| match answer {
         Answer::Copied { uid_validity, pairs } => {
-            core.touched(&to);
+            core.put_into(&to, pairs.iter().map(|(_, new)| *new));
             match copy_uid(uid_validity, &pairs) {
                 Some(code) => Outcome::ok_with(code, "copied"),
                 None => Outcome::ok("nothing to copy"),
@@ -45,7 +45,7 @@ pub(super) fn move_to(view: &View, set: &Set, to: &Name, numbering: Numbering) -
     };
     once(request, move |core, answer| match answer {
         Answer::Copied { uid_validity, pairs } => {
-            core.touched(&to);
+            core.put_into(&to, pairs.iter().map(|(_, new)| *new));
             // RFC 6851 §4.3: COPYUID comes in an untagged OK, before the EXPUNGEs.
             if let Some(code) = copy_uid(uid_validity, &pairs) {
                 core.out.extend_from_slice(b"* OK [");

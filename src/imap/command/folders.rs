@@ -1,5 +1,6 @@
 //! CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE (RFC 9051 §6.3.4–§6.3.8, RFC 6154 §3).
 
+use super::notify::Own;
 use super::{Outcome, Work, folder_name, once, over};
 use crate::imap::grammar::tree::Name;
 use crate::imap::listing::is_below;
@@ -17,9 +18,16 @@ pub(super) fn create(name: &Name, special_uses: &[String]) -> Box<dyn Work> {
         Ok(folder) => folder,
         Err(outcome) => return over(outcome),
     };
-    once(Request::Create { folder, special_use }, |_, answer| match answer {
-        // RFC 8474 §4.1.
-        Answer::Created { object_id } => Outcome::ok_with(format!("MAILBOXID ({object_id})").into_bytes(), "created"),
+    let request = Request::Create {
+        folder: folder.clone(),
+        special_use,
+    };
+    once(request, |core, answer| match answer {
+        Answer::Created { object_id } => {
+            core.did(Own::Name(folder));
+            // RFC 8474 §4.1.
+            Outcome::ok_with(format!("MAILBOXID ({object_id})").into_bytes(), "created")
+        }
         other => Outcome::unexpected(other),
     })
 }
@@ -38,6 +46,7 @@ pub(super) fn delete(name: &Name) -> Box<dyn Work> {
                     .extend_from_slice(b"* OK [CLOSED] the selected folder is deleted\r\n");
                 core.select(None);
             }
+            core.did(Own::Name(folder));
             Outcome::ok("deleted")
         }
         other => Outcome::unexpected(other),
@@ -58,7 +67,8 @@ pub(super) fn rename(from: &Name, to: &Name) -> Box<dyn Work> {
     };
     once(request, move |core, answer| match answer {
         Answer::Done => {
-            core.touched(&from);
+            core.did(Own::Name(to.clone()));
+            core.put_into(&from, []);
             if let Some((view, _)) = core.view_and_out() {
                 follow_rename(&mut view.name, &from, &to);
             }
@@ -83,10 +93,19 @@ fn follow_rename(name: &mut String, from: &str, to: &str) {
 pub(super) fn subscribe(name: &Name, subscribed: bool) -> Box<dyn Work> {
     match folder_name(name) {
         Err(outcome) => over(outcome),
-        Ok(folder) => once(Request::Subscribe { folder, subscribed }, |_, answer| match answer {
-            Answer::Done => Outcome::ok("done"),
-            other => Outcome::unexpected(other),
-        }),
+        Ok(folder) => {
+            let request = Request::Subscribe {
+                folder: folder.clone(),
+                subscribed,
+            };
+            once(request, |core, answer| match answer {
+                Answer::Done => {
+                    core.did(Own::Subscription(folder));
+                    Outcome::ok("done")
+                }
+                other => Outcome::unexpected(other),
+            })
+        }
     }
 }
 

@@ -40,7 +40,8 @@ impl Work for Idle {
     fn go(&mut self, core: &mut Core, _answer: Option<Answer>) -> Next {
         core.out.extend_from_slice(b"+ idling\r\n");
         let enabled = core.enabled;
-        if let Some((view, out)) = core.view_and_out() {
+        let is_silent = core.is_silent();
+        if let (false, Some((view, out))) = (is_silent, core.view_and_out()) {
             view.tell_vanished(enabled, out);
         }
         Next::Idle

@@ -12,10 +12,7 @@ pub(super) fn list(asked: List) -> Box<dyn Work> {
         // RFC 3501 §6.3.8: asks for the separator.
         return Box::new(Separator);
     }
-    let mut query = match query(&asked.reference, &asked.patterns) {
-        Ok(query) => query,
-        Err(outcome) => return over(outcome),
-    };
+    let mut query = query(&asked.reference, &asked.patterns);
     let mut only = Vec::new();
     for selection in &asked.selection {
         match selection {
@@ -44,17 +41,16 @@ pub(super) fn list(asked: List) -> Box<dyn Work> {
 }
 
 pub(super) fn lsub(reference: &Name, pattern: &[u8]) -> Box<dyn Work> {
-    match query(&reference.0, &[pattern.to_vec()]) {
-        Ok(query) => Box::new(Listing::new(query, "LSUB", Extras::default())),
-        Err(outcome) => over(outcome),
-    }
+    let query = query(&reference.0, &[pattern.to_vec()]);
+    Box::new(Listing::new(query, "LSUB", Extras::default()))
 }
 
-/// Patterns behind their reference. One that no name can have matches nothing.
-fn query(reference: &[u8], patterns: &[Vec<u8>]) -> Result<Query, Outcome> {
+/// Patterns behind their reference. One that no name can have matches nothing, and neither does an empty one.
+fn query(reference: &[u8], patterns: &[Vec<u8>]) -> Query {
+    let patterns = patterns.iter().filter(|pattern| !pattern.is_empty());
     let whole = |pattern: &Vec<u8>| String::from_utf8([reference, pattern.as_slice()].concat()).ok();
-    let patterns: Vec<String> = patterns.iter().filter_map(whole).collect();
-    Query::new(&patterns).map_err(|_| Outcome::no("LIMIT", "too many or too long patterns"))
+    let patterns: Vec<String> = patterns.filter_map(whole).collect();
+    Query::new(&patterns)
 }
 
 struct Separator;
@@ -186,6 +182,20 @@ impl From<Line<'_>> for Row {
             exists: line.folder.is_some(),
         }
     }
+}
+
+/// Writes a LIST response that no LIST asked for; `old`: another name the client knows it by (RFC 9051 §6.3.9.7).
+pub(super) fn write_named(core: &mut Core, attributes: &[&str], name: &str, old: Option<&str>) {
+    let spelling = core.spelling();
+    let out = &mut core.out;
+    out.extend_from_slice(format!("* LIST ({}) \"/\" ", attributes.join(" ")).as_bytes());
+    names::write(out, name, spelling);
+    if let Some(old) = old {
+        out.extend_from_slice(b" (\"OLDNAME\" (");
+        names::write(out, old, spelling);
+        out.extend_from_slice(b"))");
+    }
+    out.extend_from_slice(b"\r\n");
 }
 
 fn write_line(core: &mut Core, response: &str, row: &Row) {

@@ -3,6 +3,7 @@
 //! `/private` entries belong to the person behind the login, so that those who share a box do not see each other's; `/shared` ones to all
 //! who open it. What is said of the box as a whole (`""`) under `/shared` is the operator's to set.
 
+use super::notify::Own;
 use super::{Next, Outcome, Work, folder_name, once, over};
 use crate::imap::grammar::tree::{Depth, Name};
 use crate::imap::names;
@@ -131,19 +132,28 @@ pub(super) fn set(folder: &Name, entries: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Bo
         changes.push(Annotation { entry, value });
     }
     Box::new(Set {
+        entries: changes.iter().map(|change| change.entry.clone()).collect(),
+        folder: folder.clone(),
         request: Some(Request::Annotate { folder, changes }),
     })
 }
 
 struct Set {
+    folder: Option<String>,
+    entries: Vec<String>,
     request: Option<Request>,
 }
 
 impl Work for Set {
-    fn go(&mut self, _core: &mut Core, answer: Option<Answer>) -> Next {
+    fn go(&mut self, core: &mut Core, answer: Option<Answer>) -> Next {
         match (answer, self.request.take()) {
             (None, Some(request)) => Next::Ask(request),
-            (Some(Answer::Done), _) => Next::Done(Outcome::ok("done")),
+            (Some(Answer::Done), _) => {
+                for entry in self.entries.drain(..) {
+                    core.did(Own::Entry(self.folder.clone(), entry));
+                }
+                Next::Done(Outcome::ok("done"))
+            }
             // RFC 5464 §4.3.
             (Some(Answer::Refused(Refused::Limit)), _) => {
                 Next::Done(Outcome::no("METADATA TOOMANY", "too many annotations"))

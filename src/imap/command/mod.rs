@@ -12,6 +12,7 @@ mod found;
 mod idle;
 mod list;
 mod metadata;
+mod normalised;
 pub(crate) mod notify;
 mod quota;
 mod resync;
@@ -241,8 +242,17 @@ fn once<F: FnOnce(&mut Core, Answer) -> Outcome + Send + 'static>(request: Reque
 }
 
 /// Begins a command: which ones are possible depends on the state (RFC 9051 §6). `messages` are those of APPEND and REPLACE.
-pub(crate) fn start(core: &Core, mut body: Body, mut messages: Vec<Bytes>) -> Box<dyn Work> {
+pub(crate) fn start(core: &Core, mut body: Body, messages: Vec<Bytes>) -> Box<dyn Work> {
     names::adopt(&mut body, core.spelling());
+    let told = core.sent.clone().and_then(|sent| normalised::Told::of(&body, sent));
+    let work = work_of(core, body, messages);
+    match told {
+        Some(told) => told.after(work),
+        None => work,
+    }
+}
+
+fn work_of(core: &Core, body: Body, mut messages: Vec<Bytes>) -> Box<dyn Work> {
     match body {
         Body::Capability => Box::new(idle::Capability),
         Body::Noop => over(Outcome::ok("done").with_news()),

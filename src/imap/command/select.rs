@@ -2,9 +2,9 @@
 //! (RFC 7162 §3.2.5).
 
 use super::resync::Resync;
-use super::{Next, Outcome, Work, folder_name, once, over};
+use super::{Next, Outcome, Work, folder_name, list, once, over};
 use crate::imap::grammar::tree::{Name, SelectParameters};
-use crate::imap::names;
+use crate::imap::listing::Attributes;
 use crate::imap::request::{Answer, Request, Selected};
 use crate::imap::session::{Core, Extension};
 use crate::imap::view::{Access, View};
@@ -21,7 +21,7 @@ pub(super) fn select(core: &Core, name: &Name, read_only: bool, parameters: Sele
         Err(outcome) => {
             // RFC 3501 §6.3.1: a SELECT that fails leaves no folder selected.
             return match core.view() {
-                Some(_) => leave(outcome),
+                Some(_) => leave(outcome, CLOSED),
                 None => over(outcome),
             };
         }
@@ -30,6 +30,7 @@ pub(super) fn select(core: &Core, name: &Name, read_only: bool, parameters: Sele
         folder,
         access,
         parameters,
+        selected: None,
         resync: None,
     })
 }
@@ -38,6 +39,8 @@ struct Select {
     folder: String,
     access: Access,
     parameters: SelectParameters,
+    /// The folder, while it is found out what LIST says of it.
+    selected: Option<Selected>,
     resync: Option<Resync>,
 }
 
@@ -48,8 +51,7 @@ impl Work for Select {
             None => {
                 // RFC 7162 §3.2.11: what comes next is about the other folder.
                 if core.view().is_some() {
-                    core.out
-                        .extend_from_slice(b"* OK [CLOSED] the folder before is closed\r\n");
+                    core.out.extend_from_slice(CLOSED);
                 }
                 core.select(None);
                 Next::Ask(Request::Select {
@@ -57,7 +59,19 @@ impl Work for Select {
                     read_only: self.access == Access::ReadOnly,
                 })
             }
-            Some(Answer::Selected(selected)) => self.show(core, selected),
+            // RFC 9051 §6.3.2: what LIST says of the folder is told too.
+            Some(Answer::Selected(selected)) if core.enabled.has(Extension::Imap4rev2) => {
+                self.selected = Some(selected);
+                Next::Ask(Request::Listing)
+            }
+            Some(Answer::Selected(selected)) => self.show(core, selected, None),
+            Some(Answer::Listing { folders, wishes }) => match self.selected.take() {
+                Some(selected) => {
+                    let attributes = Attributes::new(&folders, &wishes, &[]).of(&self.folder);
+                    self.show(core, selected, Some(&attributes))
+                }
+                None => Next::Done(Outcome::unexpected(Answer::Done)),
+            },
             Some(Answer::Vanished(vanished)) => {
                 if let (Some(resync), Some((view, out))) = (&self.resync, core.view_and_out()) {
                     resync.write_vanished(view, vanished, out);
@@ -70,7 +84,8 @@ impl Work for Select {
 }
 
 impl Select {
-    fn show(&mut self, core: &mut Core, selected: Selected) -> Next {
+    /// `listed`: its attributes, of a client that uses `IMAP4rev2`.
+    fn show(&mut self, core: &mut Core, selected: Selected, listed: Option<&[&str]>) -> Next {
         if self.parameters.condstore {
             core.enabled.insert(Extension::Condstore);
         }
@@ -80,15 +95,15 @@ impl Select {
         }
         let object_id = format!("* OK [MAILBOXID ({})] of this folder\r\n", selected.object_id);
         let view = View::new(std::mem::take(&mut self.folder), self.access, selected);
-        let spelling = core.spelling();
-        let (out, is_rev2) = (&mut core.out, core.enabled.has(Extension::Imap4rev2));
-        view.write_flags(out);
-        view.write_counts(core.enabled, out);
-        if is_rev2 {
-            out.extend_from_slice(b"* LIST () \"/\" ");
-            names::write(out, &view.name, spelling);
-            out.extend_from_slice(b"\r\n");
-        } else if let Some(at) = view.entries().contents().first_unseen() {
+        view.write_flags(&mut core.out);
+        view.write_counts(core.enabled, &mut core.out);
+        let sent = core.sent.take();
+        if let Some(attributes) = listed {
+            list::write_named(core, attributes, &view.name, sent.as_deref());
+        }
+        let out = &mut core.out;
+        // RFC 9051 §E: UNSEEN is for those who have no LIST here.
+        if let (None, Some(at)) = (listed, view.entries().contents().first_unseen()) {
             coded(out, b"UNSEEN", at as u64 + 1, b"first unseen message");
         }
         coded(out, b"UIDVALIDITY", u64::from(uid_validity), b"UIDs valid");
@@ -174,15 +189,20 @@ impl Work for Close {
 }
 
 pub(super) fn unselect() -> Box<dyn Work> {
-    leave(Outcome::ok("closed, nothing removed"))
+    leave(Outcome::ok("closed, nothing removed"), b"")
 }
 
-fn leave(outcome: Outcome) -> Box<dyn Work> {
-    once(Request::Leave, |core, answer| match answer {
+/// Leaves the folder, with a word about it.
+fn leave(outcome: Outcome, word: &'static [u8]) -> Box<dyn Work> {
+    once(Request::Leave, move |core, answer| match answer {
         Answer::Done => {
+            core.out.extend_from_slice(word);
             core.select(None);
             outcome
         }
         other => Outcome::unexpected(other),
     })
 }
+
+/// RFC 9051 §7.1: what comes behind it is about no folder, or another one.
+const CLOSED: &[u8] = b"* OK [CLOSED] the folder before is closed\r\n";

@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 use super::{Enabled, Extension, Options, WRITE_BYTES};
 use crate::imap::capability;
-use crate::imap::command::notify::Notified;
-use crate::imap::names::Spelling;
+use crate::imap::command::notify::{Notified, Own};
+use crate::imap::grammar::tree::Command;
+use crate::imap::names::{self, Spelling};
 use crate::imap::view::View;
 
 /// What commands work on.
@@ -19,6 +20,8 @@ pub(crate) struct Core {
     pub(crate) stale: bool,
     /// Tag of the command under way: ESEARCH repeats it.
     pub(crate) tag: String,
+    /// The name of a folder as the command under way has it, where it is kept in another form (RFC 9051 §6.3.9.7).
+    pub(crate) sent: Option<String>,
     /// What the client switched on.
     pub(crate) enabled: Enabled,
     /// What it wants to be told without asking (RFC 5465).
@@ -82,11 +85,29 @@ impl Core {
         };
     }
 
-    /// Marks the view stale if that folder is the selected one.
-    pub(crate) fn touched(&mut self, folder: &str) {
-        if self.view().is_some_and(|v| v.name == folder) {
-            self.stale = true;
+    /// Marks the view stale if that folder is the selected one, into which this session itself put messages.
+    pub(crate) fn put_into(&mut self, folder: &str, uids: impl IntoIterator<Item = u32>) {
+        if self.view().is_none_or(|v| v.name != folder) {
+            return;
         }
+        self.stale = true;
+        if let Some(notified) = &mut self.notified {
+            notified.put(uids);
+        }
+    }
+
+    /// Notes what this session did itself: NOTIFY does not tell it (RFC 5465 §5).
+    pub(crate) fn did(&mut self, own: Own) {
+        if let Some(notified) = &mut self.notified {
+            notified.did(own);
+        }
+    }
+
+    /// Whether the client wants to hear nothing of the messages of the selected folder (RFC 5465 §3.1).
+    pub(crate) fn is_silent(&self) -> bool {
+        self.notified
+            .as_ref()
+            .is_some_and(|notified| notified.telling_unasked().is_none())
     }
 
     /// How names of folders stand on the wire (RFC 9051 §5.1, RFC 6855 §3).
@@ -96,6 +117,14 @@ impl Core {
         } else {
             Spelling::Utf7
         }
+    }
+
+    /// Notes which command is under way.
+    pub(crate) fn begin(&mut self, command: &Command) {
+        self.tag.clone_from(&command.tag);
+        let is_told = self.enabled.has(Extension::Imap4rev2);
+        let sent = is_told.then(|| names::sent_otherwise(&command.body, self.spelling()));
+        self.sent = sent.flatten();
     }
 
     /// Writes the capabilities of the present state: nothing that is not complete, nothing that would be refused.

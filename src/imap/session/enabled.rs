@@ -11,9 +11,12 @@ pub(crate) enum Extension {
     Utf8,
     /// RFC 9051: ESEARCH instead of SEARCH, no RECENT.
     Imap4rev2,
+    /// RFC 5465, by using it: the UID comes with each change of flags.
+    Notify,
 }
 
 impl Extension {
+    /// What ENABLE takes.
     pub(crate) const ALL: [Self; 4] = [Self::Condstore, Self::Qresync, Self::Utf8, Self::Imap4rev2];
 
     /// As ENABLE names it.
@@ -23,6 +26,7 @@ impl Extension {
             Self::Qresync => "QRESYNC",
             Self::Utf8 => "UTF8=ACCEPT",
             Self::Imap4rev2 => "IMAP4rev2",
+            Self::Notify => "NOTIFY",
         }
     }
 }

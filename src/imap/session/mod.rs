@@ -122,6 +122,7 @@ impl Session {
             out: Vec::new(),
             stale: false,
             tag: String::new(),
+            sent: None,
             enabled: Enabled::default(),
             notified: None,
             compression: Compression::Off,
@@ -338,7 +339,7 @@ impl Session {
     fn start(&mut self, bytes: &[u8], messages: Vec<Bytes>) {
         match grammar::parse(bytes) {
             Ok(command) => {
-                self.core.tag.clone_from(&command.tag);
+                self.core.begin(&command);
                 let mut work = command::start(&self.core, command.body, messages);
                 let next = work.go(&mut self.core, None);
                 self.advance(command.tag, work, next);

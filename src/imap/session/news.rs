@@ -25,7 +25,9 @@ impl Session {
     /// The command is over but for the news it may bring (RFC 3501 §5.2).
     pub(super) fn conclude(&mut self, tag: String, outcome: Outcome) {
         let is_asked = self.core.notified.is_some() || matches!(self.core.state, State::Selected(..));
-        if is_asked && (self.core.stale || self.held == Held::News || outcome.asks_news()) {
+        let is_silent = self.core.is_silent();
+        let is_held = self.held == Held::News && !is_silent;
+        if is_asked && (self.core.stale || is_held || outcome.asks_news()) {
             self.ask_news(AfterNews::Finish { tag, outcome });
             return;
         }
@@ -34,6 +36,7 @@ impl Session {
         } = &mut self.core;
         if let (State::Selected(_, view), Telling::All) = (state, outcome.telling)
             && view.has_pending()
+            && !is_silent
         {
             view.tell_vanished(*enabled, out);
         }
@@ -41,7 +44,17 @@ impl Session {
     }
 
     pub(super) fn ask_news(&mut self, then: AfterNews) {
-        let is_wanted = !matches!(then, AfterNews::Unasked) || self.telling_unasked().is_some();
+        let is_wanted = match &then {
+            // RFC 5465 §3.1: a client may want to hear nothing. NOOP asks all the same, and what it removes itself is told.
+            AfterNews::Finish { outcome, .. } => {
+                !self.core.is_silent()
+                    || outcome.asks_news()
+                    || outcome.code.as_deref() == Some(command::HIGHEST_MODSEQ)
+            }
+            // RFC 5465 §4
+            AfterNews::Idle { .. } => !self.core.is_silent(),
+            AfterNews::Unasked => self.telling_unasked().is_some(),
+        };
         let (State::Selected(_, view), true) = (&self.core.state, is_wanted) else {
             self.core.stale = false;
             if self.core.view().is_some() {
@@ -94,7 +107,7 @@ impl Session {
 
     /// Tells what NOTIFY asks beside the news of the selected folder, in which `fresh` messages are new.
     pub(super) fn follow_up(&mut self, then: AfterNews, fresh: usize) {
-        let Some(mut work) = command::notify::follow_up(&self.core, fresh) else {
+        let Some(mut work) = command::notify::follow_up(&mut self.core, fresh) else {
             return self.after_news(then);
         };
         self.after = Some(then);

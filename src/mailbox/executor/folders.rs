@@ -116,6 +116,15 @@ impl BoxSession {
 
     async fn annotations(&self, owner: BoxKey, folder: Option<&str>) -> Result<Answer, Failure> {
         let place = self.place(owner, folder).await?;
+        Ok(Answer::Annotations(self.visible(owner, place).await?))
+    }
+
+    /// Annotations that this person may see.
+    pub(super) async fn visible(
+        &self,
+        owner: BoxKey,
+        place: Option<FolderKey>,
+    ) -> Result<Vec<imap::Annotation>, Failure> {
         let person = self.terms.person.as_str();
         let found = self.store().annotations(owner, place).await?;
         let seen = found.into_iter().filter_map(|one| {
@@ -131,7 +140,7 @@ impl BoxSession {
         });
         let mut seen: Vec<imap::Annotation> = seen.collect();
         seen.sort();
-        Ok(Answer::Annotations(seen))
+        Ok(seen)
     }
 
     async fn annotate(
@@ -154,6 +163,7 @@ impl BoxSession {
             });
         }
         self.store().annotate(owner, place, &rows, ANNOTATIONS_MAX).await?;
+        self.mailboxes.notify.annotated(owner);
         Ok(Answer::Done)
     }
 

@@ -62,6 +62,7 @@ impl Mailboxes {
             selected: None,
             uploads: Uploads::default(),
             watched: None,
+            annotated: None,
             terms: Terms::default(),
         }
     }
@@ -104,6 +105,8 @@ pub struct BoxSession {
     uploads: Uploads,
     /// NOTIFY wants to know of every folder.
     watched: Option<Watch>,
+    /// How often annotations of the box had changed when NOTIFY was told of them last.
+    annotated: Option<u64>,
     terms: Terms,
 }
 
@@ -259,7 +262,7 @@ impl BoxSession {
             }
             Request::Expunge { folder, uids } => self.expunge(FolderKey(folder.0), uids.as_deref()).await,
             Request::WatchBox { watch } => self.watch_box(watch),
-            Request::Survey => self.survey().await,
+            Request::Survey { annotations } => self.survey(annotations).await,
             folders => {
                 let is_change = folders.is_change();
                 let answer = self.on_folders(folders).await?;
@@ -349,6 +352,16 @@ impl BoxSession {
             uid_validity: row.uid_validity,
             uids: accepted.delivered.iter().map(|(_, _, uid)| *uid).collect(),
         })
+    }
+
+    #[cfg(test)]
+    fn store_for_tests(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.mailboxes.store)
+    }
+
+    #[cfg(test)]
+    fn notify_for_tests(&self) -> &Notify {
+        &self.mailboxes.notify
     }
 
     fn owner(&self) -> Result<BoxKey, Failure> {

@@ -1,6 +1,7 @@
 //! The selected folder: opening it, its changes, and the changes a session makes.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::Timestamp;
 
@@ -8,7 +9,7 @@ use super::{Access, BoxSession, Failure, Selection};
 use crate::imap::{self, Answer, CopyMode};
 use crate::mailbox::contents::Wanted;
 use crate::mailbox::convert;
-use crate::store::{FlagUpdate, FolderKey, FolderStatus, Originals, Passage, StoreError};
+use crate::store::{BoxKey, FlagUpdate, FolderKey, FolderStatus, Originals, Passage, StoreError};
 
 impl BoxSession {
     pub(super) async fn select(&mut self, name: &str, read_only: bool) -> Result<Answer, Failure> {
@@ -83,7 +84,10 @@ impl BoxSession {
         update: FlagUpdate,
     ) -> Result<Answer, Failure> {
         let done = self.store().change_flags(folder, uids, &update).await?;
-        self.mailboxes.notify.changed(folder);
+        // RFC 7162 §3.1.3: what stays as it was keeps its modification sequence, so there is nothing to tell anybody.
+        if done.any {
+            self.mailboxes.notify.changed(folder);
+        }
         Ok(Answer::Changed {
             news: self.news_of(folder).await?,
             refused: done.refused,
@@ -128,11 +132,13 @@ impl BoxSession {
     pub(super) fn watch_box(&mut self, watch: bool) -> Result<Answer, Failure> {
         let owner = self.owner()?;
         self.watched = watch.then(|| self.mailboxes.notify.watch_box(owner));
+        self.annotated = None;
         Ok(Answer::Done)
     }
 
-    pub(super) async fn survey(&mut self) -> Result<Answer, Failure> {
+    pub(super) async fn survey(&mut self, with_annotations: bool) -> Result<Answer, Failure> {
         let owner = self.owner()?;
+        let annotated = self.mailboxes.notify.annotations(owner);
         if let Some(watched) = &mut self.watched {
             // What is read below is no news any more.
             watched.take();
@@ -149,11 +155,44 @@ impl BoxSession {
             Some(imap::Surveyed {
                 folder: imap::FolderHandle(row.key.0),
                 status: convert::status(statuses.remove(&row.key)?, &row),
-                name: row.name,
-                subscribed: row.subscribed,
+                listed: convert::folder(row),
             })
         });
-        Ok(Answer::Surveyed(surveyed.collect()))
+        let folders: Vec<imap::Surveyed> = surveyed.collect();
+        let annotations = if with_annotations && self.annotated != Some(annotated) {
+            let found = self.annotated_places(owner, &folders).await?;
+            self.annotated = Some(annotated);
+            Some(found)
+        } else {
+            None
+        };
+        Ok(Answer::Surveyed(imap::Survey {
+            folders,
+            wishes: self.store().subscriptions(owner).await?,
+            annotations,
+        }))
+    }
+
+    async fn annotated_places(
+        &self,
+        owner: BoxKey,
+        folders: &[imap::Surveyed],
+    ) -> Result<Vec<imap::Annotated>, Failure> {
+        let mut places = Vec::new();
+        for folder in std::iter::once(None).chain(folders.iter().map(|one| Some(one.folder))) {
+            let found = self.visible(owner, folder.map(|folder| FolderKey(folder.0))).await?;
+            let entries = found.into_iter().map(|one| {
+                let mut hasher = DefaultHasher::new();
+                one.value.hash(&mut hasher);
+                (one.entry, hasher.finish())
+            });
+            places.push(imap::Annotated {
+                folder,
+                entries: entries.collect(),
+            });
+        }
+        places.retain(|place| !place.entries.is_empty());
+        Ok(places)
     }
 
     /// UIDs that went after a modification sequence; `None` when that is forgotten.

@@ -111,10 +111,9 @@ impl Body {
 
 /// Applies an acceptance. When it fails, the body file it would have named is given back for removal.
 pub(super) fn accept(tx: &Connection, prepared: &Prepared, effects: &mut Effects) -> Result<Accepted, StoreError> {
-    let result = apply(tx, prepared).and_then(|accepted| {
-        entries::replace(tx, &prepared.acceptance.removes, effects)?;
-        Ok(accepted)
-    });
+    // What is replaced goes first: its room is free for what replaces it.
+    let replaced = entries::replace(tx, &prepared.acceptance.removes, effects);
+    let result = replaced.and_then(|()| apply(tx, prepared));
     if result.is_err() {
         prepared.abandon(effects);
     } else {

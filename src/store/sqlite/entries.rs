@@ -188,7 +188,11 @@ pub(super) fn change_flags(
         tx.prepare_cached(sql)?
             .execute((folder.0, integer(modseq), unseen_more, deleted_more, deleted_bytes_more))?;
     }
-    Ok(FlagsChanged { entries: now, refused })
+    Ok(FlagsChanged {
+        entries: now,
+        refused,
+        any,
+    })
 }
 
 /// Copies entries to the end of another folder, if its box has room for all, and removes the originals where they go.

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use self::plan::{Item, Marks, Plan, Previews};
 use self::stream::{Flowing, Stream};
-use self::write::{Known, Shape};
+use self::write::Known;
 use super::{Next, Outcome, Work, over, positions, since, told};
 use crate::imap::grammar::tree;
 use crate::imap::grammar::tree::{FetchItem, Numbering};
@@ -38,9 +38,9 @@ pub(super) fn fetch(core: &Core, view: &View, mut asked: tree::Fetch) -> Box<dyn
 }
 
 /// A FETCH of new messages that nobody asked for (RFC 5465 §5.2).
-pub(super) fn unasked(view: &View, items: &[FetchItem], positions: Range<usize>) -> Box<dyn Work> {
+pub(super) fn unasked(view: &View, items: &[FetchItem], positions: Vec<usize>) -> Box<dyn Work> {
     let plan = Plan::new(items, Numbering::Uid, view.access);
-    Box::new(Fetch::new(plan, positions.collect(), Numbering::Uid))
+    Box::new(Fetch::new(plan, positions, Numbering::Uid))
 }
 
 /// An item that sets no flag.
@@ -370,12 +370,12 @@ impl Fetch {
 
     /// Writes messages of which the view knows all that is asked.
     fn write_known(&mut self, core: &mut Core) {
-        let shape = shape(core);
+        let enabled = core.enabled;
         let Some((view, out)) = core.view_and_out() else { return };
         let known = Known {
             loaded: &Loaded::default(),
             preview: None,
-            shape,
+            enabled,
         };
         while let Some(&at) = self.positions.get(self.next) {
             // Nothing of the message is asked, so nothing can be left out.
@@ -388,7 +388,7 @@ impl Fetch {
     }
 
     fn write_batch(&mut self, core: &mut Core, mut batch: Batch) {
-        let shape = shape(core);
+        let enabled = core.enabled;
         let first = batch.end - batch.loaded.len();
         let with_flags = self.items(core, true);
         let Some((view, out)) = core.view_and_out() else { return };
@@ -407,7 +407,7 @@ impl Fetch {
             let known = Known {
                 loaded: &loaded,
                 preview: batch.previews.get(index).and_then(Option::as_deref),
-                shape,
+                enabled,
             };
             if write::message(out, (view, at), items, known).is_err() {
                 self.failed.encodings += 1;
@@ -442,14 +442,6 @@ fn outline(loaded: &Loaded, size_bytes: u64) -> Option<Outline> {
     u64::try_from(outline.body.end)
         .is_ok_and(|end| end == size_bytes)
         .then_some(outline)
-}
-
-fn shape(core: &Core) -> Shape {
-    if core.enabled.has(Extension::Imap4rev2) || core.enabled.has(Extension::Utf8) {
-        Shape::Rev2
-    } else {
-        Shape::Rev1
-    }
 }
 
 /// Most messages asked of the store at once.

@@ -175,7 +175,7 @@ impl Stream {
 
     /// Begins an item.
     fn begin(&mut self, core: &mut Core, item: Item) {
-        let shape = super::shape(core);
+        let enabled = core.enabled;
         let Some((view, out)) = core.view_and_out() else { return };
         if matches!(self.flow, Flow::Start) {
             write::begin(out, self.at);
@@ -198,7 +198,7 @@ impl Stream {
                 let known = Known {
                     loaded: &self.loaded,
                     preview: self.preview.as_deref(),
-                    shape,
+                    enabled,
                 };
                 write::small(out, (view, &view.entries()[self.at]), &item, known);
                 self.item += 1;

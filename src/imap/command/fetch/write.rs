@@ -5,6 +5,7 @@ use crate::imap::mime::outline::Outline;
 use crate::imap::render::without_global;
 use crate::imap::request::{Entry, Loaded, Summary};
 use crate::imap::section::{Binary, BinaryPlace};
+use crate::imap::session::{Enabled, Extension};
 use crate::imap::view::View;
 use crate::imap::wire;
 
@@ -13,12 +14,12 @@ use crate::imap::wire;
 pub(super) struct Known<'a> {
     pub(super) loaded: &'a Loaded,
     pub(super) preview: Option<&'a str>,
-    pub(super) shape: Shape,
+    pub(super) enabled: Enabled,
 }
 
 /// How structures are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
+enum Shape {
     /// As RFC 3501 knows them.
     Rev1,
     /// As RFC 9051 does: `message/global` shows what is inside.
@@ -104,7 +105,9 @@ pub(super) fn small(out: &mut Vec<u8>, (view, entry): (&View, &Entry), item: &It
         }
         Item::Flags => {
             out.extend_from_slice(b"FLAGS ");
-            wire::flags(out, &entry.flags, view.is_recent(entry.uid));
+            // RFC 9051 §2.3.2: there is no `\Recent` any more.
+            let recent = view.is_recent(entry.uid) && !known.enabled.has(Extension::Imap4rev2);
+            wire::flags(out, &entry.flags, recent);
         }
         Item::InternalDate => {
             out.extend_from_slice(b"INTERNALDATE ");
@@ -136,9 +139,17 @@ pub(super) fn small(out: &mut Vec<u8>, (view, entry): (&View, &Entry), item: &It
             wire::nstring(out, known.preview.map(str::as_bytes));
         }
         Item::Envelope => named(out, b"ENVELOPE ", &summary.envelope),
-        Item::Body => structure(out, b"BODY ", &summary.body, known.shape),
-        Item::BodyStructure => structure(out, b"BODYSTRUCTURE ", &summary.body_structure, known.shape),
+        Item::Body => structure(out, b"BODY ", &summary.body, shape(known.enabled)),
+        Item::BodyStructure => structure(out, b"BODYSTRUCTURE ", &summary.body_structure, shape(known.enabled)),
         Item::Section(..) | Item::Binary(_) | Item::BinarySize(_) => {}
+    }
+}
+
+fn shape(enabled: Enabled) -> Shape {
+    if enabled.has(Extension::Imap4rev2) || enabled.has(Extension::Utf8) {
+        Shape::Rev2
+    } else {
+        Shape::Rev1
     }
 }
 

@@ -130,8 +130,25 @@ async fn a_list_brings_figures_rights_and_annotations_along() {
     let heard = c.say("i STATUS INBOX (DELETED DELETED-STORAGE)").await;
     assert_eq!(heard, "* STATUS INBOX (DELETED 1 DELETED-STORAGE 50)\r\ni OK done\r\n");
     assert!(c.say("j LIST (RECURSIVEMATCH) \"\" %").await.starts_with("j BAD "));
-    let long = format!("k LIST \"\" (\"{}\")", "a*".repeat(3000));
-    assert_eq!(c.say(&long).await, "k NO [LIMIT] too many or too long patterns\r\n");
+    let long = format!("k LIST \"\" (\"{}\" INBOX)", "a*".repeat(3000));
+    assert_eq!(
+        c.say(&long).await,
+        "* LIST (\\HasNoChildren) \"/\" INBOX\r\nk OK done\r\n"
+    );
+    // Asked twice is asked once; what is only above what was asked has no figures.
+    talk(
+        &mut c,
+        &[
+            ("l CREATE a/b", "l OK [MAILBOXID (F1008)] created\r\n"),
+            ("m SUBSCRIBE a/b", "m OK done\r\n"),
+            (
+                "n LIST (SUBSCRIBED SUBSCRIBED RECURSIVEMATCH) \"\" a RETURN (STATUS (MESSAGES))",
+                "* LIST (\\HasChildren) \"/\" a (\"CHILDINFO\" (\"SUBSCRIBED\"))\r\nn OK done\r\n",
+            ),
+            ("o LIST \"a\" (\"\")", "o OK done\r\n"),
+        ],
+    )
+    .await;
 }
 
 #[tokio::test]

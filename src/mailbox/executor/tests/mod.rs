@@ -1,7 +1,9 @@
 //! Tests of the executor, over a store in memory.
 
 mod folders;
+mod notify;
 mod reading;
+mod rev2;
 mod search;
 mod told;
 
@@ -53,8 +55,12 @@ impl Client {
         self.run().await
     }
 
-    /// What a driver does, see the doc of `imap`.
     async fn run(&mut self) -> String {
+        String::from_utf8(self.heard().await).unwrap()
+    }
+
+    /// What a driver does, see the doc of `imap`.
+    async fn heard(&mut self) -> Vec<u8> {
         let mut heard = Vec::new();
         for _ in 0..10_000 {
             if self.boxes.has_news() {
@@ -79,7 +85,7 @@ impl Client {
                 }
             }
         }
-        String::from_utf8(heard).unwrap()
+        heard
     }
 
     pub(super) async fn append(&mut self, message: &str) {
@@ -331,6 +337,59 @@ async fn an_append_that_cannot_be_is_refused() {
         c.say("e STATUS INBOX (MESSAGES)").await,
         "* STATUS INBOX (MESSAGES 0)\r\ne OK done\r\n"
     );
+}
+
+#[tokio::test]
+async fn nul_comes_in_a_literal8_and_is_kept() {
+    let (_, mailboxes) = world();
+    let mut c = Client::selected(&mailboxes).await;
+    let message = "Content-Transfer-Encoding: binary\r\n\r\na\0b";
+    let length = message.len();
+    let appended = c.say(&format!("a APPEND INBOX ~{{{length}+}}\r\n{message}")).await;
+    assert!(appended.ends_with("a OK [APPENDUID 1001 1] appended\r\n"), "{appended}");
+    // RFC 9051 §4.3: an ordinary literal holds no NUL; lengths are those of the message.
+    c.session
+        .feed(b"b FETCH 1 (RFC822.SIZE BINARY.SIZE[1] BINARY.PEEK[1] BODY.PEEK[1])\r\n");
+    assert_eq!(
+        c.heard().await,
+        format!("* 1 FETCH (RFC822.SIZE {length} BINARY.SIZE[1] 3 BINARY[1] ~{{3}}\r\na\0b BODY[1] {{3}}\r\na")
+            .as_bytes()
+            .iter()
+            .chain(b"\x80b)\r\nb OK fetched\r\n")
+            .copied()
+            .collect::<Vec<u8>>()
+    );
+    // The same bytes as a literal are refused, whole or in a second message.
+    assert_eq!(
+        c.say(&format!("c APPEND INBOX {{1+}}\r\nx {{{length}+}}\r\n{message}"))
+            .await,
+        "c BAD NUL in a message that did not come as a literal8\r\n"
+    );
+    assert_eq!(
+        c.say("d STATUS INBOX (MESSAGES)").await,
+        "* STATUS INBOX (MESSAGES 1)\r\nd OK done\r\n"
+    );
+}
+
+#[tokio::test]
+async fn a_store_that_changes_nothing_wakes_nobody() {
+    let (_, mailboxes) = world();
+    let mut a = Client::selected(&mailboxes).await;
+    a.append(ONE).await;
+    a.say("a STORE 1 +FLAGS (\\Seen)").await;
+    let mut b = Client::selected(&mailboxes).await;
+    b.boxes.has_news();
+    assert_eq!(
+        a.say("b STORE 1 +FLAGS (\\Seen)").await,
+        "* 1 FETCH (FLAGS (\\Seen \\Recent))\r\nb OK stored\r\n"
+    );
+    assert!(!b.boxes.has_news(), "there is nothing to tell");
+    assert_eq!(
+        b.say("c STATUS INBOX (HIGHESTMODSEQ)").await,
+        "* STATUS INBOX (HIGHESTMODSEQ 3)\r\nc OK done\r\n"
+    );
+    a.say("d STORE 1 -FLAGS (\\Seen)").await;
+    assert!(b.boxes.has_news());
 }
 
 #[tokio::test]

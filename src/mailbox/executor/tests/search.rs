@@ -5,8 +5,10 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::*;
+use crate::mailbox::care::search_index;
 use crate::mailbox::{Indexer, IndexerOptions};
 use crate::store::sqlite::search::SearchIndex;
+use crate::store::sqlite::verify::Depth;
 use crate::store::sqlite::{Options as StoreOptions, SqliteStore};
 
 const THREE: &str = "From: Zoe <zoe@x.fr>\r\nTo: Bob <b@x.fr>\r\nSubject: Re: one\r\nMessage-ID: <3@x>\r\nReferences: <1@x>\r\n\
@@ -54,18 +56,16 @@ async fn results_are_told_as_the_client_asks() {
 #[tokio::test]
 async fn imap4rev2_always_has_the_extended_answer() {
     let (_, mut c) = filled().await;
-    c.session.feed(b"");
     let enabled = c.say("a ENABLE IMAP4rev2").await;
-    if enabled.contains("* ENABLED IMAP4rev2") {
-        assert_eq!(
-            c.say("b SEARCH SUBJECT one").await,
-            "* ESEARCH (TAG \"b\") ALL 1,3:4\r\nb OK searched\r\n"
-        );
-        assert_eq!(
-            c.say("c SEARCH TEXT nowhere").await,
-            "* ESEARCH (TAG \"c\")\r\nc OK searched\r\n"
-        );
-    }
+    assert_eq!(enabled, "* ENABLED IMAP4rev2\r\na OK done\r\n");
+    assert_eq!(
+        c.say("b SEARCH SUBJECT one").await,
+        "* ESEARCH (TAG \"b\") ALL 1,3:4\r\nb OK searched\r\n"
+    );
+    assert_eq!(
+        c.say("c SEARCH TEXT nowhere").await,
+        "* ESEARCH (TAG \"c\")\r\nc OK searched\r\n"
+    );
 }
 
 #[tokio::test]
@@ -268,6 +268,75 @@ impl Twins {
             "{command}"
         );
     }
+}
+
+#[tokio::test]
+async fn an_index_that_says_something_else_is_found_and_filled_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut twins = Twins::new(folder.path()).await;
+    for n in 0..140 {
+        twins
+            .with
+            .append(&format!("Subject: lettre {n}\r\n\r\nmot{n}\r\n"))
+            .await;
+    }
+    twins.indexer.catch_up().await.unwrap();
+    let store = twins.with.boxes.store_for_tests();
+    let checked = async |depth| search_index(store.as_ref(), folder.path(), depth).await.unwrap();
+    assert_eq!(checked(Depth::Bytes).await, None);
+    for (damage, is_in_rows, what) in [
+        (
+            "UPDATE fact SET message = message + 1 WHERE key = (SELECT max(key) FROM fact)",
+            true,
+            "another message",
+        ),
+        (
+            "UPDATE fact SET facts = x'00' WHERE key = (SELECT min(key) FROM fact)",
+            false,
+            "something else",
+        ),
+        (
+            "UPDATE text SET text = x'41' WHERE key = (SELECT min(key) FROM text)",
+            false,
+            "something else",
+        ),
+        (
+            "DELETE FROM posting WHERE trigram = (SELECT min(trigram) FROM posting)",
+            true,
+            "would not be found",
+        ),
+        ("DROP TABLE text", true, "no such table"),
+    ] {
+        let db = rusqlite::Connection::open(folder.path().join("search.db")).unwrap();
+        db.execute_batch(damage).unwrap();
+        drop(db);
+        let found = checked(Depth::Bytes).await.unwrap();
+        assert!(found.contains(what), "{damage}: {found}");
+        assert_eq!(checked(Depth::Rows).await.is_some(), is_in_rows, "{damage}");
+        SearchIndex::reset(folder.path()).unwrap();
+        let marks = store.folder_marks().await.unwrap();
+        twins
+            .with
+            .boxes
+            .notify_for_tests()
+            .index_emptied(marks.into_iter().map(|(key, _)| key));
+        twins.indexer.follow_touched().await.unwrap();
+        assert_eq!(checked(Depth::Bytes).await, None, "{damage}");
+        twins.compare("a SEARCH TEXT mot7").await;
+    }
+    // A file that is no database, and none at all.
+    let other = tempfile::tempdir().unwrap();
+    assert_eq!(
+        search_index(store.as_ref(), other.path(), Depth::Rows).await.unwrap(),
+        None
+    );
+    std::fs::write(other.path().join("search.db"), vec![7; 20_000]).unwrap();
+    assert!(
+        search_index(store.as_ref(), other.path(), Depth::Rows)
+            .await
+            .unwrap()
+            .is_some()
+    );
 }
 
 fn words() -> impl Strategy<Value = String> {

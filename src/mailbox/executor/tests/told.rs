@@ -132,7 +132,7 @@ async fn the_selected_folder_is_told_of_without_a_question() {
         "d OK set\r\n"
     );
     a.say("e STORE 1 +FLAGS (\\Deleted)").await;
-    assert_eq!(b.run().await, "* 1 FETCH (FLAGS (\\Deleted))\r\n");
+    assert_eq!(b.run().await, "* 1 FETCH (FLAGS (\\Deleted) UID 2)\r\n");
     a.say("f EXPUNGE").await;
     assert_eq!(b.run().await, "", "numbers hold until something is asked");
     assert_eq!(b.say("g NOOP").await, "* 1 EXPUNGE\r\ng OK done\r\n");
@@ -172,9 +172,12 @@ async fn other_folders_are_told_of_by_their_figures_and_names() {
         "{renamed}"
     );
     a.say("f UNSUBSCRIBE Sent").await;
-    assert_eq!(b.run().await, "* LIST () \"/\" Sent\r\n");
+    assert_eq!(b.run().await, "* LIST (\\HasNoChildren \\Sent) \"/\" Sent\r\n");
     a.say("g DELETE Actes").await;
-    assert_eq!(b.run().await, "* LIST (\\NonExistent) \"/\" Actes\r\n");
+    assert_eq!(
+        b.run().await,
+        "* LIST (\\NonExistent \\Noselect \\HasNoChildren) \"/\" Actes\r\n"
+    );
     assert_eq!(
         b.say("h NOTIFY SET STATUS (mailboxes (Sent Trash) (MessageNew MessageExpunge))")
             .await,
@@ -205,7 +208,12 @@ async fn events_that_cannot_be_told_are_refused() {
         ),
         (
             "(personal (AnnotationChange))",
-            "NO [BADEVENT (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange)] this event is not told",
+            "NO [BADEVENT (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange MailboxMetadataChange \
+             ServerMetadataChange)] this event is not told",
+        ),
+        (
+            "(selected (MessageNew MessageExpunge MailboxMetadataChange))",
+            "BAD not an event of the selected folder",
         ),
     ] {
         assert_eq!(

@@ -214,20 +214,20 @@ where
 }
 
 /// Which trigrams a text had before: each is told once.
-struct Seen {
+pub(super) struct Seen {
     bits: Vec<u64>,
     set: Vec<u32>,
 }
 
 impl Seen {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             bits: vec![0; 1 << 18],
             set: Vec::new(),
         }
     }
 
-    fn trigrams(&mut self, text: &[u8], mut tell: impl FnMut(u32)) {
+    pub(super) fn trigrams(&mut self, text: &[u8], mut tell: impl FnMut(u32)) {
         for window in text.windows(3) {
             if window.iter().any(|&b| b > TEXT_BYTE_MAX) {
                 continue;

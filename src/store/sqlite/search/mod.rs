@@ -15,6 +15,7 @@
 //! the store. This layer knows bytes, not mail: what a text is and when a key holds is decided by whoever calls.
 
 mod build;
+mod check;
 mod documents;
 mod find;
 mod posting;
@@ -26,6 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OpenFlags};
 
+pub use self::check::{Kept, Look};
 use self::documents::Cache;
 pub use self::find::WANTED_MAX;
 use super::readers::Readers;
@@ -247,8 +249,7 @@ fn open_writer(database: &Database) -> Result<Connection, StoreError> {
     let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     match version {
         0 => {
-            let schema = include_str!("schema.sql");
-            connection.execute_batch(&format!("BEGIN; {schema}; PRAGMA user_version = {VERSION}; COMMIT"))?;
+            connection.execute_batch(&format!("BEGIN; {SCHEMA}; PRAGMA user_version = {VERSION}; COMMIT"))?;
         }
         VERSION => {}
         other => return Err(failed("the search index", format!("it is of version {other}"))),
@@ -277,6 +278,7 @@ fn remove(path: &Path) -> Result<(), StoreError> {
 pub const TEXT_BYTE_MAX: u8 = 0xFD;
 
 const FILE: &str = "search.db";
+const SCHEMA: &str = include_str!("schema.sql");
 /// Of the rows and of what is in them: an index of another version is built anew.
 const VERSION: u32 = 1;
 const PAGE_BYTES: u32 = 8192;

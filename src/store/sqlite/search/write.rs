@@ -41,9 +41,10 @@ pub(super) fn add(
     note(tx, folder, progress)
 }
 
-/// Notes how far a folder is, and that its documents changed.
+/// Notes how far a folder is, and that its documents changed. The first generation is any number: what is remembered of an index that was
+/// emptied is not taken for what is in it now.
 fn note(tx: &Connection, folder: FolderKey, progress: Progress) -> Result<(), StoreError> {
-    let sql = "INSERT INTO folder (key, uid, modseq, generation) VALUES (?1, ?2, ?3, 1) \
+    let sql = "INSERT INTO folder (key, uid, modseq, generation) VALUES (?1, ?2, ?3, abs(random() / 2)) \
                ON CONFLICT (key) DO UPDATE SET uid = ?2, modseq = ?3, generation = generation + 1";
     tx.prepare_cached(sql)?
         .execute((folder.0, progress.uid, integer(progress.modseq)))?;
