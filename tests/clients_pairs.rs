@@ -15,6 +15,7 @@ use tempfile::TempDir;
 /// Twice 250 messages without optimisation, on a loaded machine.
 const LIMIT: Duration = Duration::from_mins(4);
 
+const EMERGENCY: (&str, &str) = ("chu", "urgences@chu-demo.mssante.fr");
 const CARDIOLOGY: (&str, &str) = ("chu", "cardiologie@chu-demo.mssante.fr");
 const GERIATRICS: (&str, &str) = ("chu", "geriatrie@chu-demo.mssante.fr");
 const PHARMACY: (&str, &str) = ("chu", "pharmacie@chu-demo.mssante.fr");
@@ -25,17 +26,20 @@ struct Kind {
     keeper: &'static str,
     /// MOVE and keywords.
     shared: bool,
+    /// Roles whose messages are read, whatever else is done with them.
+    read: &'static [u8],
 }
 
 const WHATEVER: Kind = Kind {
     keeper: "wire",
     shared: true,
+    read: &[],
 };
 
 /// A folder that two clients work on.
 struct Pair {
     task: Value,
-    files: TempDir,
+    _files: TempDir,
 }
 
 impl Pair {
@@ -46,9 +50,9 @@ impl Pair {
             "server": {
                 "port": sandbox.port(operator, "imaps"), "ca": sandbox.authority(), "user": user, "password": "sandbox",
             },
-            "folder": name, "keeper": kind.keeper, "shared": kind.shared, "files": path(""), "views": [path("a.json"), path("b.json")],
+            "folder": name, "keeper": kind.keeper, "shared": kind.shared, "read": kind.read, "files": path(""), "views": [path("a.json"), path("b.json")],
         });
-        Self { task, files }
+        Self { task, _files: files }
     }
 
     /// The plan written out, for what is not Python.
@@ -125,7 +129,11 @@ fn two_curls_share_a_box() {
 /// Two copies kept by a program that synchronises a box with Maildir folders.
 fn copies(tool: &str, whose: (&str, &str), keeper: &'static str) {
     let sandbox = Sandbox::shared();
-    let kind = Kind { keeper, shared: false };
+    let kind = Kind {
+        keeper,
+        shared: false,
+        ..WHATEVER
+    };
     let pair = Pair::new(&sandbox, whose, tool, &kind);
     let mut task = pair.task.clone();
     task["tool"] = tool.into();
@@ -141,4 +149,20 @@ fn two_copies_by_mbsync_stay_the_same_as_the_box() {
 #[test]
 fn two_copies_by_offlineimap_stay_the_same_as_the_box() {
     copies("offlineimap", NEUROLOGY, "offlineimap");
+}
+
+#[test]
+fn two_mutts_share_a_box() {
+    let sandbox = Sandbox::shared();
+    // To say in mutt that a message is answered is to have read it.
+    let kind = Kind {
+        keeper: "maildir",
+        shared: false,
+        read: &[4],
+    };
+    let pair = Pair::new(&sandbox, EMERGENCY, "Mutt", &kind);
+    let mut task = pair.task.clone();
+    task["tool"] = "mutt".into();
+    Sandbox::python("pair_mutt.py", &task).assert_success();
+    pair.check();
 }

@@ -69,10 +69,9 @@ def look(curl, folder):
 
 def read(task, curl, client):
     """{folder: {uid: [digest, flags]}}"""
-    held = {}
+    held = {folder: look(curl, folder) for folder in task["folders"]}
     where = lambda folder, uid: f"{task['files']}/{client}.{task['folders'].index(folder)}.{uid}"
     for folder in task["folders"]:
-        held[folder] = look(curl, folder)
         for uid in held[folder]:
             curl.ask(f"{folder};UID={uid}", output=where(folder, uid))
     yield  # both are ready
@@ -122,7 +121,13 @@ def main(task):
     uids = {number[text]: uid for uid, (text, _) in first[task["folder"]].items()}
     assert len(uids) == len(number), "what was brought in reads as it was"
     work(task, curls, uids)
-    for path, view in zip(task["views"], both_read(task, curls)):
+    # To read a message with curl is to set \\Seen: it is taken back where it was not.
+    views = both_read(task, curls)
+    for folder, messages in views[0].items():
+        unseen = [uid for uid, (_, flags) in messages.items() if "\\Seen" not in flags]
+        curls[0].ask(folder, request=f"UID STORE {','.join(unseen)} -FLAGS.SILENT (\\Seen)")
+    run(curls[0])
+    for path, view in zip(task["views"], views):
         with open(path, "w") as file:
             json.dump(view, file)
 

@@ -107,7 +107,7 @@ def start(task, client, typed):
     settings = os.path.join(at, "settings")
     with open(settings, "w") as file:
         file.write(SETTINGS.format(url=url, at=at, **server) + f"push '{typed}'\n")
-    command = f"{task['tool']} -F {settings} -f {url}/{task['folder']}"
+    command = f"{task['tool']} -n -F {settings} -f {url}/{task['folder']}"
     # On a terminal that nobody looks at.
     words = ["script", "--quiet", "--return", "--command", command, os.path.join(at, "screen")]
     environment = os.environ | {"TERM": "vt100", "HOME": at, "LANG": "C.UTF-8", "TZ": "UTC"}
