@@ -5,16 +5,18 @@
 
 mod common;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use common::{HOSPITAL, Program, Sandbox, folder};
+use common::{Finished, HOSPITAL, Imapc, Program, Sandbox, Upstream, folder, open_to_all};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Twice 250 messages without optimisation, on a loaded machine.
 const LIMIT: Duration = Duration::from_mins(4);
 
+const SOLANGE: (&str, &str) = ("chu", "solange.testard@chu-demo.mssante.fr");
 const EMERGENCY: (&str, &str) = ("chu", "urgences@chu-demo.mssante.fr");
 const CARDIOLOGY: (&str, &str) = ("chu", "cardiologie@chu-demo.mssante.fr");
 const GERIATRICS: (&str, &str) = ("chu", "geriatrie@chu-demo.mssante.fr");
@@ -39,7 +41,7 @@ const WHATEVER: Kind = Kind {
 /// A folder that two clients work on.
 struct Pair {
     task: Value,
-    _files: TempDir,
+    files: TempDir,
 }
 
 impl Pair {
@@ -52,18 +54,18 @@ impl Pair {
             },
             "folder": name, "keeper": kind.keeper, "shared": kind.shared, "read": kind.read, "files": path(""), "views": [path("a.json"), path("b.json")],
         });
-        Self { task, _files: files }
+        Self { task, files }
     }
 
     /// The plan written out, for what is not Python.
     fn plan(&self) -> Value {
-        let printed = Sandbox::python("pair_plan.py", &self.task).assert_success().stdout;
+        let printed = python("pair_plan.py", &self.task).stdout;
         serde_json::from_str(&printed).unwrap()
     }
 
     /// The box holds what the plan says, and both clients have seen it so.
     fn check(&self) {
-        Sandbox::python("pair.py", &self.task).assert_success();
+        python("pair.py", &self.task);
     }
 }
 
@@ -77,6 +79,18 @@ fn client(path: &str) -> PathBuf {
         client.display()
     );
     client
+}
+
+/// Like `Sandbox::python`, with more time.
+#[track_caller]
+fn python(name: &str, input: &Value) -> Finished {
+    Program::new("python3")
+        .arg("-B")
+        .arg(script("python").join(name))
+        .input(input.to_string())
+        .within(LIMIT)
+        .run()
+        .assert_success()
 }
 
 fn script(path: &str) -> PathBuf {
@@ -122,7 +136,7 @@ fn two_imapflows_share_a_box_and_use_its_extensions() {
 fn two_curls_share_a_box() {
     let sandbox = Sandbox::shared();
     let pair = Pair::new(&sandbox, GERIATRICS, "Curl", &WHATEVER);
-    Sandbox::python("pair_curl.py", &pair.plan()).assert_success();
+    python("pair_curl.py", &pair.plan());
     pair.check();
 }
 
@@ -137,7 +151,7 @@ fn copies(tool: &str, whose: (&str, &str), keeper: &'static str) {
     let pair = Pair::new(&sandbox, whose, tool, &kind);
     let mut task = pair.task.clone();
     task["tool"] = tool.into();
-    Sandbox::python("pair_maildir.py", &task).assert_success();
+    python("pair_maildir.py", &task);
     pair.check();
 }
 
@@ -163,6 +177,34 @@ fn two_mutts_share_a_box() {
     let pair = Pair::new(&sandbox, EMERGENCY, "Mutt", &kind);
     let mut task = pair.task.clone();
     task["tool"] = "mutt".into();
-    Sandbox::python("pair_mutt.py", &task).assert_success();
+    python("pair_mutt.py", &task);
+    pair.check();
+}
+
+#[test]
+fn two_doveadms_import_into_a_box_and_back_it_up() {
+    let sandbox = Sandbox::shared();
+    let kind = Kind {
+        keeper: "maildir",
+        shared: false,
+        ..WHATEVER
+    };
+    let pair = Pair::new(&sandbox, SOLANGE, "Dovecot", &kind);
+    // Dovecot's processes may not enter the data folder.
+    let authority = pair.files.path().join("ca.pem");
+    fs::copy(sandbox.authority(), &authority).unwrap();
+    open_to_all(&authority);
+    let imapc = Imapc::start(&Upstream {
+        host: "localhost",
+        port: sandbox.port(SOLANGE.0, "imaps"),
+        authority: &authority,
+        user: SOLANGE.1,
+        password: "sandbox",
+    });
+    let mut task = pair.task.clone();
+    task["home"] = imapc.home().to_str().unwrap().into();
+    task["settings"] = imapc.settings().to_str().unwrap().into();
+    task["root"] = json!(Program::root_words());
+    python("pair_dovecot.py", &task);
     pair.check();
 }
