@@ -1,4 +1,4 @@
-//! Whole boxes kept in step with software nobody here wrote: mbsync, offlineimap, and Dovecot's own IMAP client.
+//! Whole boxes kept in step with software nobody here wrote: mbsync, and Dovecot's own IMAP client.
 
 #![cfg(test)]
 
@@ -128,37 +128,6 @@ fn unix(message: &[u8]) -> Vec<u8> {
     kept
 }
 
-/// Gives some files other flags, and removes some, as a mail reader does; the messages removed.
-fn work_locally(maildir: &Path) -> Vec<Vec<u8>> {
-    let mut removed = Vec::new();
-    for (number, file) in maildir_files(maildir).iter().enumerate() {
-        let name = file.file_name().unwrap().to_str().unwrap();
-        let (unique, letters) = name.split_once(":2,").unwrap_or((name, ""));
-        match number % 10 {
-            0 => {
-                removed.push(without_mark(&with_wire_lines(&fs::read(file).unwrap())));
-                fs::remove_file(file).unwrap();
-            }
-            1 if !letters.contains('F') => {
-                let mut letters: Vec<char> = letters.chars().chain(['F']).collect();
-                letters.sort_unstable();
-                let letters: String = letters.into_iter().collect();
-                fs::rename(file, maildir.join(format!("cur/{unique}:2,{letters}"))).unwrap();
-            }
-            _ => {}
-        }
-    }
-    removed
-}
-
-/// The same on the server, with imaplib; what is left.
-fn work_remotely(sandbox: &Sandbox, user: &str, name: &str) {
-    let task = json!({
-        "port": sandbox.port("chu", "imaps"), "ca": sandbox.authority(), "user": user, "password": "sandbox", "folder": name,
-    });
-    Sandbox::python("imap_work.py", &task).assert_success();
-}
-
 /// An mbsync channel between a folder of a box and a Maildir.
 fn mbsync(sandbox: &Sandbox, files: &Path, user: &str, name: &str) {
     let at = files.display();
@@ -195,85 +164,6 @@ fn mbsync_makes_a_folder_with_accents_and_finds_it_again() {
     let other = folder();
     mbsync(&sandbox, other.path(), user, name);
     assert_same(&local(&other.path().join("mail").join(name)), &local(&maildir), 5);
-}
-
-#[test]
-fn mbsync_keeps_two_hundred_messages_the_same_on_both_sides() {
-    let sandbox = Sandbox::shared();
-    let user = "cardiologie@chu-demo.mssante.fr";
-    let files = folder();
-    let maildir = files.path().join("mail/Dossiers");
-    fill(&maildir, &corpus(200));
-    let original: BTreeSet<Mail> = local(&maildir);
-    mbsync(&sandbox, files.path(), user, "Dossiers");
-    assert_same(&local(&maildir), &remote(&sandbox, user, "Dossiers"), 200);
-    assert_same(&original, &remote(&sandbox, user, "Dossiers"), 200);
-
-    let removed = work_locally(&maildir);
-    work_remotely(&sandbox, user, "Dossiers");
-    mbsync(&sandbox, files.path(), user, "Dossiers");
-    let kept = local(&maildir);
-    assert!(kept.iter().all(|(bytes, _)| !removed.contains(bytes)));
-    assert_same(&kept, &remote(&sandbox, user, "Dossiers"), kept.len());
-    // A tenth went on each side; some went on both.
-    assert!((160..180).contains(&kept.len()), "{} messages are left", kept.len());
-
-    // A second copy starts from the server alone, and a further run finds nothing to do.
-    let other = folder();
-    mbsync(&sandbox, other.path(), user, "Dossiers");
-    assert_same(&local(&other.path().join("mail/Dossiers")), &kept, kept.len());
-    mbsync(&sandbox, files.path(), user, "Dossiers");
-    assert_same(&local(&maildir), &kept, kept.len());
-}
-
-/// An offlineimap account of one folder.
-fn offlineimap(sandbox: &Sandbox, files: &Path, user: &str, name: &str) {
-    let at = files.display();
-    let text = format!(
-        "[general]\naccounts = box\nmetadata = {at}/state\nmaxsyncaccounts = 1\n\n\
-         [Account box]\nlocalrepository = near\nremoterepository = far\n\n\
-         [Repository near]\ntype = Maildir\nlocalfolders = {at}/mail\n\n\
-         [Repository far]\ntype = IMAP\nremotehost = localhost\nremoteport = {}\nremoteuser = {user}\nremotepass = sandbox\n\
-         ssl = yes\nsslcacertfile = {}\nfolderfilter = lambda name: name == '{name}'\n",
-        sandbox.port("chu", "imaps"),
-        sandbox.authority()
-    );
-    let settings = files.join("offlineimaprc");
-    fs::create_dir_all(files.join("mail")).unwrap();
-    fs::write(&settings, text).unwrap();
-    Program::new("offlineimap")
-        .args(["-o", "-u", "basic", "-c"])
-        .arg(&settings)
-        .env("HOME", at.to_string())
-        .within(SYNC_LIMIT)
-        .run()
-        .assert_success();
-}
-
-#[test]
-fn offlineimap_keeps_a_folder_the_same_on_both_sides() {
-    let sandbox = Sandbox::shared();
-    let user = "solange.testard@chu-demo.mssante.fr";
-    // offlineimap writes anew what it has parsed: a multipart without an end gets one, and long fields are folded again.
-    let kept_as_is = |number: &usize| !matches!(number % SHAPES, 6 | 10);
-    let messages: Vec<Vec<u8>> = (0..5 * SHAPES).filter(kept_as_is).map(message).collect();
-    append(&sandbox, user, "Offline", &messages);
-    let files = folder();
-    let maildir = files.path().join("mail/Offline");
-    offlineimap(&sandbox, files.path(), user, "Offline");
-    assert_same(&local(&maildir), &remote(&sandbox, user, "Offline"), messages.len());
-
-    let removed = work_locally(&maildir);
-    work_remotely(&sandbox, user, "Offline");
-    offlineimap(&sandbox, files.path(), user, "Offline");
-    let kept = local(&maildir);
-    assert!(kept.iter().all(|(bytes, _)| !removed.contains(bytes)));
-    assert_same(&kept, &remote(&sandbox, user, "Offline"), kept.len());
-    assert!(
-        kept.len() <= messages.len() - removed.len(),
-        "{} messages are left",
-        kept.len()
-    );
 }
 
 fn append(sandbox: &Sandbox, user: &str, name: &str, messages: &[Vec<u8>]) {

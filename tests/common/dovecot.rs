@@ -87,9 +87,11 @@ impl Imapc {
 
     /// `doveadm` of this Dovecot, as root.
     pub(crate) fn doveadm(&self) -> Program {
-        Program::as_root("doveadm")
-            .arg("-c")
-            .arg(self.folder.path().join("dovecot.conf"))
+        Program::as_root("doveadm").arg("-c").arg(self.settings())
+    }
+
+    pub(crate) fn settings(&self) -> PathBuf {
+        self.folder.path().join("dovecot.conf")
     }
 
     /// A folder that mails may be written to.

@@ -47,15 +47,18 @@ impl Program {
         }
     }
 
+    /// What stands in front of a program that only root may run.
+    pub(crate) fn root_words() -> &'static [&'static str] {
+        let is_root = fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+        if is_root { &[] } else { &["sudo", "-n"] }
+    }
+
     /// A program that only root may run: through `sudo` when the tests run as somebody else.
     pub(crate) fn as_root(program: &str) -> Self {
-        let is_root = fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
-        if is_root {
-            Self::new(program)
-        } else {
-            Self::new("sudo").arg("-n").arg(program)
-        }
-        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        let words: Vec<&str> = Self::root_words().iter().copied().chain([program]).collect();
+        Self::new(words[0])
+            .args(&words[1..])
+            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
     }
 
     pub(crate) fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {

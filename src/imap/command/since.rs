@@ -74,19 +74,26 @@ impl<F: Work> Work for After<F> {
     }
 }
 
-/// Takes in the folder after `\\Seen` was set; returns which of these positions changed. What others changed meanwhile is told at once.
-pub(super) fn marked(core: &mut Core, news: News, positions: &[usize]) -> Vec<usize> {
+/// Takes in the folder after `\\Seen` was set; returns which of these positions changed, and which others. The others are told
+/// after what was asked for: some clients take the first FETCH response for the one they wait for.
+pub(super) fn marked(core: &mut Core, news: News, positions: &[usize]) -> (Vec<usize>, Vec<usize>) {
     let enabled = core.enabled;
     let Some((view, out)) = core.view_and_out() else {
-        return Vec::new();
+        return (Vec::new(), Vec::new());
     };
     let change = view.adopt(news, out);
-    let (marked, others): (Vec<usize>, Vec<usize>) = change.changed.into_iter().partition(|at| positions.contains(at));
-    for at in others {
-        view.write_fetch_flags(at, None, enabled, out);
-    }
     if change.fresh > 0 {
         view.write_counts(enabled, out);
     }
-    marked
+    change.changed.into_iter().partition(|at| positions.contains(at))
+}
+
+/// Tells the flags of messages that others changed.
+pub(super) fn tell(core: &mut Core, changed: Vec<usize>) {
+    let enabled = core.enabled;
+    if let Some((view, out)) = core.view_and_out() {
+        for at in changed {
+            view.write_fetch_flags(at, None, enabled, out);
+        }
+    }
 }

@@ -82,6 +82,8 @@ struct Fetch {
     next: usize,
     stage: Stage,
     failed: Failed,
+    /// Positions of messages that others changed meanwhile: told at the end.
+    changed: Vec<usize>,
     numbering: Numbering,
 }
 
@@ -148,7 +150,9 @@ impl Work for Fetch {
                 }
             }
             (Stage::Marking(mut batch), Some(Answer::Changed { news, .. })) => {
-                batch.marked = since::marked(core, news, &self.positions[self.next..batch.end]);
+                let (marked, others) = since::marked(core, news, &self.positions[self.next..batch.end]);
+                batch.marked = marked;
+                self.changed.extend(others);
                 self.begin_writing(core, batch);
             }
             // The message can be read though it cannot be marked.
@@ -158,8 +162,10 @@ impl Work for Fetch {
                 self.stage = Stage::Streaming(stream);
             }
             (writing @ Stage::Writing(_), None) => self.stage = writing,
-            (_, Some(other)) => return self.done(Outcome::unexpected(other)),
-            (_, None) => return self.done(Outcome::unexpected(Answer::Done)),
+            (_, other) => {
+                since::tell(core, std::mem::take(&mut self.changed));
+                return self.done(Outcome::unexpected(other.unwrap_or(Answer::Done)));
+            }
         }
         self.write(core)
     }
@@ -173,6 +179,7 @@ impl Fetch {
             next: 0,
             stage: Stage::Between,
             failed: Failed::default(),
+            changed: Vec::new(),
             numbering,
         }
     }
@@ -193,7 +200,10 @@ impl Fetch {
                         self.next += 1;
                     }
                 },
-                _ if self.next >= self.positions.len() => return self.done(self.outcome()),
+                _ if self.next >= self.positions.len() => {
+                    since::tell(core, std::mem::take(&mut self.changed));
+                    return self.done(self.outcome());
+                }
                 _ => match self.plan.what {
                     None if self.plan.previews == Previews::No => self.write_known(core),
                     _ => {
