@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
+use crate::notice::{Notice, Others, Selected};
+use crate::truth::Truth;
 use crate::wire::{Response, Value, numbers};
 
 /// What the client enabled.
@@ -19,11 +21,20 @@ impl Mode {
     /// The command that begins it.
     pub(crate) fn enable(self) -> &'static str {
         match self {
-            Self::Plain => "NOOP",
+            Self::Plain => "ENABLE X-NOTHING",
             Self::Condstore => "ENABLE CONDSTORE",
             Self::Qresync => "ENABLE QRESYNC",
         }
     }
+}
+
+/// How far the login is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Nobody,
+    /// Nothing is enabled yet.
+    LoggedIn,
+    Ready,
 }
 
 /// What a SELECT says is remembered.
@@ -35,25 +46,6 @@ pub(crate) enum Resync {
     Everything,
 }
 
-/// What is known for good of messages, by any client: UIDVALIDITY and UID name one content for ever.
-#[derive(Debug, Default)]
-pub(crate) struct Truth(BTreeMap<(u32, u32), String>);
-
-impl Truth {
-    pub(crate) fn learn(&mut self, validity: u32, uid: u32, id: &str) -> Result<(), String> {
-        let known = self.0.entry((validity, uid)).or_insert_with(|| id.to_owned());
-        if known == id {
-            Ok(())
-        } else {
-            Err(format!("UID {uid} of {validity} is {known}, and now {id}"))
-        }
-    }
-
-    fn id(&self, validity: u32, uid: u32) -> Option<String> {
-        self.0.get(&(validity, uid)).cloned()
-    }
-}
-
 /// A message as the client knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Known {
@@ -63,12 +55,16 @@ pub(crate) struct Known {
     /// The command under way changes it, and the client was not told how.
     targeted: bool,
     told: bool,
+    /// It came while the client had asked for the UID of whatever comes.
+    is_fresh: bool,
 }
 
 /// The selected folder as the client knows it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Folder {
     pub(crate) name: String,
+    /// MAILBOXID
+    pub(crate) object: String,
     pub(crate) read_only: bool,
     pub(crate) validity: u32,
     uid_next: u32,
@@ -85,6 +81,10 @@ pub(crate) struct Folder {
     late: usize,
     /// EXISTS of SELECT, until what else SELECT says is taken in.
     expected: Option<usize>,
+    /// UIDs that `$` stands for.
+    saved: BTreeSet<u32>,
+    /// UIDs told in the command under way.
+    fetched: BTreeSet<u32>,
 }
 
 /// What a command does, as far as it decides what its responses may be.
@@ -99,6 +99,8 @@ pub(crate) enum Kind {
     /// Numbers must hold until it is over.
     FetchByNumber,
     Fetch,
+    /// `UID FETCH $`
+    FetchSaved,
     Store {
         change: char,
         flags: BTreeSet<String>,
@@ -107,6 +109,7 @@ pub(crate) enum Kind {
     },
     Search {
         by_number: bool,
+        saving: Saving,
     },
     Copy {
         by_number: bool,
@@ -114,17 +117,41 @@ pub(crate) enum Kind {
     Move {
         by_number: bool,
     },
+    /// What the messages are, in their order.
     Append {
+        ids: Vec<String>,
+    },
+    Replace {
         id: String,
     },
+    Create(String),
+    Delete(String),
+    Rename(String, String),
+    Notify(Notice),
+    List,
+    Login,
+    Enable(Mode),
+    Unauthenticate,
+    Compress,
+    Noop,
     Idle,
     Other,
+}
+
+/// What a search has to do with `$`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Saving {
+    No,
+    /// Its result is saved, and told.
+    Saves,
+    /// It searches in what was saved.
+    Within,
 }
 
 impl Kind {
     /// Means the same whatever is told before it.
     pub(crate) fn is_free(&self) -> bool {
-        matches!(self, Self::Fetch | Self::Other | Self::Append { .. })
+        matches!(self, Self::Fetch | Self::Noop | Self::Other | Self::Append { .. })
     }
 }
 
@@ -132,12 +159,29 @@ impl Kind {
 pub(crate) struct Sent {
     pub(crate) tag: String,
     pub(crate) kind: Kind,
+    due: Due,
+}
+
+/// What others were told before a command was sent: after a NOOP this client knows it too.
+#[derive(Clone, Debug, Default)]
+struct Due {
+    gone: Vec<u32>,
+    modseqs: Vec<(u32, u64)>,
+    /// The selected folder is deleted: only BYE can be answered.
+    is_deleted: bool,
 }
 
 /// One client.
 #[derive(Debug)]
 pub(crate) struct Model {
+    pub(crate) stage: Stage,
+    /// The command that logs in.
+    pub(crate) login: String,
     pub(crate) mode: Mode,
+    pub(crate) notice: Notice,
+    pub(crate) others: Others,
+    /// Its transport can be compressed, and is not yet.
+    pub(crate) can_compress: bool,
     pub(crate) waiting: VecDeque<Sent>,
     pub(crate) folder: Option<Folder>,
     opening: Option<Folder>,
@@ -156,9 +200,14 @@ fn check(good: bool, what: impl FnOnce() -> String) -> Checked {
 }
 
 impl Model {
-    pub(crate) fn new(mode: Mode, truth: Arc<Mutex<Truth>>) -> Self {
+    pub(crate) fn new(login: String, truth: Arc<Mutex<Truth>>) -> Self {
         Self {
-            mode,
+            stage: Stage::Nobody,
+            login,
+            mode: Mode::Plain,
+            notice: Notice::default(),
+            others: Others::default(),
+            can_compress: false,
             waiting: VecDeque::new(),
             folder: None,
             opening: None,
@@ -167,6 +216,19 @@ impl Model {
             continued: false,
             ended: false,
         }
+    }
+
+    /// The same client on another connection: of folders it left it knows what it knew.
+    pub(crate) fn reconnected(&mut self) {
+        *self = Self {
+            remembered: std::mem::take(&mut self.remembered),
+            ..Self::new(std::mem::take(&mut self.login), Arc::clone(&self.truth))
+        };
+    }
+
+    /// Whether a number means the same message until the next command is answered.
+    pub(crate) fn numbers_hold(&self) -> bool {
+        self.notice.selected != Selected::AtOnce
     }
 
     /// Notes a command that is on its way; `targets` are the messages a STORE names.
@@ -185,11 +247,13 @@ impl Model {
                     is_kept: true,
                     is_counted: false,
                     late: 0,
+                    saved: BTreeSet::new(),
                     ..kept.clone()
                 };
             }
             self.opening = Some(opening);
         }
+        self.began(&kind);
         if let (Kind::Store { .. }, Some(folder)) = (&kind, &mut self.folder) {
             for known in &mut folder.messages {
                 (known.targeted, known.told) = (false, false);
@@ -198,12 +262,62 @@ impl Model {
                 folder.messages[at].targeted = true;
             }
         }
-        self.waiting.push_back(Sent { tag, kind });
+        let due = self.due(&kind);
+        self.waiting.push_back(Sent { tag, kind, due });
+    }
+
+    fn began(&mut self, kind: &Kind) {
+        let mut truth = self.truth.lock().unwrap();
+        match kind {
+            Kind::Create(name) => truth.begin(&[name], false),
+            Kind::Delete(name) => truth.begin(&[name], true),
+            Kind::Rename(from, to) => truth.begin(&[from, to], false),
+            Kind::List => self.others.names = Some(BTreeSet::new()),
+            Kind::Notify(_) => self.others.figures.clear(),
+            Kind::FetchSaved => {
+                if let Some(folder) = &mut self.folder {
+                    folder.fetched.clear();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What this client must know after the command that is now sent.
+    fn due(&self, kind: &Kind) -> Due {
+        let Some(folder) = &self.folder else {
+            return Due::default();
+        };
+        let truth = self.truth.lock().unwrap();
+        let known = || {
+            folder
+                .messages
+                .iter()
+                .filter_map(|known| Some((known.uid?, known.modseq)))
+        };
+        let leaves = matches!(
+            kind,
+            Kind::Select { .. } | Kind::Deselect | Kind::Unauthenticate | Kind::Delete(_)
+        );
+        let later = |uid, modseq: Option<u64>| (truth.modseq(folder.validity, uid) > modseq?).then_some(uid);
+        let listens = *kind == Kind::Noop;
+        let tells_modseq = listens && self.mode != Mode::Plain && !self.notice.hides_flags;
+        Due {
+            gone: known()
+                .map(|(uid, _)| uid)
+                .filter(|uid| listens && truth.is_gone(folder.validity, *uid))
+                .collect(),
+            modseqs: known()
+                .filter_map(|(uid, modseq)| later(uid, modseq).filter(|_| tells_modseq))
+                .map(|uid| (uid, truth.modseq(folder.validity, uid)))
+                .collect(),
+            is_deleted: !leaves && truth.is_deleted(&folder.object),
+        }
     }
 
     /// Whether what it knows is what a newcomer found, if it looks at that folder.
     pub(crate) fn agree(&self, found: &Folder) -> Checked {
-        let Some(folder) = self.folder.as_ref().filter(|folder| folder.name == found.name) else {
+        let Some(folder) = self.folder.as_ref().filter(|folder| folder.validity == found.validity) else {
             return Ok(());
         };
         let same = folder.messages.len() == found.messages.len()
@@ -215,8 +329,26 @@ impl Model {
         })
     }
 
+    /// Whether what it was told of other folders is what a newcomer found: figures by UIDVALIDITY, and names.
+    pub(crate) fn agree_on_others(&self, found: &Others) -> Checked {
+        let selected = self.folder.as_ref().map(|folder| folder.validity);
+        for (validity, figures) in self.others.figures.iter().filter(|_| self.notice.of_others) {
+            let is = found.figures.get(validity);
+            let good = selected == Some(*validity) || is.is_none_or(|is| is == figures);
+            check(good, || format!("was told {figures:?} of {validity}, and it is {is:?}"))?;
+        }
+        let listed = self.others.names.as_ref().filter(|_| self.notice.of_others);
+        check(listed.is_none_or(|names| Some(names) == found.names.as_ref()), || {
+            format!("was told of {listed:?}, and there are {:?}", found.names)
+        })
+    }
+
     fn leave(&mut self) {
-        if let Some(folder) = self.folder.take()
+        let left = self.folder.take();
+        if let Some(folder) = &left {
+            self.others.figures.remove(&folder.validity);
+        }
+        if let Some(folder) = left
             && folder.messages.iter().all(|known| known.uid.is_some())
         {
             self.remembered.insert(folder.name.clone(), folder);
@@ -245,7 +377,8 @@ impl Model {
         let first = values.first().map_or("", Value::atom).to_ascii_uppercase();
         if let Some(number) = values.first().and_then(Value::number) {
             let word = values.get(1).map_or("", Value::atom).to_ascii_uppercase();
-            check(self.front().is_some(), || "data while no command is in progress".into())?;
+            let is_asked = self.front().is_some() || self.notice.selected != Selected::Held;
+            check(is_asked, || "data while no command is in progress".into())?;
             return match word.as_str() {
                 "EXISTS" => self.exists(number),
                 "RECENT" => Ok(()),
@@ -261,15 +394,31 @@ impl Model {
                 Ok(())
             }
             "OK" => self.code(values.get(1).map_or("", Value::atom)),
-            "SEARCH" => self.found(&values[1..]),
+            "SEARCH" | "SORT" => self.found(&values[1..]),
+            "ESEARCH" => self.found_extended(&values[1..]),
             "VANISHED" => self.vanished(&values[1..]),
-            "BYE" => {
-                self.ended = true;
-                Ok(())
+            "BYE" => self.farewell(),
+            "STATUS" | "LIST" => {
+                let is_asked = self.front().is_some() || self.notice.of_others;
+                check(is_asked, || format!("{first} while no command is in progress"))?;
+                if first == "LIST" {
+                    self.others.list(&values[1..]);
+                    return Ok(());
+                }
+                self.others.status(&values[1..])
             }
-            "LIST" | "LSUB" | "STATUS" | "CAPABILITY" | "ENABLED" | "ESEARCH" => Ok(()),
+            "CAPABILITY" | "ENABLED" => Ok(()),
             other => Err(format!("unknown response {other}")),
         }
+    }
+
+    /// The session ends if its folder was deleted, and for nothing else.
+    fn farewell(&mut self) -> Checked {
+        let folder = self.folder.as_ref().or(self.opening.as_ref());
+        let truth = self.truth.lock().unwrap();
+        let is_doomed = folder.is_some_and(|folder| truth.is_doomed(&folder.object));
+        self.ended = true;
+        check(is_doomed, || "BYE though the folder is there".into())
     }
 
     /// The folder being selected, or the selected one.
@@ -281,6 +430,7 @@ impl Model {
 
     fn exists(&mut self, number: u64) -> Checked {
         let selecting = matches!(self.front(), Some(Kind::Select { .. }));
+        let is_named = self.notice.names_new && !selecting && !matches!(self.front(), Some(Kind::Notify(_)));
         let folder = self.any_folder()?;
         let count = usize::try_from(number).unwrap();
         if selecting && !std::mem::replace(&mut folder.is_counted, true) {
@@ -289,18 +439,23 @@ impl Model {
         }
         folder.settle()?;
         folder.late += count.saturating_sub(folder.messages.len());
+        let known = Known {
+            is_fresh: is_named,
+            ..Known::default()
+        };
         check(count >= folder.messages.len(), || {
             format!("EXISTS {count} after {}", folder.messages.len())
         })?;
-        folder.messages.resize(count, Known::default());
+        folder.messages.resize(count, known);
         Ok(())
     }
 
     fn may_expunge(&self) -> Checked {
         let forbidden = match self.front() {
-            Some(Kind::Store { by_number, .. } | Kind::Search { by_number }) => *by_number,
-            // RFC 3501 §7.4.1: nor while no command is in progress.
-            Some(Kind::FetchByNumber) | None => true,
+            Some(Kind::Store { by_number, .. } | Kind::Search { by_number, .. }) => *by_number,
+            Some(Kind::FetchByNumber) => true,
+            // RFC 3501 §7.4.1: nor while no command is in progress, unless RFC 5465 §5.3 allows it.
+            None => self.notice.selected != Selected::AtOnce,
             _ => false,
         };
         check(!forbidden, || format!("EXPUNGE during {:?}", self.front()))
@@ -318,6 +473,10 @@ impl Model {
         })?;
         let known = folder.messages.remove(at - 1);
         folder.gone.extend(known.uid);
+        if let Some(uid) = known.uid {
+            let validity = folder.validity;
+            self.truth.lock().unwrap().went(validity, uid);
+        }
         Ok(())
     }
 
@@ -330,8 +489,12 @@ impl Model {
         if !earlier {
             self.may_expunge()?;
         }
+        let truth = Arc::clone(&self.truth);
         let folder = self.any_folder()?;
         for uid in uids {
+            if !earlier {
+                truth.lock().unwrap().went(folder.validity, uid);
+            }
             if let Some(at) = folder.messages.iter().position(|known| known.uid == Some(uid)) {
                 folder.messages.remove(at);
                 folder.gone.insert(uid);
@@ -339,13 +502,14 @@ impl Model {
                 let at = folder.unknown_place(uid)?;
                 folder.messages.remove(at);
                 folder.gone.insert(uid);
+                folder.blur(at);
             }
         }
         Ok(())
     }
 
     fn fetch(&mut self, number: u64, items: &[Value]) -> Checked {
-        let (mode, truth) = (self.mode, Arc::clone(&self.truth));
+        let (mode, truth, hides_flags) = (self.mode, Arc::clone(&self.truth), self.notice.hides_flags);
         let storing = matches!(self.front(), Some(Kind::Store { .. }));
         let selecting = matches!(self.front(), Some(Kind::Select { .. }));
         let folder = self.any_folder()?;
@@ -385,6 +549,14 @@ impl Model {
             known.modseq = Some(modseq);
         }
         let uid = known.uid;
+        if hides_flags {
+            // Later changes are not told: what was said does not last.
+            (known.flags, known.modseq) = (None, None);
+        }
+        folder.fetched.extend(uid.filter(|_| told.contains_key("FLAGS")));
+        if let (Some(uid), Some(modseq)) = (uid, modseq) {
+            truth.lock().unwrap().changed(folder.validity, uid, modseq);
+        }
         for (name, value) in &told {
             if let (true, Some(uid), Some(value)) = (name.starts_with("BODY[HEADER.FIELDS"), uid, value) {
                 truth.lock().unwrap().learn(folder.validity, uid, value.text().trim())?;
@@ -407,8 +579,52 @@ impl Model {
             }
             ("HIGHESTMODSEQ", Some(modseq)) => self.highest(modseq),
             ("COPYUID", _) => self.copied(&words),
+            ("MAILBOXID", _) => {
+                let object = words
+                    .get(1)
+                    .copied()
+                    .unwrap_or_default()
+                    .trim_matches(['(', ')'])
+                    .to_owned();
+                self.any_folder()?.object = object;
+                Ok(())
+            }
+            ("CLOSED", _) => self.closed(),
+            ("APPENDUID", _) => match self.front().cloned() {
+                Some(Kind::Replace { id }) => self.appended(&words, &[id]),
+                other => Err(format!("APPENDUID during {other:?}")),
+            },
             _ => Ok(()),
         }
+    }
+
+    /// RFC 7162 §3.2.11; or the folder that this client deletes is the selected one.
+    fn closed(&mut self) -> Checked {
+        let Some(Kind::Delete(name)) = self.front().cloned() else {
+            let selecting = matches!(self.front(), Some(Kind::Select { .. }));
+            return check(selecting, || format!("CLOSED during {:?}", self.front()));
+        };
+        let folder = self.folder.take().ok_or("CLOSED though no folder is selected")?;
+        let is_doomed = self.truth.lock().unwrap().is_doomed(&folder.object);
+        self.others.figures.remove(&folder.validity);
+        check(is_doomed, || format!("CLOSED of {} by a DELETE of {name}", folder.name))
+    }
+
+    /// `APPENDUID validity uids` names the messages that were sent.
+    fn appended(&mut self, words: &[&str], ids: &[String]) -> Checked {
+        let (Some(validity), Some(uids)) = (
+            words.get(1).and_then(|word| word.parse().ok()),
+            words.get(2).and_then(|set| numbers(set)),
+        ) else {
+            return Err(format!("not an APPENDUID: {words:?}"));
+        };
+        check(uids.len() == ids.len(), || {
+            format!("{} UIDs for {} messages", uids.len(), ids.len())
+        })?;
+        let mut truth = self.truth.lock().unwrap();
+        uids.into_iter()
+            .zip(ids)
+            .try_for_each(|(uid, id)| truth.learn(validity, uid, id))
     }
 
     fn highest(&mut self, modseq: u64) -> Checked {
@@ -442,19 +658,48 @@ impl Model {
     }
 
     fn found(&mut self, values: &[Value]) -> Checked {
-        let by_number = match self.front() {
-            Some(Kind::Search { by_number }) => *by_number,
+        let found: Vec<u32> = values
+            .iter()
+            .filter_map(Value::number)
+            .filter_map(|value| u32::try_from(value).ok())
+            .collect();
+        self.found_all(&found)
+    }
+
+    /// `(TAG "t") [UID] [name value]…`
+    fn found_extended(&mut self, values: &[Value]) -> Checked {
+        let mut words = values.iter().skip(1).filter(|value| value.atom() != "UID");
+        let mut found = Vec::new();
+        while let (Some(name), Some(value)) = (words.next(), words.next()) {
+            if ["ALL", "MIN", "MAX"].contains(&name.atom()) {
+                let set = value.atom();
+                found.extend(numbers(set).ok_or_else(|| format!("not a set: {set}"))?);
+            }
+        }
+        if let Some(Kind::Search {
+            saving: Saving::Saves, ..
+        }) = self.front()
+        {
+            self.any_folder()?.saved = found.iter().copied().collect();
+        }
+        self.found_all(&found)
+    }
+
+    fn found_all(&mut self, found: &[u32]) -> Checked {
+        let (by_number, saving) = match self.front() {
+            Some(Kind::Search { by_number, saving }) => (*by_number, *saving),
             _ => return Err("SEARCH was not asked".into()),
         };
         let folder = self.any_folder()?;
-        for value in values.iter().filter_map(Value::number) {
-            let value = u32::try_from(value).unwrap();
+        for &value in found {
             let good = if by_number {
                 (1..=folder.messages.len()).contains(&(value as usize))
             } else {
                 folder.messages.iter().any(|known| known.uid == Some(value)) || folder.unknown_place(value).is_ok()
             };
             check(good, || format!("SEARCH found {value}, which is not there"))?;
+            let was_saved = saving != Saving::Within || folder.saved.contains(&value);
+            check(was_saved, || format!("SEARCH found {value}, which was not saved"))?;
         }
         Ok(())
     }
@@ -467,7 +712,13 @@ impl Model {
         let status = values.first().map_or("", Value::atom);
         check(status != "BAD", || format!("BAD to {:?}", sent.kind))?;
         let code = values.get(1).map_or("", Value::atom).to_owned();
+        check(!sent.due.is_deleted, || {
+            "an answer though the folder was deleted before".into()
+        })?;
         self.conclude(&sent.kind, status == "OK", &code)?;
+        if let Some(folder) = &self.folder {
+            folder.has_learnt(&sent)?;
+        }
         self.waiting.pop_front();
         self.continued = false;
         Ok(())
@@ -477,6 +728,10 @@ impl Model {
         match kind {
             Kind::Select { read_only, resync, .. } => {
                 let opened = self.opening.take().filter(|_| done);
+                if let Some(folder) = &opened {
+                    // While it is selected its figures are not told.
+                    self.others.figures.remove(&folder.validity);
+                }
                 if let Some(folder) = &opened {
                     let modseq = self.mode == Mode::Plain || folder.highest > 0;
                     check(modseq, || "SELECT without HIGHESTMODSEQ".into())?;
@@ -491,18 +746,90 @@ impl Model {
             Kind::Store {
                 change, flags, silent, ..
             } => self.stored((*change, flags, *silent), done, code),
-            Kind::Append { id } if done => {
+            Kind::Append { ids } if done => {
                 let words: Vec<&str> = code.trim_matches(['[', ']']).split(' ').collect();
-                let (Some(validity), Some(uid)) = (
-                    words.get(1).and_then(|word| word.parse().ok()),
-                    words.get(2).and_then(|word| word.parse().ok()),
-                ) else {
-                    return Err("APPEND without APPENDUID".into());
-                };
-                self.truth.lock().unwrap().learn(validity, uid, id)
+                self.appended(&words, ids)
             }
+            Kind::Create(_) | Kind::Delete(_) | Kind::Rename(..) => self.placed(kind, done, code),
+            Kind::Notify(notice) => {
+                check(done, || "NOTIFY was refused".into())?;
+                self.notified(*notice);
+                Ok(())
+            }
+            Kind::Login | Kind::Enable(_) | Kind::Unauthenticate | Kind::Compress => {
+                check(done, || format!("{kind:?} was refused"))?;
+                self.entered(kind);
+                Ok(())
+            }
+            Kind::Search {
+                saving: Saving::Saves, ..
+            } if !done => {
+                self.any_folder()?.saved.clear();
+                Ok(())
+            }
+            Kind::FetchSaved if done => self.any_folder()?.fetched_saved(),
             _ if code.starts_with('[') => self.code(code),
             _ => Ok(()),
+        }
+    }
+
+    /// A folder came, went, or has another name.
+    fn placed(&mut self, kind: &Kind, done: bool, code: &str) -> Checked {
+        check(done, || format!("{kind:?} was refused"))?;
+        let mut truth = self.truth.lock().unwrap();
+        match kind {
+            Kind::Create(name) => {
+                let object = code.split(['(', ')']).nth(1).unwrap_or_default();
+                check(!object.is_empty(), || "CREATE without MAILBOXID".into())?;
+                truth.created(name, object);
+            }
+            Kind::Delete(name) => {
+                let object = truth.deleted(name);
+                let is_open = self.folder.as_ref().map(|folder| &folder.object) == object.as_ref();
+                check(!is_open, || {
+                    format!("DELETE of {name}, the selected folder, without CLOSED")
+                })?;
+            }
+            Kind::Rename(from, to) => {
+                let object = truth.renamed(from, to);
+                if let Some(folder) = self
+                    .folder
+                    .as_mut()
+                    .filter(|folder| Some(&folder.object) == object.as_ref())
+                {
+                    folder.name.clone_from(to);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn notified(&mut self, notice: Notice) {
+        self.notice = notice;
+        self.others.names = None;
+        if !notice.with_status {
+            self.others.figures.clear();
+        }
+        for known in self.folder.iter_mut().flat_map(|folder| &mut folder.messages) {
+            known.is_fresh = false;
+            if notice.hides_flags {
+                (known.flags, known.modseq) = (None, None);
+            }
+        }
+    }
+
+    fn entered(&mut self, kind: &Kind) {
+        match kind {
+            Kind::Login => self.stage = Stage::LoggedIn,
+            Kind::Enable(mode) => (self.stage, self.mode) = (Stage::Ready, *mode),
+            Kind::Unauthenticate => {
+                self.leave();
+                (self.stage, self.mode) = (Stage::Nobody, Mode::Plain);
+                (self.notice, self.others) = (Notice::default(), Others::default());
+            }
+            Kind::Compress => self.can_compress = false,
+            _ => {}
         }
     }
 
@@ -515,6 +842,8 @@ impl Model {
         };
         let all = done && modified.is_empty();
         let condstore = self.mode != Mode::Plain;
+        let is_told_unasked = self.notice.selected != Selected::Held;
+        let hides_flags = self.notice.hides_flags;
         let folder = self.any_folder()?;
         for (at, known) in folder
             .messages
@@ -532,11 +861,16 @@ impl Model {
             } else {
                 known.uid
             };
-            if known.told || refused.is_some_and(|refused| modified.contains(&refused)) {
+            let is_refused = refused.is_some_and(|refused| modified.contains(&refused));
+            if hides_flags || (silent && is_told_unasked && known.told && !is_refused) {
+                // Whether it was told before or after the change is not known.
+                known.flags = None;
+            }
+            if known.told || is_refused {
                 continue;
             }
-            if known.uid.is_none() && !by_number {
-                // Whether the set named it is not known.
+            if !done || (known.uid.is_none() && !by_number) {
+                // Whether it is gone already, or the set named it, is not known.
                 known.flags = None;
             }
             if let Some(now) = &mut known.flags {
@@ -552,6 +886,53 @@ impl Model {
 }
 
 impl Folder {
+    /// After a NOOP the client knows what others knew before it.
+    fn has_learnt(&self, sent: &Sent) -> Checked {
+        for known in &self.messages {
+            let Some(uid) = known.uid else {
+                let is_named = sent.kind != Kind::Noop || !known.is_fresh;
+                check(is_named, || "a new message was not named".into())?;
+                continue;
+            };
+            check(!sent.due.gone.contains(&uid), || {
+                format!("UID {uid} is gone, and NOOP did not say so")
+            })?;
+            let due = sent.due.modseqs.iter().find(|(due, _)| *due == uid);
+            let is_late = |(_, due): &(u32, u64)| known.modseq.is_some_and(|modseq| modseq < *due);
+            check(!due.is_some_and(is_late), || {
+                format!("UID {uid} has MODSEQ {due:?}, and NOOP left it at {:?}", known.modseq)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// All that was saved and is there was fetched.
+    fn fetched_saved(&mut self) -> Checked {
+        let here: BTreeSet<u32> = self.messages.iter().filter_map(|known| known.uid).collect();
+        let missing = self
+            .saved
+            .iter()
+            .find(|uid| here.contains(uid) && !self.fetched.contains(uid));
+        check(missing.is_none(), || {
+            format!("UID {missing:?} was saved, and not fetched")
+        })
+    }
+
+    /// Which of the messages without a known UID around `at` went is not known: nor which one has which flags.
+    fn blur(&mut self, at: usize) {
+        let unknown = |known: &Known| known.uid.is_none();
+        let start = self.messages[..at]
+            .iter()
+            .rposition(|known| !unknown(known))
+            .map_or(0, |at| at + 1);
+        for known in self.messages[start..].iter_mut().take_while(|known| unknown(known)) {
+            *known = Known {
+                is_fresh: known.is_fresh,
+                ..Known::default()
+            };
+        }
+    }
+
     /// After what VANISHED took away, the messages are as many as EXISTS said: those that are not remembered come last.
     fn settle(&mut self) -> Checked {
         let Some(count) = self.expected.take() else {
