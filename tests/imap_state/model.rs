@@ -55,6 +55,8 @@ pub(crate) struct Known {
     /// The command under way changes it, and the client was not told how.
     targeted: bool,
     told: bool,
+    /// It came while a STORE was under way, which may have named it.
+    is_late: bool,
     /// It came while the client had asked for the UID of whatever comes.
     is_fresh: bool,
 }
@@ -185,6 +187,8 @@ pub(crate) struct Model {
     pub(crate) waiting: VecDeque<Sent>,
     pub(crate) folder: Option<Folder>,
     opening: Option<Folder>,
+    /// SELECT is on its way, and what is told is still about the folder of that MAILBOXID.
+    leaving: Option<String>,
     /// What it kept of folders it left, for QRESYNC.
     pub(crate) remembered: BTreeMap<String, Folder>,
     pub(crate) truth: Arc<Mutex<Truth>>,
@@ -211,6 +215,7 @@ impl Model {
             waiting: VecDeque::new(),
             folder: None,
             opening: None,
+            leaving: None,
             remembered: BTreeMap::new(),
             truth,
             continued: false,
@@ -234,13 +239,15 @@ impl Model {
     /// Notes a command that is on its way; `targets` are the messages a STORE names.
     pub(crate) fn sent(&mut self, tag: String, kind: Kind, targets: &[usize]) {
         if let Kind::Select { name, resync, .. } = &kind {
+            self.leaving = self.folder.as_ref().map(|folder| folder.object.clone());
+            let kept = self.remembered.get(name).cloned();
             self.leave();
             let mut opening = Folder {
                 name: name.clone(),
                 ..Folder::default()
             };
             if *resync != Resync::Nothing
-                && let Some(kept) = self.remembered.get(name)
+                && let Some(kept) = kept
             {
                 opening = Folder {
                     keywords: BTreeSet::new(),
@@ -248,7 +255,7 @@ impl Model {
                     is_counted: false,
                     late: 0,
                     saved: BTreeSet::new(),
-                    ..kept.clone()
+                    ..kept
                 };
             }
             self.opening = Some(opening);
@@ -256,7 +263,7 @@ impl Model {
         self.began(&kind);
         if let (Kind::Store { .. }, Some(folder)) = (&kind, &mut self.folder) {
             for known in &mut folder.messages {
-                (known.targeted, known.told) = (false, false);
+                (known.targeted, known.told, known.is_late) = (false, false, false);
             }
             for &at in targets {
                 folder.messages[at].targeted = true;
@@ -379,6 +386,9 @@ impl Model {
             let word = values.get(1).map_or("", Value::atom).to_ascii_uppercase();
             let is_asked = self.front().is_some() || self.notice.selected != Selected::Held;
             check(is_asked, || "data while no command is in progress".into())?;
+            if self.leaving.is_some() {
+                return Ok(());
+            }
             return match word.as_str() {
                 "EXISTS" => self.exists(number),
                 "RECENT" => Ok(()),
@@ -388,6 +398,7 @@ impl Model {
             };
         }
         match first.as_str() {
+            "FLAGS" | "VANISHED" if self.leaving.is_some() => Ok(()),
             "FLAGS" => {
                 let flags = values.get(1).map_or(&[][..], Value::list);
                 self.any_folder()?.keywords.extend(flags.iter().map(Value::text));
@@ -414,9 +425,10 @@ impl Model {
 
     /// The session ends if its folder was deleted, and for nothing else.
     fn farewell(&mut self) -> Checked {
-        let folder = self.folder.as_ref().or(self.opening.as_ref());
+        let opened = self.folder.as_ref().or(self.opening.as_ref());
+        let open = opened.map(|folder| &folder.object).into_iter().chain(&self.leaving);
         let truth = self.truth.lock().unwrap();
-        let is_doomed = folder.is_some_and(|folder| truth.is_doomed(&folder.object));
+        let is_doomed = open.into_iter().any(|object| truth.is_doomed(object));
         self.ended = true;
         check(is_doomed, || "BYE though the folder is there".into())
     }
@@ -431,6 +443,7 @@ impl Model {
     fn exists(&mut self, number: u64) -> Checked {
         let selecting = matches!(self.front(), Some(Kind::Select { .. }));
         let is_named = self.notice.names_new && !selecting && !matches!(self.front(), Some(Kind::Notify(_)));
+        let storing = matches!(self.front(), Some(Kind::Store { .. }));
         let folder = self.any_folder()?;
         let count = usize::try_from(number).unwrap();
         if selecting && !std::mem::replace(&mut folder.is_counted, true) {
@@ -441,6 +454,7 @@ impl Model {
         folder.late += count.saturating_sub(folder.messages.len());
         let known = Known {
             is_fresh: is_named,
+            is_late: storing,
             ..Known::default()
         };
         check(count >= folder.messages.len(), || {
@@ -514,8 +528,13 @@ impl Model {
         let selecting = matches!(self.front(), Some(Kind::Select { .. }));
         let folder = self.any_folder()?;
         let at = usize::try_from(number).unwrap();
-        if selecting {
-            return folder.resynced(at, items);
+        let is_late = folder.expected.is_none() && at + folder.late > folder.messages.len();
+        if selecting && !is_late {
+            folder.resynced(at, items)?;
+            if hides_flags {
+                (folder.messages[at - 1].flags, folder.messages[at - 1].modseq) = (None, None);
+            }
+            return Ok(());
         }
         check((1..=folder.messages.len()).contains(&at), || {
             format!("FETCH {at} of {}", folder.messages.len())
@@ -602,7 +621,10 @@ impl Model {
     fn closed(&mut self) -> Checked {
         let Some(Kind::Delete(name)) = self.front().cloned() else {
             let selecting = matches!(self.front(), Some(Kind::Select { .. }));
-            return check(selecting, || format!("CLOSED during {:?}", self.front()));
+            let was_selected = self.leaving.take().is_some();
+            return check(selecting && was_selected, || {
+                format!("CLOSED during {:?}", self.front())
+            });
         };
         let folder = self.folder.take().ok_or("CLOSED though no folder is selected")?;
         let is_doomed = self.truth.lock().unwrap().is_doomed(&folder.object);
@@ -727,6 +749,7 @@ impl Model {
     fn conclude(&mut self, kind: &Kind, done: bool, code: &str) -> Checked {
         match kind {
             Kind::Select { read_only, resync, .. } => {
+                check(self.leaving.is_none(), || "SELECT without CLOSED".into())?;
                 let opened = self.opening.take().filter(|_| done);
                 if let Some(folder) = &opened {
                     // While it is selected its figures are not told.
@@ -845,6 +868,9 @@ impl Model {
         let is_told_unasked = self.notice.selected != Selected::Held;
         let hides_flags = self.notice.hides_flags;
         let folder = self.any_folder()?;
+        for known in folder.messages.iter_mut().filter(|known| known.is_late) {
+            known.flags = None;
+        }
         for (at, known) in folder
             .messages
             .iter_mut()

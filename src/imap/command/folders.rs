@@ -30,10 +30,11 @@ pub(super) fn delete(name: &Name) -> Box<dyn Work> {
         Ok(folder) => folder,
         Err(outcome) => return over(outcome),
     };
-    let request = Request::Delete { folder: folder.clone() };
+    let request = Request::Delete { folder };
     once(request, move |core, answer| match answer {
-        Answer::Done => {
-            if core.view().is_some_and(|v| v.name == folder) {
+        Answer::Deleted(folder) => {
+            // By what it is, for another session may have given it another name.
+            if core.view().is_some_and(|view| view.folder == folder) {
                 core.out
                     .extend_from_slice(b"* OK [CLOSED] the selected folder is deleted\r\n");
                 core.select(None);

@@ -87,6 +87,7 @@ pub(super) fn marked(core: &mut Core, news: News, positions: &[usize]) -> Vec<us
     }
     if change.fresh > 0 {
         view.write_counts(enabled, out);
+        core.counted(change.fresh);
     }
     marked
 }

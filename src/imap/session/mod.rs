@@ -124,6 +124,7 @@ impl Session {
             tag: String::new(),
             enabled: Enabled::default(),
             notified: None,
+            counted_from: None,
             compression: Compression::Off,
         };
         core.out.extend_from_slice(b"* OK [CAPABILITY ");

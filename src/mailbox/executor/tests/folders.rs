@@ -350,3 +350,27 @@ async fn folders_are_bounded_in_number_depth_and_name() {
     assert!(c.say("f RENAME a z").await.starts_with("f OK"));
     assert_eq!(c.say("g SUBSCRIBE aaaaaaaaaaa").await, limit("g"));
 }
+
+#[tokio::test]
+async fn the_selected_folder_is_closed_by_its_deletion_whatever_name_it_has_by_then() {
+    let (_, mailboxes) = world();
+    let mut a = Client::new(&mailboxes).await;
+    let mut b = Client::new(&mailboxes).await;
+    a.say("a CREATE Projet").await;
+    a.say("b SELECT Projet").await;
+    b.say("c RENAME Projet Actes").await;
+    b.say("d CREATE Projet").await;
+    talk(
+        &mut a,
+        &[
+            ("e DELETE Projet", "e OK deleted\r\n"),
+            ("f CHECK", "f OK checked\r\n"),
+            (
+                "g DELETE Actes",
+                "* OK [CLOSED] the selected folder is deleted\r\ng OK deleted\r\n",
+            ),
+            ("h CHECK", "h BAD select a folder first\r\n"),
+        ],
+    )
+    .await;
+}

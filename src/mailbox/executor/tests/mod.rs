@@ -53,11 +53,22 @@ impl Client {
         self.run().await
     }
 
-    /// What a driver does, see the doc of `imap`.
+    /// The same where what happened comes to be known only with the command itself.
+    pub(super) async fn say_unwoken(&mut self, line: &str) -> String {
+        self.session.feed(line.as_bytes());
+        self.session.feed(b"\r\n");
+        self.drive(false).await
+    }
+
     async fn run(&mut self) -> String {
+        self.drive(true).await
+    }
+
+    /// What a driver does, see the doc of `imap`.
+    async fn drive(&mut self, wakes: bool) -> String {
         let mut heard = Vec::new();
         for _ in 0..10_000 {
-            if self.boxes.has_news() {
+            if wakes && self.boxes.has_news() {
                 self.session.changed();
             }
             match self.session.step() {
