@@ -12,6 +12,8 @@
 )]
 
 mod common;
+#[path = "imap_state/folder.rs"]
+mod folder;
 #[path = "imap_state/memory.rs"]
 mod memory;
 #[path = "imap_state/model.rs"]

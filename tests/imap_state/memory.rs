@@ -8,7 +8,8 @@ use vaguemestre::mailbox::{BoxSession, Mailboxes, Notify, deliver, new_message};
 use vaguemestre::store::sqlite::{self, SqliteStore};
 use vaguemestre::store::{Acceptance, MessageStore, Store};
 
-use crate::model::{Folder, Kind, Model, Resync};
+use crate::folder::Folder;
+use crate::model::{Kind, Model, Resync};
 use crate::random::Random;
 use crate::truth::Truth;
 use crate::{script, wire};

@@ -275,7 +275,7 @@ fn uid_set(model: &Model, random: &mut Random) -> (String, Vec<usize>) {
         1 => (format!("{from}:*"), u32::MAX),
         _ => (format!("{from}:{to}"), to),
     };
-    let named = |known: &crate::model::Known| known.uid.is_none_or(|uid| (from..=to).contains(&uid));
+    let named = |known: &crate::folder::Known| known.uid.is_none_or(|uid| (from..=to).contains(&uid));
     let targets = (0..messages.len()).filter(|&at| named(&messages[at])).collect();
     (set, targets)
 }
