@@ -38,7 +38,7 @@ fn explain(data: &Path, reply: &str, language: &str) -> String {
         .rsplit_once("session ")
         .unwrap_or_else(|| panic!("a session in {reply:?}"));
     let id: String = rest.chars().take_while(char::is_ascii_alphanumeric).collect();
-    assert_eq!(id.len(), 10, "{reply}");
+    assert_eq!(id.len(), 12, "{reply}");
     told(data, &id, language).assert_success().stdout
 }
 

@@ -37,7 +37,7 @@ use crate::directory::Directory;
 use crate::dns::Routes;
 use crate::identity::{Address, Domain};
 use crate::journal::{Event, Excerpt, Started, Stopped};
-use crate::listener::{Door, Face, Handshakes, Health, Limits, Memory, Parts, Places, SessionId, Snapshot, TurnedAway};
+use crate::listener::{Door, Face, Handshakes, Health, Limits, Memory, Parts, Places, Snapshot, TurnedAway};
 use crate::mailbox::{Mailboxes, Notify};
 use crate::metrics::Meter;
 use crate::pki::{ClientCertificates, Identity, TlsError, TlsPolicy, TrustStore, server_config};
@@ -236,7 +236,7 @@ impl Operator {
         };
         running_operator
             .parts
-            .record(&SessionId::new(), Event::Started(started))
+            .record(&running_operator.parts.new_session(), Event::Started(started))
             .await;
         running_operator.open_doors(plan.ports, running)?;
         running.watch.add(&running_operator.parts, &running_operator.store);
@@ -419,7 +419,7 @@ impl Operator {
     /// Closes the store: call once everything on `running` has ended.
     pub async fn close(&self) {
         self.parts
-            .record(&SessionId::new(), Event::Stopped(Stopped::default()))
+            .record(&self.parts.new_session(), Event::Stopped(Stopped::default()))
             .await;
         if let Err(error) = self.store.close().await {
             let operator = &self.parts.operator;

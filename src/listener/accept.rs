@@ -89,7 +89,7 @@ impl TurnedAway {
         match &*last {
             Some((at, session)) if now.duration_since(*at) < TURNED_AWAY_TOGETHER => (session.clone(), false),
             _ => {
-                let session = SessionId::new();
+                let session = SessionId::new(now);
                 *last = Some((now, session.clone()));
                 (session, true)
             }

@@ -50,7 +50,7 @@ pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, sto
         door,
         boxes: parts.mailboxes.session(),
         snapshot: parts.snapshot.load_full(),
-        id: SessionId::new(),
+        id: parts.new_session(),
         handshake: Handshake::default(),
         login: None,
         place: None,

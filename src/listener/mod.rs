@@ -108,6 +108,11 @@ impl Parts {
         self.limits.load_full()
     }
 
+    /// A name for a session that begins now.
+    pub fn new_session(&self) -> SessionId {
+        SessionId::new(self.clock.now())
+    }
+
     /// Writes an event into the journal. A journal that cannot be written is an alarm for the operator, never a reason to accept.
     pub async fn record(&self, session: &SessionId, event: Event) {
         self.observe(&event);

@@ -63,7 +63,7 @@ impl Parts {
         now: Timestamp,
     ) -> Option<Told> {
         let destination = self.destination(telling.sender, snapshot, departed)?;
-        let id = SessionId::new();
+        let id = SessionId::new(now);
         let bytes = dsn::build(&Report {
             host: telling.host,
             to: telling.sender,

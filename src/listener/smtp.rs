@@ -75,7 +75,7 @@ pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, sto
     };
     let visitor = Visitor {
         snapshot: parts.snapshot.load_full(),
-        session: SessionId::new(),
+        session: parts.new_session(),
         face: door.face,
         host: door.host.clone(),
         ip: wire.peer.ip().to_canonical(),

@@ -17,9 +17,9 @@ use crate::store::{EntryRow, FolderKey, MessageKey, Store, StoreError};
 pub struct IndexerOptions {
     /// Text of one message that is indexed, in bytes. A message with more is read for every search. Default 1 MiB.
     pub message_bytes_max: usize,
-    /// No folder may have changed for so long before the next messages are taken. Default 300 ms.
+    /// No folder may have changed for so long before the next messages are taken: accepting mail goes first. Default 300 ms.
     pub quiet: Duration,
-    /// Nor are they taken later than that. Default 1 s.
+    /// Where it never is that quiet, they are taken nonetheless after that. Default 30 s.
     pub wait_max: Duration,
 }
 
@@ -28,7 +28,7 @@ impl Default for IndexerOptions {
         Self {
             message_bytes_max: 1024 * 1024,
             quiet: Duration::from_millis(300),
-            wait_max: Duration::from_secs(1),
+            wait_max: Duration::from_secs(30),
         }
     }
 }
@@ -40,8 +40,7 @@ pub struct Indexer {
     notify: Notify,
     options: IndexerOptions,
     known: HashMap<FolderKey, Progress>,
-    /// How much had changed when it was last quiet.
-    quiet_at: Option<u64>,
+    turns: Turns,
 }
 
 impl Indexer {
@@ -53,7 +52,7 @@ impl Indexer {
             notify,
             options,
             known: HashMap::new(),
-            quiet_at: None,
+            turns: Turns::new(options),
         }
     }
 
@@ -66,8 +65,9 @@ impl Indexer {
             loop {
                 let folder = self.notify.next_touched().await;
                 if let Err(error) = self.follow(folder, Pace::Quiet).await {
-                    tracing::warn!(%error, "a folder could not be indexed; searches read its messages");
+                    tracing::warn!(%error, "a folder could not be indexed; searches read its messages until it can");
                     tokio::time::sleep(self.options.wait_max).await;
+                    self.notify.touch(folder);
                 }
             }
         };
@@ -210,22 +210,67 @@ impl Indexer {
         if pace == Pace::Hurry {
             return;
         }
-        let mut seen = self.notify.changes();
-        if self.quiet_at == Some(seen) {
-            tokio::time::sleep(PAUSE).await;
-            return;
-        }
-        let mut waited = Duration::ZERO;
-        while waited < self.options.wait_max {
-            tokio::time::sleep(self.options.quiet).await;
-            waited += self.options.quiet;
-            let now = self.notify.changes();
-            if now == seen {
-                break;
+        loop {
+            match self.turns.next(self.notify.changes()) {
+                Turn::Now => return,
+                Turn::After(pause) => return tokio::time::sleep(pause).await,
+                Turn::Look(pause) => tokio::time::sleep(pause).await,
             }
-            seen = now;
         }
-        self.quiet_at = Some(seen);
+    }
+}
+
+/// Says when the next piece may be indexed. Accepting mail goes first, but not for ever.
+struct Turns {
+    options: IndexerOptions,
+    /// How much had changed when it was last quiet.
+    quiet_at: Option<u64>,
+    /// How much had changed at the last look, and the time since the first.
+    looked: Option<(u64, Duration)>,
+    /// Pieces that may be indexed though it is not quiet.
+    overdue: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Now,
+    /// Once so much time has passed.
+    After(Duration),
+    /// Ask again then.
+    Look(Duration),
+}
+
+impl Turns {
+    fn new(options: IndexerOptions) -> Self {
+        Self {
+            options,
+            quiet_at: None,
+            looked: None,
+            overdue: 0,
+        }
+    }
+
+    /// `changes` is how much changed so far.
+    fn next(&mut self, changes: u64) -> Turn {
+        let Some((seen, waited)) = self.looked.take() else {
+            if self.quiet_at == Some(changes) || self.overdue > 0 {
+                self.overdue = self.overdue.saturating_sub(1);
+                return Turn::After(PAUSE);
+            }
+            self.looked = Some((changes, Duration::ZERO));
+            return Turn::Look(self.options.quiet);
+        };
+        let waited = waited + self.options.quiet;
+        if seen == changes {
+            self.quiet_at = Some(changes);
+            return Turn::Now;
+        }
+        if waited >= self.options.wait_max {
+            self.overdue = PIECES_OVERDUE;
+            return Turn::Now;
+        }
+        self.looked = Some((changes, waited));
+        Turn::Look(self.options.quiet)
     }
 }
 
@@ -251,5 +296,42 @@ fn indexed(uid: u32, message: MessageKey, bytes: &[u8], bytes_max: usize) -> Ind
 const MESSAGES_AT_ONCE: usize = 64;
 /// Between two such pieces: others go first.
 const PAUSE: Duration = Duration::from_millis(5);
+/// Pieces indexed in a row where it is never quiet: so many that the index keeps up with any load, in bouts.
+const PIECES_OVERDUE: usize = 1024;
 /// Bytes of them, unless one alone is larger.
 const HELD_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_its_turn_as_soon_as_it_is_quiet_and_while_it_stays_so() {
+        let options = IndexerOptions::default();
+        let mut turns = Turns::new(options);
+        assert_eq!(turns.next(1), Turn::Look(options.quiet));
+        assert_eq!(turns.next(2), Turn::Look(options.quiet));
+        assert_eq!(turns.next(2), Turn::Now);
+        assert_eq!(turns.next(2), Turn::After(PAUSE));
+        assert_eq!(turns.next(3), Turn::Look(options.quiet));
+        assert_eq!(turns.next(3), Turn::Now);
+    }
+
+    #[test]
+    fn where_it_is_never_quiet_it_works_in_bouts() {
+        let options = IndexerOptions::default();
+        let mut turns = Turns::new(options);
+        let mut changes = 0..;
+        let mut next = || turns.next(changes.next().unwrap());
+        for _ in 0..2 {
+            let mut waited = Duration::ZERO;
+            while let Turn::Look(pause) = next() {
+                waited += pause;
+            }
+            assert_eq!(waited, options.wait_max);
+            for _ in 0..PIECES_OVERDUE {
+                assert_eq!(next(), Turn::After(PAUSE));
+            }
+        }
+    }
+}

@@ -86,7 +86,13 @@ impl Relay {
                     name: host.name.clone(),
                     address: *address,
                 };
-                match self.call(Call::new(place, Visit::new(domain), pending), verdicts).await {
+                match self
+                    .call(
+                        Call::new(place, Visit::new(domain, self.parts.clock.now()), pending),
+                        verdicts,
+                    )
+                    .await
+                {
                     // It has spoken for every item: its other addresses are the same server.
                     Ok(()) => break,
                     // A host that is merely down must not turn another's firm refusal into a bounce, nor the reverse.

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use jiff::Timestamp;
+
 use super::Relay;
 use super::connection::ConnectionError;
 use crate::identity::Domain;
@@ -21,9 +23,9 @@ pub(super) struct Visit {
 
 impl Visit {
     /// One that has met nobody.
-    pub(super) fn new(domain: &Domain) -> Self {
+    pub(super) fn new(domain: &Domain, now: Timestamp) -> Self {
         Self {
-            session: SessionId::new(),
+            session: SessionId::new(now),
             domain: domain.clone(),
             witness: Witness::new(),
         }

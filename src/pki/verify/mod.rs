@@ -3,6 +3,7 @@
 mod examine;
 mod issuers;
 mod revoked;
+mod signatures;
 mod usage;
 mod words;
 
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, VerifiedPath};
 
 use crate::identity::SubjectDn;
@@ -24,6 +25,7 @@ use super::revocation::{Crl, CrlError, Crls, Link, MissingRevocation, Revocation
 pub use examine::{Check, CheckId, Examination, Outcome};
 pub use revoked::Demand;
 use revoked::Question;
+use signatures::Signatures;
 use usage::Purposes;
 pub use usage::{Usage, UsageCheck};
 pub(super) use words::shown;
@@ -40,6 +42,8 @@ pub struct TrustStore {
     crls: Crls,
     /// Shared by all clones: an answer once verified holds for every snapshot.
     statuses: Arc<Statuses>,
+    /// Shared by all clones.
+    signatures: Arc<Signatures>,
     revocation: RevocationPolicy,
     usage: UsageCheck,
 }
@@ -116,6 +120,7 @@ impl TrustStore {
             }),
             crls: Crls::default(),
             statuses: Arc::default(),
+            signatures: Arc::default(),
             revocation: RevocationPolicy::default(),
             usage: UsageCheck::EitherSide,
         })
@@ -200,6 +205,7 @@ impl TrustStore {
         };
         self.crls.take_newer(&before.crls, is_ours);
         self.statuses = Arc::clone(&before.statuses);
+        self.signatures = Arc::clone(&before.signatures);
         self
     }
 
@@ -285,8 +291,10 @@ impl TrustStore {
                 webpki::Error::CertRevoked
             })
         };
+        let algorithms = self.signatures.algorithms();
+        let algorithms: Vec<&dyn SignatureVerificationAlgorithm> = algorithms.iter().map(|one| one as _).collect();
         let verified = entity.verify_for_usage(
-            webpki::ALL_VERIFICATION_ALGS,
+            &algorithms,
             &self.authorities.anchors,
             intermediates,
             unix_time(now),
