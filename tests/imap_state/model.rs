@@ -721,6 +721,7 @@ impl Model {
                 Ok(())
             }
             Kind::Deselect => {
+                check(done, || "the folder could not be left".into())?;
                 self.leave();
                 Ok(())
             }

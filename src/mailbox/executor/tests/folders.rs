@@ -374,3 +374,29 @@ async fn the_selected_folder_is_closed_by_its_deletion_whatever_name_it_has_by_t
     )
     .await;
 }
+
+#[tokio::test]
+async fn a_folder_that_was_deleted_meanwhile_can_be_closed() {
+    let (_, mailboxes) = world();
+    let mut a = Client::new(&mailboxes).await;
+    let mut b = Client::new(&mailboxes).await;
+    a.say("a CREATE Projet").await;
+    a.say("b SELECT Projet").await;
+    b.say("c DELETE Projet").await;
+    talk(
+        &mut a,
+        &[
+            ("d CLOSE", "d OK closed\r\n"),
+            ("e CHECK", "e BAD select a folder first\r\n"),
+        ],
+    )
+    .await;
+    a.say("f CREATE Projet").await;
+    a.say("g SELECT Projet").await;
+    b.say("h DELETE Projet").await;
+    let heard = a.say("i FETCH 1:* FLAGS").await;
+    assert!(
+        heard.starts_with("* BYE [UNAVAILABLE] the selected folder was deleted"),
+        "{heard}"
+    );
+}
