@@ -190,6 +190,8 @@ mod tests {
     use crate::imap::grammar::tree::{Body, Set};
     use crate::imap::view::ranges;
 
+    type Way = fn(&mut Vec<u8>, &[u8]);
+
     /// What a command line means that ends with what `write` writes.
     fn read(command: &[u8], write: impl FnOnce(&mut Vec<u8>)) -> Body {
         let mut line = command.to_vec();
@@ -214,8 +216,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_string_is_read_back_whichever_way_it_is_written(text in any_text()) {
-            let ways: [fn(&mut Vec<u8>, &[u8]); 3] = [string, astring, literal];
-            for way in ways {
+            for way in [string as Way, astring, literal] {
                 let body = read(b"a LOGIN ", |out| way(out, &text));
                 assert!(matches!(&body, Body::Login { user, .. } if *user == text), "{body:?}");
             }
