@@ -188,6 +188,9 @@ fn a_failure_is_reported_with_the_whole_message_when_asked_and_never_when_not() 
         &["NOTIFY=FAILURE", "ORCPT=rfc822;alias@x.example"][..],
     );
     submit(&sandbox, &[NOBODY], &letter(NOBODY, "echec entier", ""), whole);
+    // RFC 8689 §5: RET=FULL counts for nothing beside it.
+    let demanding = (&["RET=FULL", "REQUIRETLS"][..], &[][..]);
+    submit(&sandbox, &[NOBODY], &letter(NOBODY, "echec exigeant", ""), demanding);
     let never = (&[][..], &["NOTIFY=NEVER"][..]);
     submit(&sandbox, &[NOBODY], &letter(NOBODY, "echec muet", ""), never);
     submit(&sandbox, &[NOBODY], &letter(NOBODY, "echec simple", ""), (&[], &[]));
@@ -210,8 +213,9 @@ fn a_failure_is_reported_with_the_whole_message_when_asked_and_never_when_not() 
     assert_eq!(full["original_type"], "message/rfc822");
     assert!(full["original"].as_str().unwrap().contains("le corps de echec entier"));
 
-    let plain = report_of("echec simple");
-    assert_eq!(plain["original_type"], "text/rfc822-headers");
+    for mark in ["echec simple", "echec exigeant"] {
+        assert_eq!(report_of(mark)["original_type"], "text/rfc822-headers", "{mark}");
+    }
     wait_until("the silent failure is final", DELIVERY_LIMIT, || {
         let bounced = records(&sandbox, "bounced", NOBODY);
         bounced

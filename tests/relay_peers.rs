@@ -5,9 +5,11 @@
 mod common;
 mod mail_host;
 
+use std::fs;
+use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
-use common::wait_until;
+use common::{Program, wait_until};
 use mail_host::{Field, Host, Mail, Options};
 use vaguemestre::queue::Parameters;
 use vaguemestre::relay::Reuse;
@@ -314,6 +316,54 @@ fn what_the_peer_has_is_settled_as_soon_as_the_store_can_and_not_sent_again() {
     assert_eq!(field.fate("a@chu.mssante.fr").0, "relayed");
     assert_eq!(host.taken().len(), 1);
 }
+
+#[test]
+fn a_report_waits_for_its_original_while_the_store_cannot_read_it() {
+    let mut field = field();
+    let back = field.host("retour.mssante.fr", 10, ALL, &[]);
+    let mut mail = Mail::new(&["x@parti.mssante.fr"], "entete");
+    mail.sender = "y@retour.mssante.fr".parse().ok();
+    // Large enough for a file of its own.
+    mail.text.resize(100_000, b'a');
+    field.queue(&mail);
+    let body = field.body_file();
+    let aside = body.with_extension("aside");
+    fs::rename(&body, &aside).unwrap();
+    Program::new("mkfifo").arg(&body).run().assert_success();
+    field.wake();
+    // A pipe lets a writer in once somebody reads: the relay has asked for the header. What it gets is an error, since nobody can seek there.
+    let writer = wait_until("the original is read", PATIENCE, || {
+        let mut options = fs::OpenOptions::new();
+        options.write(true).custom_flags(NONBLOCK).open(&body).ok()
+    });
+    fs::rename(&aside, &body).unwrap();
+    drop(writer);
+    field.record("bounced", "x@parti.mssante.fr");
+    field.record("relayed", "y@retour.mssante.fr");
+    let report = String::from_utf8(back.taken().remove(0).text).unwrap();
+    assert!(report.contains("Subject: entete"), "{report}");
+}
+
+#[test]
+fn an_original_that_is_gone_holds_up_no_report() {
+    let mut field = field();
+    let back = field.host("retour.mssante.fr", 10, ALL, &[]);
+    let mut mail = Mail::new(&["x@parti.mssante.fr"], "perdu");
+    mail.sender = "y@retour.mssante.fr".parse().ok();
+    mail.text.resize(100_000, b'a');
+    field.queue(&mail);
+    fs::remove_file(field.body_file()).unwrap();
+    field.wake();
+    field.record("relayed", "y@retour.mssante.fr");
+    let report = String::from_utf8(back.taken().remove(0).text).unwrap();
+    assert!(
+        report.contains("x@parti.mssante.fr") && !report.contains("Subject: perdu"),
+        "{report}"
+    );
+}
+
+/// `O_NONBLOCK` on Linux.
+const NONBLOCK: i32 = 0o4000;
 
 /// Messages of which one attempt carries all, the second of which gets no answer for `silence`.
 fn silent_second(silence: Duration) -> (Field, Host, Host) {
@@ -682,6 +732,34 @@ fn what_a_message_cannot_do_without_is_a_final_failure_where_it_lacks() {
         let record = field.record("bounced", &without);
         assert!(record.contains(status), "{offer}: {record}");
         assert_eq!((able.taken().len(), said_mail(&unable)), (1, 0), "{offer}");
+    }
+}
+
+#[test]
+fn the_report_on_a_message_that_demands_tls_demands_it_and_gives_back_its_header_alone() {
+    let mut field = field();
+    field.host("refuse.mssante.fr", 10, ALL, &["RCPT: 550 5.1.1 no such box"]);
+    for (back, offers, onward, is_whole) in [
+        ("simple.mssante.fr", ALL, Onward::Unsaid, true),
+        ("exigeant.mssante.fr", ALL, Onward::TlsRequired, false),
+        ("ancien.mssante.fr", PLAIN, Onward::TlsRequired, false),
+    ] {
+        let host = field.host(back, 10, offers, &[]);
+        let mut mail = Mail::new(&["x@refuse.mssante.fr"], "exigence");
+        let sender = format!("y@{back}");
+        mail.sender = sender.parse().ok();
+        mail.parameters.ret = Some(Ret::Full);
+        mail.parameters.onward = onward;
+        field.send(&mail);
+        field.record("relayed", &sender);
+        let report = host.taken().remove(0);
+        let text = String::from_utf8(report.text).unwrap();
+        assert!(text.contains("Subject: exigence"), "{text}");
+        assert_eq!(text.contains("\r\nBonjour\r\n"), is_whole, "{back}: {text}");
+        let lines = host.lines();
+        let line = lines.iter().find(|line| line.starts_with("MAIL FROM:<>")).unwrap();
+        let said = offers.len() > 1 && onward == Onward::TlsRequired;
+        assert_eq!(line.ends_with(" REQUIRETLS"), said, "{back}: {line}");
     }
 }
 

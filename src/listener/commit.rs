@@ -18,6 +18,7 @@ use crate::message::Header;
 use crate::message::dsn::{Original, RecipientReport};
 use crate::policy::{Refusal, inbound};
 use crate::queue::Parameters;
+use crate::smtp::command::Onward;
 use crate::store::{Acceptance, Content, Delivery, FolderKey, NewMessage, Once, Outgoing, StoreError};
 
 /// A box of this operator that gets the message.
@@ -126,6 +127,7 @@ impl Commit<'_> {
             recipients,
             envelope_id: first.parameters.envid.as_ref().map(|envid| envid.decoded().to_owned()),
             header: [self.front.as_bytes(), header].concat(),
+            onward: first.parameters.onward,
         })
     }
 }
@@ -136,6 +138,7 @@ struct Delivered {
     recipients: Vec<RecipientReport>,
     envelope_id: Option<String>,
     header: Vec<u8>,
+    onward: Onward,
 }
 
 impl Delivered {
@@ -148,6 +151,7 @@ impl Delivered {
             envelope_id: self.envelope_id.as_deref(),
             recipients: &self.recipients,
             original: Original::Headers(&self.header),
+            onward: self.onward,
         };
         visitor.parts.tell(&telling, (&visitor.snapshot, departed), now)
     }
@@ -167,12 +171,7 @@ async fn message(parts: &Parts, content: Content, lead: Vec<u8>, is_local: bool)
         Content::Staged(file) => {
             // Held until the message has been looked through: large ones take turns.
             let _turn = parts.memory.turn(file.size_bytes).await;
-            let bytes = parts.store.staged(&file).await?;
-            let message = deliver::new_message(bytes, lead);
-            Ok(NewMessage {
-                content: Content::Staged(file),
-                ..message
-            })
+            deliver::staged_message(&*parts.store, file, lead).await
         }
     }
 }

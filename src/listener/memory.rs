@@ -1,19 +1,21 @@
-//! How much memory the messages under way may take together. A message beyond that goes to disk while it arrives, and one that has to be
-//! read whole waits for its turn: many slow or large senders cost time, never the process.
+//! How much memory the messages under way may take together. A message beyond that goes to disk while it arrives, and is looked
+//! through in its turn: many slow or large senders cost time, never the process.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::mailbox::deliver::SUMMARY_MEMORY_BYTES_MAX;
+
 /// The memory of all messages that one operator is receiving.
 #[derive(Debug)]
 pub struct Memory {
     bytes_max: AtomicUsize,
     used: AtomicUsize,
-    /// For messages read whole, in KiB.
-    whole: Semaphore,
-    whole_kib: u32,
+    /// For messages on disk that are being looked through, in KiB.
+    looking: Semaphore,
+    looking_kib: u32,
 }
 
 /// What one message holds of it; given back when dropped.
@@ -24,16 +26,16 @@ pub(super) struct Held {
 }
 
 impl Memory {
-    /// So much for messages being received, and as much again for those read whole.
+    /// So much for messages being received, and as much again for those on disk that are looked through.
     pub fn new(bytes_max: usize) -> Self {
-        let whole_kib = u32::try_from(bytes_max / KIB)
+        let looking_kib = u32::try_from(bytes_max / KIB)
             .unwrap_or(u32::MAX >> 4)
             .clamp(1, u32::MAX >> 4);
         Self {
             bytes_max: AtomicUsize::new(bytes_max),
             used: AtomicUsize::new(0),
-            whole: Semaphore::new(whole_kib as usize),
-            whole_kib,
+            looking: Semaphore::new(looking_kib as usize),
+            looking_kib,
         }
     }
 
@@ -55,10 +57,11 @@ impl Memory {
         }
     }
 
-    /// A turn to read a message of so many bytes whole. One that is larger than the bound takes all of it.
+    /// A turn to look through a message of so many bytes on disk. One that may take more than the bound takes all of it.
     pub(super) async fn turn(&self, size_bytes: u64) -> Option<SemaphorePermit<'_>> {
-        let kib = u32::try_from(size_bytes.saturating_mul(WHOLE_TIMES) / KIB as u64).unwrap_or(u32::MAX);
-        self.whole.acquire_many(kib.clamp(1, self.whole_kib)).await.ok()
+        let bytes = size_bytes.saturating_mul(TOLD_TIMES).min(SUMMARY_MEMORY_BYTES_MAX);
+        let kib = u32::try_from(bytes / KIB as u64).unwrap_or(u32::MAX);
+        self.looking.acquire_many(kib.clamp(1, self.looking_kib)).await.ok()
     }
 }
 
@@ -90,8 +93,8 @@ impl Drop for Held {
 }
 
 const KIB: usize = 1024;
-/// How often a message that is read whole is in memory at its worst: as read, with its first line, and its parts decoded.
-const WHOLE_TIMES: u64 = 3;
+/// How often a small message that is all header is in memory at its worst: as read, as kept, and what is told of it.
+const TOLD_TIMES: u64 = 3;
 /// A message up to here stays in memory even when memory is short: a file of its own would cost more than it saves.
 const SMALL_BYTES: usize = 32 * KIB;
 
@@ -115,12 +118,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn messages_read_whole_wait_for_their_turn() {
+    async fn messages_on_disk_are_looked_through_in_turn() {
         let memory = Memory::new(100 * KIB);
         let first = memory.turn(20 * KIB as u64).await.unwrap();
         let early = tokio::time::timeout(std::time::Duration::ZERO, memory.turn(20 * KIB as u64)).await;
         assert!(early.is_err());
         drop(first);
         assert!(memory.turn(1 << 40).await.is_some(), "one larger than all takes all");
+        // However large they are, no more than their headers is held of them.
+        let memory = Memory::new(2 * usize::try_from(SUMMARY_MEMORY_BYTES_MAX).unwrap());
+        let large = (memory.turn(1 << 40).await, memory.turn(1 << 40).await);
+        let third = tokio::time::timeout(std::time::Duration::ZERO, memory.turn(1 << 40)).await;
+        assert!(large.0.is_some() && large.1.is_some() && third.is_err());
     }
 }

@@ -16,7 +16,7 @@ use crate::mailbox::deliver;
 use crate::message::Class;
 use crate::message::dsn::{self, Action, Original, RecipientReport, Report};
 use crate::queue::{self, Parameters};
-use crate::smtp::command::OriginalRecipient;
+use crate::smtp::command::{Onward, OriginalRecipient};
 use crate::store::{Content, Enclosure, FolderKey, NewMessage};
 
 /// What a report is to say, and to whom. No Debug: it holds the message.
@@ -35,6 +35,8 @@ pub struct Telling<'a> {
     pub recipients: &'a [RecipientReport],
     /// The message, and how much of it goes back.
     pub original: Original<'a>,
+    /// What the message demands on its way, and so does the report (RFC 8689 §5).
+    pub onward: Onward,
 }
 
 /// A report ready for the store. No Debug: it holds the message.
@@ -93,7 +95,7 @@ impl Parts {
             Destination::Elsewhere => {
                 let submission = queue::Submission {
                     sender: None,
-                    recipients: &[(telling.sender.clone(), onward(&bytes))],
+                    recipients: &[(telling.sender.clone(), onward(&bytes, telling.onward))],
                     session: telling.session,
                 };
                 let (outgoing, queued) = queue::enqueue(&submission, &self.retry, now)
@@ -166,11 +168,12 @@ pub fn original_recipient(parameters: &Parameters) -> Option<String> {
 }
 
 /// What the next operator must offer to be given the report.
-fn onward(report: &[u8]) -> Parameters {
+fn onward(report: &[u8], demand: Onward) -> Parameters {
     let header_bytes = crate::message::Header::scan(report).len();
     Parameters {
         body: (!report.is_ascii()).then_some(crate::smtp::command::Body::EightBitMime),
         smtputf8: !report.get(..header_bytes).unwrap_or(report).is_ascii(),
+        onward: demand,
         class: Class::Dsn,
         ..Parameters::default()
     }

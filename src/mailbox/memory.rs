@@ -215,7 +215,7 @@ impl MemoryStore {
 
 #[async_trait]
 impl MessageStore for MemoryStore {
-    async fn staged(&self, _: &StagedFile) -> Result<Arc<Vec<u8>>, StoreError> {
+    async fn staged_part(&self, _: &StagedFile, _: u64, _: usize) -> Result<Vec<u8>, StoreError> {
         Err(StoreError::NotFound { what: "staged file" })
     }
 

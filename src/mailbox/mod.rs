@@ -16,7 +16,7 @@ mod transfer;
 #[cfg(test)]
 pub(crate) mod memory;
 
-pub use deliver::{STANDARD_FOLDERS, new_message};
+pub use deliver::{STANDARD_FOLDERS, new_message, staged_message};
 pub use executor::{Access, BoxSession, FolderLimits, Mailboxes, Terms};
 pub use indexer::{Indexer, IndexerOptions};
 pub use notify::{Notify, Watch};

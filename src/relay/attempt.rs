@@ -9,6 +9,7 @@ use super::Relay;
 use super::call::Call;
 use super::order::in_turn;
 use super::pool::Place;
+use super::report::Returned;
 use super::verdicts::{Bounds, Verdicts, Visited, milder};
 use super::visit::Visit;
 use crate::dns::{MailHost, RouteError};
@@ -146,15 +147,20 @@ impl Relay {
 
 impl Relay {
     /// Settles one message. While the store fails it is asked again, as long as the leases last: what a peer has taken would be sent to it
-    /// once more when they run out, and what it refused would wait until then.
+    /// once more when they run out, and what it refused would wait until then. The last time, a report goes even without its original.
     async fn settle_in_time(&self, attempts: &[Attempt<'_>], verdicts: &Verdicts) -> Result<(), SettleError> {
         let mut pause = SETTLE_PAUSE_MIN;
         loop {
-            let error = match self.settle_message(attempts, &verdicts.snapshot).await {
+            let returned = if self.parts.clock.now() < verdicts.bounds.good_until {
+                Returned::Needed
+            } else {
+                Returned::IfReadable
+            };
+            let error = match self.settle_message(attempts, &verdicts.snapshot, returned).await {
                 Err(SettleError::Store(error)) => error,
                 other => return other,
             };
-            if matches!(error, StoreError::Closed) || self.parts.clock.now() >= verdicts.bounds.good_until {
+            if matches!(error, StoreError::Closed) || returned == Returned::IfReadable {
                 return Err(error.into());
             }
             tracing::warn!(
@@ -170,13 +176,19 @@ impl Relay {
     }
 
     /// One transaction: settlements, journal, counts and the report to the sender.
-    async fn settle_message(&self, attempts: &[Attempt<'_>], snapshot: &Snapshot) -> Result<(), SettleError> {
+    async fn settle_message(
+        &self,
+        attempts: &[Attempt<'_>],
+        snapshot: &Snapshot,
+        returned: Returned,
+    ) -> Result<(), SettleError> {
         let now = self.parts.clock.now();
         let settling = queue::settle(attempts, &self.parts.retry, now)?;
         let mut also = Acceptance::default();
         // Held until it is settled: after a domain has been named there, its boxes here get no report any more.
         let departed = self.parts.departed.read().await;
-        let report = self.report(&settling.notices, (snapshot, &departed), now).await;
+        let report = self.report(&settling.notices, (snapshot, &departed), (now, returned));
+        let report = report.await?;
         let mut records = settling.records;
         if let Some(report) = report {
             also.reports.push(report.enclosure);

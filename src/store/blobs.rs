@@ -123,14 +123,14 @@ impl Blobs {
         Ok(())
     }
 
-    /// Appends the last `length_bytes` of a file that is still in `incoming` to `into`.
-    pub(super) fn read_incoming(&self, name: BlobName, length_bytes: usize, into: &mut Vec<u8>) -> io::Result<()> {
+    /// The first `length_bytes` of the last `left_bytes` of a file that is still in `incoming`.
+    pub(super) fn read_incoming(&self, name: BlobName, left_bytes: u64, length_bytes: usize) -> io::Result<Vec<u8>> {
         let mut file = File::open(self.incoming(name))?;
-        let back = i64::try_from(length_bytes).map_err(|_| ErrorKind::FileTooLarge)?;
+        let back = i64::try_from(left_bytes).map_err(|_| ErrorKind::FileTooLarge)?;
         file.seek(SeekFrom::End(-back))?;
-        into.reserve_exact(length_bytes);
-        file.read_to_end(into)?;
-        Ok(())
+        let mut bytes = vec![0; length_bytes];
+        file.read_exact(&mut bytes)?;
+        Ok(bytes)
     }
 
     /// Removes a file that no row names any more; a failure leaves an orphan for the next start to sweep. While a backup copies files, they

@@ -181,8 +181,9 @@ pub trait MessageStore: Send + Sync {
     /// Starts a file for a message too large to hold in memory.
     async fn stage(&self) -> Result<Box<dyn Stage>, StoreError>;
 
-    /// The bytes of a staged file that no acceptance has named yet, front included.
-    async fn staged(&self, file: &StagedFile) -> Result<Arc<Vec<u8>>, StoreError>;
+    /// Up to `length_max` bytes of a staged file that no acceptance has named yet, its front first, from `offset` on: fewer at the end,
+    /// none beyond it.
+    async fn staged_part(&self, file: &StagedFile, offset: u64, length_max: usize) -> Result<Vec<u8>, StoreError>;
 
     /// The bytes of a message, trace header first, without its lead.
     /// Fails with [`StoreError::NotFound`] once nothing refers to it any more.

@@ -1,6 +1,8 @@
 //! An operator without faces whose relay finds the hosts of a test, on a clock that the test moves.
 
 use std::collections::HashSet;
+use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,6 +73,8 @@ impl Default for Options {
 
 /// A message to be queued.
 pub(crate) struct Mail<'a> {
+    /// Whom reports go to; `None`: the box of this operator.
+    pub(crate) sender: Option<Address>,
     pub(crate) to: &'a [&'a str],
     pub(crate) text: Vec<u8>,
     pub(crate) parameters: Parameters,
@@ -79,6 +83,7 @@ pub(crate) struct Mail<'a> {
 impl<'a> Mail<'a> {
     pub(crate) fn new(to: &'a [&'a str], subject: &str) -> Self {
         Self {
+            sender: None,
             to,
             text: format!("From: <{SENDER}>\r\nSubject: {subject}\r\n\r\nBonjour\r\n").into_bytes(),
             parameters: Parameters::default(),
@@ -304,7 +309,7 @@ impl Field {
             .map(|to| (to.parse().unwrap(), mail.parameters.clone()))
             .collect();
         let submission = Submission {
-            sender: Some(&sender),
+            sender: Some(mail.sender.as_ref().unwrap_or(&sender)),
             recipients: &recipients,
             session: "test",
         };
@@ -331,6 +336,20 @@ impl Field {
         let connection = Connection::open(self.files.path().join("store/store.db")).unwrap();
         connection.busy_timeout(PATIENCE).unwrap();
         connection.execute_batch(statement).unwrap();
+    }
+
+    /// The only body file there is.
+    pub(crate) fn body_file(&self) -> PathBuf {
+        let folders = fs::read_dir(self.files.path().join("store/bodies")).unwrap();
+        let folders = folders
+            .map(|folder| folder.unwrap().path())
+            .filter(|path| path.is_dir());
+        let mut files: Vec<PathBuf> = folders
+            .flat_map(|folder| fs::read_dir(folder).unwrap())
+            .map(|file| file.unwrap().path())
+            .collect();
+        assert_eq!(files.len(), 1, "{files:?}");
+        files.remove(0)
     }
 
     /// How often the store failed.

@@ -287,8 +287,26 @@ pub(crate) async fn a_staged_message_reads_back_with_its_front_first(store: &dyn
         (STAGE_FRONT_BYTES_MAX, 700_000),
     ] {
         let (front, data) = (vec![b'F'; front], pattern(data));
+        let message = staged(store, &front, &data).await;
+        let whole = [front.clone(), data.clone()].concat();
+        if let Content::Staged(file) = &message.content {
+            // Before it is accepted it can be read, in any parts.
+            let parts = [
+                (0, 10),
+                (0, usize::MAX),
+                (290, 20),
+                (whole.len() - whole.len() / 3, 1000),
+                (whole.len(), 1),
+            ];
+            for (from, length_max) in parts {
+                let wanted: Vec<u8> = whole.iter().skip(from).take(length_max).copied().collect();
+                let part = store.staged_part(file, from as u64, length_max).await.unwrap();
+                assert!(part == wanted, "{length_max} bytes from {from} on");
+            }
+            assert!(store.staged_part(file, u64::MAX, 1).await.unwrap().is_empty());
+        }
         let acceptance = Acceptance {
-            message: Some(staged(store, &front, &data).await),
+            message: Some(message),
             ..to_folders(b"", &[inbox])
         };
         let key = store.accept(acceptance).await.unwrap().message.unwrap();

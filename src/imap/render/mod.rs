@@ -78,7 +78,8 @@ pub(crate) fn envelope(out: &mut Vec<u8>, block: &Block<'_>) {
 
 /// All fields of that name: broken mailers repeat `To`.
 fn addresses_of(block: &Block<'_>, name: &str) -> Vec<Mailbox> {
-    block.all(name).flat_map(|f| address::list(f.value)).collect()
+    let all = block.all(name).flat_map(|f| address::list(f.value));
+    all.take(ADDRESSES_MAX).collect()
 }
 
 fn addresses(out: &mut Vec<u8>, found: &[Mailbox]) {
@@ -153,7 +154,9 @@ fn single(out: &mut Vec<u8>, (part, block): (&Part, &Block<'_>), detail: Detail)
     wire::number(out, part.body.len() as u64);
     if let Kind::Message(inner) = &part.kind {
         out.push(b' ');
-        envelope(out, &Block::of(&inner.head));
+        // An address of two bytes takes fifty in an envelope: a small message of many must not become a large answer.
+        let enough = out.len() > ENVELOPES_BYTES_MAX;
+        envelope(out, &Block::of(if enough { b"" } else { &inner.head }));
         out.push(b' ');
         body(out, inner, detail);
     }
@@ -299,6 +302,12 @@ fn value_length(text: &[u8]) -> usize {
         _ => text.iter().position(|byte| b" ()".contains(byte)).unwrap_or(text.len()),
     }
 }
+
+/// Most addresses of one kind in an envelope.
+const ADDRESSES_MAX: usize = 10_000;
+
+/// In a structure that has become longer, messages inside are shown as if they had no header.
+const ENVELOPES_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// How such a part begins.
 const GLOBAL: &[u8] = b"\"MESSAGE\" \"GLOBAL\" ";

@@ -124,6 +124,32 @@ fn a_digest_holds_messages_by_default() {
     );
 }
 
+#[test]
+fn a_summary_stays_in_proportion_however_many_addresses_a_message_holds() {
+    let crowd = |fields: usize| format!("From: {}\r\n", "a,".repeat(5_000)).repeat(fields);
+    // One header of many fields, and many messages inside each other with a few.
+    let wide = format!("{}\r\nx", crowd(300));
+    let deep = format!("Content-Type: message/rfc822\r\n{}\r\n", crowd(3)).repeat(90) + "x";
+    for message in [wide, deep] {
+        let summary = summarise(message.as_bytes());
+        for (what, bytes) in [
+            ("envelope", &summary.envelope),
+            ("body", &summary.body),
+            ("structure", &summary.body_structure),
+        ] {
+            assert!(bytes.len() < 6 * 1024 * 1024, "{what}: {} bytes", bytes.len());
+        }
+        check(message.as_bytes());
+    }
+    // What people write is shown whole.
+    let usual = format!(
+        "Content-Type: message/rfc822\r\n\r\nTo: {}\r\n\r\nx",
+        "a@b.fr, ".repeat(3_000)
+    );
+    let shown = text(&summarise(usual.as_bytes()).body);
+    assert_eq!(shown.matches("\"b.fr\"").count(), 3_000);
+}
+
 proptest! {
     #[test]
     fn any_message_has_a_summary_that_a_client_can_parse(

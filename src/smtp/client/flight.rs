@@ -150,7 +150,9 @@ impl Flight {
             let text = "the message needs 8BITMIME, which the peer does not offer";
             return Some(Reply::new(554, Status(5, 6, 3), text));
         }
-        if mail.onward == Onward::TlsRequired && !offer.extensions.has(Extension::RequireTls) {
+        // RFC 8689 §5: a report is not lost for want of it.
+        let is_demanded = mail.onward == Onward::TlsRequired && mail.path.is_some();
+        if is_demanded && !offer.extensions.has(Extension::RequireTls) {
             let text = "the sender demands REQUIRETLS, which the peer does not offer";
             return Some(Reply::new(550, Status(5, 7, 30), text));
         }
@@ -302,7 +304,8 @@ fn mail_line(mail: &MailFrom, offer: &Offer) -> String {
         "ENVID=",
         mail.envid.as_ref().map(ToString::to_string),
     );
-    add(mail.onward == Onward::TlsRequired, "REQUIRETLS", Some(String::new()));
+    let is_demanded = mail.onward == Onward::TlsRequired;
+    add(has(Extension::RequireTls), "REQUIRETLS", is_demanded.then(String::new));
     line
 }
 

@@ -37,6 +37,7 @@ pub use outcome::Outcome;
 pub use outcome::RecipientOutcome;
 pub use outcome::Stage;
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::command::MailFrom;
@@ -46,6 +47,8 @@ use super::input::Input;
 use super::reply::Reply;
 use super::reply::ReplyReader;
 use super::sasl::Credentials;
+use crate::identity::Address;
+use crate::identity::Domain;
 use flight::Flight;
 use opening::Opening;
 
@@ -117,6 +120,8 @@ pub struct Client {
     done: Option<Outcome>,
     /// Transactions begun on this connection.
     mails: usize,
+    /// Domains of their recipients.
+    domains: BTreeSet<Domain>,
     state: State,
 }
 
@@ -185,6 +190,7 @@ impl Client {
             output: Vec::new(),
             done: None,
             mails: 0,
+            domains: BTreeSet::new(),
             state: State::Opening(Opening::Greeting, transaction),
         }
     }
@@ -238,7 +244,7 @@ impl Client {
     /// [`Outcome::Finished`]. `false`: the connection cannot take one.
     pub fn next_transaction(&mut self, transaction: Transaction) -> bool {
         match self.state {
-            State::Idle(before) if self.has_room() => {
+            State::Idle(before) if self.has_room() && self.takes_domains_of(&transaction) => {
                 self.begin(transaction, before);
                 true
             }
@@ -260,6 +266,17 @@ impl Client {
     /// RFC 9422 §4.1
     fn has_room(&self) -> bool {
         self.offer.limits.mails_max.is_none_or(|limit| self.mails < limit)
+    }
+
+    /// RFC 9422 §4.3
+    fn takes_domains_of(&self, transaction: &Transaction) -> bool {
+        let Some(limit) = self.offer.limits.recipient_domains_max else {
+            return true;
+        };
+        let new: BTreeSet<&Domain> = domains(transaction)
+            .filter(|domain| !self.domains.contains(domain))
+            .collect();
+        self.domains.len() + new.len() <= limit
     }
 
     /// Ends the connection politely. Does nothing in the middle of a transaction.
@@ -353,6 +370,7 @@ impl Client {
 
     fn begin(&mut self, transaction: Transaction, before: Before) {
         self.mails += 1;
+        self.domains.extend(domains(&transaction).cloned());
         let flight = Flight::new(transaction, &self.offer, self.options.transfer, before);
         self.proceed(flight);
     }
@@ -394,6 +412,11 @@ impl Client {
             ..self.failure(Cause::Refused, reply.to_string())
         }
     }
+}
+
+fn domains(transaction: &Transaction) -> impl Iterator<Item = &Domain> {
+    let addresses = transaction.recipients.iter().filter_map(|to| to.path.address());
+    addresses.map(Address::domain)
 }
 
 /// Room for reading replies.

@@ -27,6 +27,8 @@ pub struct Limits {
     pub mails_max: Option<usize>,
     /// Recipients of one transaction: `RCPTMAX`.
     pub recipients_max: Option<usize>,
+    /// Domains among the recipients of one connection: `RCPTDOMAINMAX`.
+    pub recipient_domains_max: Option<usize>,
 }
 
 impl Limits {
@@ -39,6 +41,7 @@ impl Limits {
         match name.to_ascii_uppercase().as_str() {
             "MAILMAX" => self.mails_max = limit,
             "RCPTMAX" => self.recipients_max = limit,
+            "RCPTDOMAINMAX" => self.recipient_domains_max = limit,
             _ => {}
         }
     }

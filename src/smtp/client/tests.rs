@@ -388,6 +388,39 @@ fn what_the_peer_cannot_take_is_not_tried() {
 }
 
 #[test]
+fn a_report_demands_tls_of_those_who_know_it_and_is_not_lost_at_others() {
+    let mut report = transaction(&["c@d.fr"]);
+    report.mail.path = None;
+    report.mail.onward = Onward::TlsRequired;
+    for (offered, said) in [("REQUIRETLS", "MAIL FROM:<> REQUIRETLS"), ("DSN", "MAIL FROM:<>")] {
+        let script = Script::greeted(options(ClientTls::Implicit), report.clone(), offered);
+        assert_eq!(script.written, said);
+    }
+}
+
+#[test]
+fn a_session_has_recipients_of_no_more_domains_than_the_peer_takes() {
+    let answer = |script: &mut Script| {
+        script.answer("250 ok\r\n250 ok\r\n354 go");
+        script.answer("250 ok");
+    };
+    let offer = "PIPELINING LIMITS_RCPTDOMAINMAX=2";
+    let mut script = Script::greeted(options(ClientTls::Implicit), transaction(&["c@d.fr"]), offer);
+    answer(&mut script);
+    for (to, is_taken) in [("x@D.fr", true), ("x@e.fr", true), ("x@f.fr", false), ("y@d.fr", true)] {
+        assert_eq!(script.client.next_transaction(transaction(&[to])), is_taken, "{to}");
+        if is_taken {
+            script.run();
+            answer(&mut script);
+        }
+    }
+    // Nobody minds where nothing is said.
+    let mut script = Script::greeted(options(ClientTls::Implicit), transaction(&["c@d.fr"]), "PIPELINING");
+    answer(&mut script);
+    assert!(script.client.next_transaction(transaction(&["x@e.fr"])));
+}
+
+#[test]
 fn a_transaction_has_no_more_recipients_than_the_peer_takes() {
     let many = ["c@d.fr", "e@f.fr", "g@h.fr"];
     let mut script = Script::greeted(
@@ -425,7 +458,7 @@ fn limits_that_cannot_be_read_bind_nobody() {
     for words in [
         "LIMITS",
         "LIMITS_RCPTMAX=0_MAILMAX=many",
-        "LIMITS_RCPTDOMAINMAX=1",
+        "LIMITS_RCPTDOMAINMAX=no_ODDMAX=1",
         "LIMITS_RCPTMAX",
     ] {
         let mut script = Script::greeted(options(ClientTls::Implicit), transaction(&["c@d.fr", "e@f.fr"]), words);

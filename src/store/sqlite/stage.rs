@@ -168,20 +168,19 @@ pub(super) fn whole(blobs: &Arc<Blobs>, bytes: &[u8]) -> std::io::Result<StagedF
     })
 }
 
-/// The content of a staged file that waits for its acceptance.
-pub(super) async fn read(blobs: Arc<Blobs>, staged: &StagedFile) -> Result<Arc<Vec<u8>>, StoreError> {
+/// So many bytes, from an offset on, of the content of a staged file that waits for its acceptance.
+pub(super) async fn part(
+    blobs: Arc<Blobs>,
+    staged: &StagedFile,
+    (offset, length_max): (u64, usize),
+) -> Result<Vec<u8>, StoreError> {
     let name: BlobName = staged
         .name
         .parse()
         .map_err(|error| failed("the name of a staged file", error))?;
-    let size_bytes = usize::try_from(staged.size_bytes).map_err(|error| failed("a staged file", error))?;
-    let mut content = Vec::new();
-    let content = blocking(move || {
-        blobs.read_incoming(name, size_bytes, &mut content)?;
-        Ok(content)
-    })
-    .await?;
-    Ok(Arc::new(content))
+    let left = staged.size_bytes.saturating_sub(offset);
+    let length = usize::try_from(left).unwrap_or(usize::MAX).min(length_max);
+    blocking(move || blobs.read_incoming(name, left, length)).await
 }
 
 /// Moves a staged file to its place; returns its name and where the content starts in it.

@@ -43,8 +43,8 @@ impl MessageStore for SqliteStore {
         Ok(Box::new(started?))
     }
 
-    async fn staged(&self, file: &StagedFile) -> Result<Arc<Vec<u8>>, StoreError> {
-        stage::read(Arc::clone(&self.blobs), file).await
+    async fn staged_part(&self, file: &StagedFile, offset: u64, length_max: usize) -> Result<Vec<u8>, StoreError> {
+        stage::part(Arc::clone(&self.blobs), file, (offset, length_max)).await
     }
 
     async fn content(&self, message: MessageKey) -> Result<Arc<Vec<u8>>, StoreError> {
