@@ -170,11 +170,11 @@ impl World {
             let goes_on = command.kind.is_free();
             self.send(who, &command.line, command.kind, &command.targets);
             // A client may not wait for the answer where no answer changes what it meant.
-            if goes_on && self.random.once_in(5) {
-                let command = script::next(&self.clients[who].model, &mut self.random);
-                if command.kind.is_free() {
-                    self.send(who, &command.line, command.kind, &command.targets);
-                }
+            if goes_on
+                && self.random.once_in(5)
+                && let Some(command) = script::following(&self.clients[who].model, &mut self.random)
+            {
+                self.send(who, &command.line, command.kind, &command.targets);
             }
         } else if idle && self.random.once_in(6) {
             self.done(who);

@@ -232,11 +232,7 @@ impl Model {
     }
 
     fn began(&mut self, kind: &Kind) {
-        let mut truth = self.truth.lock().unwrap();
         match kind {
-            Kind::Create(name) => truth.begin(&[name], false),
-            Kind::Delete(name) => truth.begin(&[name], true),
-            Kind::Rename(from, to) => truth.begin(&[from, to], false),
             Kind::List => self.others.names = Some(BTreeSet::new()),
             Kind::Notify(_) => self.others.figures.clear(),
             Kind::FetchSaved => {

@@ -50,6 +50,13 @@ pub(crate) fn next(model: &Model, random: &mut Random) -> Command {
     on_messages(model, (folder.messages.len(), folder.read_only), random)
 }
 
+/// Picks a command that may be sent before the one before it is answered.
+pub(crate) fn following(model: &Model, random: &mut Random) -> Option<Command> {
+    let folder = model.folder.as_ref()?;
+    let command = on_messages(model, (folder.messages.len(), folder.read_only), random);
+    command.kind.is_free().then_some(command)
+}
+
 /// What is not about the messages of the selected folder.
 fn rare(model: &Model, random: &mut Random) -> Option<Command> {
     match random.below(100) {
@@ -99,7 +106,7 @@ fn written(name: &str) -> String {
 /// Creates, deletes or renames a folder, if nobody else is at it. Who looks at such a folder touches no other: it may be told BYE at any
 /// moment, and whether its command was performed would not be known.
 fn manage(model: &Model, random: &mut Random) -> Option<Command> {
-    let truth = model.truth.lock().unwrap();
+    let mut truth = model.truth.lock().unwrap();
     let own = model
         .folder
         .as_ref()
@@ -125,6 +132,13 @@ fn manage(model: &Model, random: &mut Random) -> Option<Command> {
         }
         _ => return None,
     };
+    // Under the same lock as the choice: from now on nobody else chooses these names.
+    match &command.1 {
+        Kind::Create(name) => truth.begin(&[name], false),
+        Kind::Delete(name) => truth.begin(&[name], true),
+        Kind::Rename(from, to) => truth.begin(&[from, to], false),
+        _ => {}
+    }
     Some(plain(command.0, command.1))
 }
 

@@ -167,11 +167,11 @@ impl Client {
         }
         self.send(&command.line, command.kind, &command.targets);
         // A client may not wait for the answer where no answer changes what it meant.
-        if goes_on && random.once_in(5) {
-            let next = script::next(&self.model, random);
-            if next.kind.is_free() {
-                self.send(&next.line, next.kind, &next.targets);
-            }
+        if goes_on
+            && random.once_in(5)
+            && let Some(next) = script::following(&self.model, random)
+        {
+            self.send(&next.line, next.kind, &next.targets);
         }
         self.finish();
     }
