@@ -207,7 +207,7 @@ pub enum Request {
         /// Attribute of RFC 6154 that it shall have, in whatever case.
         special_use: Option<String>,
     },
-    /// → [`Answer::Done`]
+    /// → [`Answer::Deleted`]
     Delete {
         /// Name of the folder.
         folder: String,
@@ -413,6 +413,8 @@ pub enum Answer {
         /// MAILBOXID of the new folder.
         object_id: String,
     },
+    /// To [`Request::Delete`].
+    Deleted(FolderHandle),
     /// To [`Request::Room`].
     Room(Room),
     /// To [`Request::Access`].

@@ -181,7 +181,56 @@ const QUOTED_BYTES_MAX: usize = 1000;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::imap::grammar;
+    use crate::imap::grammar::tree::{Body, Set};
+    use crate::imap::view::ranges;
+
+    type Way = fn(&mut Vec<u8>, &[u8]);
+
+    /// What a command line means that ends with what `write` writes.
+    fn read(command: &[u8], write: impl FnOnce(&mut Vec<u8>)) -> Body {
+        let mut line = command.to_vec();
+        write(&mut line);
+        line.extend_from_slice(b" x\r\n");
+        match grammar::parse(&line) {
+            Ok(command) => command.body,
+            Err(unread) => panic!("{}: {}", String::from_utf8_lossy(&line), unread.error),
+        }
+    }
+
+    fn any_text() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            prop::collection::vec(1..=u8::MAX, 0..40),
+            "[ -~]{0,40}".prop_map(String::into_bytes),
+            "[\"\\\\{}()\\[\\]%*\r\n a]{0,20}".prop_map(String::into_bytes),
+            // About the length from which a literal is written.
+            (990..1010_usize).prop_map(|length| vec![b'a'; length]),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_string_is_read_back_whichever_way_it_is_written(text in any_text()) {
+            for way in [string as Way, astring, literal] {
+                let body = read(b"a LOGIN ", |out| way(out, &text));
+                assert!(matches!(&body, Body::Login { user, .. } if *user == text), "{body:?}");
+            }
+        }
+
+        #[test]
+        fn a_set_is_read_back(numbers in prop::collection::btree_set(prop_oneof![1..60_u32, Just(u32::MAX), Just(u32::MAX - 1)], 1..40)) {
+            let Body::Copy { set: Set::Ranges(read), .. } = read(b"a COPY ", |out| number_set(out, numbers.iter().copied())) else {
+                panic!("a set");
+            };
+            let read: BTreeSet<u32> = ranges(&read, 1).into_iter().flat_map(|(from, to)| from..=to).collect();
+            assert_eq!(read, numbers);
+        }
+    }
 
     fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
         let mut out = Vec::new();

@@ -40,8 +40,9 @@ pub(super) fn delete(name: &Name) -> Box<dyn Work> {
     };
     let request = Request::Delete { folder: folder.clone() };
     once(request, move |core, answer| match answer {
-        Answer::Done => {
-            if core.view().is_some_and(|v| v.name == folder) {
+        Answer::Deleted(handle) => {
+            // By what it is, for another session may have given it another name.
+            if core.view().is_some_and(|view| view.folder == handle) {
                 core.out
                     .extend_from_slice(b"* OK [CLOSED] the selected folder is deleted\r\n");
                 core.select(None);

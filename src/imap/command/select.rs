@@ -5,7 +5,7 @@ use super::resync::Resync;
 use super::{Next, Outcome, Work, folder_name, list, once, over};
 use crate::imap::grammar::tree::{Name, SelectParameters};
 use crate::imap::listing::Attributes;
-use crate::imap::request::{Answer, Request, Selected};
+use crate::imap::request::{Answer, Refused, Request, Selected};
 use crate::imap::session::{Core, Extension};
 use crate::imap::view::{Access, View};
 use crate::imap::wire;
@@ -182,7 +182,8 @@ impl Work for Close {
                 core.select(None);
                 Next::Done(Outcome::ok("closed"))
             }
-            Some(Answer::Expunged(_)) | None => Next::Ask(Request::Leave),
+            // A folder that another session deleted meanwhile is left all the same.
+            Some(Answer::Expunged(_) | Answer::Refused(Refused::NoSuchFolder)) | None => Next::Ask(Request::Leave),
             Some(other) => Next::Done(Outcome::unexpected(other)),
         }
     }

@@ -84,6 +84,7 @@ pub(super) fn marked(core: &mut Core, news: News, positions: &[usize]) -> (Vec<u
     let change = view.adopt(news, out);
     if change.fresh > 0 {
         view.write_counts(enabled, out);
+        core.counted(change.fresh);
     }
     change.changed.into_iter().partition(|at| positions.contains(at))
 }

@@ -104,7 +104,9 @@ impl Stored {
         if change.fresh > 0 {
             view.write_counts(enabled, out);
         }
-        self.outcome(view, refused)
+        let outcome = self.outcome(view, refused);
+        core.counted(change.fresh);
+        outcome
     }
 
     /// The flags the client expects where it is not told any.

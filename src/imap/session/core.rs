@@ -26,6 +26,8 @@ pub(crate) struct Core {
     pub(crate) enabled: Enabled,
     /// What it wants to be told without asking (RFC 5465).
     pub(crate) notified: Option<Box<Notified>>,
+    /// The first of the new messages that the command under way has counted; NOTIFY may want items of them.
+    pub(crate) counted_from: Option<u32>,
     pub(crate) compression: Compression,
 }
 
@@ -77,7 +79,7 @@ impl Core {
     /// Selects a folder, or leaves it.
     pub(crate) fn select(&mut self, view: Option<View>) {
         let state = std::mem::replace(&mut self.state, State::NotAuthenticated);
-        self.stale = false;
+        (self.stale, self.counted_from) = (false, None);
         self.state = match (state, view) {
             (State::Authenticated(login) | State::Selected(login, _), Some(view)) => State::Selected(login, view),
             (State::Authenticated(login) | State::Selected(login, _), None) => State::Authenticated(login),
@@ -108,6 +110,15 @@ impl Core {
         self.notified
             .as_ref()
             .is_some_and(|notified| notified.telling_unasked().is_none())
+    }
+
+    /// Notes that the last `fresh` messages were counted to the client by the command under way.
+    pub(crate) fn counted(&mut self, fresh: usize) {
+        let Some(view) = self.view().filter(|_| fresh > 0) else {
+            return;
+        };
+        let first = view.entries().get(view.entries().len() - fresh).map(|entry| entry.uid);
+        self.counted_from = self.counted_from.or(first);
     }
 
     /// How names of folders stand on the wire (RFC 9051 §5.1, RFC 6855 §3).

@@ -125,6 +125,7 @@ impl Session {
             sent: None,
             enabled: Enabled::default(),
             notified: None,
+            counted_from: None,
             compression: Compression::Off,
         };
         core.out.extend_from_slice(b"* OK [CAPABILITY ");

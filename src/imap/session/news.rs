@@ -24,10 +24,12 @@ pub(super) enum AfterNews {
 impl Session {
     /// The command is over but for the news it may bring (RFC 3501 §5.2).
     pub(super) fn conclude(&mut self, tag: String, outcome: Outcome) {
-        let is_asked = self.core.notified.is_some() || matches!(self.core.state, State::Selected(..));
         let is_silent = self.core.is_silent();
-        let is_held = self.held == Held::News && !is_silent;
-        if is_asked && (self.core.stale || is_held || outcome.asks_news()) {
+        let is_notified = self.core.notified.is_some();
+        self.core.counted_from = self.core.counted_from.filter(|_| is_notified && !is_silent);
+        let is_owed = (self.held == Held::News && !is_silent) || self.core.counted_from.is_some();
+        let is_asked = is_notified || matches!(self.core.state, State::Selected(..));
+        if is_asked && (self.core.stale || is_owed || outcome.asks_news()) {
             self.ask_news(AfterNews::Finish { tag, outcome });
             return;
         }
@@ -83,6 +85,7 @@ impl Session {
             .as_ref()
             .is_some_and(|notified| !notified.tells_flags());
         let mut fresh = 0;
+        let counted_from = self.core.counted_from.take();
         let Core {
             state, out, enabled, ..
         } = &mut self.core;
@@ -97,6 +100,11 @@ impl Session {
             }
             // Whatever failed will be asked again with the next command.
             _ => self.core.stale = matches!(then, AfterNews::Finish { .. }),
+        }
+        if let (Some(view), Some(uid)) = (self.core.view(), counted_from) {
+            // Those that the command itself counted come before those that are new now.
+            let at = view.entries().position(uid).unwrap_or_else(|at| at);
+            fresh = fresh.max(view.entries().len() - at);
         }
         self.follow_up(then, fresh);
     }

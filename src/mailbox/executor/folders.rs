@@ -91,7 +91,7 @@ impl BoxSession {
             self.selected = None;
         }
         self.mailboxes.notify.changed(row.key);
-        Ok(Answer::Done)
+        Ok(Answer::Deleted(imap::FolderHandle(row.key.0)))
     }
 
     async fn rename(&self, owner: BoxKey, from: &str, to: &str) -> Result<Answer, Failure> {

@@ -270,6 +270,10 @@ impl Open {
                 if self.children.is_empty() {
                     self.children.push(Part::at(self.part.body.end));
                 }
+                if let Some(last) = self.children.last_mut() {
+                    // So may the line end of a header block that the delimiter of a multipart around this one cut.
+                    last.end_by(self.part.body.end);
+                }
                 Kind::Multipart(self.children)
             }
             Holds::Message => {

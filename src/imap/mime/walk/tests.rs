@@ -76,6 +76,25 @@ fn a_delimiter_ends_a_header_that_has_no_empty_line() {
 }
 
 #[test]
+fn an_outer_delimiter_ends_a_header_within_the_multipart_that_holds_it() {
+    for (ending, cut) in [
+        ("\r\n", "X: y"),
+        ("\n", "X: y"),
+        ("\r\nZ: z\r\n\r\n", "X: y\r\nZ: z\r\n"),
+    ] {
+        let message = format!(
+            "Content-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\nContent-Type: multipart/mixed; boundary=i\r\n\r\n\
+             --i\r\nX: y{ending}--o--\r\n"
+        );
+        let root = Outline::of_message(message.as_bytes());
+        let (multipart, inner) = (root.find(&[1]).unwrap(), root.find(&[1, 1]).unwrap());
+        assert_eq!(&message[inner.header.clone()], cut);
+        assert_eq!(message[multipart.body.clone()], format!("--i\r\n{cut}"));
+        assert!(inner.body.is_empty() && inner.body.end <= multipart.body.end);
+    }
+}
+
+#[test]
 fn a_plain_message_has_one_part_and_an_empty_multipart_too() {
     assert_eq!(text(b"Subject: x\r\n\r\nbody", &[1]), Some("body"));
     assert_eq!(text(b"Subject: x\r\n\r\nbody", &[2]), None);

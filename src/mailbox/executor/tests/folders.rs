@@ -367,3 +367,53 @@ async fn folders_are_bounded_in_number_depth_and_name() {
     assert!(c.say("f RENAME a z").await.starts_with("f OK"));
     assert_eq!(c.say("g SUBSCRIBE aaaaaaaaaaa").await, limit("g"));
 }
+
+#[tokio::test]
+async fn the_selected_folder_is_closed_by_its_deletion_whatever_name_it_has_by_then() {
+    let (_, mailboxes) = world();
+    let mut a = Client::new(&mailboxes).await;
+    let mut b = Client::new(&mailboxes).await;
+    a.say("a CREATE Projet").await;
+    a.say("b SELECT Projet").await;
+    b.say("c RENAME Projet Actes").await;
+    b.say("d CREATE Projet").await;
+    talk(
+        &mut a,
+        &[
+            ("e DELETE Projet", "e OK deleted\r\n"),
+            ("f CHECK", "f OK checked\r\n"),
+            (
+                "g DELETE Actes",
+                "* OK [CLOSED] the selected folder is deleted\r\ng OK deleted\r\n",
+            ),
+            ("h CHECK", "h BAD select a folder first\r\n"),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_folder_that_was_deleted_meanwhile_can_be_closed() {
+    let (_, mailboxes) = world();
+    let mut a = Client::new(&mailboxes).await;
+    let mut b = Client::new(&mailboxes).await;
+    a.say("a CREATE Projet").await;
+    a.say("b SELECT Projet").await;
+    b.say("c DELETE Projet").await;
+    talk(
+        &mut a,
+        &[
+            ("d CLOSE", "d OK closed\r\n"),
+            ("e CHECK", "e BAD select a folder first\r\n"),
+        ],
+    )
+    .await;
+    a.say("f CREATE Projet").await;
+    a.say("g SELECT Projet").await;
+    b.say("h DELETE Projet").await;
+    let heard = a.say("i FETCH 1:* FLAGS").await;
+    assert!(
+        heard.starts_with("* BYE [UNAVAILABLE] the selected folder was deleted"),
+        "{heard}"
+    );
+}

@@ -55,15 +55,29 @@ impl Client {
         self.run().await
     }
 
+    /// The same where what happened comes to be known only with the command itself.
+    pub(super) async fn say_unwoken(&mut self, line: &str) -> String {
+        self.session.feed(line.as_bytes());
+        self.session.feed(b"\r\n");
+        String::from_utf8(self.drive(false).await).unwrap()
+    }
+
+    /// The same of any bytes.
+    async fn say_bytes(&mut self, line: &[u8]) -> Vec<u8> {
+        self.session.feed(line);
+        self.session.feed(b"\r\n");
+        self.drive(true).await
+    }
+
     async fn run(&mut self) -> String {
-        String::from_utf8(self.heard().await).unwrap()
+        String::from_utf8(self.drive(true).await).unwrap()
     }
 
     /// What a driver does, see the doc of `imap`.
-    async fn heard(&mut self) -> Vec<u8> {
+    async fn drive(&mut self, wakes: bool) -> Vec<u8> {
         let mut heard = Vec::new();
         for _ in 0..10_000 {
-            if self.boxes.has_news() {
+            if wakes && self.boxes.has_news() {
                 self.session.changed();
             }
             match self.session.step() {
@@ -351,7 +365,7 @@ async fn nul_comes_in_a_literal8_and_is_kept() {
     c.session
         .feed(b"b FETCH 1 (RFC822.SIZE BINARY.SIZE[1] BINARY.PEEK[1] BODY.PEEK[1])\r\n");
     assert_eq!(
-        c.heard().await,
+        c.drive(true).await,
         format!("* 1 FETCH (RFC822.SIZE {length} BINARY.SIZE[1] 3 BINARY[1] ~{{3}}\r\na\0b BODY[1] {{3}}\r\na")
             .as_bytes()
             .iter()
@@ -817,6 +831,33 @@ fn command(choice: u8, believed: usize) -> (String, bool) {
 
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(60))]
+    #[test]
+    fn a_message_is_fetched_as_it_was_appended(
+        message in proptest::collection::vec(1..=u8::MAX, 1..3000), (from, length) in (0..3100_usize, 1..3100_usize)
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let (_, mailboxes) = world();
+            let mut client = Client::selected(&mailboxes).await;
+            let head = format!("a APPEND INBOX {{{}+}}\r\n", message.len());
+            let heard = client.say_bytes(&[head.as_bytes(), &message].concat()).await;
+            assert!(heard.ends_with(b"] appended\r\n"), "{}", String::from_utf8_lossy(&heard));
+            let piece = &message[from.min(message.len())..(from + length).min(message.len())];
+            for (item, told, content) in [
+                ("BODY.PEEK[]".to_owned(), "BODY[]".to_owned(), message.as_slice()),
+                (format!("BODY.PEEK[]<{from}.{length}>"), format!("BODY[]<{from}>"), piece),
+            ] {
+                let heard = client.say_bytes(format!("b UID FETCH 1 {item}").as_bytes()).await;
+                let mut expected = format!("* 1 FETCH (UID 1 {told} ").into_bytes();
+                expected.extend_from_slice(format!("{{{}}}\r\n", content.len()).as_bytes());
+                expected.extend_from_slice(content);
+                expected.extend_from_slice(b")\r\nb OK fetched\r\n");
+                assert_eq!(String::from_utf8_lossy(&heard), String::from_utf8_lossy(&expected));
+                assert_eq!(heard, expected);
+            }
+        });
+    }
+
     #[test]
     fn numbers_mean_the_same_to_both_sides_whatever_others_do(
         script in proptest::collection::vec((0_usize..3, proptest::prelude::any::<u8>()), 1..80)

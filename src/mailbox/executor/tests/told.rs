@@ -143,6 +143,27 @@ async fn the_selected_folder_is_told_of_without_a_question() {
 }
 
 #[tokio::test]
+async fn a_new_message_is_fetched_whichever_command_counts_it() {
+    let (_, mailboxes) = world();
+    let mut a = with_messages(&mailboxes, 1).await;
+    let mut b = Client::selected(&mailboxes).await;
+    b.say("a NOTIFY SET (selected-delayed (MessageNew (UID) MessageExpunge FlagChange))")
+        .await;
+    a.append(ONE).await;
+    // It takes the message in before anybody says that there is one.
+    assert_eq!(
+        b.say_unwoken("b STORE 1 +FLAGS.SILENT (\\Seen)").await,
+        "* 2 EXISTS\r\n* 0 RECENT\r\n* 2 FETCH (UID 2)\r\nb OK stored\r\n"
+    );
+    b.say("c NOTIFY SET (selected (MessageNew MessageExpunge))").await;
+    a.append(ONE).await;
+    assert_eq!(
+        b.say_unwoken("d STORE 1 -FLAGS.SILENT (\\Seen)").await,
+        "* 3 EXISTS\r\n* 0 RECENT\r\nd OK stored\r\n"
+    );
+}
+
+#[tokio::test]
 async fn other_folders_are_told_of_by_their_figures_and_names() {
     let (_, mailboxes) = world();
     let mut a = with_messages(&mailboxes, 1).await;
