@@ -8,8 +8,10 @@ use vaguemestre::mailbox::{BoxSession, Mailboxes, Notify, deliver, new_message};
 use vaguemestre::store::sqlite::{self, SqliteStore};
 use vaguemestre::store::{Acceptance, MessageStore, Store};
 
-use crate::model::{Folder, Kind, Mode, Model, Resync, Truth};
+use crate::folder::Folder;
+use crate::model::{Kind, Model, Resync};
 use crate::random::Random;
+use crate::truth::Truth;
 use crate::{script, wire};
 
 const ADDRESS: &str = "jean@chu.mssante.fr";
@@ -79,8 +81,8 @@ pub(crate) async fn play(seed: u64) {
         transcript: Transcript::default(),
         now: "2026-11-21T10:00:00Z".parse().unwrap(),
     };
-    for who in 0..CLIENTS {
-        world.connect(who).await;
+    for _ in 0..CLIENTS {
+        world.connect();
     }
     for _ in 0..STEPS {
         if world.random.once_in(150) {
@@ -95,24 +97,34 @@ pub(crate) async fn play(seed: u64) {
 }
 
 impl World {
-    async fn connect(&mut self, who: usize) {
-        let mode = *self.random.of(&Mode::ALL);
-        let client = Client {
+    fn connect(&mut self) {
+        let model = Model::new("LOGIN jean s".into(), Arc::clone(&self.truth));
+        let client = self.client(model);
+        self.clients.push(client);
+    }
+
+    fn client(&self, model: Model) -> Client {
+        Client {
             session: Session::new(Options::new(Security::Tls(Certificate::None))),
             boxes: self.mailboxes.session(),
-            model: Model::new(mode, Arc::clone(&self.truth)),
+            model,
             heard: Vec::new(),
             asked: None,
             waits: Waits::No,
             tags: 0,
-        };
-        self.clients.push(client);
-        while self.clients[who].waits == Waits::No {
-            self.turn(who).await;
         }
-        self.clients[who].heard.clear();
-        self.send(who, "LOGIN jean s", Kind::Other, &[]);
-        self.send(who, mode.enable(), Kind::Other, &[]);
+    }
+
+    /// A client whose session the server ended comes back.
+    fn reconnect(&mut self, who: usize) {
+        let mut model = Model::new(String::new(), Arc::clone(&self.truth));
+        std::mem::swap(&mut model, &mut self.clients[who].model);
+        model.reconnected();
+        self.transcript.note(who, ">", b"(connects again)");
+        self.clients[who] = Client {
+            tags: self.clients[who].tags,
+            ..self.client(model)
+        };
     }
 
     fn send(&mut self, who: usize, line: &str, kind: Kind, targets: &[usize]) {
@@ -148,6 +160,9 @@ impl World {
 
     /// Lets one client do a little.
     async fn step(&mut self, who: usize) {
+        if self.clients[who].model.ended {
+            self.reconnect(who);
+        }
         let client = &mut self.clients[who];
         let idle = client.waits == Waits::Idle;
         if client.model.waiting.is_empty() && self.random.once_in(2) {
@@ -155,11 +170,11 @@ impl World {
             let goes_on = command.kind.is_free();
             self.send(who, &command.line, command.kind, &command.targets);
             // A client may not wait for the answer where no answer changes what it meant.
-            if goes_on && self.random.once_in(5) {
-                let command = script::next(&self.clients[who].model, &mut self.random);
-                if command.kind.is_free() {
-                    self.send(who, &command.line, command.kind, &command.targets);
-                }
+            if goes_on
+                && self.random.once_in(5)
+                && let Some(command) = script::following(&self.clients[who].model, &mut self.random)
+            {
+                self.send(who, &command.line, command.kind, &command.targets);
             }
         } else if idle && self.random.once_in(6) {
             self.done(who);
@@ -209,15 +224,8 @@ impl World {
         while let Some(response) = wire::next(&mut self.clients[who].heard) {
             self.transcript.note(who, "<", &response.raw);
             let client = &mut self.clients[who];
-            if client.model.waiting.is_empty() && client.tags == 0 {
-                continue;
-            }
             if let Err(why) = client.model.take(&response) {
                 self.transcript.fail(self.seed, &format!("client {who}: {why}"));
-            }
-            if client.model.ended {
-                self.transcript
-                    .fail(self.seed, &format!("client {who}: the server ended the session"));
             }
         }
     }
@@ -227,6 +235,9 @@ impl World {
         for _ in 0..STEPS_TO_QUIET {
             let client = &self.clients[who];
             let waits = client.waits != Waits::No && client.asked.is_none();
+            if client.model.ended {
+                return self.reconnect(who);
+            }
             if waits && client.model.waiting.is_empty() {
                 return;
             }
@@ -245,32 +256,45 @@ impl World {
             self.finish(who).await;
         }
         for who in 0..CLIENTS {
-            self.send(who, "NOOP", Kind::Other, &[]);
+            self.send(who, "NOOP", Kind::Noop, &[]);
             self.finish(who).await;
         }
     }
 
     /// What each client knows is what a newcomer finds.
     async fn compare(&mut self) {
-        self.connect(CLIENTS).await;
-        self.clients[CLIENTS].model.mode = Mode::Plain;
-        self.finish(CLIENTS).await;
-        for name in script::FOLDERS {
+        self.connect();
+        self.ask(CLIENTS, "LOGIN jean s", Kind::Login).await;
+        self.ask(CLIENTS, "LIST \"\" *", Kind::List).await;
+        let names: Vec<String> = script::everything(&self.clients[CLIENTS].model);
+        for name in &names {
+            let status = format!("STATUS {name} ({})", script::FIGURES);
+            self.ask(CLIENTS, &status, Kind::Other).await;
+        }
+        let others = self.clients[CLIENTS].model.others.clone();
+        for who in 0..CLIENTS {
+            if let Err(why) = self.clients[who].model.agree_on_others(&others) {
+                self.transcript.fail(self.seed, &format!("client {who} {why}"));
+            }
+        }
+        for name in names {
             let select = Kind::Select {
-                name: name.into(),
+                name: name.clone(),
                 read_only: true,
                 resync: Resync::Nothing,
             };
-            self.send(CLIENTS, &format!("EXAMINE {name}"), select, &[]);
-            self.finish(CLIENTS).await;
-            let items = "(UID FLAGS BODY.PEEK[HEADER.FIELDS (X-ID)])";
-            self.send(CLIENTS, &format!("UID FETCH 1:* {items}"), Kind::Fetch, &[]);
-            self.finish(CLIENTS).await;
+            self.ask(CLIENTS, &format!("EXAMINE {name}"), select).await;
+            self.ask(CLIENTS, script::LOOK, Kind::Fetch).await;
             let found = self.clients[CLIENTS].model.folder.clone().unwrap();
             for who in 0..CLIENTS {
                 self.agree(who, &found);
             }
         }
+    }
+
+    async fn ask(&mut self, who: usize, line: &str, kind: Kind) {
+        self.send(who, line, kind, &[]);
+        self.finish(who).await;
     }
 
     fn agree(&self, who: usize, found: &Folder) {

@@ -3,6 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
+use crate::folder::{Folder, Known};
+use crate::notice::{Notice, Others, Selected};
+use crate::truth::Truth;
 use crate::wire::{Response, Value, numbers};
 
 /// What the client enabled.
@@ -19,11 +22,20 @@ impl Mode {
     /// The command that begins it.
     pub(crate) fn enable(self) -> &'static str {
         match self {
-            Self::Plain => "NOOP",
+            Self::Plain => "ENABLE X-NOTHING",
             Self::Condstore => "ENABLE CONDSTORE",
             Self::Qresync => "ENABLE QRESYNC",
         }
     }
+}
+
+/// How far the login is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Nobody,
+    /// Nothing is enabled yet.
+    LoggedIn,
+    Ready,
 }
 
 /// What a SELECT says is remembered.
@@ -33,58 +45,6 @@ pub(crate) enum Resync {
     /// Messages of named UIDs: of others nothing is told.
     Some,
     Everything,
-}
-
-/// What is known for good of messages, by any client: UIDVALIDITY and UID name one content for ever.
-#[derive(Debug, Default)]
-pub(crate) struct Truth(BTreeMap<(u32, u32), String>);
-
-impl Truth {
-    pub(crate) fn learn(&mut self, validity: u32, uid: u32, id: &str) -> Result<(), String> {
-        let known = self.0.entry((validity, uid)).or_insert_with(|| id.to_owned());
-        if known == id {
-            Ok(())
-        } else {
-            Err(format!("UID {uid} of {validity} is {known}, and now {id}"))
-        }
-    }
-
-    fn id(&self, validity: u32, uid: u32) -> Option<String> {
-        self.0.get(&(validity, uid)).cloned()
-    }
-}
-
-/// A message as the client knows it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Known {
-    pub(crate) uid: Option<u32>,
-    pub(crate) flags: Option<BTreeSet<String>>,
-    pub(crate) modseq: Option<u64>,
-    /// The command under way changes it, and the client was not told how.
-    targeted: bool,
-    told: bool,
-}
-
-/// The selected folder as the client knows it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Folder {
-    pub(crate) name: String,
-    pub(crate) read_only: bool,
-    pub(crate) validity: u32,
-    uid_next: u32,
-    pub(crate) highest: u64,
-    pub(crate) messages: Vec<Known>,
-    keywords: BTreeSet<String>,
-    /// UIDs that were expunged: they never come back.
-    gone: BTreeSet<u32>,
-    /// It was selected before, and what was known then holds.
-    is_kept: bool,
-    /// SELECT said how many there are.
-    is_counted: bool,
-    /// Messages that came while SELECT was answered: nothing is said of them yet.
-    late: usize,
-    /// EXISTS of SELECT, until what else SELECT says is taken in.
-    expected: Option<usize>,
 }
 
 /// What a command does, as far as it decides what its responses may be.
@@ -99,6 +59,8 @@ pub(crate) enum Kind {
     /// Numbers must hold until it is over.
     FetchByNumber,
     Fetch,
+    /// `UID FETCH $`
+    FetchSaved,
     Store {
         change: char,
         flags: BTreeSet<String>,
@@ -107,6 +69,7 @@ pub(crate) enum Kind {
     },
     Search {
         by_number: bool,
+        saving: Saving,
     },
     Copy {
         by_number: bool,
@@ -114,17 +77,41 @@ pub(crate) enum Kind {
     Move {
         by_number: bool,
     },
+    /// What the messages are, in their order.
     Append {
+        ids: Vec<String>,
+    },
+    Replace {
         id: String,
     },
+    Create(String),
+    Delete(String),
+    Rename(String, String),
+    Notify(Notice),
+    List,
+    Login,
+    Enable(Mode),
+    Unauthenticate,
+    Compress,
+    Noop,
     Idle,
     Other,
+}
+
+/// What a search has to do with `$`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Saving {
+    No,
+    /// Its result is saved, and told.
+    Saves,
+    /// It searches in what was saved.
+    Within,
 }
 
 impl Kind {
     /// Means the same whatever is told before it.
     pub(crate) fn is_free(&self) -> bool {
-        matches!(self, Self::Fetch | Self::Other | Self::Append { .. })
+        matches!(self, Self::Fetch | Self::Noop | Self::Other | Self::Append { .. })
     }
 }
 
@@ -132,15 +119,34 @@ impl Kind {
 pub(crate) struct Sent {
     pub(crate) tag: String,
     pub(crate) kind: Kind,
+    pub(crate) due: Due,
+}
+
+/// What others were told before a command was sent: after a NOOP this client knows it too.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Due {
+    pub(crate) gone: Vec<u32>,
+    pub(crate) modseqs: Vec<(u32, u64)>,
+    /// The selected folder is deleted: only BYE can be answered.
+    pub(crate) is_deleted: bool,
 }
 
 /// One client.
 #[derive(Debug)]
 pub(crate) struct Model {
+    pub(crate) stage: Stage,
+    /// The command that logs in.
+    pub(crate) login: String,
     pub(crate) mode: Mode,
+    pub(crate) notice: Notice,
+    pub(crate) others: Others,
+    /// Its transport can be compressed, and is not yet.
+    pub(crate) can_compress: bool,
     pub(crate) waiting: VecDeque<Sent>,
     pub(crate) folder: Option<Folder>,
     opening: Option<Folder>,
+    /// SELECT is on its way, and what is told is still about the folder of that MAILBOXID.
+    leaving: Option<String>,
     /// What it kept of folders it left, for QRESYNC.
     pub(crate) remembered: BTreeMap<String, Folder>,
     pub(crate) truth: Arc<Mutex<Truth>>,
@@ -149,19 +155,25 @@ pub(crate) struct Model {
     pub(crate) ended: bool,
 }
 
-type Checked = Result<(), String>;
+pub(crate) type Checked = Result<(), String>;
 
-fn check(good: bool, what: impl FnOnce() -> String) -> Checked {
+pub(crate) fn check(good: bool, what: impl FnOnce() -> String) -> Checked {
     if good { Ok(()) } else { Err(what()) }
 }
 
 impl Model {
-    pub(crate) fn new(mode: Mode, truth: Arc<Mutex<Truth>>) -> Self {
+    pub(crate) fn new(login: String, truth: Arc<Mutex<Truth>>) -> Self {
         Self {
-            mode,
+            stage: Stage::Nobody,
+            login,
+            mode: Mode::Plain,
+            notice: Notice::default(),
+            others: Others::default(),
+            can_compress: false,
             waiting: VecDeque::new(),
             folder: None,
             opening: None,
+            leaving: None,
             remembered: BTreeMap::new(),
             truth,
             continued: false,
@@ -169,41 +181,104 @@ impl Model {
         }
     }
 
+    /// The same client on another connection: of folders it left it knows what it knew.
+    pub(crate) fn reconnected(&mut self) {
+        *self = Self {
+            remembered: std::mem::take(&mut self.remembered),
+            ..Self::new(std::mem::take(&mut self.login), Arc::clone(&self.truth))
+        };
+    }
+
+    /// Whether a number means the same message until the next command is answered.
+    pub(crate) fn numbers_hold(&self) -> bool {
+        self.notice.selected != Selected::AtOnce
+    }
+
     /// Notes a command that is on its way; `targets` are the messages a STORE names.
     pub(crate) fn sent(&mut self, tag: String, kind: Kind, targets: &[usize]) {
         if let Kind::Select { name, resync, .. } = &kind {
+            self.leaving = self.folder.as_ref().map(|folder| folder.object.clone());
+            let kept = self.remembered.get(name).cloned();
             self.leave();
             let mut opening = Folder {
                 name: name.clone(),
                 ..Folder::default()
             };
             if *resync != Resync::Nothing
-                && let Some(kept) = self.remembered.get(name)
+                && let Some(kept) = kept
             {
                 opening = Folder {
                     keywords: BTreeSet::new(),
                     is_kept: true,
                     is_counted: false,
                     late: 0,
-                    ..kept.clone()
+                    saved: BTreeSet::new(),
+                    ..kept
                 };
             }
             self.opening = Some(opening);
         }
+        self.began(&kind);
         if let (Kind::Store { .. }, Some(folder)) = (&kind, &mut self.folder) {
             for known in &mut folder.messages {
-                (known.targeted, known.told) = (false, false);
+                (known.targeted, known.told, known.is_late) = (false, false, false);
             }
             for &at in targets {
                 folder.messages[at].targeted = true;
             }
         }
-        self.waiting.push_back(Sent { tag, kind });
+        let due = self.due(&kind);
+        self.waiting.push_back(Sent { tag, kind, due });
+    }
+
+    fn began(&mut self, kind: &Kind) {
+        match kind {
+            Kind::List => self.others.names = Some(BTreeSet::new()),
+            Kind::Notify(_) => self.others.figures.clear(),
+            Kind::FetchSaved => {
+                if let Some(folder) = &mut self.folder {
+                    folder.fetched.clear();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What this client must know after the command that is now sent.
+    fn due(&self, kind: &Kind) -> Due {
+        let Some(folder) = &self.folder else {
+            return Due::default();
+        };
+        let truth = self.truth.lock().unwrap();
+        let known = || {
+            folder
+                .messages
+                .iter()
+                .filter_map(|known| Some((known.uid?, known.modseq)))
+        };
+        let leaves = matches!(
+            kind,
+            Kind::Select { .. } | Kind::Deselect | Kind::Unauthenticate | Kind::Delete(_)
+        );
+        let later = |uid, modseq: Option<u64>| (truth.modseq(folder.validity, uid) > modseq?).then_some(uid);
+        let listens = *kind == Kind::Noop;
+        let tells_modseq = listens && self.mode != Mode::Plain && !self.notice.hides_flags;
+        Due {
+            gone: known()
+                .map(|(uid, _)| uid)
+                .filter(|uid| listens && truth.is_gone(folder.validity, *uid))
+                .collect(),
+            modseqs: known()
+                .filter_map(|(uid, modseq)| later(uid, modseq).filter(|_| tells_modseq))
+                .map(|uid| (uid, truth.modseq(folder.validity, uid)))
+                .collect(),
+            is_deleted: !leaves && (listens || !self.notice.is_silent()) && truth.is_deleted(&folder.object),
+        }
     }
 
     /// Whether what it knows is what a newcomer found, if it looks at that folder.
     pub(crate) fn agree(&self, found: &Folder) -> Checked {
-        let Some(folder) = self.folder.as_ref().filter(|folder| folder.name == found.name) else {
+        let Some(folder) = self.folder.as_ref().filter(|folder| folder.validity == found.validity) else {
             return Ok(());
         };
         let same = folder.messages.len() == found.messages.len()
@@ -215,8 +290,26 @@ impl Model {
         })
     }
 
+    /// Whether what it was told of other folders is what a newcomer found: figures by UIDVALIDITY, and names.
+    pub(crate) fn agree_on_others(&self, found: &Others) -> Checked {
+        let selected = self.folder.as_ref().map(|folder| folder.validity);
+        for (validity, figures) in self.others.figures.iter().filter(|_| self.notice.of_others) {
+            let is = found.figures.get(validity);
+            let good = selected == Some(*validity) || is.is_none_or(|is| is == figures);
+            check(good, || format!("was told {figures:?} of {validity}, and it is {is:?}"))?;
+        }
+        let listed = self.others.names.as_ref().filter(|_| self.notice.of_others);
+        check(listed.is_none_or(|names| Some(names) == found.names.as_ref()), || {
+            format!("was told of {listed:?}, and there are {:?}", found.names)
+        })
+    }
+
     fn leave(&mut self) {
-        if let Some(folder) = self.folder.take()
+        let left = self.folder.take();
+        if let Some(folder) = &left {
+            self.others.figures.remove(&folder.validity);
+        }
+        if let Some(folder) = left
             && folder.messages.iter().all(|known| known.uid.is_some())
         {
             self.remembered.insert(folder.name.clone(), folder);
@@ -245,7 +338,11 @@ impl Model {
         let first = values.first().map_or("", Value::atom).to_ascii_uppercase();
         if let Some(number) = values.first().and_then(Value::number) {
             let word = values.get(1).map_or("", Value::atom).to_ascii_uppercase();
-            check(self.front().is_some(), || "data while no command is in progress".into())?;
+            let is_asked = self.front().is_some() || self.notice.selected != Selected::Held;
+            check(is_asked, || "data while no command is in progress".into())?;
+            if self.leaving.is_some() {
+                return Ok(());
+            }
             return match word.as_str() {
                 "EXISTS" => self.exists(number),
                 "RECENT" => Ok(()),
@@ -255,21 +352,39 @@ impl Model {
             };
         }
         match first.as_str() {
+            "FLAGS" | "VANISHED" if self.leaving.is_some() => Ok(()),
             "FLAGS" => {
                 let flags = values.get(1).map_or(&[][..], Value::list);
                 self.any_folder()?.keywords.extend(flags.iter().map(Value::text));
                 Ok(())
             }
             "OK" => self.code(values.get(1).map_or("", Value::atom)),
-            "SEARCH" => self.found(&values[1..]),
+            "SEARCH" | "SORT" => self.found(&values[1..]),
+            "ESEARCH" => self.found_extended(&values[1..]),
             "VANISHED" => self.vanished(&values[1..]),
-            "BYE" => {
-                self.ended = true;
-                Ok(())
+            "BYE" => self.farewell(),
+            "STATUS" | "LIST" => {
+                let is_asked = self.front().is_some() || self.notice.of_others;
+                check(is_asked, || format!("{first} while no command is in progress"))?;
+                if first == "LIST" {
+                    self.others.list(&values[1..]);
+                    return Ok(());
+                }
+                self.others.status(&values[1..])
             }
-            "LIST" | "LSUB" | "STATUS" | "CAPABILITY" | "ENABLED" | "ESEARCH" => Ok(()),
+            "CAPABILITY" | "ENABLED" => Ok(()),
             other => Err(format!("unknown response {other}")),
         }
+    }
+
+    /// The session ends if its folder was deleted, and for nothing else.
+    fn farewell(&mut self) -> Checked {
+        let opened = self.folder.as_ref().or(self.opening.as_ref());
+        let open = opened.map(|folder| &folder.object).into_iter().chain(&self.leaving);
+        let truth = self.truth.lock().unwrap();
+        let is_doomed = open.into_iter().any(|object| truth.is_doomed(object));
+        self.ended = true;
+        check(is_doomed, || "BYE though the folder is there".into())
     }
 
     /// The folder being selected, or the selected one.
@@ -281,6 +396,8 @@ impl Model {
 
     fn exists(&mut self, number: u64) -> Checked {
         let selecting = matches!(self.front(), Some(Kind::Select { .. }));
+        let is_named = self.notice.names_new && !selecting && !matches!(self.front(), Some(Kind::Notify(_)));
+        let storing = matches!(self.front(), Some(Kind::Store { .. }));
         let folder = self.any_folder()?;
         let count = usize::try_from(number).unwrap();
         if selecting && !std::mem::replace(&mut folder.is_counted, true) {
@@ -289,18 +406,24 @@ impl Model {
         }
         folder.settle()?;
         folder.late += count.saturating_sub(folder.messages.len());
+        let known = Known {
+            is_fresh: is_named,
+            is_late: storing,
+            ..Known::default()
+        };
         check(count >= folder.messages.len(), || {
             format!("EXISTS {count} after {}", folder.messages.len())
         })?;
-        folder.messages.resize(count, Known::default());
+        folder.messages.resize(count, known);
         Ok(())
     }
 
     fn may_expunge(&self) -> Checked {
         let forbidden = match self.front() {
-            Some(Kind::Store { by_number, .. } | Kind::Search { by_number }) => *by_number,
-            // RFC 3501 §7.4.1: nor while no command is in progress.
-            Some(Kind::FetchByNumber) | None => true,
+            Some(Kind::Store { by_number, .. } | Kind::Search { by_number, .. }) => *by_number,
+            Some(Kind::FetchByNumber) => true,
+            // RFC 3501 §7.4.1: nor while no command is in progress, unless RFC 5465 §5.3 allows it.
+            None => self.notice.selected != Selected::AtOnce,
             _ => false,
         };
         check(!forbidden, || format!("EXPUNGE during {:?}", self.front()))
@@ -318,6 +441,10 @@ impl Model {
         })?;
         let known = folder.messages.remove(at - 1);
         folder.gone.extend(known.uid);
+        if let Some(uid) = known.uid {
+            let validity = folder.validity;
+            self.truth.lock().unwrap().went(validity, uid);
+        }
         Ok(())
     }
 
@@ -330,8 +457,12 @@ impl Model {
         if !earlier {
             self.may_expunge()?;
         }
+        let truth = Arc::clone(&self.truth);
         let folder = self.any_folder()?;
         for uid in uids {
+            if !earlier {
+                truth.lock().unwrap().went(folder.validity, uid);
+            }
             if let Some(at) = folder.messages.iter().position(|known| known.uid == Some(uid)) {
                 folder.messages.remove(at);
                 folder.gone.insert(uid);
@@ -339,19 +470,25 @@ impl Model {
                 let at = folder.unknown_place(uid)?;
                 folder.messages.remove(at);
                 folder.gone.insert(uid);
+                folder.blur(at);
             }
         }
         Ok(())
     }
 
     fn fetch(&mut self, number: u64, items: &[Value]) -> Checked {
-        let (mode, truth) = (self.mode, Arc::clone(&self.truth));
+        let (mode, truth, hides_flags) = (self.mode, Arc::clone(&self.truth), self.notice.hides_flags);
         let storing = matches!(self.front(), Some(Kind::Store { .. }));
         let selecting = matches!(self.front(), Some(Kind::Select { .. }));
         let folder = self.any_folder()?;
         let at = usize::try_from(number).unwrap();
-        if selecting {
-            return folder.resynced(at, items);
+        let is_late = folder.expected.is_none() && at + folder.late > folder.messages.len();
+        if selecting && !is_late {
+            folder.resynced(at, items)?;
+            if hides_flags {
+                (folder.messages[at - 1].flags, folder.messages[at - 1].modseq) = (None, None);
+            }
+            return Ok(());
         }
         check((1..=folder.messages.len()).contains(&at), || {
             format!("FETCH {at} of {}", folder.messages.len())
@@ -385,6 +522,14 @@ impl Model {
             known.modseq = Some(modseq);
         }
         let uid = known.uid;
+        if hides_flags {
+            // Later changes are not told: what was said does not last.
+            (known.flags, known.modseq) = (None, None);
+        }
+        folder.fetched.extend(uid.filter(|_| told.contains_key("FLAGS")));
+        if let (Some(uid), Some(modseq)) = (uid, modseq) {
+            truth.lock().unwrap().changed(folder.validity, uid, modseq);
+        }
         for (name, value) in &told {
             if let (true, Some(uid), Some(value)) = (name.starts_with("BODY[HEADER.FIELDS"), uid, value) {
                 truth.lock().unwrap().learn(folder.validity, uid, value.text().trim())?;
@@ -407,8 +552,56 @@ impl Model {
             }
             ("HIGHESTMODSEQ", Some(modseq)) => self.highest(modseq),
             ("COPYUID", _) => self.copied(&words),
+            ("MAILBOXID", _) => {
+                let object = words
+                    .get(1)
+                    .copied()
+                    .unwrap_or_default()
+                    .trim_matches(['(', ')'])
+                    .to_owned();
+                self.any_folder()?.object = object;
+                Ok(())
+            }
+            ("CLOSED", _) => self.closed(),
+            ("APPENDUID", _) => match self.front().cloned() {
+                Some(Kind::Replace { id }) => self.appended(&words, &[id]),
+                other => Err(format!("APPENDUID during {other:?}")),
+            },
             _ => Ok(()),
         }
+    }
+
+    /// RFC 7162 §3.2.11; or the folder that this client deletes is the selected one.
+    fn closed(&mut self) -> Checked {
+        let Some(Kind::Delete(name)) = self.front().cloned() else {
+            let selecting = matches!(self.front(), Some(Kind::Select { .. }));
+            let was_selected = self.leaving.take().is_some();
+            return check(selecting && was_selected, || {
+                format!("CLOSED during {:?}", self.front())
+            });
+        };
+        let folder = self.folder.take().ok_or("CLOSED though no folder is selected")?;
+        let is_doomed = self.truth.lock().unwrap().is_doomed(&folder.object);
+        self.others.figures.remove(&folder.validity);
+        check(is_doomed, || format!("CLOSED of {} by a DELETE of {name}", folder.name))
+    }
+
+    /// `APPENDUID validity uids` names the messages that were sent.
+    fn appended(&mut self, words: &[&str], ids: &[String]) -> Checked {
+        let (Some(validity), Some(uids)) = (
+            words.get(1).and_then(|word| word.parse().ok()),
+            words.get(2).and_then(|set| numbers(set)),
+        ) else {
+            return Err(format!("not an APPENDUID: {words:?}"));
+        };
+        check(uids.len() == ids.len(), || {
+            format!("{} UIDs for {} messages", uids.len(), ids.len())
+        })?;
+        self.put(validity, uids.len());
+        let mut truth = self.truth.lock().unwrap();
+        uids.into_iter()
+            .zip(ids)
+            .try_for_each(|(uid, id)| truth.learn(validity, uid, id))
     }
 
     fn highest(&mut self, modseq: u64) -> Checked {
@@ -432,6 +625,7 @@ impl Model {
         check(from.len() == to.len(), || "COPYUID with sets of two sizes".into())?;
         let truth = Arc::clone(&self.truth);
         let source = self.any_folder()?.validity;
+        self.put(validity, to.len());
         let mut truth = truth.lock().unwrap();
         for (from, to) in from.into_iter().zip(to) {
             if let Some(id) = truth.id(source, from) {
@@ -441,20 +635,56 @@ impl Model {
         Ok(())
     }
 
+    /// Notes what the client itself put into a folder.
+    fn put(&mut self, validity: u32, count: usize) {
+        if let Some(folder) = self.folder.as_mut().filter(|folder| folder.validity == validity) {
+            folder.own += count;
+        }
+    }
+
     fn found(&mut self, values: &[Value]) -> Checked {
-        let by_number = match self.front() {
-            Some(Kind::Search { by_number }) => *by_number,
+        let found: Vec<u32> = values
+            .iter()
+            .filter_map(Value::number)
+            .filter_map(|value| u32::try_from(value).ok())
+            .collect();
+        self.found_all(&found)
+    }
+
+    /// `(TAG "t") [UID] [name value]…`
+    fn found_extended(&mut self, values: &[Value]) -> Checked {
+        let mut words = values.iter().skip(1).filter(|value| value.atom() != "UID");
+        let mut found = Vec::new();
+        while let (Some(name), Some(value)) = (words.next(), words.next()) {
+            if ["ALL", "MIN", "MAX"].contains(&name.atom()) {
+                let set = value.atom();
+                found.extend(numbers(set).ok_or_else(|| format!("not a set: {set}"))?);
+            }
+        }
+        if let Some(Kind::Search {
+            saving: Saving::Saves, ..
+        }) = self.front()
+        {
+            self.any_folder()?.saved = found.iter().copied().collect();
+        }
+        self.found_all(&found)
+    }
+
+    fn found_all(&mut self, found: &[u32]) -> Checked {
+        let (by_number, saving) = match self.front() {
+            Some(Kind::Search { by_number, saving }) => (*by_number, *saving),
             _ => return Err("SEARCH was not asked".into()),
         };
         let folder = self.any_folder()?;
-        for value in values.iter().filter_map(Value::number) {
-            let value = u32::try_from(value).unwrap();
+        for &value in found {
             let good = if by_number {
                 (1..=folder.messages.len()).contains(&(value as usize))
             } else {
                 folder.messages.iter().any(|known| known.uid == Some(value)) || folder.unknown_place(value).is_ok()
             };
             check(good, || format!("SEARCH found {value}, which is not there"))?;
+            let was_saved = saving != Saving::Within || folder.saved.contains(&value);
+            check(was_saved, || format!("SEARCH found {value}, which was not saved"))?;
         }
         Ok(())
     }
@@ -467,7 +697,13 @@ impl Model {
         let status = values.first().map_or("", Value::atom);
         check(status != "BAD", || format!("BAD to {:?}", sent.kind))?;
         let code = values.get(1).map_or("", Value::atom).to_owned();
+        check(!sent.due.is_deleted, || {
+            "an answer though the folder was deleted before".into()
+        })?;
         self.conclude(&sent.kind, status == "OK", &code)?;
+        if let Some(folder) = &self.folder {
+            folder.has_learnt(&sent)?;
+        }
         self.waiting.pop_front();
         self.continued = false;
         Ok(())
@@ -476,7 +712,12 @@ impl Model {
     fn conclude(&mut self, kind: &Kind, done: bool, code: &str) -> Checked {
         match kind {
             Kind::Select { read_only, resync, .. } => {
+                check(self.leaving.is_none(), || "SELECT without CLOSED".into())?;
                 let opened = self.opening.take().filter(|_| done);
+                if let Some(folder) = &opened {
+                    // While it is selected its figures are not told.
+                    self.others.figures.remove(&folder.validity);
+                }
                 if let Some(folder) = &opened {
                     let modseq = self.mode == Mode::Plain || folder.highest > 0;
                     check(modseq, || "SELECT without HIGHESTMODSEQ".into())?;
@@ -485,24 +726,100 @@ impl Model {
                 Ok(())
             }
             Kind::Deselect => {
+                check(done, || "the folder could not be left".into())?;
                 self.leave();
                 Ok(())
             }
             Kind::Store {
                 change, flags, silent, ..
             } => self.stored((*change, flags, *silent), done, code),
-            Kind::Append { id } if done => {
+            Kind::Append { ids } if done => {
                 let words: Vec<&str> = code.trim_matches(['[', ']']).split(' ').collect();
-                let (Some(validity), Some(uid)) = (
-                    words.get(1).and_then(|word| word.parse().ok()),
-                    words.get(2).and_then(|word| word.parse().ok()),
-                ) else {
-                    return Err("APPEND without APPENDUID".into());
-                };
-                self.truth.lock().unwrap().learn(validity, uid, id)
+                self.appended(&words, ids)
             }
+            Kind::Create(_) | Kind::Delete(_) | Kind::Rename(..) => self.placed(kind, done, code),
+            Kind::Notify(notice) => {
+                check(done, || "NOTIFY was refused".into())?;
+                self.notified(*notice);
+                Ok(())
+            }
+            Kind::Login | Kind::Enable(_) | Kind::Unauthenticate | Kind::Compress => {
+                check(done, || format!("{kind:?} was refused"))?;
+                self.entered(kind);
+                Ok(())
+            }
+            Kind::Search {
+                saving: Saving::Saves, ..
+            } if !done => {
+                self.any_folder()?.saved.clear();
+                Ok(())
+            }
+            Kind::FetchSaved if done => self.any_folder()?.fetched_saved(),
             _ if code.starts_with('[') => self.code(code),
             _ => Ok(()),
+        }
+    }
+
+    /// A folder came, went, or has another name.
+    fn placed(&mut self, kind: &Kind, done: bool, code: &str) -> Checked {
+        check(done, || format!("{kind:?} was refused"))?;
+        let mut truth = self.truth.lock().unwrap();
+        match kind {
+            Kind::Create(name) => {
+                let object = code.split(['(', ')']).nth(1).unwrap_or_default();
+                check(!object.is_empty(), || "CREATE without MAILBOXID".into())?;
+                truth.created(name, object);
+                self.others.did(None, Some(name));
+            }
+            Kind::Delete(name) => {
+                let object = truth.deleted(name);
+                self.others.did(Some(name), None);
+                let is_open = self.folder.as_ref().map(|folder| &folder.object) == object.as_ref();
+                check(!is_open, || {
+                    format!("DELETE of {name}, the selected folder, without CLOSED")
+                })?;
+            }
+            Kind::Rename(from, to) => {
+                let object = truth.renamed(from, to);
+                self.others.did(Some(from), Some(to));
+                if let Some(folder) = self
+                    .folder
+                    .as_mut()
+                    .filter(|folder| Some(&folder.object) == object.as_ref())
+                {
+                    folder.name.clone_from(to);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn notified(&mut self, notice: Notice) {
+        self.notice = notice;
+        self.others.names = None;
+        if !notice.with_status {
+            self.others.figures.clear();
+        }
+        for known in self.folder.iter_mut().flat_map(|folder| &mut folder.messages) {
+            known.is_fresh = false;
+            if notice.hides_flags {
+                (known.flags, known.modseq) = (None, None);
+            }
+        }
+    }
+
+    fn entered(&mut self, kind: &Kind) {
+        match kind {
+            Kind::Login => self.stage = Stage::LoggedIn,
+            Kind::Enable(mode) => (self.stage, self.mode) = (Stage::Ready, *mode),
+            Kind::Unauthenticate => {
+                self.leave();
+                (self.stage, self.mode) = (Stage::Nobody, Mode::Plain);
+                (self.notice, self.others) = (Notice::default(), Others::default());
+            }
+            Kind::Compress => self.can_compress = false,
+            _ => {}
         }
     }
 
@@ -515,7 +832,12 @@ impl Model {
         };
         let all = done && modified.is_empty();
         let condstore = self.mode != Mode::Plain;
+        let is_told_unasked = self.notice.selected != Selected::Held;
+        let hides_flags = self.notice.hides_flags;
         let folder = self.any_folder()?;
+        for known in folder.messages.iter_mut().filter(|known| known.is_late) {
+            known.flags = None;
+        }
         for (at, known) in folder
             .messages
             .iter_mut()
@@ -532,11 +854,16 @@ impl Model {
             } else {
                 known.uid
             };
-            if known.told || refused.is_some_and(|refused| modified.contains(&refused)) {
+            let is_refused = refused.is_some_and(|refused| modified.contains(&refused));
+            if hides_flags || (silent && is_told_unasked && known.told && !is_refused) {
+                // Whether it was told before or after the change is not known.
+                known.flags = None;
+            }
+            if known.told || is_refused {
                 continue;
             }
-            if known.uid.is_none() && !by_number {
-                // Whether the set named it is not known.
+            if !done || (known.uid.is_none() && !by_number) {
+                // Whether it is gone already, or the set named it, is not known.
                 known.flags = None;
             }
             if let Some(now) = &mut known.flags {
@@ -548,109 +875,5 @@ impl Model {
             }
         }
         Ok(())
-    }
-}
-
-impl Folder {
-    /// After what VANISHED took away, the messages are as many as EXISTS said: those that are not remembered come last.
-    fn settle(&mut self) -> Checked {
-        let Some(count) = self.expected.take() else {
-            return Ok(());
-        };
-        check(self.messages.len() <= count, || {
-            format!(
-                "EXISTS {count}, and {} remembered ones are not gone",
-                self.messages.len()
-            )
-        })?;
-        self.messages.resize(count, Known::default());
-        Ok(())
-    }
-
-    fn opened(mut self, (read_only, resync): (bool, Resync)) -> Result<Self, String> {
-        self.settle()?;
-        self.read_only = read_only;
-        let unknown = self.messages.iter().filter(|known| known.uid.is_none()).count();
-        check(
-            !(resync == Resync::Everything && self.is_kept) || unknown <= self.late,
-            || format!("{unknown} messages were not told at SELECT"),
-        )?;
-        Ok(self)
-    }
-
-    fn validity_is(&mut self, validity: u32) -> Checked {
-        let before = std::mem::replace(&mut self.validity, validity);
-        if self.is_kept && before != validity {
-            // Another folder of that name: nothing remembered holds.
-            *self = Self {
-                name: std::mem::take(&mut self.name),
-                expected: self.expected,
-                is_counted: self.is_counted,
-                keywords: std::mem::take(&mut self.keywords),
-                validity,
-                ..Self::default()
-            };
-            return Ok(());
-        }
-        check(before == 0 || before == validity, || {
-            format!("UIDVALIDITY {validity} of {} after {before}", self.name)
-        })
-    }
-
-    /// A FETCH during SELECT (QRESYNC) names the UID; the number is the one of the new list.
-    fn resynced(&mut self, at: usize, items: &[Value]) -> Checked {
-        let mut told = BTreeMap::new();
-        for pair in items.chunks(2) {
-            told.insert(pair[0].atom().to_ascii_uppercase(), pair.get(1).cloned());
-        }
-        self.settle()?;
-        let value = |name: &str| told.get(name).cloned().flatten();
-        let uid = value("UID")
-            .and_then(|v| v.number())
-            .ok_or("FETCH without UID at SELECT")?;
-        let modseq = value("MODSEQ").and_then(|v| v.list().first().and_then(Value::number));
-        let flags = value("FLAGS").map(|v| self.flags(v.list())).transpose()?;
-        self.named(at - 1, u32::try_from(uid).unwrap())?;
-        let known = &mut self.messages[at - 1];
-        (known.flags, known.modseq) = (flags, modseq);
-        check(modseq.is_some(), || "FETCH without MODSEQ at SELECT".into())
-    }
-
-    /// Where a message of that UID may be, among those whose UID is not known.
-    fn unknown_place(&self, uid: u32) -> Result<usize, String> {
-        let after = self
-            .messages
-            .iter()
-            .rposition(|known| known.uid.is_some_and(|u| u < uid));
-        let at = after.map_or(0, |at| at + 1);
-        match self.messages.get(at) {
-            Some(known) if known.uid.is_none() => Ok(at),
-            _ => Err(format!("UID {uid} has no place")),
-        }
-    }
-
-    /// The message at `at` has that UID.
-    fn named(&mut self, at: usize, uid: u32) -> Checked {
-        check(!self.gone.contains(&uid), || format!("UID {uid} came back"))?;
-        let known = self.messages.get(at).ok_or("no message of that number")?;
-        check(known.uid.is_none_or(|old| old == uid), || {
-            format!("message {} was UID {:?} and is {uid}", at + 1, known.uid)
-        })?;
-        let below = self.messages[..at].iter().filter_map(|known| known.uid).max();
-        let above = self.messages[at + 1..].iter().filter_map(|known| known.uid).min();
-        check(below.is_none_or(|b| b < uid) && above.is_none_or(|a| a > uid), || {
-            format!("UID {uid} at {} is out of order", at + 1)
-        })?;
-        self.messages[at].uid = Some(uid);
-        Ok(())
-    }
-
-    /// Flags as told, `\Recent` apart. Every keyword was announced.
-    fn flags(&self, list: &[Value]) -> Result<BTreeSet<String>, String> {
-        let flags: BTreeSet<String> = list.iter().map(Value::text).filter(|flag| flag != "\\Recent").collect();
-        match flags.iter().find(|flag| !self.keywords.contains(*flag)) {
-            Some(flag) => Err(format!("{flag} was not in FLAGS")),
-            None => Ok(flags),
-        }
     }
 }

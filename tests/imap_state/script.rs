@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{Kind, Mode, Model, Resync};
+use crate::model::{Kind, Mode, Model, Resync, Saving, Stage};
+use crate::notice::NOTICES;
 use crate::random::Random;
 
 /// What goes on the wire, and the lines that follow a continuation.
@@ -13,41 +14,167 @@ pub(crate) struct Command {
     pub(crate) targets: Vec<usize>,
 }
 
+/// Folders that are always there.
 pub(crate) const FOLDERS: [&str; 3] = ["INBOX", "Sent", "Archive"];
+/// Names of folders that come and go.
+const PLACES: [&str; 3] = ["Projet", "Projet 2024", "Été"];
 const FLAGS: [&str; 6] = ["\\Seen", "\\Flagged", "\\Deleted", "\\Answered", "later", "$Done"];
+/// What STATUS is asked for.
+pub(crate) const FIGURES: &str = "MESSAGES UNSEEN UIDNEXT UIDVALIDITY";
 /// Above it messages are rather removed.
 const MESSAGES_MANY: usize = 30;
 
 /// Picks a command that suits the state.
 pub(crate) fn next(model: &Model, random: &mut Random) -> Command {
+    match model.stage {
+        Stage::Nobody => return plain(model.login.clone(), Kind::Login),
+        Stage::LoggedIn => {
+            let mode = *random.of(&Mode::ALL);
+            return plain(mode.enable().into(), Kind::Enable(mode));
+        }
+        Stage::Ready => {}
+    }
+    if model.notice.of_others && model.others.names.is_none() {
+        return plain("LIST \"\" *".into(), Kind::List);
+    }
+    if let Some(command) = rare(model, random) {
+        return command;
+    }
     let Some(folder) = &model.folder else {
         return match random.below(4) {
-            0 => append(random),
-            1 => plain("NOOP".into(), Kind::Other),
+            0 => append(model, random),
+            1 => plain("NOOP".into(), Kind::Noop),
             _ => select(model, random),
         };
     };
-    let count = folder.messages.len();
-    let read_only = folder.read_only;
+    on_messages(model, (folder.messages.len(), folder.read_only), random)
+}
+
+/// Picks a command that may be sent before the one before it is answered.
+pub(crate) fn following(model: &Model, random: &mut Random) -> Option<Command> {
+    let folder = model.folder.as_ref()?;
+    let command = on_messages(model, (folder.messages.len(), folder.read_only), random);
+    command.kind.is_free().then_some(command)
+}
+
+/// What is not about the messages of the selected folder.
+fn rare(model: &Model, random: &mut Random) -> Option<Command> {
+    match random.below(100) {
+        0..2 => manage(model, random),
+        2..4 => {
+            let (words, notice) = *random.of(&NOTICES);
+            Some(plain(format!("NOTIFY {words}"), Kind::Notify(notice)))
+        }
+        4 if random.once_in(6) => Some(plain("UNAUTHENTICATE".into(), Kind::Unauthenticate)),
+        5 if model.can_compress && random.once_in(6) => Some(plain("COMPRESS DEFLATE".into(), Kind::Compress)),
+        _ => None,
+    }
+}
+
+fn on_messages(model: &Model, (count, read_only): (usize, bool), random: &mut Random) -> Command {
     match random.below(100) {
         0..4 => select(model, random),
         4..6 => plain(random.of(&["CLOSE", "UNSELECT"]).to_string(), Kind::Deselect),
-        6..14 => plain("NOOP".into(), Kind::Other),
+        6..14 => plain("NOOP".into(), Kind::Noop),
         14..16 => status(model, random),
         16..22 => plain("IDLE".into(), Kind::Idle),
-        22..32 if count < MESSAGES_MANY => append(random),
-        32..50 => fetch(model, count, random),
-        50..68 if !read_only => store(model, random),
-        68..74 => search(random),
-        74..80 => copy(model, random),
-        _ if read_only => plain("NOOP".into(), Kind::Other),
-        80..84 => move_to(model, random),
-        84..90 => plain("EXPUNGE".into(), Kind::Other),
+        22..31 if count < MESSAGES_MANY => append(model, random),
+        31..48 => fetch(model, count, random),
+        48..50 => plain("UID FETCH $ (UID FLAGS)".into(), Kind::FetchSaved),
+        50..66 if !read_only => store(model, random),
+        66..74 => search(model, random),
+        74..79 => copy(model, random),
+        _ if read_only => plain("NOOP".into(), Kind::Noop),
+        79..81 => replace(model, random),
+        81..85 => move_to(model, random),
+        85..90 => plain("EXPUNGE".into(), Kind::Other),
         90..92 => plain(format!("UID EXPUNGE {}", uid_set(model, random).0), Kind::Other),
         _ if count > MESSAGES_MANY => deleting(model, random),
-        _ => plain("NOOP".into(), Kind::Other),
+        _ => plain("NOOP".into(), Kind::Noop),
     }
 }
+
+/// A name as a client writes it.
+fn written(name: &str) -> String {
+    let name = spelled(name);
+    if name.contains(' ') {
+        format!("\"{name}\"")
+    } else {
+        name
+    }
+}
+
+/// In modified UTF-7 (RFC 3501 §5.1.3).
+pub(crate) fn spelled(name: &str) -> String {
+    name.replace('É', "&AMk-").replace('é', "&AOk-")
+}
+
+/// Creates, deletes or renames a folder, if nobody else is at it. Who looks at such a folder touches no other: it may be told BYE at any
+/// moment, and whether its command was performed would not be known.
+fn manage(model: &Model, random: &mut Random) -> Option<Command> {
+    let mut truth = model.truth.lock().unwrap();
+    let own = model
+        .folder
+        .as_ref()
+        .filter(|folder| !FOLDERS.contains(&folder.name.as_str()));
+    let places = match own {
+        Some(folder) => vec![truth.place_of(&folder.object)?],
+        None => truth.places(),
+    };
+    let free: Vec<&str> = PLACES.into_iter().filter(|name| truth.is_free(name)).collect();
+    let command = match (places.is_empty(), free.is_empty(), random.below(3)) {
+        (_, false, 0) if own.is_none() => {
+            let name = *random.of(&free);
+            (format!("CREATE {}", written(name)), Kind::Create(name.into()))
+        }
+        (false, _, 1) => {
+            let name = random.of(&places).clone();
+            (format!("DELETE {}", written(&name)), Kind::Delete(name))
+        }
+        (false, false, 2) => {
+            let (from, to) = (random.of(&places).clone(), *random.of(&free));
+            let line = format!("RENAME {} {}", written(&from), written(to));
+            (line, Kind::Rename(from, to.into()))
+        }
+        _ => return None,
+    };
+    // Under the same lock as the choice: from now on nobody else chooses these names.
+    match &command.1 {
+        Kind::Create(name) => truth.begin(&[name], false),
+        Kind::Delete(name) => truth.begin(&[name], true),
+        Kind::Rename(from, to) => truth.begin(&[from, to], false),
+        _ => {}
+    }
+    Some(plain(command.0, command.1))
+}
+
+/// The name of a folder that is there, or was a moment ago.
+fn place(model: &Model, random: &mut Random) -> String {
+    if random.once_in(3)
+        && let places = model.truth.lock().unwrap().places()
+        && !places.is_empty()
+    {
+        return random.of(&places).clone();
+    }
+    (*random.of(&FOLDERS)).to_owned()
+}
+
+/// Names of all folders that were listed, as a client writes them.
+pub(crate) fn everything(model: &Model) -> Vec<String> {
+    let names = model.others.names.iter().flatten();
+    names
+        .map(|name| {
+            if name.contains(' ') {
+                format!("\"{name}\"")
+            } else {
+                name.clone()
+            }
+        })
+        .collect()
+}
+
+/// Everything that is compared in the end.
+pub(crate) const LOOK: &str = "UID FETCH 1:* (UID FLAGS BODY.PEEK[HEADER.FIELDS (X-ID)])";
 
 fn plain(line: String, kind: Kind) -> Command {
     Command {
@@ -58,10 +185,10 @@ fn plain(line: String, kind: Kind) -> Command {
 }
 
 fn select(model: &Model, random: &mut Random) -> Command {
-    let name = (*random.of(&FOLDERS)).to_owned();
+    let name = place(model, random);
     let read_only = random.once_in(4);
     let word = if read_only { "EXAMINE" } else { "SELECT" };
-    let mut line = format!("{word} {name}");
+    let mut line = format!("{word} {}", written(&name));
     let kept = model.remembered.get(&name).filter(|kept| kept.highest > 0);
     let mut resync = Resync::Nothing;
     let remembers = model.mode == Mode::Qresync && !random.once_in(4);
@@ -92,20 +219,37 @@ fn select(model: &Model, random: &mut Random) -> Command {
     )
 }
 
-fn append(random: &mut Random) -> Command {
+/// One message, or several at once.
+fn append(model: &Model, random: &mut Random) -> Command {
+    let mut line = format!("APPEND {}", written(&place(model, random)));
+    let count = if random.once_in(5) { 1 + random.below(3) } else { 1 };
+    let ids = (0..count).map(|_| {
+        let (literal, id) = literal(random);
+        line += &literal;
+        id
+    });
+    let ids = ids.collect();
+    plain(line, Kind::Append { ids })
+}
+
+fn replace(model: &Model, random: &mut Random) -> Command {
+    let (literal, id) = literal(random);
+    let line = format!(
+        "UID REPLACE {} {}{literal}",
+        one_uid(model, random),
+        written(&place(model, random))
+    );
+    plain(line, Kind::Replace { id })
+}
+
+/// A message with its flags, and what it is known by.
+fn literal(random: &mut Random) -> (String, String) {
     let id = format!("{:016x}", random.next());
     let message = message(&id);
     let flags = flags(random).into_iter().collect::<Vec<_>>().join(" ");
-    let line = format!(
-        "APPEND {} ({flags}) {{{}+}}\r\n{message}",
-        random.of(&FOLDERS),
-        message.len()
-    );
-    plain(
-        line,
-        Kind::Append {
-            id: format!("X-Id: {id}"),
-        },
+    (
+        format!(" ({flags}) {{{}+}}\r\n{message}", message.len()),
+        format!("X-Id: {id}"),
     )
 }
 
@@ -113,9 +257,9 @@ pub(crate) fn message(id: &str) -> String {
     format!("From: a@chu.mssante.fr\r\nX-Id: {id}\r\nSubject: essai\r\n\r\nBonjour {id}\r\n")
 }
 
-fn status(_: &Model, random: &mut Random) -> Command {
-    let items = "MESSAGES UNSEEN UIDNEXT UIDVALIDITY";
-    plain(format!("STATUS {} ({items})", random.of(&FOLDERS)), Kind::Other)
+fn status(model: &Model, random: &mut Random) -> Command {
+    let name = place(model, random);
+    plain(format!("STATUS {} ({FIGURES})", written(&name)), Kind::Other)
 }
 
 /// Some of the six.
@@ -151,7 +295,7 @@ fn uid_set(model: &Model, random: &mut Random) -> (String, Vec<usize>) {
         1 => (format!("{from}:*"), u32::MAX),
         _ => (format!("{from}:{to}"), to),
     };
-    let named = |known: &crate::model::Known| known.uid.is_none_or(|uid| (from..=to).contains(&uid));
+    let named = |known: &crate::folder::Known| known.uid.is_none_or(|uid| (from..=to).contains(&uid));
     let targets = (0..messages.len()).filter(|&at| named(&messages[at])).collect();
     (set, targets)
 }
@@ -171,7 +315,7 @@ fn fetch(model: &Model, count: usize, random: &mut Random) -> Command {
     } else {
         items
     };
-    if count > 0 && random.once_in(2) {
+    if count > 0 && model.numbers_hold() && random.once_in(2) {
         return plain(
             format!("FETCH {} {items}", numbers(count, random).0),
             Kind::FetchByNumber,
@@ -195,7 +339,7 @@ fn store(model: &Model, random: &mut Random) -> Command {
     let change = *random.of(&['+', '-', ' ']);
     let silent = random.once_in(2);
     let count = model.folder.as_ref().map_or(0, |folder| folder.messages.len());
-    let by_number = count > 0 && random.once_in(2);
+    let by_number = count > 0 && model.numbers_hold() && random.once_in(2);
     let (set, targets) = if by_number {
         numbers(count, random)
     } else {
@@ -241,7 +385,7 @@ fn deleting(model: &Model, random: &mut Random) -> Command {
     }
 }
 
-fn search(random: &mut Random) -> Command {
+fn search(model: &Model, random: &mut Random) -> Command {
     let key = *random.of(&[
         "ALL",
         "UNSEEN",
@@ -250,15 +394,27 @@ fn search(random: &mut Random) -> Command {
         "NOT FLAGGED",
         "HEADER X-ID 7",
     ]);
-    let by_number = random.once_in(2);
-    let word = if by_number { "SEARCH" } else { "UID SEARCH" };
-    plain(format!("{word} {key}"), Kind::Search { by_number })
+    let by_number = model.numbers_hold() && random.once_in(2);
+    let uid = if by_number { "" } else { "UID " };
+    let (line, saving) = match random.below(6) {
+        0 => (format!("UID SEARCH RETURN (SAVE ALL) {key}"), Saving::Saves),
+        1 => (
+            format!("UID SORT RETURN (SAVE ALL) (SUBJECT) UTF-8 {key}"),
+            Saving::Saves,
+        ),
+        2 => (format!("{uid}SEARCH RETURN (MIN MAX COUNT) {key}"), Saving::No),
+        3 => (format!("{uid}SORT (REVERSE ARRIVAL) UTF-8 {key}"), Saving::No),
+        4 => ("UID SEARCH $".to_owned(), Saving::Within),
+        _ => (format!("{uid}SEARCH {key}"), Saving::No),
+    };
+    let by_number = by_number && !line.starts_with("UID");
+    plain(line, Kind::Search { by_number, saving })
 }
 
 fn copy(model: &Model, random: &mut Random) -> Command {
     let count = model.folder.as_ref().map_or(0, |folder| folder.messages.len());
-    let to = *random.of(&FOLDERS);
-    if count > 0 && random.once_in(2) {
+    let to = written(&place(model, random));
+    if count > 0 && model.numbers_hold() && random.once_in(2) {
         let at = random.below(count) + 1;
         return plain(format!("COPY {at} {to}"), Kind::Copy { by_number: true });
     }
@@ -270,8 +426,8 @@ fn copy(model: &Model, random: &mut Random) -> Command {
 
 fn move_to(model: &Model, random: &mut Random) -> Command {
     let count = model.folder.as_ref().map_or(0, |folder| folder.messages.len());
-    let to = *random.of(&FOLDERS);
-    if count > 0 && random.once_in(2) {
+    let to = written(&place(model, random));
+    if count > 0 && model.numbers_hold() && random.once_in(2) {
         let set = numbers(count, random).0;
         return plain(format!("MOVE {set} {to}"), Kind::Move { by_number: true });
     }

@@ -6,8 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
+use rustls::ClientConfig;
+
 use crate::common::{Clinic, Raw, tls_config};
-use crate::model::{Kind, Mode, Model, Resync};
+use crate::model::{Kind, Model, Resync};
 use crate::random::Random;
 use crate::{script, wire};
 
@@ -48,7 +51,10 @@ const LINES_SHOWN: usize = 20_000;
 struct Client {
     who: u32,
     seed: u64,
+    /// How it connects.
+    to: (u16, Arc<ClientConfig>),
     line: Raw,
+    packed: Option<Packed>,
     model: Model,
     heard: Vec<u8>,
     tags: AtomicU32,
@@ -61,11 +67,13 @@ pub(crate) fn play(seed: u64, seconds: u64) {
     let _server = clinic.serve();
     let (truth, transcript) = (Arc::default(), Arc::new(Transcript::default()));
     let is_over = Arc::new(AtomicBool::new(false));
+    let (user, password) = Clinic::login();
+    let login = format!("LOGIN {user} {password}");
     let threads: Vec<_> = (0..CLIENTS)
         .map(|who| {
             let mut random = Random::new(seed + u64::from(who) * 1_000_003);
-            let mode = *random.of(&Mode::ALL);
-            let mut client = Client::new(&clinic, (who, seed), Model::new(mode, Arc::clone(&truth)), &transcript);
+            let model = Model::new(login.clone(), Arc::clone(&truth));
+            let mut client = Client::new(&clinic, (who, seed), model, &transcript);
             let is_over = Arc::clone(&is_over);
             thread::spawn(move || {
                 while !is_over.load(Ordering::Relaxed) {
@@ -81,51 +89,77 @@ pub(crate) fn play(seed: u64, seconds: u64) {
     is_over.store(true, Ordering::Relaxed);
     let mut clients: Vec<Client> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
     for client in &mut clients {
-        client.ask("NOOP", Kind::Other, &[]);
+        client.ask("NOOP", Kind::Noop);
     }
-    let model = Model::new(Mode::Plain, truth);
+    let model = Model::new(login.clone(), truth);
     let mut judge = Client::new(&clinic, (CLIENTS, seed), model, &transcript);
-    for name in script::FOLDERS {
-        let select = Kind::Select {
-            name: name.into(),
-            read_only: true,
-            resync: Resync::Nothing,
-        };
-        judge.ask(&format!("EXAMINE {name}"), select, &[]);
-        judge.ask(
-            "UID FETCH 1:* (UID FLAGS BODY.PEEK[HEADER.FIELDS (X-ID)])",
-            Kind::Fetch,
-            &[],
-        );
-        let found = judge.model.folder.clone().unwrap();
-        for client in &clients {
-            if let Err(why) = client.model.agree(&found) {
-                transcript.fail(seed, &format!("client {} {why}", client.who));
-            }
-        }
-    }
+    judge.ask(&login, Kind::Login);
+    judge.compare(&clients);
 }
 
 impl Client {
-    fn new(clinic: &Clinic, (who, seed): (u32, u64), model: Model, transcript: &Arc<Transcript>) -> Self {
-        let mut line = Raw::clear(clinic.imaps).encrypt(&tls_config(&clinic.at("root.pem"), None));
-        line.assert_says("* OK");
-        let mut client = Self {
+    fn new(clinic: &Clinic, (who, seed): (u32, u64), mut model: Model, transcript: &Arc<Transcript>) -> Self {
+        let to = (clinic.imaps, tls_config(&clinic.at("root.pem"), None));
+        model.can_compress = true;
+        Self {
             who,
             seed,
-            line,
+            line: Raw::clear(to.0).encrypt(&to.1),
+            to,
+            packed: None,
             model,
             heard: Vec::new(),
             tags: AtomicU32::new(0),
             transcript: Arc::clone(transcript),
-        };
-        let (user, password) = Clinic::login();
-        client.ask(&format!("LOGIN {user} {password}"), Kind::Other, &[]);
-        client.ask(client.model.mode.enable(), Kind::Other, &[]);
-        client
+        }
+    }
+
+    /// Comes back after the server has ended the session.
+    fn reconnect(&mut self) {
+        self.model.reconnected();
+        self.model.can_compress = true;
+        self.line = Raw::clear(self.to.0).encrypt(&self.to.1);
+        self.packed = None;
+        self.heard.clear();
+        self.transcript.note(self.who, ">", b"(connects again)");
+    }
+
+    /// What each client knows is what this newcomer finds.
+    fn compare(&mut self, clients: &[Self]) {
+        self.ask("LIST \"\" *", Kind::List);
+        let names = script::everything(&self.model);
+        for name in &names {
+            self.ask(&format!("STATUS {name} ({})", script::FIGURES), Kind::Other);
+        }
+        let others = self.model.others.clone();
+        for client in clients {
+            self.agree(client, client.model.agree_on_others(&others));
+        }
+        for name in names {
+            let select = Kind::Select {
+                name: name.clone(),
+                read_only: true,
+                resync: Resync::Nothing,
+            };
+            self.ask(&format!("EXAMINE {name}"), select);
+            self.ask(script::LOOK, Kind::Fetch);
+            let found = self.model.folder.clone().unwrap();
+            for client in clients {
+                self.agree(client, client.model.agree(&found));
+            }
+        }
+    }
+
+    fn agree(&self, client: &Self, agreed: Result<(), String>) {
+        if let Err(why) = agreed {
+            self.transcript.fail(self.seed, &format!("client {} {why}", client.who));
+        }
     }
 
     fn work(&mut self, random: &mut Random) {
+        if self.model.ended {
+            self.reconnect();
+        }
         let command = script::next(&self.model, random);
         let goes_on = command.kind.is_free();
         if command.kind == Kind::Idle {
@@ -133,17 +167,17 @@ impl Client {
         }
         self.send(&command.line, command.kind, &command.targets);
         // A client may not wait for the answer where no answer changes what it meant.
-        if goes_on && random.once_in(5) {
-            let next = script::next(&self.model, random);
-            if next.kind.is_free() {
-                self.send(&next.line, next.kind, &next.targets);
-            }
+        if goes_on
+            && random.once_in(5)
+            && let Some(next) = script::following(&self.model, random)
+        {
+            self.send(&next.line, next.kind, &next.targets);
         }
         self.finish();
     }
 
-    fn ask(&mut self, line: &str, kind: Kind, targets: &[usize]) {
-        self.send(line, kind, targets);
+    fn ask(&mut self, line: &str, kind: Kind) {
+        self.send(line, kind, &[]);
         self.finish();
     }
 
@@ -152,11 +186,18 @@ impl Client {
         let line = format!("{tag} {line}\r\n");
         self.model.sent(tag, kind, targets);
         self.transcript.note(self.who, ">", line.as_bytes());
-        self.line.say(line);
+        self.say(line.as_bytes());
+    }
+
+    fn say(&mut self, bytes: &[u8]) {
+        match &mut self.packed {
+            Some(packed) => self.line.say(packed.pack(bytes)),
+            None => self.line.say(bytes),
+        }
     }
 
     fn finish(&mut self) {
-        while !self.model.waiting.is_empty() {
+        while !self.model.waiting.is_empty() && !self.model.ended {
             if !self.hear() {
                 self.transcript
                     .fail(self.seed, &format!("client {}: no answer", self.who));
@@ -167,19 +208,22 @@ impl Client {
     /// Is told for a while what happens.
     fn idle(&mut self, line: &str) {
         self.send(line, Kind::Idle, &[]);
-        while !self.model.continued {
+        while !self.model.continued && !self.model.ended {
             self.hear();
         }
         self.line.tcp.set_read_timeout(Some(IDLE)).unwrap();
         for _ in 0..10 {
-            if !self.hear() {
+            if self.model.ended || !self.hear() {
                 break;
             }
         }
         self.line.tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+        if self.model.ended {
+            return;
+        }
         self.model.continued = false;
         self.transcript.note(self.who, ">", b"DONE");
-        self.line.say("DONE\r\n");
+        self.say(b"DONE\r\n");
         self.finish();
     }
 
@@ -190,7 +234,7 @@ impl Client {
             Ok(0) => self
                 .transcript
                 .fail(self.seed, &format!("client {}: the server hung up", self.who)),
-            Ok(count) => self.heard.extend_from_slice(&buffer[..count]),
+            Ok(count) => self.receive(&buffer[..count]),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return false,
             Err(error) => self
                 .transcript
@@ -198,10 +242,66 @@ impl Client {
         }
         while let Some(response) = wire::next(&mut self.heard) {
             self.transcript.note(self.who, "<", &response.raw);
+            let could_compress = self.model.can_compress;
             if let Err(why) = self.model.take(&response) {
                 self.transcript.fail(self.seed, &format!("client {}: {why}", self.who));
             }
+            if self.model.ended {
+                break;
+            }
+            if could_compress && !self.model.can_compress {
+                // What came behind the tagged OK is packed already.
+                self.packed = Some(Packed::new());
+                let rest = std::mem::take(&mut self.heard);
+                self.receive(&rest);
+            }
         }
         true
+    }
+
+    fn receive(&mut self, bytes: &[u8]) {
+        match &mut self.packed {
+            Some(packed) => packed.unpack(bytes, &mut self.heard),
+            None => self.heard.extend_from_slice(bytes),
+        }
+    }
+}
+
+/// COMPRESS=DEFLATE (RFC 4978).
+struct Packed {
+    packer: Compress,
+    unpacker: Decompress,
+}
+
+impl Packed {
+    fn new() -> Self {
+        Self {
+            packer: Compress::new(Compression::fast(), false),
+            unpacker: Decompress::new(false),
+        }
+    }
+
+    fn pack(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut packed = Vec::with_capacity(2 * bytes.len() + 1024);
+        self.packer
+            .compress_vec(bytes, &mut packed, FlushCompress::Sync)
+            .unwrap();
+        packed
+    }
+
+    fn unpack(&mut self, mut bytes: &[u8], unpacked: &mut Vec<u8>) {
+        let mut piece = [0; 16 * 1024];
+        loop {
+            let (taken, given) = (self.unpacker.total_in(), self.unpacker.total_out());
+            self.unpacker
+                .decompress(bytes, &mut piece, FlushDecompress::Sync)
+                .unwrap();
+            bytes = &bytes[usize::try_from(self.unpacker.total_in() - taken).unwrap()..];
+            let given = usize::try_from(self.unpacker.total_out() - given).unwrap();
+            unpacked.extend_from_slice(&piece[..given]);
+            if given == 0 {
+                return;
+            }
+        }
     }
 }
