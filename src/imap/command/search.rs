@@ -23,9 +23,17 @@ pub(super) fn search(core: &Core, view: &View, asked: tree::Search) -> Box<dyn W
             },
             finder,
         }),
-        Err(outcome) if outcome.status == "NO" && saves(asked.returns.as_deref()) => Box::new(Unsaved(Some(outcome))),
-        Err(outcome) => over(told(outcome, numbering)),
+        Err(outcome) => refused(outcome, asked.returns.as_deref(), numbering),
     }
+}
+
+/// The end of a search that was not begun.
+pub(super) fn refused(outcome: Outcome, returns: Option<&[SearchReturn]>, numbering: Numbering) -> Box<dyn Work> {
+    let outcome = told(outcome, numbering);
+    if outcome.status == "NO" && saves(returns) {
+        return Box::new(Unsaved(Some(outcome)));
+    }
+    over(outcome)
 }
 
 /// Whether the result is saved for `$`.
@@ -46,14 +54,17 @@ impl Work for Search {
         match self.finder.go(view, answer) {
             Finding::Ask(request) => Next::Ask(request),
             Finding::Done(found) => self.reply.write(core, &found),
-            Finding::Failed(outcome) => {
-                if saves(self.reply.returns.as_deref()) {
-                    forget_saved(core);
-                }
-                Next::Done(told(outcome, self.reply.numbering))
-            }
+            Finding::Failed(outcome) => failed(core, outcome, &self.reply),
         }
     }
+}
+
+/// The end of a search that could not be finished.
+pub(super) fn failed(core: &mut Core, outcome: Outcome, reply: &Reply) -> Next {
+    if saves(reply.returns.as_deref()) {
+        forget_saved(core);
+    }
+    Next::Done(told(outcome, reply.numbering))
 }
 
 /// RFC 5182 §2.1: a search that fails leaves `$` empty.
@@ -63,13 +74,12 @@ fn forget_saved(core: &mut Core) {
     }
 }
 
-/// A search that was refused at once, with its numbering told.
+/// A search that was refused at once.
 struct Unsaved(Option<Outcome>);
 
 impl Work for Unsaved {
     fn go(&mut self, core: &mut Core, _answer: Option<Answer>) -> Next {
         forget_saved(core);
-        let outcome = self.0.take().unwrap_or_else(|| Outcome::unexpected(Answer::Done));
-        Next::Done(told(outcome, Numbering::Sequence))
+        Next::Done(self.0.take().unwrap_or_else(|| Outcome::unexpected(Answer::Done)))
     }
 }

@@ -1,7 +1,7 @@
 //! SORT and THREAD (RFC 5256, RFC 5267 §3 for RETURN, RFC 5957).
 
 use super::found::{Finder, Finding, Gatherer, Reply};
-use super::{Next, Outcome, Work, over, told};
+use super::{Next, Outcome, Work, over, search, told};
 use crate::imap::facts::Facts;
 use crate::imap::grammar::tree::{self, Numbering, SortCriterion};
 use crate::imap::request::Answer;
@@ -33,7 +33,7 @@ fn ordered(view: &View, order: Order, asked: tree::Search) -> Box<dyn Work> {
             stage: Stage::Finding(finder),
             order,
         }),
-        Err(outcome) => over(told(outcome, asked.numbering)),
+        Err(outcome) => search::refused(outcome, asked.returns.as_deref(), asked.numbering),
     }
 }
 
@@ -59,7 +59,7 @@ impl Work for Ordered {
             return Next::Done(Outcome::unexpected(Answer::Done));
         };
         match self.advance(view, answer) {
-            Err(outcome) => Next::Done(told(outcome, self.reply.numbering)),
+            Err(outcome) => search::failed(core, outcome, &self.reply),
             Ok(Some(next)) => next,
             Ok(None) => self.finish(core),
         }

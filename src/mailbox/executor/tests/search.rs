@@ -107,6 +107,16 @@ async fn a_result_can_be_saved_and_used() {
         "* SEARCH\r\nl OK searched\r\n",
         "a search that fails leaves nothing"
     );
+    c.say("l SEARCH RETURN (SAVE) ALL").await;
+    assert_eq!(
+        c.say("l SORT RETURN (SAVE) (SUBJECT) KOI8-R ALL").await,
+        "l NO [BADCHARSET (US-ASCII UTF-8)] unknown charset\r\n"
+    );
+    assert_eq!(
+        c.say("l SEARCH $").await,
+        "* SEARCH\r\nl OK searched\r\n",
+        "nor does a sort"
+    );
     c.say("m SEARCH RETURN (SAVE) ALL").await;
     c.say("n SELECT INBOX").await;
     assert_eq!(

@@ -164,6 +164,21 @@ async fn a_new_message_is_fetched_whichever_command_counts_it() {
 }
 
 #[tokio::test]
+async fn what_was_asked_for_comes_before_what_others_changed() {
+    let (_, mailboxes) = world();
+    let mut a = with_messages(&mailboxes, 2).await;
+    let mut b = Client::selected(&mailboxes).await;
+    a.say("a STORE 1 +FLAGS.SILENT (\\Flagged)").await;
+    // Setting \Seen brings the change along. Some clients take the first FETCH response for the one they asked for.
+    let heard = b.say_unwoken("b UID FETCH 2 BODY[]").await;
+    let place = |what: &str| heard.find(what).unwrap_or_else(|| panic!("{what} in {heard}"));
+    assert!(
+        place("* 2 FETCH (UID 2 BODY[] {") < place("* 1 FETCH (FLAGS (\\Flagged"),
+        "{heard}"
+    );
+}
+
+#[tokio::test]
 async fn other_folders_are_told_of_by_their_figures_and_names() {
     let (_, mailboxes) = world();
     let mut a = with_messages(&mailboxes, 1).await;
