@@ -33,7 +33,7 @@ pub(crate) struct Notice {
 
 impl Notice {
     /// Nothing is told of the selected folder, not even its end, until NOOP asks (RFC 5465 §3.1).
-    pub(crate) fn is_silent(&self) -> bool {
+    pub(crate) fn is_silent(self) -> bool {
         self.of_others && self.hides_flags && self.selected == Selected::Held
     }
 }

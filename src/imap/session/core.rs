@@ -54,6 +54,22 @@ pub(crate) struct Login {
 }
 
 impl Core {
+    /// Nobody is logged in yet.
+    pub(super) fn new(options: Options) -> Self {
+        Self {
+            options,
+            state: State::NotAuthenticated,
+            out: Vec::new(),
+            stale: false,
+            tag: String::new(),
+            sent: None,
+            enabled: Enabled::default(),
+            notified: None,
+            counted_from: None,
+            compression: Compression::Off,
+        }
+    }
+
     pub(crate) fn login(&self) -> Option<&Login> {
         match &self.state {
             State::NotAuthenticated => None,

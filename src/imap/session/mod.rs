@@ -116,18 +116,7 @@ enum Activity {
 impl Session {
     /// A new session; its first step writes the greeting.
     pub fn new(options: Options) -> Self {
-        let mut core = Core {
-            options,
-            state: State::NotAuthenticated,
-            out: Vec::new(),
-            stale: false,
-            tag: String::new(),
-            sent: None,
-            enabled: Enabled::default(),
-            notified: None,
-            counted_from: None,
-            compression: Compression::Off,
-        };
+        let mut core = Core::new(options);
         core.out.extend_from_slice(b"* OK [CAPABILITY ");
         core.write_capabilities();
         core.out.extend_from_slice(b"] Vaguemestre ready\r\n");
