@@ -12,9 +12,12 @@ use jiff::Timestamp;
 pub struct SessionId(String);
 
 impl SessionId {
+    /// Characters of every name.
+    pub const LENGTH: usize = TIME + RANDOM;
+
     /// A new name, for what begins at `now`.
     pub fn new(now: Timestamp) -> Self {
-        let mut bytes = [0_u8; TIME + RANDOM];
+        let mut bytes = [0_u8; Self::LENGTH];
         let (time, random) = bytes.split_at_mut(TIME);
         // It begins again after 34 years.
         let mut seconds = now.as_second();
@@ -68,7 +71,7 @@ mod tests {
         assert_eq!(one.as_str()[..TIME], other.as_str()[..TIME]);
         assert_ne!(one, other);
         assert!(one.as_str().bytes().all(|byte| ALPHABET.contains(&byte)));
-        assert_eq!(one.as_str().len(), TIME + RANDOM);
+        assert_eq!(one.as_str().len(), SessionId::LENGTH);
         assert_eq!(&at(-1).as_str()[..TIME], "ZZZZZZ");
     }
 }

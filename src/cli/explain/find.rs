@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::cli::OpenOperator;
 use crate::journal::{Event, Excerpt, Record};
+use crate::listener::SessionId;
 use crate::store::{JournalFilter, StoreError};
 
 /// A session of one operator, with everything its journal says of it.
@@ -151,16 +152,17 @@ pub(super) fn reply(record: &Record) -> Option<&str> {
     }
 }
 
-/// Names of sessions in a reply: `… (box-unknown, session K3F7Q2ABCD)`.
+/// Names of sessions in a reply: `… (box-unknown, session NG2TX0K3F7Q2)`.
 pub(in crate::cli) fn sessions_named(reply: &str) -> Vec<String> {
     let after = reply
         .match_indices("session ")
         .map(|(at, word)| &reply[at + word.len()..]);
     let name = |rest: &str| -> String {
         let is_part = |c: &char| c.is_ascii_digit() || c.is_ascii_uppercase();
-        rest.chars().take_while(is_part).take(ID_CHARS_MAX + 1).collect()
+        rest.chars().take_while(is_part).take(SessionId::LENGTH + 1).collect()
     };
-    after.map(name).filter(|name| name.len() == ID_CHARS_MAX).collect()
+    let is_name = |name: &String| [SessionId::LENGTH, FORMER_LENGTH].contains(&name.len());
+    after.map(name).filter(is_name).collect()
 }
 
 /// A Message-ID as it stands in the JSON of a record.
@@ -177,22 +179,27 @@ const OF_REPLIES: [&str; 3] = [Event::RELAYED, Event::DEFERRED, Event::BOUNCED];
 const ROWS_MAX: usize = 1000;
 /// A message that passed more sessions than that is a loop.
 const SESSIONS_MAX: usize = 20;
-/// Length of a session's name.
-const ID_CHARS_MAX: usize = 10;
+/// Length of a session's name in journals of earlier versions.
+const FORMER_LENGTH: usize = 10;
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
 
     #[test]
     fn sessions_are_found_in_replies() {
-        let reply = "550 5.1.1 no such box (box-unknown, session K3F7Q2ABCD)";
-        assert_eq!(sessions_named(reply), ["K3F7Q2ABCD"]);
+        let reply = "550 5.1.1 no such box (box-unknown, session NG2TX0K3F7Q2)";
+        assert_eq!(sessions_named(reply), ["NG2TX0K3F7Q2"]);
+        let new = SessionId::new(Timestamp::UNIX_EPOCH);
+        assert_eq!(sessions_named(&format!("session {new})")), [new.as_str()]);
         assert_eq!(
             sessions_named("250 2.0.0 message accepted, session 0123456789"),
-            ["0123456789"]
+            ["0123456789"],
+            "as earlier versions named them"
         );
-        for other in ["no session here", "session short", "session 0123456789X", ""] {
+        for other in ["no session here", "session short", "session 0123456789XYZ", ""] {
             assert!(sessions_named(other).is_empty(), "{other}");
         }
     }
