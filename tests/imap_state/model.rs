@@ -478,12 +478,21 @@ impl Model {
 
     fn fetch(&mut self, number: u64, items: &[Value]) -> Checked {
         let (mode, truth, hides_flags) = (self.mode, Arc::clone(&self.truth), self.notice.hides_flags);
+        // What NOTIFY fetches of a new message has the items that were asked for, and MODSEQ is none of them.
+        let may_lack_modseq = self.notice.names_new;
         let storing = matches!(self.front(), Some(Kind::Store { .. }));
-        let selecting = matches!(self.front(), Some(Kind::Select { .. }));
+        let (selecting, resyncing) = match self.front() {
+            Some(Kind::Select { resync, .. }) => (true, *resync != Resync::Nothing),
+            _ => (false, false),
+        };
         let folder = self.any_folder()?;
+        if selecting && !resyncing {
+            // What others changed since SELECT looked.
+            folder.settle()?;
+        }
         let at = usize::try_from(number).unwrap();
         let is_late = folder.expected.is_none() && at + folder.late > folder.messages.len();
-        if selecting && !is_late {
+        if resyncing && !is_late {
             folder.resynced(at, items)?;
             if hides_flags {
                 (folder.messages[at - 1].flags, folder.messages[at - 1].modseq) = (None, None);
@@ -508,7 +517,8 @@ impl Model {
             let differs = known.flags.as_ref().is_some_and(|old| *old != flags);
             if mode != Mode::Plain && differs && !storing {
                 let (old, new) = (known.modseq, modseq);
-                check(new.is_some() && (old.is_none() || new > old), || {
+                let is_later = new.is_some() && (old.is_none() || new > old);
+                check(is_later || (new.is_none() && may_lack_modseq), || {
                     format!("flags of {at} changed with MODSEQ {new:?} after {old:?}")
                 })?;
             }
