@@ -476,23 +476,28 @@ impl Model {
         Ok(())
     }
 
+    /// What the SELECT under way says is remembered.
+    fn selecting(&self) -> Option<Resync> {
+        match self.front() {
+            Some(Kind::Select { resync, .. }) => Some(*resync),
+            _ => None,
+        }
+    }
+
     fn fetch(&mut self, number: u64, items: &[Value]) -> Checked {
         let (mode, truth, hides_flags) = (self.mode, Arc::clone(&self.truth), self.notice.hides_flags);
         // What NOTIFY fetches of a new message has the items that were asked for, and MODSEQ is none of them.
         let may_lack_modseq = self.notice.names_new;
         let storing = matches!(self.front(), Some(Kind::Store { .. }));
-        let (selecting, resyncing) = match self.front() {
-            Some(Kind::Select { resync, .. }) => (true, *resync != Resync::Nothing),
-            _ => (false, false),
-        };
+        let selecting = self.selecting();
         let folder = self.any_folder()?;
-        if selecting && !resyncing {
+        if selecting == Some(Resync::Nothing) {
             // What others changed since SELECT looked.
             folder.settle()?;
         }
         let at = usize::try_from(number).unwrap();
         let is_late = folder.expected.is_none() && at + folder.late > folder.messages.len();
-        if resyncing && !is_late {
+        if matches!(selecting, Some(Resync::Some | Resync::Everything)) && !is_late {
             folder.resynced(at, items)?;
             if hides_flags {
                 (folder.messages[at - 1].flags, folder.messages[at - 1].modseq) = (None, None);
