@@ -136,6 +136,14 @@ impl Contents {
         self.chunks.get(chunk)?.entries.get(at - self.starts[chunk])
     }
 
+    /// Reads entries at ascending positions: each is found from the one before.
+    pub(crate) fn ascending(&self) -> Ascending<'_> {
+        Ascending {
+            contents: self,
+            chunk: 0,
+        }
+    }
+
     /// The last one.
     pub fn last(&self) -> Option<&Entry> {
         self.chunks.last()?.entries.last()
@@ -205,6 +213,24 @@ impl Contents {
                 }
             }
         }
+    }
+}
+
+/// Reads entries at ascending positions.
+pub(crate) struct Ascending<'a> {
+    contents: &'a Contents,
+    chunk: usize,
+}
+
+impl<'a> Ascending<'a> {
+    /// The entry at a position that is not before the one read last.
+    pub(crate) fn get(&mut self, at: usize) -> Option<&'a Entry> {
+        let Contents { chunks, starts, .. } = self.contents;
+        while starts.get(self.chunk + 1).is_some_and(|start| *start <= at) {
+            self.chunk += 1;
+        }
+        let within = at.checked_sub(*starts.get(self.chunk)?)?;
+        chunks[self.chunk].entries.get(within)
     }
 }
 
@@ -386,6 +412,20 @@ mod tests {
     #[test]
     fn an_entry_is_small() {
         assert!(size_of::<Entry>() <= 80, "{}", size_of::<Entry>());
+    }
+
+    #[test]
+    fn entries_are_read_one_after_the_other() {
+        let contents = folder(1..=1_000);
+        let contents = contents.advanced(Vec::new(), &(300..=700).collect::<Vec<_>>(), 2);
+        for step in [1, 7, 250] {
+            let mut reader = contents.ascending();
+            for at in (0..contents.len() + 2 * step).step_by(step) {
+                assert_eq!(reader.get(at), contents.get(at), "{at} by {step}");
+                assert_eq!(reader.get(at), contents.get(at), "{at} again");
+            }
+        }
+        assert_eq!(Contents::default().ascending().get(0), None);
     }
 
     proptest! {

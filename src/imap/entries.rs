@@ -43,6 +43,18 @@ impl Entries {
         }
     }
 
+    /// The entries at ascending positions: cheaper than [`Self::get`] of each.
+    pub(crate) fn at_each(&self, positions: impl Iterator<Item = usize>) -> impl Iterator<Item = Option<&Entry>> {
+        let mut living = self.contents.ascending();
+        positions.map(move |at| {
+            if self.ghosts.is_empty() {
+                living.get(at)
+            } else {
+                self.get(at)
+            }
+        })
+    }
+
     pub(crate) fn last(&self) -> Option<&Entry> {
         self.get(self.len().checked_sub(1)?)
     }

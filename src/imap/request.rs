@@ -247,7 +247,7 @@ pub enum Request {
         /// The folder.
         folder: FolderHandle,
         /// A bounded number of messages, by ascending UID.
-        messages: Vec<Sought>,
+        messages: Arc<Vec<Sought>>,
         /// What is looked for.
         keys: Vec<Arc<TextKey>>,
     },
@@ -258,7 +258,7 @@ pub enum Request {
         /// The folder.
         folder: FolderHandle,
         /// A bounded number of messages, by ascending UID.
-        messages: Vec<Sought>,
+        messages: Arc<Vec<Sought>>,
     },
     /// The next bytes of a message that comes in pieces: the driver keeps them, on disk when there are many. → [`Answer::Done`]
     Spool {

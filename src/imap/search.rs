@@ -39,6 +39,8 @@ impl Needs {
     pub(crate) const SENT: Self = Self(2);
     /// A modification sequence is asked for, so the client understands them (RFC 7162 §3.1.5).
     pub(crate) const MODSEQ: Self = Self(4);
+    /// That a message does not have a text.
+    const NO_TEXT: Self = Self(8);
 
     /// Whether that is needed.
     pub(crate) fn has(self, need: Self) -> bool {
@@ -134,6 +136,16 @@ impl Program {
         self.needs
     }
 
+    /// Whether the view alone may leave messages open.
+    pub(crate) fn asks(&self) -> bool {
+        !self.texts.is_empty() || self.needs.has(Needs::SENT)
+    }
+
+    /// Whether a message that has none of the texts may be found though the rest leaves it open: one of them stands below NOT.
+    pub(crate) fn denies_texts(&self) -> bool {
+        self.needs.has(Needs::NO_TEXT)
+    }
+
     /// Whether it finds the message at a position of the view; `None`: that depends on what is not known.
     pub(crate) fn finds(&self, view: &View, at: usize, known: Known<'_>) -> Option<bool> {
         self.decides(view, (at, view.entries().get(at)?), known)
@@ -169,7 +181,14 @@ impl Builder<'_> {
         Ok(match key {
             S::And(keys) => Key::All(keys.iter().map(|key| self.key(key)).collect::<Result<_, _>>()?),
             S::Or(a, b) => Key::Any(Box::new((self.key(a)?, self.key(b)?))),
-            S::Not(key) => not(self.key(key)?),
+            S::Not(key) => {
+                let before = self.texts.len();
+                let key = self.key(key)?;
+                if self.texts.len() > before {
+                    self.needs.add(Needs::NO_TEXT);
+                }
+                not(key)
+            }
             S::Numbers(Set::Ranges(set)) => Key::Numbers(ranges(set, self.largest.0)),
             S::Uids(Set::Ranges(set)) => Key::Uids(ranges(set, self.largest.1)),
             S::Numbers(Set::Saved) | S::Uids(Set::Saved) => {

@@ -13,7 +13,7 @@ impl Mailboxes {
     pub(super) async fn find_texts(
         &self,
         folder: FolderKey,
-        messages: &[Sought],
+        messages: &Arc<Vec<Sought>>,
         keys: &[Arc<TextKey>],
     ) -> Result<Answer, StoreError> {
         let Found { mut hits, unknown } = self.indexed(folder, messages, keys).await;
@@ -43,7 +43,7 @@ impl Mailboxes {
     }
 
     /// What sorting needs of these messages, by ascending UID; `None` for one that is gone.
-    pub(super) async fn facts_of(&self, folder: FolderKey, messages: &[Sought]) -> Result<Answer, StoreError> {
+    pub(super) async fn facts_of(&self, folder: FolderKey, messages: &Arc<Vec<Sought>>) -> Result<Answer, StoreError> {
         let mut facts: Vec<Option<Facts>> = match self.search_index() {
             Some(index) => known_facts(index, folder, messages).await,
             None => vec![None; messages.len()],
@@ -60,7 +60,7 @@ impl Mailboxes {
     }
 
     /// What the index knows; without one, or when it fails, nothing.
-    async fn indexed(&self, folder: FolderKey, messages: &[Sought], keys: &[Arc<TextKey>]) -> Found {
+    async fn indexed(&self, folder: FolderKey, messages: &Arc<Vec<Sought>>, keys: &[Arc<TextKey>]) -> Found {
         let nothing = || Found {
             hits: vec![Vec::new(); keys.len()],
             unknown: (0..u32::try_from(messages.len()).unwrap_or(u32::MAX)).collect(),
@@ -133,7 +133,7 @@ impl Mailboxes {
     }
 }
 
-async fn known_facts(index: &SearchIndex, folder: FolderKey, messages: &[Sought]) -> Vec<Option<Facts>> {
+async fn known_facts(index: &SearchIndex, folder: FolderKey, messages: &Arc<Vec<Sought>>) -> Vec<Option<Facts>> {
     match index.facts(folder, asked(messages)).await {
         Ok(found) => {
             let read = |bytes: Option<Vec<u8>>| bytes.and_then(|bytes| Facts::from_bytes(&bytes));
@@ -146,12 +146,12 @@ async fn known_facts(index: &SearchIndex, folder: FolderKey, messages: &[Sought]
     }
 }
 
-fn asked(messages: &[Sought]) -> Vec<Asked> {
-    let ask = |sought: &Sought| Asked {
-        uid: sought.uid,
-        message: MessageKey(sought.message.0),
-    };
-    messages.iter().map(ask).collect()
+fn asked(messages: &Arc<Vec<Sought>>) -> impl ExactSizeIterator<Item = Asked> + Send + use<> {
+    let messages = Arc::clone(messages);
+    (0..messages.len()).map(move |at| Asked {
+        uid: messages[at].uid,
+        message: MessageKey(messages[at].message.0),
+    })
 }
 
 fn wanted(key: &Arc<TextKey>) -> Wanted {

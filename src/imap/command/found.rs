@@ -1,11 +1,13 @@
 //! What SEARCH, SORT and THREAD have in common: finding the messages, and the ESEARCH response (RFC 4731, RFC 9394).
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::{Next, Outcome, told};
 use crate::imap::facts::Facts;
 use crate::imap::grammar::tree::{self, Numbering, SearchReturn};
-use crate::imap::request::{Answer, Request, Sought};
+use crate::imap::request::{Answer, Entry, Request, Sought};
 use crate::imap::search::{Known, Needs, Program, SearchError, SentOn, sent_day};
 use crate::imap::session::{Core, Extension};
 use crate::imap::view::View;
@@ -99,6 +101,9 @@ impl Finder {
             now: self.now,
             ..Known::default()
         };
+        if self.program.asks() {
+            self.unsure.reserve_exact(view.entries().len());
+        }
         for (at, entry) in view.entries().iter().enumerate() {
             // RFC 2180 §4.3: a message known to be gone is not found.
             if view.has_pending() && view.is_vanished(entry.uid) {
@@ -142,18 +147,31 @@ impl Finder {
             !self.program.needs().has(Needs::SENT) || rest.iter().all(|(_, sent)| *sent != SentOn::Unknown);
         if is_sent_known {
             self.stage = Stage::AskedTexts(messages.len());
-            let keys = self.program.texts().to_vec();
+            let (messages, keys) = (Arc::new(messages), self.program.texts().to_vec());
             Finding::Ask(Request::Find { folder, messages, keys })
         } else {
             self.stage = Stage::AskedFacts(messages.len());
+            let messages = Arc::new(messages);
             Finding::Ask(Request::Facts { folder, messages })
         }
     }
 
     fn take_texts(&mut self, view: &View, decided: usize, hits: &[Vec<u32>]) {
+        let asked = &self.unsure[self.next..][..decided];
+        let mut open: Vec<u32> = if self.program.denies_texts() {
+            (0..u32::try_from(decided).unwrap_or(u32::MAX)).collect()
+        } else {
+            // One that has none of the texts would have been found without them.
+            hits.iter().flatten().copied().collect()
+        };
+        open.sort_unstable();
+        open.dedup();
         let mut texts = vec![false; self.program.texts().len()];
         let mut hits: Vec<_> = hits.iter().map(|hits| hits.iter().peekable()).collect();
-        for (position, (at, sent)) in (0_u32..).zip(self.unsure.iter().skip(self.next).take(decided)) {
+        for position in open {
+            let Some((at, sent)) = asked.get(position as usize) else {
+                break;
+            };
             for (text, hits) in texts.iter_mut().zip(&mut hits) {
                 *text = hits.next_if(|hit| **hit == position).is_some();
             }
@@ -172,14 +190,13 @@ impl Finder {
 
 /// The next messages to be asked about.
 fn sought(view: &View, positions: impl Iterator<Item = usize>) -> Vec<Sought> {
-    let sought = |at: usize| {
-        view.entries().get(at).map(|entry| Sought {
-            uid: entry.uid,
-            message: entry.message,
-            size_bytes: entry.size_bytes,
-        })
+    let sought = |entry: &Entry| Sought {
+        uid: entry.uid,
+        message: entry.message,
+        size_bytes: entry.size_bytes,
     };
-    positions.filter_map(sought).take(MESSAGES_AT_ONCE).collect()
+    let entries = view.entries().at_each(positions.take(MESSAGES_AT_ONCE));
+    entries.flatten().map(sought).collect()
 }
 
 /// Looks up the facts of messages that were found, in pieces.
@@ -204,7 +221,7 @@ impl Gatherer {
         self.asked = messages.len();
         (!messages.is_empty()).then_some(Request::Facts {
             folder: view.folder,
-            messages,
+            messages: Arc::new(messages),
         })
     }
 

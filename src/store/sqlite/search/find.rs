@@ -10,87 +10,119 @@ pub(super) fn find(
     db: &Connection,
     cache: &Cache,
     folder: FolderKey,
-    asked: &[Asked],
+    asked: impl Iterator<Item = Asked>,
     wanted: &[Wanted],
 ) -> Result<Found, StoreError> {
     if wanted.len() > WANTED_MAX {
         return Ok(Found {
             hits: vec![Vec::new(); wanted.len()],
-            unknown: (0..length(asked)).collect(),
+            unknown: (0_u32..).zip(asked).map(|(position, _)| position).collect(),
         });
     }
     let documents = cache.of(db, folder)?;
+    let candidates = candidates_of_all(db, &documents, wanted)?;
+    let (places, unknown) = place(&documents, &candidates, asked);
     let mut search = Search {
-        places: vec![0; documents.all.len()],
-        asked: vec![0; documents.all.len()],
-        unknown: Vec::new(),
         texts: db.prepare_cached("SELECT text FROM text WHERE key = ?1")?,
         folder,
         documents: &documents,
+        unknown,
     };
-    search.place(asked);
-    for (bit, wanted) in wanted.iter().enumerate() {
-        for position in candidates(db, &documents, &wanted.trigrams)? {
-            search.places[position as usize] |= 1 << bit;
-        }
-    }
     let mut hits = vec![Vec::new(); wanted.len()];
-    search.verify(wanted, &mut hits)?;
+    for place in places {
+        search.verify(place, wanted, &mut hits)?;
+    }
     let mut unknown = search.unknown;
     unknown.sort_unstable();
     Ok(Found { hits, unknown })
 }
 
+/// A document that may have some of the texts.
+#[derive(Clone, Copy)]
+struct Candidate {
+    document: u32,
+    /// A bit for each text.
+    texts: u64,
+}
+
+/// A candidate that was asked about, and its position in what was asked.
+type Place = (Candidate, u32);
+
 struct Search<'a> {
     documents: &'a Documents,
-    /// For each document, a bit for each text that it is a candidate for.
-    places: Vec<u64>,
-    /// For each document, its position in what was asked, and one; 0: it was not asked.
-    asked: Vec<u32>,
     unknown: Vec<u32>,
     texts: CachedStatement<'a>,
     folder: FolderKey,
 }
 
 impl Search<'_> {
-    /// Brings together what was asked and what is known: both are in the order of UIDs.
-    fn place(&mut self, asked: &[Asked]) {
-        let all = &self.documents.all;
-        let mut at = 0;
-        for (position, wanted) in (0_u32..).zip(asked) {
-            while all.get(at).is_some_and(|document| document.uid < wanted.uid) {
-                at += 1;
-            }
-            let known = all.get(at).filter(|document| {
-                document.uid == wanted.uid && document.message == wanted.message && document.is_complete
-            });
-            match known {
-                Some(_) => self.asked[at] = position + 1,
-                None => self.unknown.push(position),
-            }
-        }
-    }
-
-    fn verify(&mut self, wanted: &[Wanted], hits: &mut [Vec<u32>]) -> Result<(), StoreError> {
-        for (at, document) in self.documents.all.iter().enumerate() {
-            let (candidate, position) = (self.places[at], self.asked[at]);
-            if candidate == 0 || position == 0 {
-                continue;
-            }
-            let mut rows = self.texts.query([row_key(self.folder, document.uid)])?;
-            let Some(row) = rows.next()? else {
-                self.unknown.push(position - 1);
-                continue;
-            };
-            let text = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
-            for (bit, (wanted, hits)) in wanted.iter().zip(&mut *hits).enumerate() {
-                if candidate & 1 << bit != 0 && (wanted.holds)(text) {
-                    hits.push(position - 1);
-                }
+    fn verify(
+        &mut self,
+        (candidate, position): Place,
+        wanted: &[Wanted],
+        hits: &mut [Vec<u32>],
+    ) -> Result<(), StoreError> {
+        let uid = self.documents.all[candidate.document as usize].uid;
+        let mut rows = self.texts.query([row_key(self.folder, uid)])?;
+        let Some(row) = rows.next()? else {
+            self.unknown.push(position);
+            return Ok(());
+        };
+        let text = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
+        for (bit, (wanted, hits)) in wanted.iter().zip(hits).enumerate() {
+            if candidate.texts & 1 << bit != 0 && (wanted.holds)(text) {
+                hits.push(position);
             }
         }
         Ok(())
     }
+}
+
+/// Brings together what was asked, what is known and what may be found, all of them in the order of UIDs: the candidates that were asked
+/// about, and what was asked that is not known.
+fn place(
+    documents: &Documents,
+    candidates: &[Candidate],
+    asked: impl Iterator<Item = Asked>,
+) -> (Vec<Place>, Vec<u32>) {
+    let (mut places, mut unknown) = (Vec::with_capacity(candidates.len()), Vec::new());
+    let mut candidates = candidates.iter().peekable();
+    let mut known = (0_u32..).zip(&documents.all).peekable();
+    for (position, asked) in (0_u32..).zip(asked) {
+        while known.next_if(|(_, document)| document.uid < asked.uid).is_some() {}
+        let found = known.next_if(|(_, document)| document.uid == asked.uid);
+        let Some((at, _)) = found.filter(|(_, found)| found.message == asked.message && found.is_complete) else {
+            unknown.push(position);
+            continue;
+        };
+        while candidates.next_if(|candidate| candidate.document < at).is_some() {}
+        if let Some(candidate) = candidates.next_if(|candidate| candidate.document == at) {
+            places.push((*candidate, position));
+        }
+    }
+    (places, unknown)
+}
+
+/// Candidates for any of the texts, ascending.
+fn candidates_of_all(db: &Connection, documents: &Documents, wanted: &[Wanted]) -> Result<Vec<Candidate>, StoreError> {
+    let mut all: Vec<Candidate> = Vec::new();
+    for (bit, wanted) in wanted.iter().enumerate() {
+        let found = candidates(db, documents, &wanted.trigrams)?;
+        all.extend(found.into_iter().map(|document| Candidate {
+            document,
+            texts: 1 << bit,
+        }));
+    }
+    // Each text's own are in order: this only brings them together.
+    all.sort_by_key(|candidate| candidate.document);
+    all.dedup_by(|later, first| {
+        let is_same = later.document == first.document;
+        if is_same {
+            first.texts |= later.texts;
+        }
+        is_same
+    });
+    Ok(all)
 }
 
 /// Positions of documents that may have a text with these trigrams, ascending.
@@ -143,9 +175,13 @@ fn in_segment(db: &Connection, segment: &Segment, trigrams: &[u32]) -> Result<Ve
     Ok(left)
 }
 
-pub(super) fn facts(db: &Connection, folder: FolderKey, asked: &[Asked]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+pub(super) fn facts(
+    db: &Connection,
+    folder: FolderKey,
+    asked: impl Iterator<Item = Asked>,
+) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
     let mut statement = db.prepare_cached("SELECT message, facts FROM fact WHERE key = ?1")?;
-    let mut found = Vec::with_capacity(asked.len());
+    let mut found = Vec::with_capacity(asked.size_hint().0);
     for asked in asked {
         let mut rows = statement.query([row_key(folder, asked.uid)])?;
         found.push(match rows.next()? {

@@ -187,16 +187,24 @@ impl SearchIndex {
     }
 
     /// Looks for texts among messages of a folder, asked by ascending UID.
-    pub async fn find(&self, folder: FolderKey, asked: Vec<Asked>, wanted: Vec<Wanted>) -> Result<Found, StoreError> {
+    pub async fn find<A>(&self, folder: FolderKey, asked: A, wanted: Vec<Wanted>) -> Result<Found, StoreError>
+    where
+        A: IntoIterator<Item = Asked> + Send + 'static,
+    {
         let cache = Arc::clone(&self.cache);
         self.readers
-            .run(move |db| find::find(db, &cache, folder, &asked, &wanted))
+            .run(move |db| find::find(db, &cache, folder, asked.into_iter(), &wanted))
             .await
     }
 
     /// The facts of messages of a folder, asked by ascending UID; `None` for those not indexed.
-    pub async fn facts(&self, folder: FolderKey, asked: Vec<Asked>) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        self.readers.run(move |db| find::facts(db, folder, &asked)).await
+    pub async fn facts<A>(&self, folder: FolderKey, asked: A) -> Result<Vec<Option<Vec<u8>>>, StoreError>
+    where
+        A: IntoIterator<Item = Asked> + Send + 'static,
+    {
+        self.readers
+            .run(move |db| find::facts(db, folder, asked.into_iter()))
+            .await
     }
 
     /// What it holds. Reads all of it.
