@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use common::{Program, Space, folder, wait_until};
+use common::{Clinic, Program, Space, folder, wait_until};
 
 const PATIENCE: Duration = Duration::from_mins(1);
-/// So many leave room for a hundred sessions.
+/// So many leave room for 150 sessions.
 const OPEN_FILES: &str = "400";
 
 /// A connection and the first line said on it.
@@ -47,9 +47,14 @@ fn a_crowd_at_one_operator_leaves_descriptors_for_everything_else() {
         let mut found = endpoints.filter(|e| e["operator"] == operator && e["face"] == "smtp");
         found.next().unwrap()["address"].as_str().unwrap().parse().unwrap()
     };
-    let crowd: Vec<_> = (0..150).map(|_| connect(address("lilas"))).collect();
+    // One address may have a hundred connections to each operator.
+    let doors = [("lilas", 100), ("chu", 80)];
+    let crowd = doors
+        .iter()
+        .flat_map(|(operator, count)| (0..*count).map(|_| connect(address(operator))));
+    let crowd: Vec<_> = crowd.collect();
     let taken = crowd.iter().filter(|(_, line)| line.starts_with("220 ")).count();
-    assert_eq!(taken, 100);
+    assert_eq!(taken, 150);
     assert!(
         crowd
             .iter()
@@ -77,4 +82,35 @@ fn a_crowd_at_one_operator_leaves_descriptors_for_everything_else() {
     });
     let stopped = program.stop("INT", PATIENCE).assert_success();
     assert!(!stopped.stderr.contains("accept failed"), "{}", stopped.stderr);
+}
+
+/// Serves the clinic with 1,024 open files, which are room for 384 connections.
+fn serve(clinic: &Clinic) -> Program {
+    Program::new("sh")
+        .args(["-c", "ulimit -n 1024; exec \"$0\" serve --config \"$1\""])
+        .arg(env!("CARGO_BIN_EXE_vaguemestre"))
+        .arg(clinic.at("gateway.toml"))
+}
+
+#[test]
+fn a_gateway_does_not_promise_more_connections_than_it_has_descriptors_for() {
+    let told = serve(&Clinic::new("connections_max = 385")).run();
+    let words = [
+        "`connections_max` is 385",
+        "may open 1024 files",
+        "`connections_max = 384`",
+        "ulimit -n",
+    ];
+    for words in words {
+        assert!(told.stderr.contains(words), "{}", told.stderr);
+    }
+    assert!(
+        !told.stderr.contains("is serving") && told.code != Some(0),
+        "{}",
+        told.stderr
+    );
+    let clinic = Clinic::new("connections_max = 384");
+    Clinic::serving(serve(&clinic).start())
+        .stop("INT", PATIENCE)
+        .assert_success();
 }

@@ -10,9 +10,11 @@ mod sync;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::{address, at, block_on, deliver, delivery, find, inbox, outgoing, pattern, record, to_folders, uids};
 use tempfile::{TempDir, tempdir};
+use tokio::sync::Semaphore;
 use vaguemestre::store::sqlite::{Options, SqliteStore};
 use vaguemestre::store::{
     Acceptance, Count, CountKey, CounterStore, FlagChange, Flags, JournalFilter, JournalStore, MailboxStore,
@@ -326,6 +328,26 @@ fn a_queue_row_that_cannot_be_read_holds_nothing_else_up() {
             .query_row("SELECT count(*) FROM queue", [], |row| row.get(0))
             .unwrap();
         assert_eq!(rows, 3);
+    });
+}
+
+#[test]
+fn messages_on_their_way_to_disk_wait_for_their_turn() {
+    block_on(async {
+        let folder = tempdir().unwrap();
+        let options = Options {
+            stages: Arc::new(Semaphore::new(1)),
+            ..Options::default()
+        };
+        let store = SqliteStore::open(folder.path(), options).unwrap();
+        let first = store.stage().await.unwrap();
+        let early = tokio::time::timeout(Duration::from_millis(5), store.stage()).await;
+        assert!(early.is_err(), "one holds a file open, and only one may");
+        assert!(store.probe().await.is_ok());
+        drop(first);
+        let second = store.stage().await.unwrap().finish(b"front").await.unwrap();
+        let third = store.stage().await.unwrap();
+        drop((second, third));
     });
 }
 

@@ -305,7 +305,7 @@ mod tests {
         let folder = outer.path().join("x".repeat(PATH_BYTES_MAX));
         std::fs::create_dir(&folder).unwrap();
         std::fs::write(folder.join(SOCKET), "left behind").unwrap();
-        let running = Running::with_room(1);
+        let running = Running::with_room(crate::app::Room::within(64));
         listen(&folder, Arc::new(Echo), &running).unwrap();
         let mode = std::fs::metadata(folder.join(SOCKET)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
@@ -335,7 +335,7 @@ mod tests {
             }
         }
         let folder = tempfile::tempdir().unwrap();
-        let running = Running::with_room(1);
+        let running = Running::with_room(crate::app::Room::within(64));
         listen(folder.path(), Arc::new(Few), &running).unwrap();
         for line in [Value::String("explode".into()), "x".repeat(2 << 20).into()] {
             let refused = asked(folder.path(), line).await.unwrap_err().to_string();

@@ -56,7 +56,7 @@ pub use watch::Watch;
 
 pub use trust::{TrustKeeper, Trusted, list_options};
 
-pub use descriptors::sessions_room;
+pub use descriptors::{NoRoom, Room};
 
 /// Everything needed to run one operator.
 pub struct Plan {
@@ -189,7 +189,7 @@ impl Operator {
         let failed = |source| StartError::Store { operator, source };
         let meter = Meter::new(&plan.operator);
         let memory_bytes_max = plan.limits.spool_bytes_max;
-        let opened = open_store(&plan, &meter).await.map_err(failed)?;
+        let opened = open_store(&plan, &meter, running).await.map_err(failed)?;
         let OpenStore {
             store,
             mailboxes,
@@ -439,8 +439,12 @@ struct OpenStore {
     inboxes: HashMap<Address, FolderKey>,
 }
 
-async fn open_store(plan: &Plan, meter: &Meter) -> Result<OpenStore, StoreError> {
-    let store = SqliteStore::open(&plan.store_folder, store_options(plan.clock.now(), meter))?;
+async fn open_store(plan: &Plan, meter: &Meter, running: &Running) -> Result<OpenStore, StoreError> {
+    let options = StoreOptions {
+        stages: Arc::clone(&running.staged),
+        ..store_options(plan.clock.now(), meter)
+    };
+    let store = SqliteStore::open(&plan.store_folder, options)?;
     let store = Arc::new(store);
     let shared: Arc<dyn Store> = Arc::<SqliteStore>::clone(&store);
     // The folder is locked: no other process can be working on a lease, so those of a crashed one end now.

@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Watch;
+use super::{Room, Watch};
 
 /// What all tasks of a process share: who is still working, and when to stop.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub struct Running {
     pub stop: CancellationToken,
     /// Sessions that the process has room for, those of all operators together.
     pub sessions: Arc<Semaphore>,
+    /// Messages on their way to disk, those of all operators together.
+    pub staged: Arc<Semaphore>,
     /// Handshakes computed at the same time. More only makes sessions wait behind them: a flood of clients that say hello must not hold up
     /// those that are at work.
     pub handshakes: Arc<Semaphore>,
@@ -26,12 +28,13 @@ pub struct Running {
 }
 
 impl Running {
-    /// A process that takes so many sessions at once.
-    pub fn with_room(sessions: usize) -> Self {
+    /// A process that has room for so much at once.
+    pub fn with_room(room: Room) -> Self {
         Self {
             tracker: TaskTracker::new(),
             stop: CancellationToken::new(),
-            sessions: Arc::new(Semaphore::new(sessions.min(Semaphore::MAX_PERMITS))),
+            sessions: Arc::new(Semaphore::new(room.sessions.min(Semaphore::MAX_PERMITS))),
+            staged: Arc::new(Semaphore::new(room.staged.min(Semaphore::MAX_PERMITS))),
             handshakes: Arc::new(Semaphore::new(handshakes_at_once())),
             watch: Arc::default(),
         }
@@ -44,6 +47,7 @@ impl Running {
             tracker: TaskTracker::new(),
             stop: self.stop.child_token(),
             sessions: Arc::clone(&self.sessions),
+            staged: Arc::clone(&self.staged),
             handshakes: Arc::clone(&self.handshakes),
             watch: Arc::clone(&self.watch),
         };

@@ -16,7 +16,7 @@ use super::{output, up};
 use crate::app::control;
 use crate::app::crl;
 use crate::app::gateway::{self, Material};
-use crate::app::{Operator, Reloader, Running, TrustKeeper, Trusted, Watch, bind, sessions_room};
+use crate::app::{Operator, Reloader, Room, Running, TrustKeeper, Trusted, Watch, bind};
 use crate::clock::Clock;
 use crate::config::Gateway;
 use crate::web::{Observed, Published, Serving, health, operations};
@@ -42,7 +42,9 @@ async fn serve(args: &ServeArgs, gateway: Gateway, material: Material) -> anyhow
     let mut signal = StopSignal::watch()?;
     // From now on SIGHUP does not end the process, even while it starts.
     let hangup = watch(SignalKind::hangup()).context("cannot watch for SIGHUP")?;
-    let running = Running::with_room(sessions_room());
+    let room = Room::of_process();
+    room.holds(gateway.limits.connections_max as usize)?;
+    let running = Running::with_room(room);
     let clock = Clock::system();
     let faces = http_faces(&gateway, &running, &clock).await?;
     let mut trust = TrustKeeper::new(&gateway, Arc::clone(material.authority()), &clock);

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::run::{StopSignal, drain, server_runtime};
 use super::{JsonFlag, output};
-use crate::app::{Running, sessions_room};
+use crate::app::{Room, Running};
 use crate::clock::Clock;
 use crate::config::{Space, Warning};
 use crate::pki;
@@ -67,7 +67,7 @@ pub(super) fn run(args: &UpArgs) -> anyhow::Result<ExitCode> {
         let mut stop = StopSignal::watch()?;
         // From now on SIGHUP does not end the process, even while it starts.
         let hangup = signal(SignalKind::hangup()).context("cannot watch for SIGHUP")?;
-        let running = Running::with_room(sessions_room());
+        let running = Running::with_room(Room::of_process());
         // Before the first order can change it.
         let layout = folder.layout();
         described.keep(&layout)?;

@@ -160,11 +160,18 @@ impl Door {
                 return;
             }
         };
-        let open = parts.meter.session(door.face.name());
-        tracker.spawn(async move {
-            door.serve(stream, parts, stop).await;
-            drop((place, open));
-        });
+        let held = (place, parts.meter.session(door.face.name()));
+        // A task for each protocol: a connection holds no room for the other.
+        match door.face {
+            Face::Peer | Face::Submission | Face::Submissions => tracker.spawn(async move {
+                smtp::serve(&door, stream, parts, stop).await;
+                drop(held);
+            }),
+            Face::Imap | Face::Imaps => tracker.spawn(async move {
+                imap::serve(&door, stream, parts, stop).await;
+                drop(held);
+            }),
+        };
     }
 
     /// Says why, where that can be said in clear; a TLS face just closes.
@@ -193,13 +200,6 @@ impl Door {
         };
         if let Ok(Err(error)) = tokio::time::timeout(TURN_AWAY_MAX, said).await {
             tracing::trace!(%error, "a peer turned away was gone already");
-        }
-    }
-
-    async fn serve(self: Arc<Self>, stream: TcpStream, parts: Arc<Parts>, stop: CancellationToken) {
-        match self.face {
-            Face::Peer | Face::Submission | Face::Submissions => smtp::serve(&self, stream, parts, stop).await,
-            Face::Imap | Face::Imaps => imap::serve(&self, stream, parts, stop).await,
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::accept::Door;
-use super::link::Handshake;
+use super::link::{FEW_BYTES, Handshake};
 use super::login::{self, Attempt, Opened, Place};
 use super::login_places::LoginPlace;
 use super::pace::Pace;
@@ -106,7 +106,7 @@ impl Drive<'_> {
                 ..self.options()
             });
         }
-        let mut room = REST_BYTES;
+        let mut is_much = false;
         loop {
             if self.boxes.has_news() {
                 session.changed();
@@ -114,19 +114,20 @@ impl Drive<'_> {
             match session.step() {
                 Step::Write(bytes) => self.wire.write(&bytes).await?,
                 Step::Read | Step::Idle => {
-                    let mut buffer = Vec::with_capacity(room);
+                    // Thousands of sessions wait for one line: only one that sends a lot waits with a buffer.
+                    let mut buffer = Vec::with_capacity(if is_much { READ_BYTES } else { 0 });
                     if !self.wait(&mut session, &mut buffer, stop).await? {
                         return Ok(());
                     }
-                    // Thousands of sessions wait for one line: only one that sends a lot gets the large buffer.
-                    room = if buffer.len() < room { REST_BYTES } else { READ_BYTES };
+                    is_much = buffer.len() >= if is_much { READ_BYTES } else { FEW_BYTES };
                     session.feed(&buffer);
                 }
                 Step::Ask(Request::Authenticate(credentials)) => {
-                    let answer = self.authenticate(&credentials).await;
+                    let answer = Box::pin(self.authenticate(&credentials)).await;
                     session.answer(answer);
                 }
-                Step::Ask(request) => match self.perform(request).await {
+                // Apart, like the others: what they need would be held while the session waits.
+                Step::Ask(request) => match Box::pin(self.perform(request)).await {
                     Ok(answer) => session.answer(answer),
                     Err(ending) => session.end(ending),
                 },
@@ -135,7 +136,7 @@ impl Drive<'_> {
                     session.tls_started(certificate);
                 }
                 Step::Compress(read) => self.wire.compress(read),
-                Step::Refused(noted) => self.noted(noted).await,
+                Step::Refused(noted) => Box::pin(self.noted(noted)).await,
                 Step::Close => return Ok(()),
             }
         }
@@ -164,6 +165,9 @@ impl Drive<'_> {
         }
         let left = self.pace.left().filter(|_| session.is_in_literal());
         let begun = Instant::now();
+        let slow = left.map(|left| begun + left);
+        let wake = self.deadline.min(self.end);
+        let wake = slow.map_or(wake, |slow| slow.min(wake));
         self.wire.rest();
         tokio::select! {
             read = self.wire.read_into_unbounded(buffer) => {
@@ -180,20 +184,30 @@ impl Drive<'_> {
                 self.pace.came(0, begun.elapsed());
                 session.changed();
             }
-            () = tokio::time::sleep(left.unwrap_or_default()), if left.is_some() => {
-                let text = "the message comes at less than data_rate_min_bytes_per_second";
-                self.refused("data", &Refusal::new(Reason::TooSlow, text)).await;
-                session.end(Ending::TooSlow);
-            }
             // The sender lives as long as the operator.
             _ = self.directory_changed.changed() => if let Err(ending) = self.judge() {
                 session.end(ending);
             },
-            () = tokio::time::sleep_until(self.deadline) => session.end(Ending::Idle),
-            () = tokio::time::sleep_until(self.end) => session.end(Ending::TooLong),
+            () = tokio::time::sleep_until(wake) => {
+                let ending = if slow == Some(wake) {
+                    self.too_slow().await;
+                    Ending::TooSlow
+                } else if wake == self.end {
+                    Ending::TooLong
+                } else {
+                    Ending::Idle
+                };
+                session.end(ending);
+            }
             () = stop.cancelled() => session.end(Ending::Shutdown),
         }
         Ok(true)
+    }
+
+    /// Notes that a literal drips.
+    async fn too_slow(&self) {
+        let text = "the message comes at less than data_rate_min_bytes_per_second";
+        Box::pin(self.refused("data", &Refusal::new(Reason::TooSlow, text))).await;
     }
 
     async fn handshake(&mut self) -> io::Result<Certificate> {
@@ -205,12 +219,12 @@ impl Drive<'_> {
             Ok(handshake) => handshake,
             Err(unfinished) => {
                 let place = (self.door.face, self.wire.peer.ip().to_canonical());
-                self.parts.handshake_failed(&self.id, place, &unfinished).await;
+                Box::pin(self.parts.handshake_failed(&self.id, place, &unfinished)).await;
                 return Err(unfinished.error);
             }
         };
         if !self.handshake.chain.is_empty() {
-            self.examine(None).await;
+            Box::pin(self.examine(None)).await;
         }
         // Offered whenever one was shown: a bad one is judged, and journalled, when EXTERNAL is used.
         Ok(if self.handshake.chain.is_empty() {
@@ -481,8 +495,23 @@ fn named(authorize: &str) -> Option<&str> {
     (!authorize.is_empty()).then_some(authorize)
 }
 
-/// The first read after a rest: a command or two.
-const REST_BYTES: usize = 512;
-
 /// One read; TLS records are at most this long.
 const READ_BYTES: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Arguments = (&'static Door, TcpStream, Arc<Parts>, CancellationToken);
+
+    fn future_bytes<F: Future>(_: impl FnOnce(Arguments) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Ten thousand of them wait at once.
+    #[test]
+    fn a_connection_holds_no_room_for_what_it_does_seldom() {
+        let bytes = future_bytes(|(door, stream, parts, stop)| serve(door, stream, parts, stop));
+        assert!(bytes <= 3_000, "{bytes}");
+    }
+}

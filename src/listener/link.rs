@@ -4,14 +4,14 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 
 use rustls::server::Acceptor;
 use rustls::{CipherSuite, ClientConfig, ServerConfig};
 use rustls_pki_types::{CertificateDer, ServerName};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_rustls::{LazyConfigAcceptor, TlsConnector, TlsStream};
@@ -134,6 +134,25 @@ impl Link {
         }
     }
 
+    /// The same for at most [`FEW_BYTES`]; nothing is allocated before they are there.
+    ///
+    /// # Errors
+    /// The connection failed.
+    pub(super) async fn read_few(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        poll_fn(|context| {
+            let mut room = [0; FEW_BYTES];
+            let mut few = ReadBuf::new(&mut room);
+            ready!(match self {
+                Self::Clear(stream) => Pin::new(stream).poll_read(context, &mut few),
+                Self::Tls(stream) => Pin::new(stream.as_mut()).poll_read(context, &mut few),
+                Self::Broken => Poll::Ready(Ok(())),
+            })?;
+            buffer.extend_from_slice(few.filled());
+            Poll::Ready(Ok(few.filled().len()))
+        })
+        .await
+    }
+
     /// Writes all of `bytes` and flushes.
     ///
     /// # Errors
@@ -183,5 +202,39 @@ impl Link {
             suite,
             offer: Offer::default(),
         }
+    }
+}
+
+/// A command or two.
+pub(super) const FEW_BYTES: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    async fn pair() -> (TcpStream, Link) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (client, Link::new(listener.accept().await.unwrap().0).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_few_bytes_are_read_without_room_that_waits_for_them() {
+        let (mut client, mut link) = pair().await;
+        let mut buffer = Vec::new();
+        let waiting = timeout(Duration::from_millis(5), link.read_few(&mut buffer)).await;
+        assert!(waiting.is_err() && buffer.capacity() == 0, "nothing was sent");
+        client.write_all(&[7; FEW_BYTES + 3]).await.unwrap();
+        assert_eq!(link.read_few(&mut buffer).await.unwrap(), FEW_BYTES);
+        assert_eq!(link.read_few(&mut buffer).await.unwrap(), 3);
+        assert_eq!(buffer, [7; FEW_BYTES + 3]);
+        drop(client);
+        assert_eq!(link.read_few(&mut buffer).await.unwrap(), 0);
+        assert_eq!(Link::Broken.read_few(&mut buffer).await.unwrap(), 0);
     }
 }

@@ -72,7 +72,9 @@ impl Wire {
         limit: Duration,
     ) -> Result<Handshake, Unfinished> {
         let watch = Stopwatch::start();
-        let handshake = timeout(limit, self.link.accept_tls(config, &self.counted.handshakes)).await;
+        // Apart: it needs kilobytes that the connection would hold to its end.
+        let handshake = Box::pin(self.link.accept_tls(config, &self.counted.handshakes));
+        let handshake = timeout(limit, handshake).await;
         let handshake = handshake.unwrap_or_else(|elapsed| {
             let error = timed_out(elapsed);
             Err(Unfinished { error, offer: None })
@@ -95,13 +97,18 @@ impl Wire {
         self.count("in", read)
     }
 
-    /// The same without a limit of its own, for drivers that wait for several things at once.
+    /// The same without a limit of its own, for drivers that wait for several things at once. A buffer without room gets some only when
+    /// something has come.
     ///
     /// # Errors
     /// The connection failed.
     pub(super) async fn read_into_unbounded(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
         let Some(deflate) = &mut self.deflate else {
-            let read = self.link.read_into(buffer).await;
+            let read = if buffer.capacity() == 0 {
+                self.link.read_few(buffer).await
+            } else {
+                self.link.read_into(buffer).await
+            };
             return self.count("in", read);
         };
         loop {

@@ -10,7 +10,7 @@ use anyhow::Context;
 use clap::Args;
 use jiff::Timestamp;
 
-use crate::app::{Running, sessions_room};
+use crate::app::{Room, Running};
 use crate::cli::audit::report;
 use crate::cli::order::{OrderArgs, carry_out};
 use crate::cli::output;
@@ -61,7 +61,7 @@ pub(super) fn run(order: &OrderArgs, wanted: &ServeArgs) -> anyhow::Result<ExitC
     };
     let score = server_runtime()?.block_on(async {
         let mut signal = StopSignal::watch()?;
-        let running = Running::with_room(sessions_room());
+        let running = Running::with_room(Room::of_process());
         let fair = Fair::open(prepared, &options, (&running.tracker, &running.stop))
             .await
             .context("cannot open the ports; give another --port-base")?;

@@ -60,6 +60,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use rusqlite::Connection;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::durable::Durable;
 use self::group::Effects;
@@ -70,12 +71,13 @@ use self::readers::Readers;
 pub(super) use self::rows::kind_of;
 use self::rows::{execute, failed, raise};
 use self::schema::Database;
+use self::stage::SqliteStage;
 use self::upkeep::Upkeep;
 use self::writer::{Figures, Writer};
 use crate::identity::Domain;
 use crate::metrics::Meter;
 use crate::store::blobs::Blobs;
-use crate::store::{Disk, LocalDisk, MessageStore, Once, StoreError};
+use crate::store::{Disk, LocalDisk, Once, Stage, StoreError};
 
 /// Everything one operator stores, in one folder of the local disk. Share it as `Arc<SqliteStore>`.
 pub struct SqliteStore {
@@ -111,6 +113,9 @@ pub struct Options {
     /// The first UIDVALIDITY given in a new data folder. Default 1. Give the clock's Unix seconds where a data folder may be
     /// deleted and made again under the same addresses, or mail programs would trust what they cached (RFC 3501 §2.3.1.1).
     pub uid_validity_first: u32,
+    /// Turns of messages on their way to disk, each of which takes a descriptor; further ones wait. Default: 1,024 turns. Stores of one
+    /// process share them.
+    pub stages: Arc<Semaphore>,
     /// Where commits and failures are counted. Default: a meter that nobody reads.
     pub meter: Meter,
 }
@@ -266,10 +271,17 @@ impl SqliteStore {
 
     /// Writes and removes a body file, to see whether there is still trouble with those; it is over once this succeeds.
     async fn probe_bodies(&self) -> Result<(), StoreError> {
-        let mut stage = self.stage().await?;
+        let mut stage: Box<dyn Stage> = Box::new(self.start_stage(None).await?);
         stage.write(&vec![0; PROBE_BYTES]).await?;
         // Dropped with its guard: the file is gone again.
         stage.finish(b"").await.map(drop)
+    }
+
+    async fn start_stage(&self, turn: Option<OwnedSemaphorePermit>) -> Result<SqliteStage, StoreError> {
+        self.writer()?;
+        let started = SqliteStage::start(Arc::clone(&self.blobs), Arc::clone(&self.health), turn).await;
+        self.health.note(&started);
+        started
     }
 
     /// Runs a small write in the next group.
@@ -299,6 +311,7 @@ impl Default for Options {
             wal_bytes_max: 32 * 1024 * 1024,
             disk: Arc::new(LocalDisk),
             uid_validity_first: 1,
+            stages: Arc::new(Semaphore::new(1024)),
             meter: Meter::default(),
         }
     }

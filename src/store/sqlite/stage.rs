@@ -7,6 +7,7 @@ use std::io::{ErrorKind, SeekFrom};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_blocking;
 
 use super::health::Health;
@@ -29,11 +30,17 @@ pub(super) struct SqliteStage {
     buffer: Vec<u8>,
     /// Written and buffered.
     size_bytes: u64,
+    /// Its place among those that hold a file open.
+    _turn: Option<OwnedSemaphorePermit>,
 }
 
 impl SqliteStage {
     /// Starts a file.
-    pub(super) async fn start(blobs: Arc<Blobs>, health: Arc<Health>) -> Result<Self, StoreError> {
+    pub(super) async fn start(
+        blobs: Arc<Blobs>,
+        health: Arc<Health>,
+        turn: Option<OwnedSemaphorePermit>,
+    ) -> Result<Self, StoreError> {
         let started = blocking(move || {
             let (name, mut file) = blobs.create()?;
             file.seek(SeekFrom::Start(FRONT_BYTES))?;
@@ -50,6 +57,7 @@ impl SqliteStage {
             checksum: crc32fast::Hasher::new(),
             buffer: Vec::new(),
             size_bytes: 0,
+            _turn: turn,
         })
     }
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::accept::{self, Body, Prepared, PublishedFile};
-use super::stage::{self, SqliteStage, blocking};
+use super::stage::{self, blocking};
 use super::{SqliteStore, entries, folders, journal, names, once, queue, queue_change, queue_lease, queue_page, quota};
 use crate::identity::{Address, Domain};
 use crate::store::{
@@ -37,10 +37,9 @@ impl MessageStore for SqliteStore {
     }
 
     async fn stage(&self) -> Result<Box<dyn Stage>, StoreError> {
-        self.writer()?;
-        let started = SqliteStage::start(Arc::clone(&self.blobs), Arc::clone(&self.health)).await;
-        self.health.note(&started);
-        Ok(Box::new(started?))
+        let turn = Arc::clone(&self.options.stages).acquire_owned().await;
+        let turn = turn.map_err(|_| StoreError::Closed)?;
+        Ok(Box::new(self.start_stage(Some(turn)).await?))
     }
 
     async fn staged_part(&self, file: &StagedFile, offset: u64, length_max: usize) -> Result<Vec<u8>, StoreError> {
