@@ -12,6 +12,17 @@ pub(crate) struct Query {
     /// Only names that are all of this.
     only: Vec<Selection>,
     shows: Vec<Shown>,
+    absence: Absence,
+}
+
+/// How a name that no folder has is marked: with one of these (RFC 9051 §9, `mbx-list-sflag`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Absence {
+    /// As RFC 5258 §3 and RFC 9051 §7.3.1 have it; it implies the other.
+    #[default]
+    NonExistent,
+    /// For who knows no more than RFC 3501.
+    Noselect,
 }
 
 /// What is shown beyond the names selected.
@@ -79,6 +90,11 @@ impl Query {
             }
         }
         self
+    }
+
+    /// The same in the words of another standard.
+    pub(crate) fn marking(self, absence: Absence) -> Self {
+        Self { absence, ..self }
     }
 
     /// More than the names selected, and more said of each.
@@ -162,8 +178,10 @@ impl Query {
     fn attributes(&self, known: &Known<'_>, has_children: bool) -> Vec<&'static str> {
         let mut attributes = Vec::with_capacity(4);
         if known.folder.is_none() {
-            // RFC 9051 §7.3.1: the first implies the second, which older clients know.
-            attributes.extend(["\\NonExistent", "\\Noselect"]);
+            attributes.push(match self.absence {
+                Absence::NonExistent => "\\NonExistent",
+                Absence::Noselect => "\\Noselect",
+            });
         }
         if self.shows.contains(&Shown::Subscribed) && known.is_subscribed() {
             attributes.push("\\Subscribed");
@@ -417,7 +435,7 @@ mod tests {
                 "INBOX (\\HasChildren)",
                 "INBOX/x (\\HasNoChildren)",
                 "Sent (\\HasNoChildren \\Sent)",
-                "a (\\NonExistent \\Noselect \\HasChildren)",
+                "a (\\NonExistent \\HasChildren)",
                 "a/b (\\HasNoChildren)",
                 "a b (\\HasNoChildren)",
             ]
@@ -448,7 +466,7 @@ mod tests {
             shown(&query(&["*"]).only(vec![Selection::Subscribed]).list(&folders, &wishes)),
             [
                 "Sent (\\Subscribed \\HasNoChildren \\Sent)",
-                "gone (\\NonExistent \\Noselect \\Subscribed \\HasNoChildren)"
+                "gone (\\NonExistent \\Subscribed \\HasNoChildren)"
             ]
         );
         assert_eq!(
@@ -490,7 +508,7 @@ mod tests {
             recursive(&["*"]),
             [
                 "baz2 (\\HasNoChildren) <SUBSCRIBED>",
-                "baz2/bar2 (\\NonExistent \\Noselect \\Subscribed \\HasNoChildren)",
+                "baz2/bar2 (\\NonExistent \\Subscribed \\HasNoChildren)",
                 "foo2 (\\HasChildren) <SUBSCRIBED>",
                 "foo2/bar1 (\\Subscribed \\HasNoChildren)"
             ]

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::num::NonZeroU32;
 use std::ops::Range;
 
-use super::grammar::tree::{Section as Named, SectionText};
+use super::grammar::tree::{Partial, Section as Named, SectionText};
 use super::mime::decode::Coding;
 use super::mime::header;
 use super::mime::outline::{Inside, Outline};
@@ -17,7 +17,7 @@ pub(crate) struct Section {
     number: Vec<u32>,
     text: SectionText,
     /// First byte and length.
-    partial: Option<(u32, u32)>,
+    partial: Option<Partial>,
 }
 
 impl Section {
@@ -37,11 +37,11 @@ impl Section {
     }
 
     /// As a command names it.
-    pub(crate) fn new(section: Named, partial: Option<(u32, NonZeroU32)>) -> Self {
+    pub(crate) fn new(section: Named, partial: Option<Partial>) -> Self {
         Self {
             number: section.part.iter().map(|n| n.get()).collect(),
             text: section.text,
-            partial: partial.map(|(first, length)| (first, length.get())),
+            partial,
         }
     }
 
@@ -148,7 +148,7 @@ impl Section {
 pub(crate) struct Binary {
     /// Part numbers; empty: the message, which as a whole has no encoding.
     number: Vec<u32>,
-    partial: Option<(u32, u32)>,
+    partial: Option<Partial>,
 }
 
 /// Where such a part lies.
@@ -170,10 +170,10 @@ impl BinaryPlace {
 }
 
 impl Binary {
-    pub(crate) fn new(part: &[NonZeroU32], partial: Option<(u32, NonZeroU32)>) -> Self {
+    pub(crate) fn new(part: &[NonZeroU32], partial: Option<Partial>) -> Self {
         Self {
             number: part.iter().map(|number| number.get()).collect(),
-            partial: partial.map(|(from, length)| (from, length.get())),
+            partial,
         }
     }
 
@@ -219,21 +219,21 @@ fn part_number(out: &mut Vec<u8>, number: &[u32]) {
     }
 }
 
-fn label_partial(out: &mut Vec<u8>, partial: Option<(u32, u32)>) {
+fn label_partial(out: &mut Vec<u8>, partial: Option<Partial>) {
     if let Some((origin, _)) = partial {
         out.push(b'<');
-        wire::number(out, u64::from(origin));
+        wire::number(out, origin);
         out.push(b'>');
     }
 }
 
 /// What a partial (first byte, length) leaves of so many bytes.
-pub(crate) fn cut(partial: Option<(u32, u32)>, length: usize) -> Range<usize> {
+pub(crate) fn cut(partial: Option<Partial>, length: usize) -> Range<usize> {
     match partial {
         None => 0..length,
         Some((origin, wanted)) => {
             let start = usize::try_from(origin).unwrap_or(usize::MAX).min(length);
-            let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+            let wanted = usize::try_from(wanted.get()).unwrap_or(usize::MAX);
             start..start.saturating_add(wanted).min(length)
         }
     }
@@ -343,6 +343,9 @@ mod tests {
             ("[1]<3.10>", "BODY[1]<3> {2}\r\nlo"),
             ("[1]<5.1>", "BODY[1]<5> {0}\r\n"),
             ("[1]<900.1>", "BODY[1]<900> {0}\r\n"),
+            // RFC 9051 §9, `partial`: both numbers have 63 bits.
+            ("[1]<0.9223372036854775807>", "BODY[1]<0> {5}\r\nhello"),
+            ("[1]<4294967296.1>", "BODY[1]<4294967296> {0}\r\n"),
         ] {
             assert_eq!(fetched(MESSAGE, asked), expected);
         }

@@ -2,10 +2,10 @@
 
 use super::{Next, Outcome, Work, acl, metadata, over, status};
 use crate::imap::grammar::tree::{List, ListReturn, ListSelection, Name, StatusItem};
-use crate::imap::listing::{Line, Query, Selection, Shown};
+use crate::imap::listing::{Absence, Line, Query, Selection, Shown};
 use crate::imap::names;
 use crate::imap::request::{Annotation, Answer, Refused, Request, Rights, Status};
-use crate::imap::session::Core;
+use crate::imap::session::{Core, Extension};
 
 pub(super) fn list(asked: List) -> Box<dyn Work> {
     if !asked.extended && asked.patterns.iter().all(Vec::is_empty) {
@@ -13,6 +13,9 @@ pub(super) fn list(asked: List) -> Box<dyn Work> {
         return Box::new(Separator);
     }
     let mut query = query(&asked.reference, &asked.patterns);
+    if !asked.extended {
+        query = query.marking(Absence::Noselect);
+    }
     let mut only = Vec::new();
     for selection in &asked.selection {
         match selection {
@@ -150,7 +153,12 @@ impl Listing {
 impl Work for Listing {
     fn go(&mut self, core: &mut Core, answer: Option<Answer>) -> Next {
         match answer {
-            None => return Next::Ask(Request::Listing),
+            None => {
+                if core.enabled.has(Extension::Imap4rev2) {
+                    self.query = std::mem::take(&mut self.query).marking(Absence::NonExistent);
+                }
+                return Next::Ask(Request::Listing);
+            }
             Some(Answer::Listing { folders, wishes }) => {
                 let lines = if self.response == "LIST" {
                     self.query.list(&folders, &wishes)

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use super::append::flag;
 use super::lexer::{Cursor, Parsed};
 use super::set;
-use super::tree::{Body, Fetch, FetchItem, Numbering, Section, SectionText, Set, Store, StoreChange};
+use super::tree::{Body, Fetch, FetchItem, Numbering, Partial, Section, SectionText, Set, Store, StoreChange};
 
 /// What follows `FETCH`.
 pub(super) fn fetch(cursor: &mut Cursor<'_>, numbering: Numbering) -> Parsed<Body> {
@@ -199,13 +199,13 @@ fn binary_part(cursor: &mut Cursor<'_>) -> Parsed<Vec<NonZeroU32>> {
 }
 
 /// `<first.length>`
-fn partial(cursor: &mut Cursor<'_>) -> Parsed<Option<(u32, NonZeroU32)>> {
+fn partial(cursor: &mut Cursor<'_>) -> Parsed<Option<Partial>> {
     if !cursor.eat(b'<') {
         return Ok(None);
     }
-    let first = cursor.number()?;
+    let first = cursor.number64()?;
     cursor.expect(b'.', "expected . and a length")?;
-    let length = cursor.nonzero()?;
+    let length = cursor.nonzero64()?;
     cursor.expect(b'>', "expected >")?;
     Ok(Some((first, length)))
 }

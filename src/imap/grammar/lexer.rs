@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 
 /// Why bytes are not a command: what stood wrong, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -241,6 +241,11 @@ impl<'a> Cursor<'a> {
     pub(super) fn nonzero(&mut self) -> Parsed<NonZeroU32> {
         let start = self.clone();
         NonZeroU32::new(self.number()?).map_or_else(|| start.fail("0 cannot stand here"), Ok)
+    }
+
+    pub(super) fn nonzero64(&mut self) -> Parsed<NonZeroU64> {
+        let start = self.clone();
+        NonZeroU64::new(self.number64()?).map_or_else(|| start.fail("0 cannot stand here"), Ok)
     }
 
     /// A number of 63 bits (RFC 9051 §9, RFC 7162 §7).

@@ -598,6 +598,8 @@ fn what_cannot_be_fetched() {
         ("BODY[MIME]", "MIME goes with a part number"),
         ("BODY[1.]", "expected what follows the dot"),
         ("BODY[0]", "0 cannot stand here"),
+        ("BODY[]<0.0>", "0 cannot stand here"),
+        ("BODY[]<0.9223372036854775808>", "a number is too large"),
         ("BODY[1 ]", "expected . or ]"),
         ("BODY[HEADER.FIELDS ()]", "expected the name of a field"),
         ("BODY[]<1.0>", "0 cannot stand here"),

@@ -2,7 +2,7 @@
 //!
 //! Texts stay as they came (bytes): what they mean depends on what the client enabled. Numbers and dates are checked.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -390,6 +390,9 @@ pub(crate) struct Fetch {
     pub(crate) partial: Option<(i64, i64)>,
 }
 
+/// First byte and how many (RFC 9051 §9, `partial`): 63 bits each.
+pub(crate) type Partial = (u64, NonZeroU64);
+
 /// A data item of FETCH; macros are expanded by the parser.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum FetchItem {
@@ -414,13 +417,13 @@ pub(crate) enum FetchItem {
     /// `BODY[…]<…>`
     Section {
         section: Section,
-        partial: Option<(u32, NonZeroU32)>,
+        partial: Option<Partial>,
         peek: bool,
     },
     /// RFC 3516.
     Binary {
         part: Vec<NonZeroU32>,
-        partial: Option<(u32, NonZeroU32)>,
+        partial: Option<Partial>,
         peek: bool,
     },
     BinarySize {

@@ -39,7 +39,11 @@ async fn folders_are_listed_with_their_use_and_children() {
             ("f DELETE &AMk-t&AOk-", "f OK deleted\r\n"),
             (
                 "g LIST \"\" &AMk-%",
-                "* LIST (\\NonExistent \\Noselect \\HasChildren) \"/\" &AMk-t&AOk-\r\ng OK done\r\n",
+                "* LIST (\\Noselect \\HasChildren) \"/\" &AMk-t&AOk-\r\ng OK done\r\n",
+            ),
+            (
+                "g LIST \"\" (&AMk-%)",
+                "* LIST (\\NonExistent \\HasChildren) \"/\" &AMk-t&AOk-\r\ng OK done\r\n",
             ),
             (
                 "h DELETE &AMk-t&AOk-",
@@ -74,7 +78,7 @@ async fn subscriptions_are_kept_by_name() {
             ("d LIST \"\" L*", "d OK done\r\n"),
             (
                 "e LIST (SUBSCRIBED) \"\" L*",
-                "* LIST (\\NonExistent \\Noselect \\Subscribed \\HasNoChildren) \"/\" Later/x\r\ne OK done\r\n",
+                "* LIST (\\NonExistent \\Subscribed \\HasNoChildren) \"/\" Later/x\r\ne OK done\r\n",
             ),
             ("f UNSUBSCRIBE Junk", "f OK done\r\n"),
             ("g LSUB \"\" J*", "g OK done\r\n"),
@@ -82,7 +86,7 @@ async fn subscriptions_are_kept_by_name() {
             ("i LSUB \"\" T*", "* LSUB () \"/\" Trash\r\ni OK done\r\n"),
             (
                 "j LIST (SUBSCRIBED RECURSIVEMATCH) \"\" L%",
-                "* LIST (\\NonExistent \\Noselect \\HasNoChildren) \"/\" Later (\"CHILDINFO\" (\"SUBSCRIBED\"))\r\nj OK done\r\n",
+                "* LIST (\\NonExistent \\HasNoChildren) \"/\" Later (\"CHILDINFO\" (\"SUBSCRIBED\"))\r\nj OK done\r\n",
             ),
             ("k UNSUBSCRIBE Later/x", "k OK done\r\n"),
             ("l LSUB \"\" L*", "l OK done\r\n"),

@@ -35,17 +35,14 @@ async fn subscriptions_to_names_without_a_folder_are_told() {
     a.say("a SUBSCRIBE futur").await;
     assert_eq!(
         b.run().await,
-        "* LIST (\\NonExistent \\Noselect \\Subscribed \\HasNoChildren) \"/\" futur\r\n"
+        "* LIST (\\NonExistent \\Subscribed \\HasNoChildren) \"/\" futur\r\n"
     );
     a.say("b CREATE futur").await;
     assert_eq!(b.run().await, "", "it was subscribed before");
     a.say("c DELETE futur").await;
     assert_eq!(b.run().await, "", "and still is");
     a.say("d UNSUBSCRIBE futur").await;
-    assert_eq!(
-        b.run().await,
-        "* LIST (\\NonExistent \\Noselect \\HasNoChildren) \"/\" futur\r\n"
-    );
+    assert_eq!(b.run().await, "* LIST (\\NonExistent \\HasNoChildren) \"/\" futur\r\n");
     // Who follows what is subscribed hears what comes and what leaves.
     b.say("e NOTIFY SET (subscribed (SubscriptionChange))").await;
     a.say("f UNSUBSCRIBE Sent").await;
@@ -64,17 +61,14 @@ async fn a_folder_comes_with_the_level_above_it_and_its_attributes() {
         "* LIST (\\HasChildren) \"/\" a\r\n* LIST (\\HasNoChildren) \"/\" a/b\r\n"
     );
     a.say("c DELETE a").await;
-    assert_eq!(
-        b.run().await,
-        "* LIST (\\NonExistent \\Noselect \\HasChildren) \"/\" a\r\n"
-    );
+    assert_eq!(b.run().await, "* LIST (\\NonExistent \\HasChildren) \"/\" a\r\n");
     a.say("d SUBSCRIBE a/b").await;
     assert_eq!(b.run().await, "", "SubscriptionChange was not asked");
     a.say("e DELETE a/b").await;
     assert_eq!(
         b.run().await,
-        "* LIST (\\NonExistent \\Noselect \\HasNoChildren) \"/\" a\r\n\
-         * LIST (\\NonExistent \\Noselect \\Subscribed \\HasNoChildren) \"/\" a/b\r\n"
+        "* LIST (\\NonExistent \\HasNoChildren) \"/\" a\r\n\
+         * LIST (\\NonExistent \\Subscribed \\HasNoChildren) \"/\" a/b\r\n"
     );
 }
 

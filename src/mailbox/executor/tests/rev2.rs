@@ -188,3 +188,24 @@ async fn a_select_that_fails_closes_the_folder_before_whatever_it_names() {
     assert_eq!(c.say("b SEARCH ALL").await, "b BAD select a folder first\r\n");
     assert_eq!(c.say("c SELECT \"a//b\"").await, "c NO [CANNOT] not a folder name\r\n");
 }
+
+/// RFC 9051 §9, `mbx-list-sflag`: only one of them, and the one that the client knows.
+#[tokio::test]
+async fn a_name_without_a_folder_is_marked_once() {
+    for (enable, marked) in [
+        ("a NOOP", "\\Noselect"),
+        ("a ENABLE CONDSTORE", "\\Noselect"),
+        ("a ENABLE IMAP4rev2", "\\NonExistent"),
+    ] {
+        let (_, mailboxes) = world();
+        let mut c = Client::new(&mailboxes).await;
+        assert!(c.say(enable).await.contains("a OK"));
+        assert!(c.say("b CREATE a/b").await.contains("b OK"));
+        let plain = c.say("c LIST \"\" a").await;
+        let line = format!("* LIST ({marked} \\HasChildren) \"/\" a\r\nc OK done\r\n");
+        assert_eq!(plain, line, "{enable}");
+        let extended = c.say("d LIST \"\" a RETURN (CHILDREN)").await;
+        let line = "* LIST (\\NonExistent \\HasChildren) \"/\" a\r\nd OK done\r\n";
+        assert_eq!(extended, line, "{enable}");
+    }
+}
