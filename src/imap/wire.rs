@@ -14,6 +14,17 @@ pub(crate) fn number(out: &mut Vec<u8>, value: u64) {
     let _infallible = write!(out, "{value}");
 }
 
+/// Writes words for people. RFC 9051 §9, `text`: what is not ASCII stands in it only after ENABLE IMAP4rev2, and a client may have named
+/// something that is told again.
+pub(crate) fn text(out: &mut Vec<u8>, text: &str, is_utf8: bool) {
+    if is_utf8 || text.is_ascii() {
+        out.extend_from_slice(text.as_bytes());
+    } else {
+        let shown = |c: char| u8::try_from(c).ok().filter(u8::is_ascii).unwrap_or(b'?');
+        out.extend(text.chars().map(shown));
+    }
+}
+
 /// Writes a `string`: quoted when it may be, a literal otherwise (8-bit text, line ends, very long).
 pub(crate) fn string(out: &mut Vec<u8>, text: &[u8]) {
     if text.len() <= QUOTED_BYTES_MAX && text.iter().all(|&b| (0x20..0x7f).contains(&b) || b == b'\t') {
@@ -247,6 +258,13 @@ mod tests {
         assert_eq!(written(|o| nstring(o, Some(b""))), "\"\"");
         assert_eq!(written(|o| astring(o, b"X-TUID")), "X-TUID");
         assert_eq!(written(|o| astring(o, b"two words")), "\"two words\"");
+    }
+
+    #[test]
+    fn words_for_people_are_ascii_unless_the_client_reads_more() {
+        assert_eq!(written(|o| text(o, "a été b", false)), "a ?t? b");
+        assert_eq!(written(|o| text(o, "a été b", true)), "a été b");
+        assert_eq!(written(|o| text(o, "a b", false)), "a b");
     }
 
     #[test]

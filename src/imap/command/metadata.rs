@@ -182,7 +182,7 @@ pub(super) fn all(entries: Vec<Vec<u8>>) -> Result<Vec<String>, Outcome> {
 
 /// RFC 5464 §3.2: `/private` or `/shared`, then levels without wildcards; case makes no difference.
 fn entry_name(sent: &[u8]) -> Result<String, Outcome> {
-    let bad = || Outcome::bad("an entry is /private/… or /shared/…, in ASCII, without * and %");
+    let bad = || Outcome::bad("an entry is below /private/ or /shared/, in ASCII, without * and %");
     let name = std::str::from_utf8(sent).map_err(|_| bad())?.to_ascii_lowercase();
     let is_good = name.bytes().all(|b| b.is_ascii_graphic() || b == b' ') && !name.contains(['*', '%']);
     let mut levels = name.split('/');

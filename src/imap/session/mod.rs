@@ -9,6 +9,7 @@ use super::command::{self, Next, Outcome, Work};
 use super::frame::{Bounds, Frame, Framer, TooMuch};
 use super::grammar;
 use super::request::{Answer, Bytes, Refused, Request};
+use super::wire;
 pub(crate) use core::{Compression, Core, Login, State};
 pub(crate) use enabled::{Enabled, Extension};
 use news::{AfterNews, Held};
@@ -447,7 +448,7 @@ impl Session {
             out.push(b']');
         }
         out.push(b' ');
-        out.extend_from_slice(outcome.text.as_bytes());
+        wire::text(out, &outcome.text, self.core.enabled.has(Extension::Imap4rev2));
         let session = &self.core.options.session_id;
         // The driver's own words name it already.
         if outcome.status != "OK" && !outcome.text.contains(session.as_str()) {

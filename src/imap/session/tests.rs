@@ -71,6 +71,10 @@ fn login(credentials: &Credentials) -> Answer {
             refused: Refused::NotYourBox,
             text: "not bound (certificate-not-bound, session K3F7Q2)".into(),
         },
+        Credentials::Certificate { authorize } if authorize == "été@lilas.fr" => Answer::LoginRefused {
+            refused: Refused::NotYourBox,
+            text: "not bound to été@lilas.fr".into(),
+        },
         Credentials::Token { token, .. } if token.reveal() == "good" => boxes(&["jean@chu.fr"]),
         Credentials::Token { .. } => Answer::LoginRefused {
             refused: Refused::Credentials,
@@ -186,6 +190,16 @@ fn a_refused_login_says_what_the_driver_says_even_where_external_is_not_offered(
             "a NO [AUTHORIZATIONFAILED] not bound (certificate-not-bound, session K3F7Q2)\r\n"
         );
     }
+}
+
+#[test]
+fn text_is_ascii_before_imap4rev2_is_enabled() {
+    let mut client = Client::new(Security::Tls(Certificate::Shown));
+    // été@lilas.fr
+    assert_eq!(
+        client.say("a AUTHENTICATE EXTERNAL w6l0w6lAbGlsYXMuZnI="),
+        "a NO [AUTHORIZATIONFAILED] not bound to ?t?@lilas.fr\r\n"
+    );
 }
 
 #[test]

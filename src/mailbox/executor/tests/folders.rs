@@ -274,7 +274,7 @@ async fn annotations_are_kept_of_a_person_or_of_all() {
             ),
             (
                 "c GETMETADATA (DEPTH infinity) INBOX /shared",
-                "c BAD an entry is /private/… or /shared/…, in ASCII, without * and %\r\n",
+                "c BAD an entry is below /private/ or /shared/, in ASCII, without * and %\r\n",
             ),
             (
                 "d GETMETADATA (DEPTH 1 MAXSIZE 3) INBOX /shared/comment",

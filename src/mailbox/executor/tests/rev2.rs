@@ -201,6 +201,7 @@ async fn a_name_without_a_folder_is_marked_once() {
         let mut c = Client::new(&mailboxes).await;
         assert!(c.say(enable).await.contains("a OK"));
         assert!(c.say("b CREATE a/b").await.contains("b OK"));
+        assert!(c.say("b DELETE a").await.contains("b OK"));
         let plain = c.say("c LIST \"\" a").await;
         let line = format!("* LIST ({marked} \\HasChildren) \"/\" a\r\nc OK done\r\n");
         assert_eq!(plain, line, "{enable}");
