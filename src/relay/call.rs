@@ -171,7 +171,10 @@ impl Relay {
         let opened = Instant::now();
         let connection = match Connection::open(target, options, load.transaction.clone(), waits).await {
             Ok(connection) => connection,
-            Err(error) => return self.unusable(&error, (call, load), demand, &verdicts.snapshot).await,
+            Err(error) => {
+                verdicts.turned_away |= matches!(error, ConnectionError::Unreachable { .. });
+                return self.unusable(&error, (call, load), demand, &verdicts.snapshot).await;
+            }
         };
         let kept = Kept {
             connection,
@@ -257,6 +260,7 @@ impl Relay {
                 verdicts.hear(item, Verdict::of(outcome, connection.offer(), (&peer, host)));
             }
         }
+        verdicts.turned_away |= failure.stage == Stage::Greeting;
         let outcome = failed(&failure, &call.visit.session);
         if failure.may_have_arrived() {
             // Another host of the same operator must not get it at once (RFC 1047 §1).
