@@ -1,6 +1,7 @@
 //! How many deliveries run at once, in all and to one domain, so that a slow operator does not hold up the others.
 //!
-//! A peer takes as many connections as it likes, and says so by refusing one more (421, or no answer) while others serve. Then the
+//! A domain begins with few, and gets one more with each recipient it answers about, up to its most: one that is slow to answer never has
+//! many. A peer takes as many connections as it likes, and says so by refusing one more (421, or no answer) while others serve. Then the
 //! domain's lanes are as many as did serve, for a while: mail that found no room goes over those, and nobody counts that as a failure.
 
 use std::collections::HashMap;
@@ -37,8 +38,8 @@ struct Traffic {
 #[derive(Clone, Copy, Default)]
 struct Use {
     lanes: usize,
-    /// Whether a host took part in a conversation since the first of them.
-    heard: bool,
+    /// Recipients that a host answered about since the first of them.
+    heard: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -103,7 +104,8 @@ impl Lanes {
         for (domain, used) in &traffic.domains {
             used_by_unreached += if is_unreached(domain) { used.lanes } else { 0 };
             let narrow = traffic.narrow.get(domain).map(|narrow| narrow.lanes_max);
-            if used.lanes >= narrow.unwrap_or(self.per_domain_max) || is_unreached(domain) {
+            let earned = LANES_FIRST.saturating_add(used.heard).min(self.per_domain_max);
+            if used.lanes >= narrow.unwrap_or(earned) || is_unreached(domain) {
                 busy.push(domain.clone());
             }
         }
@@ -141,10 +143,10 @@ impl Lane {
         self.lanes.traffic().unreached.contains_key(&self.domain)
     }
 
-    /// A host of the domain took part in a conversation.
+    /// A host of the domain answered about a recipient.
     pub(super) fn heard(&self) {
         if let Some(used) = self.lanes.traffic().domains.get_mut(&self.domain) {
-            used.heard = true;
+            used.heard = used.heard.saturating_add(1);
         }
     }
 
@@ -155,7 +157,7 @@ impl Lane {
         let Some(used) = traffic.domains.get(&self.domain).copied() else {
             return false;
         };
-        let is_crowd = used.heard && used.lanes > 1 && !traffic.unreached.contains_key(&self.domain);
+        let is_crowd = used.heard > 0 && used.lanes > 1 && !traffic.unreached.contains_key(&self.domain);
         if is_crowd {
             let narrow = Narrow {
                 lanes_max: used.lanes - 1,
@@ -203,6 +205,8 @@ impl Drop for Lane {
     }
 }
 
+/// Lanes of a domain before anybody there has answered.
+const LANES_FIRST: usize = 4;
 /// How long a domain gets no more lanes than it took.
 const NARROW_FOR: SignedDuration = SignedDuration::from_mins(1);
 
@@ -272,6 +276,24 @@ mod tests {
         busy.sort_unstable();
         assert_eq!(busy, [domain("a"), domain("b"), domain("c")]);
         assert_eq!(lanes.free(), 2, "for those that live");
+    }
+
+    #[test]
+    fn a_domain_gets_more_lanes_as_it_answers() {
+        let lanes = lanes(20, 6);
+        let mut visits: Vec<Lane> = (0..LANES_FIRST).map(|_| lanes.enter(&domain("vif"))).collect();
+        assert_eq!(lanes.busy(now()), [domain("vif")], "nobody has answered yet");
+        for _ in 0..2 {
+            visits[0].heard();
+            assert!(lanes.busy(now()).is_empty());
+            visits.push(lanes.enter(&domain("vif")));
+            assert_eq!(lanes.busy(now()), [domain("vif")]);
+        }
+        visits[0].heard();
+        assert_eq!(lanes.busy(now()), [domain("vif")], "never more than its most");
+        drop(visits);
+        let _visits: Vec<Lane> = (0..LANES_FIRST).map(|_| lanes.enter(&domain("vif"))).collect();
+        assert_eq!(lanes.busy(now()), [domain("vif")], "it begins again");
     }
 
     #[test]
