@@ -14,7 +14,7 @@ pub(crate) fn number(out: &mut Vec<u8>, value: u64) {
     let _infallible = write!(out, "{value}");
 }
 
-/// Writes words for people. RFC 9051 §9, `text`: what is not ASCII stands in it only after ENABLE IMAP4rev2, and a client may have named
+/// Writes words for people. RFC 9051 §9, `text`: what is not ASCII stands in it only after ENABLE `IMAP4rev2`, and a client may have named
 /// something that is told again.
 pub(crate) fn text(out: &mut Vec<u8>, text: &str, is_utf8: bool) {
     if is_utf8 || text.is_ascii() {
