@@ -135,3 +135,39 @@ impl Index<usize> for Entries {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::imap::request::{Flags, MessageHandle};
+
+    fn entry(uid: u32) -> Entry {
+        Entry {
+            uid,
+            message: MessageHandle(i64::from(uid)),
+            flags: Flags::default(),
+            internal_date: Timestamp::UNIX_EPOCH,
+            saved: Timestamp::UNIX_EPOCH,
+            size_bytes: 1,
+            modseq: 1,
+        }
+    }
+
+    #[test]
+    fn entries_read_in_order_are_those_at_their_positions_whoever_is_gone() {
+        let before = Arc::new(Contents::new((1..=300).map(entry).collect(), 1));
+        let mut entries = Entries::new(Arc::clone(&before));
+        for gone in [vec![], vec![1, 5, 6, 200, 300]] {
+            entries.adopt(Arc::new(before.advanced(Vec::new(), &gone, 2)));
+            assert_eq!(entries.has_ghosts(), !gone.is_empty());
+            for step in [1, 3, 130] {
+                let positions = || (0..entries.len() + step).step_by(step);
+                let read: Vec<_> = entries.at_each(positions()).collect();
+                let each: Vec<_> = positions().map(|at| entries.get(at)).collect();
+                assert_eq!(read, each, "every {step} of them, {gone:?} gone");
+            }
+        }
+    }
+}
