@@ -73,9 +73,11 @@ fn a_certificate_opens_only_the_boxes_it_is_bound_to() {
 fn external_without_a_certificate_is_not_offered_and_says_what_is_missing() {
     let sandbox = Sandbox::shared();
     let steps = json!([["SAY", "EHLO", "dui.example"], ["AUTH", "EXTERNAL", DUI]]);
-    let replies = dialogue(&sandbox, "starttls", None, &steps);
-    assert!(!replies[0].contains("EXTERNAL"), "{replies:?}");
-    refused_last(&sandbox, &replies, "554 5.7.0", "certificate-missing");
+    for tls in ["starttls", "implicit"] {
+        let replies = dialogue(&sandbox, tls, None, &steps);
+        assert!(!replies[0].contains("EXTERNAL"), "{replies:?}");
+        refused_last(&sandbox, &replies, "535 5.7.8", "certificate-missing");
+    }
     let with = dialogue(
         &sandbox,
         "starttls",

@@ -259,6 +259,8 @@ impl Drive<'_> {
                 refused: match refusal.reason {
                     Reason::BoxAmbiguous | Reason::CertificateNotBound | Reason::BoxClosed => Refused::NotYourBox,
                     Reason::TooManyConnections => Refused::TooManySessions,
+                    // RFC 5530 §3: other credentials would not help.
+                    Reason::RevocationUnknown => Refused::Unavailable,
                     _ => Refused::Credentials,
                 },
                 text: format!("{} ({}, session {})", refusal.text, refusal.reason, self.id),
@@ -284,7 +286,7 @@ impl Drive<'_> {
     async fn noted(&self, noted: Noted) {
         let (reason, text) = match noted {
             Noted::TlsRequired => (Reason::TlsRequired, "STARTTLS first"),
-            Noted::TooManyErrors => (Reason::TooManyConnections, "too many errors in this session"),
+            Noted::TooManyErrors => (Reason::TooManyErrors, "too many errors in this session"),
         };
         self.refused("session", &Refusal::new(reason, text)).await;
     }
