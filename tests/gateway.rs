@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use common::{
-    Clinic, Finished, Named, Pki, Postfix, PostfixOptions, Program, Space, folder, free_port, holds, wait_until,
+    Clinic, Finished, Named, Pki, Postfix, PostfixOptions, Program, Setup, Space, folder, free_port, holds, wait_until,
 };
 
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -84,6 +84,75 @@ fn a_listed_peer_is_heard_others_are_refused_and_people_read_and_write() {
     assert_eq!(subjects, ["entrant", "a soi"]);
     let ended = running.stop("INT", PATIENCE).assert_success();
     assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+}
+
+#[test]
+fn what_is_written_to_postmaster_is_read_by_the_box_named_for_it() {
+    let clinic = Clinic::set_up(Setup {
+        operator: "postmaster = \"accueil@clinique.mssante.fr\"",
+        ..Setup::default()
+    });
+    let running = clinic.serve();
+    assert!(!running.stderr().contains("postmaster"), "{}", running.stderr());
+    let listed = clinic.listed_peer();
+    // RFC 5321 §4.5.1: with every domain served and with none, in any case; two names of one box are one mail.
+    for (subject, to) in [
+        ("un", &["postmaster"][..]),
+        ("deux", &["PostMaster"]),
+        ("trois", &["POSTMASTER@Clinique.mssante.fr"]),
+        ("quatre", &["postmaster@clinique.mssante.fr", BOX, "postmaster"]),
+    ] {
+        listed
+            .offer(SENDER, to, &Clinic::mail(SENDER, subject))
+            .assert_accepted();
+    }
+    let mail = Clinic::mail(BOX, "cinq");
+    clinic
+        .client()
+        .submit(Clinic::login(), "postmaster", &mail)
+        .assert_accepted();
+    let read = clinic.mails();
+    let subjects: Vec<&str> = read.iter().filter_map(|mail| mail["subject"].as_str()).collect();
+    assert_eq!(subjects, ["un", "deux", "trois", "quatre", "cinq"]);
+    for record in clinic.records("received") {
+        assert!(holds(&record, &[BOX]) && !holds(&record, &["ostmaster"]), "{record}");
+    }
+    // Who may write is decided as for everybody, and other domains have their own.
+    let unlisted = "medecin@rayee.mssante.fr";
+    listed
+        .offer(unlisted, &["postmaster"], &Clinic::mail(unlisted, "refuse"))
+        .assert_refused("mail", &["550", "sender-domain-unlisted"]);
+    for (to, words) in [
+        ("postmaster@ailleurs.example", ["550 5.7.1", "relay-denied"]),
+        ("abuse@clinique.mssante.fr", ["550 5.1.1", "box-unknown"]),
+    ] {
+        let refused = listed.offer(SENDER, &[to], &Clinic::mail(SENDER, "refuse"));
+        refused.assert_refused("rcpt", &words);
+    }
+    running.stop("TERM", PATIENCE).assert_success();
+}
+
+#[test]
+fn without_a_box_for_postmaster_the_start_the_check_and_the_refusal_say_so() {
+    let clinic = clinic();
+    let words = "nobody reads what is written to postmaster at clinique.mssante.fr, and it is refused; RFC 5321 §4.5.1 wants it taken";
+    assert!(clinic.run("check").run().assert_success().stderr.contains(words));
+    let running = clinic.serve();
+    assert!(running.stderr().contains(words), "{}", running.stderr());
+    for to in ["postmaster", "postmaster@clinique.mssante.fr"] {
+        let refused = clinic
+            .listed_peer()
+            .offer(SENDER, &[to], &Clinic::mail(SENDER, "refuse"));
+        refused.assert_refused(
+            "rcpt",
+            &[
+                "550 5.1.1",
+                "box-unknown",
+                "names none under `postmaster` in its configuration",
+            ],
+        );
+    }
+    running.stop("TERM", PATIENCE).assert_success();
 }
 
 #[test]
