@@ -269,7 +269,19 @@ async fn annotations_are_kept_of_a_person_or_of_all() {
                 "* METADATA INBOX (/shared/comment \"ours\" /private/comment \"mine\" /private/none NIL)\r\nb OK done\r\n",
             ),
             (
-                "c GETMETADATA (DEPTH infinity) INBOX /shared",
+                "c GETMETADATA (DEPTH infinity) INBOX (/Shared /private/none)",
+                "* METADATA INBOX (/shared/comment \"ours\" /shared/comment/deep \"\")\r\nc OK done\r\n",
+            ),
+            (
+                "c GETMETADATA (DEPTH 1) INBOX (/private /shared)",
+                "* METADATA INBOX (/private/comment \"mine\" /shared/comment \"ours\")\r\nc OK done\r\n",
+            ),
+            (
+                "c GETMETADATA INBOX /shared",
+                "c BAD an entry is /private/… or /shared/…, in ASCII, without * and %\r\n",
+            ),
+            (
+                "c SETMETADATA INBOX (/shared \"x\")",
                 "c BAD an entry is /private/… or /shared/…, in ASCII, without * and %\r\n",
             ),
             (
