@@ -163,6 +163,9 @@ impl Drive<'_> {
             self.pace.rest();
         }
         let left = self.pace.left().filter(|_| session.is_in_literal());
+        if session.is_amid_command() {
+            self.wire.hasten()?;
+        }
         let begun = Instant::now();
         self.wire.rest();
         tokio::select! {
