@@ -79,9 +79,10 @@ impl Verdict {
     /// Explains in the words of a language.
     pub(in crate::cli) fn of(facts: &Facts<'_>, places: &Places, words: &Words) -> Self {
         let said = words.reason(facts.reason);
-        let (code, status) = match facts.is_login {
-            true => facts.reason.login_code(),
-            false => facts.reason.code(),
+        let (code, status) = if facts.is_login {
+            facts.reason.login_code()
+        } else {
+            facts.reason.code()
         };
         let about_list = matches!(
             facts.reason,
