@@ -485,6 +485,43 @@ fn a_connection_ends_after_so_many_messages() {
 }
 
 #[test]
+fn a_connection_too_many_costs_its_mail_no_attempt() {
+    let mut options = patient();
+    options.relay.batch_max = 2;
+    let mut field = Field::raise(&options);
+    let rules = [
+        "text deuxieme: wait",
+        "greeting#2: 421 4.7.0 too many connections & close",
+    ];
+    let host = field.host("d.mssante.fr", 10, ALL, &rules);
+    let queue = |subject: &str| field.queue(&Mail::new(&[&format!("{subject}@d.mssante.fr")], subject));
+    queue("premier");
+    queue("deuxieme");
+    field.wake();
+    field.record("relayed", "premier@d.mssante.fr");
+    queue("troisieme");
+    queue("quatrieme");
+    field.wake();
+    wait_until("the second connection is turned away", PATIENCE, || {
+        (host.connections() == 2).then_some(())
+    });
+    host.let_go();
+    wait_for_taken(&host, 4);
+    field.wait_for("relayed", "", 4);
+    assert_eq!(
+        field.records("deferred", ""),
+        Vec::<String>::new(),
+        "nothing was late for it"
+    );
+    let relayed = field.records("relayed", "");
+    assert!(
+        relayed.iter().all(|record| record.contains("\"attempts\":1")),
+        "{relayed:?}"
+    );
+    assert_eq!(host.connections(), 2, "the first connection carried the rest");
+}
+
+#[test]
 fn an_idle_or_old_connection_is_closed_politely() {
     for reuse in [
         Reuse {

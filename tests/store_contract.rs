@@ -155,6 +155,7 @@ macro_rules! contract {
             contract!(@tests $backend; queue:
                 a_crowd_for_one_destination_does_not_delay_another
                 nothing_is_leased_for_a_busy_destination
+                an_item_that_was_not_attempted_is_leased_again_as_it_was
                 a_closed_destination_gets_nothing_until_its_time_comes
                 what_expires_in_a_closed_destination_is_leased_to_be_given_up
                 what_is_late_in_a_closed_destination_is_leased_once_to_be_told

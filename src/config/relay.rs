@@ -201,8 +201,8 @@ const EXPIRY: Duration = Duration::from_hours(48);
 /// Half a working day.
 const DELAY_NOTICE: Duration = Duration::from_hours(4);
 const EXPIRY_LONGEST: Duration = Duration::from_hours(24 * 30);
-const CONNECTIONS: u32 = 32;
-const PER_DOMAIN: u32 = 4;
+const CONNECTIONS: u32 = 64;
+const PER_DOMAIN: u32 = 20;
 /// Well below the 5 minutes that a server must wait (RFC 5321 §4.5.3.2.7).
 const IDLE: Duration = Duration::from_secs(2);
 const AGE: Duration = Duration::from_mins(1);

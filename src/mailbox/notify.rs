@@ -229,6 +229,11 @@ impl Watch {
         *self.receiver.borrow_and_update()
     }
 
+    /// What was marked last is news again.
+    pub(super) fn unmark(&mut self) {
+        self.receiver.mark_changed();
+    }
+
     /// Waits until something changes. Cancel safe.
     pub async fn changed(&mut self) {
         if self.receiver.changed().await.is_err() {

@@ -332,7 +332,7 @@ mod tests {
         };
         let told_at = |settling: &Settling| match settling.settlements[0].fate {
             Settled::Retry { delay_told, .. } => delay_told,
-            Settled::Done => panic!("it stays in the queue"),
+            Settled::Done | Settled::Unattempted => panic!("it waits for another attempt"),
         };
         let first = settled(&waiting(SENDER, None, 4), busy());
         assert_eq!(
@@ -379,6 +379,7 @@ mod tests {
             assert_eq!((settling.settlements.len(), settling.records.len()), (1, 1));
             told.extend(settling.notices.iter().map(|notice| notice.action));
             match &settling.settlements[0].fate {
+                Settled::Unattempted => panic!("an attempt was made"),
                 Settled::Done => {
                     ends += 1;
                     break;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::Relay;
 use super::call::Call;
+use super::lanes::Lane;
 use super::order::in_turn;
 use super::pool::Place;
 use super::report::Returned;
@@ -18,7 +19,7 @@ use crate::indicator;
 use crate::listener::Snapshot;
 use crate::policy::Reason;
 use crate::queue::{self, Answer, Attempt, Outcome, ParametersError};
-use crate::store::{Acceptance, MessageKey, QueueItem, QueueKey, StoreError};
+use crate::store::{Acceptance, MessageKey, QueueItem, QueueKey, Settled, Settlement, StoreError};
 
 /// Why an attempt could not be written down.
 #[derive(Debug, thiserror::Error)]
@@ -31,9 +32,14 @@ pub(super) enum SettleError {
 
 impl Relay {
     /// Tries to deliver items of one domain and settles every one of them.
-    pub(super) async fn deliver(&self, (domain, items): (Domain, Vec<QueueItem>), bounds: Bounds) -> Visited {
+    pub(super) async fn deliver(
+        &self,
+        (domain, items): (Domain, Vec<QueueItem>),
+        lane: &Arc<Lane>,
+        bounds: Bounds,
+    ) -> Visited {
         let snapshot = self.parts.snapshot.load_full();
-        let mut verdicts = Verdicts::new(Arc::clone(&snapshot), bounds);
+        let mut verdicts = Verdicts::new(Arc::clone(&snapshot), bounds).on_lane(lane);
         match self.hosts(&domain, &snapshot).await {
             Err(outcome) => {
                 verdicts.missed(&outcome);
@@ -43,6 +49,27 @@ impl Relay {
         }
         self.settle(&items, &mut verdicts).await;
         verdicts.visited
+    }
+
+    /// Leaves items to the connections that the destination does take: for them nothing was tried. When that cannot be written down, their
+    /// leases run out.
+    async fn give_back(&self, domain: &Domain, items: &[QueueItem]) {
+        let operator = &self.parts.operator;
+        tracing::info!(operator, %domain, "the destination takes no further connection; the others carry its mail");
+        let unattempted = |item: &QueueItem| Settlement {
+            key: item.key,
+            lease: item.lease,
+            fate: Settled::Unattempted,
+        };
+        let settlements = items.iter().map(unattempted).collect();
+        if let Err(error) = self.parts.store.settle(settlements, Acceptance::default()).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(
+                operator,
+                error,
+                "items cannot be given back: they wait until their leases run out"
+            );
+        }
     }
 
     /// Settles items of one domain that no host is asked about.
@@ -106,6 +133,13 @@ impl Relay {
             return;
         }
         verdicts.accept_postponed();
+        let no_room = last
+            .as_ref()
+            .is_some_and(|(outcome, _)| matches!(outcome, Outcome::Deferred(_)));
+        if no_room && verdicts.were_one_too_many(self.parts.clock.now()) {
+            self.give_back(domain, &verdicts.pending(items)).await;
+            return;
+        }
         if let Some((outcome, _)) = &last {
             verdicts.missed(outcome);
         }

@@ -171,7 +171,10 @@ impl Relay {
         let opened = Instant::now();
         let connection = match Connection::open(target, options, load.transaction.clone(), waits).await {
             Ok(connection) => connection,
-            Err(error) => return self.unusable(&error, (call, load), demand, &verdicts.snapshot).await,
+            Err(error) => {
+                verdicts.turned_away |= matches!(error, ConnectionError::Unreachable { .. });
+                return self.unusable(&error, (call, load), demand, &verdicts.snapshot).await;
+            }
         };
         let kept = Kept {
             connection,
@@ -205,8 +208,11 @@ impl Relay {
 
     /// Carries the transaction that has begun to its end, and says what else is left over the same connection.
     async fn converse(&self, call: &mut Call, mut load: Load, mut line: Line, verdicts: &mut Verdicts) -> Ended {
+        // Settled while the next message is on its way: the store here and the one there are written at the same time.
+        let mut heard: Vec<QueueItem> = Vec::new();
         loop {
-            let driven = line.kept.connection.transact(&load.text).await;
+            let transacted = line.kept.connection.transact(&load.text);
+            let (driven, ()) = tokio::join!(transacted, self.settle(&heard, verdicts));
             if let Some((handshake, took)) = line.kept.connection.take_handshake() {
                 observe_handshake(&self.parts.meter, FACE, handshake, took);
             }
@@ -217,12 +223,12 @@ impl Relay {
                         .await;
                 }
                 Driven::Outcome(Ending::Failed(failure)) => return self.broken(call, load, (failure, line), verdicts),
-                Driven::Outcome(Ending::Finished(outcomes)) => {
-                    self.hear(call, load, (outcomes, &line), verdicts).await;
-                }
+                Driven::Outcome(Ending::Finished(outcomes)) => heard = hear(call, load, (outcomes, &line), verdicts),
             }
             line.is_old = false;
             let Some(next) = self.next_load(call, verdicts).await else {
+                // Now, not at the end of the batch: what the peer has must not be sent again after a crash.
+                self.settle(&heard, verdicts).await;
                 if let Some(connection) = self.pool.park(call.place.clone(), line.kept) {
                     connection.close().await;
                 }
@@ -231,42 +237,11 @@ impl Relay {
             load = next;
             let connection = &mut line.kept.connection;
             if !self.pool.may_carry_more(connection) || !connection.next_transaction(load.transaction.clone()) {
+                self.settle(&heard, verdicts).await;
                 call.groups.push(load.group);
                 self.pool.dismiss(line.kept.connection);
                 return Ended::Worn;
             }
-        }
-    }
-
-    /// Takes the verdicts of a transaction that came to its end.
-    async fn hear(
-        &self,
-        call: &mut Call,
-        mut load: Load,
-        (outcomes, line): (Vec<RecipientOutcome>, &Line),
-        verdicts: &mut Verdicts,
-    ) {
-        let connection = &line.kept.connection;
-        let peer = connection.peer().map(ToString::to_string).unwrap_or_default();
-        // RFC 5321 §4.5.3.1.10: those for whom the transaction had no room get another, provided that this one settled somebody.
-        let has_settled = outcomes
-            .iter()
-            .any(|outcome| !matches!(outcome, RecipientOutcome::Deferred(_)));
-        let again: Vec<bool> = outcomes
-            .iter()
-            .map(|outcome| has_settled && outcome.wants_another_transaction())
-            .collect();
-        for ((item, outcome), again) in load.group.items.iter().zip(outcomes).zip(&again) {
-            if !again {
-                let who = (peer.as_str(), call.place.name.as_str());
-                verdicts.hear(item, Verdict::of(outcome, connection.offer(), who));
-            }
-        }
-        // Now, not at the end of the batch: what the peer has must not be sent again after a crash.
-        self.settle(&load.group.items, verdicts).await;
-        let rest = load.group.split(&again);
-        if !rest.items.is_empty() {
-            call.groups.push(rest);
         }
     }
 
@@ -285,6 +260,7 @@ impl Relay {
                 verdicts.hear(item, Verdict::of(outcome, connection.offer(), (&peer, host)));
             }
         }
+        verdicts.turned_away |= failure.stage == Stage::Greeting;
         let outcome = failed(&failure, &call.visit.session);
         if failure.may_have_arrived() {
             // Another host of the same operator must not get it at once (RFC 1047 §1).
@@ -379,6 +355,36 @@ impl Relay {
             ))
         })
     }
+}
+
+/// Takes the verdicts of a transaction that came to its end. Returns whom it was for: they are to be settled.
+fn hear(
+    call: &mut Call,
+    mut load: Load,
+    (outcomes, line): (Vec<RecipientOutcome>, &Line),
+    verdicts: &mut Verdicts,
+) -> Vec<QueueItem> {
+    let connection = &line.kept.connection;
+    let peer = connection.peer().map(ToString::to_string).unwrap_or_default();
+    // RFC 5321 §4.5.3.1.10: those for whom the transaction had no room get another, provided that this one settled somebody.
+    let has_settled = outcomes
+        .iter()
+        .any(|outcome| !matches!(outcome, RecipientOutcome::Deferred(_)));
+    let again: Vec<bool> = outcomes
+        .iter()
+        .map(|outcome| has_settled && outcome.wants_another_transaction())
+        .collect();
+    for ((item, outcome), again) in load.group.items.iter().zip(outcomes).zip(&again) {
+        if !again {
+            let who = (peer.as_str(), call.place.name.as_str());
+            verdicts.hear(item, Verdict::of(outcome, connection.offer(), who));
+        }
+    }
+    let rest = load.group.split(&again);
+    if !rest.items.is_empty() {
+        call.groups.push(rest);
+    }
+    load.group.items
 }
 
 /// Whether a connection from the pool turned out to be dead, or closed by a peer that had waited long enough, before it took anything:

@@ -55,16 +55,16 @@ impl Relay {
                 tracker.spawn(Arc::clone(&self).forego(foregone, bounds.clone()));
             }
             for (domain, items) in by_domain(due) {
-                let lane = lanes.enter(&domain);
+                let lane = Arc::new(lanes.enter(&domain));
                 tracker.spawn(Arc::clone(&self).travel(lane, (domain, items), bounds.clone()));
             }
         }
     }
 
     /// One visit to a destination, and what it says of the destination.
-    async fn travel(self: Arc<Self>, lane: Lane, batch: (Domain, Vec<QueueItem>), bounds: Bounds) {
+    async fn travel(self: Arc<Self>, lane: Arc<Lane>, batch: (Domain, Vec<QueueItem>), bounds: Bounds) {
         let domain = batch.0.clone();
-        match self.deliver(batch, bounds).await {
+        match self.deliver(batch, &lane, bounds).await {
             Visited::Unreached(reply) => self.close(&lane, &domain, reply).await,
             Visited::Reached if lane.was_unreached() => self.open(&lane, &domain).await,
             Visited::Reached | Visited::Undecided => {}
@@ -127,7 +127,7 @@ impl Relay {
             items_max: self.options.batch_max,
             per_destination_max: self.options.batch_max,
             destinations_max: lanes.free(),
-            busy: lanes.busy(),
+            busy: lanes.busy(now),
             under_way: lanes.used(),
             late_before: self.parts.retry.late_before(now),
         };
@@ -137,7 +137,7 @@ impl Relay {
 
     /// How long nothing can be leased, at most [`IDLE_MAX`]: the clock may be moved meanwhile.
     async fn until_next(&self, lanes: &Lanes) -> Duration {
-        match self.next(&lanes.busy()).await {
+        match self.next(&lanes.busy(self.parts.clock.now())).await {
             Ok(Some(next)) => {
                 let wait = next.duration_since(self.parts.clock.now());
                 Duration::try_from(wait)

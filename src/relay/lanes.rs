@@ -1,7 +1,13 @@
 //! How many deliveries run at once, in all and to one domain, so that a slow operator does not hold up the others.
+//!
+//! A domain begins with few, and gets one more with each recipient it answers about, up to its most: one that is slow to answer never has
+//! many. A peer takes as many connections as it likes, and says so by refusing one more (421, or no answer) while others serve. Then the
+//! domain's lanes are as many as did serve, for a while: mail that found no room goes over those, and nobody counts that as a failure.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
 
 use super::Options;
 use crate::identity::Domain;
@@ -19,11 +25,27 @@ struct Traffic {
     /// Lanes in use.
     used: usize,
     /// The same by domain; only domains that have some.
-    domains: HashMap<Domain, usize>,
+    domains: HashMap<Domain, Use>,
+    /// Domains that took fewer than they might have been given.
+    narrow: HashMap<Domain, Narrow>,
     /// Domains that could not be reached when they were visited last.
     unreached: HashMap<Domain, Unreached>,
     /// Counts visits and failures, to tell which came first.
     step: u64,
+}
+
+/// The lanes of one domain.
+#[derive(Clone, Copy, Default)]
+struct Use {
+    lanes: usize,
+    /// Recipients that a host answered about since the first of them.
+    heard: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Narrow {
+    lanes_max: usize,
+    until: Timestamp,
 }
 
 #[derive(Clone, Copy)]
@@ -68,19 +90,22 @@ impl Lanes {
     /// Lanes in use, by domain.
     pub(super) fn used(&self) -> Vec<(Domain, usize)> {
         let used = &self.traffic().domains;
-        used.iter().map(|(domain, used)| (domain.clone(), *used)).collect()
+        used.iter().map(|(domain, used)| (domain.clone(), used.lanes)).collect()
     }
 
     /// Domains that get no further lane now: those with all of theirs in use, and of those that could not be reached all that have one,
     /// or every one of them once they use half of all lanes. So dead destinations never take what living ones need.
-    pub(super) fn busy(&self) -> Vec<Domain> {
-        let traffic = self.traffic();
+    pub(super) fn busy(&self, now: Timestamp) -> Vec<Domain> {
+        let mut traffic = self.traffic();
+        traffic.narrow.retain(|_, narrow| now < narrow.until);
         let is_unreached = |domain: &Domain| traffic.unreached.contains_key(domain);
         let mut busy: Vec<Domain> = Vec::new();
         let mut used_by_unreached = 0;
         for (domain, used) in &traffic.domains {
-            used_by_unreached += if is_unreached(domain) { *used } else { 0 };
-            if *used >= self.per_domain_max || is_unreached(domain) {
+            used_by_unreached += if is_unreached(domain) { used.lanes } else { 0 };
+            let narrow = traffic.narrow.get(domain).map(|narrow| narrow.lanes_max);
+            let earned = LANES_FIRST.saturating_add(used.heard).min(self.per_domain_max);
+            if used.lanes >= narrow.unwrap_or(earned) || is_unreached(domain) {
                 busy.push(domain.clone());
             }
         }
@@ -99,7 +124,7 @@ impl Lanes {
         let mut traffic = self.traffic();
         traffic.used += 1;
         traffic.step += 1;
-        *traffic.domains.entry(domain.clone()).or_default() += 1;
+        traffic.domains.entry(domain.clone()).or_default().lanes += 1;
         Lane {
             lanes: Arc::clone(self),
             domain: domain.clone(),
@@ -116,6 +141,31 @@ impl Lane {
     /// Whether the domain could not be reached when it was visited last.
     pub(super) fn was_unreached(&self) -> bool {
         self.lanes.traffic().unreached.contains_key(&self.domain)
+    }
+
+    /// A host of the domain answered about a recipient.
+    pub(super) fn heard(&self) {
+        if let Some(used) = self.lanes.traffic().domains.get_mut(&self.domain) {
+            used.heard = used.heard.saturating_add(1);
+        }
+    }
+
+    /// Whether this lane found no room because the domain's others have it. Then there is one less until [`NARROW_FOR`] after `now`.
+    /// The last one left is never one too many: what it meets is a failure.
+    pub(super) fn was_one_too_many(&self, now: Timestamp) -> bool {
+        let mut traffic = self.lanes.traffic();
+        let Some(used) = traffic.domains.get(&self.domain).copied() else {
+            return false;
+        };
+        let is_crowd = used.heard > 0 && used.lanes > 1 && !traffic.unreached.contains_key(&self.domain);
+        if is_crowd {
+            let narrow = Narrow {
+                lanes_max: used.lanes - 1,
+                until: now.saturating_add(NARROW_FOR).unwrap_or(Timestamp::MAX),
+            };
+            traffic.narrow.insert(self.domain.clone(), narrow);
+        }
+        is_crowd
     }
 
     /// It could not be reached: how often in a row by now. `None` when another visit that ended after this one began has said so: several
@@ -147,17 +197,26 @@ impl Drop for Lane {
         let mut traffic = self.lanes.traffic();
         traffic.used = traffic.used.saturating_sub(1);
         if let Some(used) = traffic.domains.get_mut(&self.domain) {
-            *used = used.saturating_sub(1);
-            if *used == 0 {
+            used.lanes = used.lanes.saturating_sub(1);
+            if used.lanes == 0 {
                 traffic.domains.remove(&self.domain);
             }
         }
     }
 }
 
+/// Lanes of a domain before anybody there has answered.
+const LANES_FIRST: usize = 4;
+/// How long a domain gets no more lanes than it took.
+const NARROW_FOR: SignedDuration = SignedDuration::from_mins(1);
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn now() -> Timestamp {
+        "2026-11-21T10:00:00Z".parse().unwrap()
+    }
 
     fn lanes(connections_max: usize, connections_per_domain_max: usize) -> Arc<Lanes> {
         Arc::new(Lanes::new(&Options {
@@ -175,13 +234,13 @@ mod tests {
     fn a_crowd_for_one_domain_leaves_room_for_another() {
         let lanes = lanes(3, 2);
         let first = lanes.enter(&domain("lent"));
-        assert!(lanes.busy().is_empty());
+        assert!(lanes.busy(now()).is_empty());
         let _second = lanes.enter(&domain("lent"));
-        assert_eq!((lanes.busy(), lanes.free()), (vec![domain("lent")], 1));
+        assert_eq!((lanes.busy(now()), lanes.free()), (vec![domain("lent")], 1));
         let _elsewhere = lanes.enter(&domain("autre"));
         assert_eq!(lanes.free(), 0);
         drop(first);
-        assert_eq!((lanes.busy(), lanes.free()), (vec![], 1));
+        assert_eq!((lanes.busy(now()), lanes.free()), (vec![], 1));
     }
 
     #[test]
@@ -195,13 +254,13 @@ mod tests {
             "visits at the same time are one failure"
         );
         drop(visits);
-        assert!(lanes.busy().is_empty(), "it may be visited");
+        assert!(lanes.busy(now()).is_empty(), "it may be visited");
         let probe = lanes.enter(&domain("mort"));
-        assert_eq!(lanes.busy(), [domain("mort")], "by one");
+        assert_eq!(lanes.busy(now()), [domain("mort")], "by one");
         assert_eq!(probe.failed(), Some(2));
         probe.reached();
         assert!(!probe.was_unreached());
-        assert!(lanes.busy().is_empty());
+        assert!(lanes.busy(now()).is_empty());
     }
 
     #[test]
@@ -211,11 +270,68 @@ mod tests {
             lanes.enter(&domain(name)).failed();
         }
         let _a = lanes.enter(&domain("a"));
-        assert_eq!(lanes.busy(), [domain("a")]);
+        assert_eq!(lanes.busy(now()), [domain("a")]);
         let _b = lanes.enter(&domain("b"));
-        let mut busy = lanes.busy();
+        let mut busy = lanes.busy(now());
         busy.sort_unstable();
         assert_eq!(busy, [domain("a"), domain("b"), domain("c")]);
         assert_eq!(lanes.free(), 2, "for those that live");
+    }
+
+    #[test]
+    fn a_domain_gets_more_lanes_as_it_answers() {
+        let lanes = lanes(20, 6);
+        let mut visits: Vec<Lane> = (0..LANES_FIRST).map(|_| lanes.enter(&domain("vif"))).collect();
+        assert_eq!(lanes.busy(now()), [domain("vif")], "nobody has answered yet");
+        for _ in 0..2 {
+            visits[0].heard();
+            assert!(lanes.busy(now()).is_empty());
+            visits.push(lanes.enter(&domain("vif")));
+            assert_eq!(lanes.busy(now()), [domain("vif")]);
+        }
+        visits[0].heard();
+        assert_eq!(lanes.busy(now()), [domain("vif")], "never more than its most");
+        drop(visits);
+        let _visits: Vec<Lane> = (0..LANES_FIRST).map(|_| lanes.enter(&domain("vif"))).collect();
+        assert_eq!(lanes.busy(now()), [domain("vif")], "it begins again");
+    }
+
+    #[test]
+    fn a_peer_that_has_room_for_fewer_gets_fewer_for_a_minute() {
+        let lanes = lanes(8, 4);
+        let mut visits: Vec<Lane> = (0..4).map(|_| lanes.enter(&domain("petit"))).collect();
+        visits[0].heard();
+        let fourth = visits.remove(3);
+        assert!(fourth.was_one_too_many(now()));
+        drop(fourth);
+        assert_eq!(lanes.busy(now()), [domain("petit")], "three serve, so three it is");
+        drop(visits.remove(0));
+        assert!(lanes.busy(now()).is_empty());
+        drop(visits);
+        let visits: Vec<Lane> = (0..3).map(|_| lanes.enter(&domain("petit"))).collect();
+        assert_eq!(lanes.busy(now()), [domain("petit")], "later visits too");
+        assert!(lanes.busy(now() + NARROW_FOR).is_empty(), "until it is forgotten");
+        drop(visits);
+    }
+
+    #[test]
+    fn a_destination_that_serves_nobody_is_not_a_crowd() {
+        let lanes = lanes(8, 4);
+        let visits: Vec<Lane> = (0..4).map(|_| lanes.enter(&domain("mort"))).collect();
+        assert!(
+            visits.iter().all(|lane| !lane.was_one_too_many(now())),
+            "nobody was heard"
+        );
+        visits[0].heard();
+        let mut visits = visits.into_iter();
+        for left in (1..4).rev() {
+            assert!(visits.next().unwrap().was_one_too_many(now()), "{left} are left");
+        }
+        assert!(
+            !visits.next().unwrap().was_one_too_many(now()),
+            "the last one has it for itself"
+        );
+        let probe = lanes.enter(&domain("mort"));
+        assert!(!probe.was_one_too_many(now()), "and what was heard then is forgotten");
     }
 }

@@ -59,8 +59,8 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            connections_max: 16,
-            connections_per_domain_max: 4,
+            connections_max: 64,
+            connections_per_domain_max: 20,
             batch_max: 100,
             tls: TlsPolicy::default(),
             lease: Duration::from_mins(30),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use super::lanes::Lane;
 use crate::clock::Clock;
 use crate::listener::Snapshot;
 use crate::queue::{Answer, Attempt, Outcome};
@@ -43,6 +44,10 @@ pub(super) struct Verdicts {
     pub(super) settled: HashSet<QueueKey>,
     /// What all this says of the destination.
     pub(super) visited: Visited,
+    /// Whether a host answered that it has no room for one more connection, or did not answer at all.
+    pub(super) turned_away: bool,
+    /// What the attempt travels on; `None` when no connection is made.
+    lane: Option<Arc<Lane>>,
 }
 
 /// What became of an item, and who said so.
@@ -68,7 +73,22 @@ impl Verdicts {
             postponed: HashMap::new(),
             settled: HashSet::new(),
             visited: Visited::Undecided,
+            turned_away: false,
+            lane: None,
         }
+    }
+
+    /// The same for an attempt that makes connections.
+    pub(super) fn on_lane(self, lane: &Arc<Lane>) -> Self {
+        Self {
+            lane: Some(Arc::clone(lane)),
+            ..self
+        }
+    }
+
+    /// Whether a host turned this attempt away because the others that travel to the domain leave no room there.
+    pub(super) fn were_one_too_many(&self, now: Timestamp) -> bool {
+        self.turned_away && self.lane.as_ref().is_some_and(|lane| lane.was_one_too_many(now))
     }
 
     fn set(&mut self, item: &QueueItem, verdict: Verdict) {
@@ -78,6 +98,9 @@ impl Verdicts {
     /// What a host says of an item. "Not now" leaves it to the next host (RFC 5321 §5.1); "never" is final, whoever says it.
     pub(super) fn hear(&mut self, item: &QueueItem, verdict: Verdict) {
         self.visited = Visited::Reached;
+        if let Some(lane) = &self.lane {
+            lane.heard();
+        }
         match verdict.outcome {
             Outcome::Deferred(_) => {
                 self.postponed.entry(item.key).or_insert(verdict);

@@ -111,6 +111,8 @@ pub struct Settlement {
 pub enum Settled {
     /// It leaves the queue: delivered, or bounced by the acceptance settled with it.
     Done,
+    /// No attempt was made: it stays as it was, and may be leased again at once.
+    Unattempted,
     /// It stays, to be tried again.
     Retry {
         /// Not before.

@@ -486,8 +486,9 @@ impl Model {
 
     fn fetch(&mut self, number: u64, items: &[Value]) -> Checked {
         let (mode, truth, hides_flags) = (self.mode, Arc::clone(&self.truth), self.notice.hides_flags);
-        // What NOTIFY fetches of a new message has the items that were asked for, and MODSEQ is none of them.
-        let may_lack_modseq = self.notice.names_new;
+        // What NOTIFY fetches of a new message has the items that were asked for, and MODSEQ is none of them. So has a FETCH; where others'
+        // changes are not told by themselves it is the first to show them.
+        let may_lack_modseq = self.notice.names_new || hides_flags;
         let storing = matches!(self.front(), Some(Kind::Store { .. }));
         let selecting = self.selecting();
         let folder = self.any_folder()?;

@@ -2,7 +2,8 @@
 //!
 //! A rule is `STAGE[#CONNECTION][ WORD]: ACTION`, the first that fits counts, once for each line. Stages: `greeting`, `clear` (EHLO before
 //! TLS), `STARTTLS`, `handshake`, `EHLO`, `MAIL`, `RCPT`, `DATA`, `BDAT`, `body` (in the middle of the text), `text` (at its end), `RSET`,
-//! `QUIT`, `idle` (after a message was taken). Actions: a reply (`|` between lines, `& close` at its end), `close`, `mute`, `garbage`.
+//! `QUIT`, `idle` (after a message was taken). Actions: a reply (`|` between lines, `& close` at its end), `close`, `mute`, `garbage`, `wait`
+//! (the usual reply, once it is let go).
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -13,11 +14,12 @@ use tokio::sync::Semaphore;
 use vaguemestre::listener::Link;
 
 /// What a host is and does.
-#[derive(Default)]
 struct Shared {
     offers: Vec<String>,
     rules: Vec<String>,
     seen: Mutex<Seen>,
+    /// One for each answer that may leave.
+    leave: Semaphore,
 }
 
 #[derive(Default)]
@@ -53,6 +55,7 @@ impl Host {
             offers: owned(offers),
             rules: owned(rules),
             seen: Mutex::default(),
+            leave: Semaphore::new(0),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -70,6 +73,11 @@ impl Host {
             }
         });
         Self { shared, port }
+    }
+
+    /// Lets one answer go that a rule makes wait.
+    pub(crate) fn let_go(&self) {
+        self.shared.leave.add_permits(1);
     }
 
     /// Connections so far.
@@ -240,7 +248,11 @@ impl Talk {
 
     /// Does what the first rule for this stage says, or gives the usual reply; the code of the reply.
     async fn act(&mut self, stage: &str, line: &str, usual: &str) -> io::Result<u16> {
-        let action = self.rule(stage, line).unwrap_or_else(|| usual.to_owned());
+        let mut action = self.rule(stage, line).unwrap_or_else(|| usual.to_owned());
+        if action == "wait" {
+            self.shared.leave.acquire().await.map_err(|_| gone())?.forget();
+            usual.clone_into(&mut action);
+        }
         match action.as_str() {
             "close" => Err(gone()),
             "mute" => {

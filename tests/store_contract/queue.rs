@@ -79,6 +79,31 @@ async fn retry_later(store: &dyn Store, item: &QueueItem, due: i64) {
     assert!(store.settle(vec![settlement], Acceptance::default()).await.unwrap());
 }
 
+async fn unattempted(store: &dyn Store, item: &QueueItem) -> bool {
+    let settlement = Settlement {
+        key: item.key,
+        lease: item.lease,
+        fate: Settled::Unattempted,
+    };
+    store.settle(vec![settlement], Acceptance::default()).await.unwrap()
+}
+
+pub(crate) async fn an_item_that_was_not_attempted_is_leased_again_as_it_was(store: &dyn Store) {
+    queue(store, &[(A, 0)]).await;
+    let lease = async || store.lease(at(1), at(600), 10).await.unwrap();
+    let first = lease().await.remove(0);
+    assert!(lease().await.is_empty());
+    assert!(unattempted(store, &first).await);
+    let again = lease().await.remove(0);
+    assert_eq!(
+        (again.key, again.attempts, again.expires),
+        (first.key, 0, first.expires)
+    );
+    assert_ne!(first.lease, again.lease);
+    assert!(!unattempted(store, &first).await, "the first lease is over");
+    assert!(lease().await.is_empty(), "the second is not");
+}
+
 async fn state(store: &dyn Store, now: i64, recipient: &str) -> QueueState {
     let page = store.queue_page(&all(now)).await.unwrap();
     let entry = page.iter().find(|entry| entry.item.recipient.as_str() == recipient);

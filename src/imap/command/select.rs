@@ -32,6 +32,7 @@ pub(super) fn select(core: &Core, name: &Name, read_only: bool, parameters: Sele
         parameters,
         selected: None,
         resync: None,
+        failed: None,
     })
 }
 
@@ -42,10 +43,17 @@ struct Select {
     /// The folder, while it is found out what LIST says of it.
     selected: Option<Selected>,
     resync: Option<Resync>,
+    /// What the command ends with once the folder is left again.
+    failed: Option<Outcome>,
 }
 
 impl Work for Select {
     fn go(&mut self, core: &mut Core, answer: Option<Answer>) -> Next {
+        // RFC 3501 §6.3.1: a SELECT that fails leaves no folder selected, whatever was told of it before.
+        if let Some(outcome) = self.failed.take() {
+            core.select(None);
+            return Next::Done(outcome);
+        }
         match answer {
             None if self.resync.is_some() => self.resync(core),
             None => {
@@ -77,6 +85,11 @@ impl Work for Select {
                     resync.write_vanished(view, vanished, out);
                 }
                 self.resync(core)
+            }
+            // It was deleted since it was opened, or cannot be read.
+            Some(other) if self.selected.is_some() || core.view().is_some() => {
+                self.failed = Some(Outcome::unexpected(other));
+                Next::Ask(Request::Leave)
             }
             Some(other) => Next::Done(Outcome::unexpected(other)),
         }

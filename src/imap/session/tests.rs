@@ -1,8 +1,10 @@
 //! Tests of whole sessions, as transcripts.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::imap::capability;
-use crate::imap::request::{Credentials, Password, Refused};
+use crate::imap::request::{Credentials, FolderHandle, Password, Refused, Selected};
 
 /// A client in front of a session whose driver knows one login with two boxes, and one certificate with one box.
 struct Client {
@@ -10,6 +12,10 @@ struct Client {
     asked: Vec<Credentials>,
     closed: bool,
     compressions: u32,
+    /// What is answered to requests about folders, the next last.
+    answers: Vec<Answer>,
+    /// How often the driver was told that no folder is open any more.
+    left: u32,
 }
 
 impl Client {
@@ -21,6 +27,8 @@ impl Client {
             asked: Vec::new(),
             closed: false,
             compressions: 0,
+            answers: Vec::new(),
+            left: 0,
         };
         client.run();
         client
@@ -54,7 +62,14 @@ impl Client {
                     self.session.answer(answer);
                 }
                 Step::Ask(Request::Open { .. } | Request::Unauthenticate) => self.session.answer(Answer::Done),
-                Step::Ask(_) => self.session.answer(Answer::Refused(Refused::Unavailable)),
+                Step::Ask(Request::Leave) => {
+                    self.left += 1;
+                    self.session.answer(Answer::Done);
+                }
+                Step::Ask(_) => {
+                    let refused = Answer::Refused(Refused::Unavailable);
+                    self.session.answer(self.answers.pop().unwrap_or(refused));
+                }
             }
         }
         String::from_utf8(heard).unwrap()
@@ -265,6 +280,8 @@ fn tokens_are_taken_where_the_driver_can_verify_them() {
         asked: Vec::new(),
         closed: false,
         compressions: 0,
+        answers: Vec::new(),
+        left: 0,
     };
     let token = |token: &str| {
         use base64::Engine;
@@ -372,6 +389,41 @@ fn the_driver_may_end_a_session() {
 fn passwords_are_not_shown() {
     let shown = format!("{:?}", Password::new("s3cret".into()));
     assert!(!shown.contains("s3cret"));
+}
+
+#[test]
+fn a_folder_that_goes_while_it_is_selected_is_not_selected() {
+    let selected = || {
+        Answer::Selected(Selected {
+            folder: FolderHandle(7),
+            uid_validity: 3,
+            uid_next: 1,
+            contents: Arc::default(),
+            recent: Vec::new(),
+            object_id: "F3".into(),
+            read_only: false,
+        })
+    };
+    let gone = || Answer::Refused(Refused::NoSuchFolder);
+    for (enable, select) in [
+        ("ENABLE QRESYNC", "SELECT Projet (QRESYNC (3 1))"),
+        ("ENABLE IMAP4rev2", "SELECT Projet"),
+    ] {
+        let mut client = Client::new(TLS);
+        client.say("a LOGIN jean@chu.fr s");
+        client.say(&format!("b {enable}"));
+        client.answers = vec![gone(), selected()];
+        let heard = client.say(&format!("c {select}"));
+        assert!(heard.ends_with("c NO [NONEXISTENT] no such folder\r\n"), "{heard}");
+        assert_eq!(client.left, 1, "{select}");
+        assert_eq!(client.say("d SEARCH ALL"), "d BAD select a folder first\r\n");
+        client.answers = vec![gone()];
+        assert_eq!(
+            client.say("e SELECT Projet"),
+            "e NO [NONEXISTENT] no such folder\r\n",
+            "no other folder is closed by it"
+        );
+    }
 }
 
 proptest::proptest! {

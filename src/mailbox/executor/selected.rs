@@ -89,9 +89,19 @@ impl BoxSession {
             self.mailboxes.notify.changed(folder);
         }
         Ok(Answer::Changed {
-            news: self.news_of(folder).await?,
+            news: self.news_with_change(folder).await?,
             refused: done.refused,
         })
+    }
+
+    /// The same behind a change of the session's own. When it cannot be read, the session did not ask for it and hears of a failure to
+    /// change something: what happened stays news, for it to ask about.
+    pub(super) async fn news_with_change(&mut self, folder: FolderKey) -> Result<imap::News, Failure> {
+        let news = self.news_of(folder).await;
+        if let (Err(_), Some(selection)) = (&news, &mut self.selected) {
+            selection.watch.unmark();
+        }
+        news
     }
 
     pub(super) async fn expunge(&self, folder: FolderKey, uids: Option<&[u32]>) -> Result<Answer, Failure> {

@@ -89,6 +89,11 @@ fn apply(tx: &Connection, settlement: &Settlement, effects: &mut Effects) -> Res
                 .query_row([settlement.key.0], |row| row.get(0).map(MessageKey))?;
             accept::end_reference(tx, message, effects)
         }
+        Settled::Unattempted => {
+            tx.prepare_cached("UPDATE queue SET lease = 0, leased_until = 0 WHERE key = ?1")?
+                .execute([settlement.key.0])?;
+            Ok(())
+        }
         Settled::Retry {
             due,
             last_reply,

@@ -407,6 +407,20 @@ async fn a_store_that_changes_nothing_wakes_nobody() {
 }
 
 #[tokio::test]
+async fn news_behind_a_change_that_cannot_be_read_stay_news() {
+    let (_, mailboxes) = world();
+    let mut a = Client::new(&mailboxes).await;
+    let mut b = Client::new(&mailboxes).await;
+    a.say("a CREATE Projet").await;
+    b.say("b SELECT Projet").await;
+    let folder = b.boxes.selected.as_ref().unwrap().folder;
+    a.say("c DELETE Projet").await;
+    // As STORE does, when its folder is deleted behind the change.
+    assert!(b.boxes.news_with_change(folder).await.is_err());
+    assert!(b.boxes.has_news(), "the session was not told");
+}
+
+#[tokio::test]
 async fn flags_are_stored_told_and_kept_silent() {
     let (_, mailboxes) = world();
     let mut c = Client::selected(&mailboxes).await;
