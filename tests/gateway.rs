@@ -11,7 +11,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use common::{
-    Clinic, Finished, Named, Pki, Postfix, PostfixOptions, Program, Setup, Space, folder, free_port, holds, wait_until,
+    Certificate, Clinic, Finished, Named, Pki, Postfix, PostfixOptions, Program, Setup, Space, folder, free_port,
+    holds, wait_until,
 };
 
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -437,4 +438,53 @@ fn a_static_route_may_name_its_host() {
         holds(&deferred, &["cannot be reached", &clinic.neighbour.to_string()]),
         "{deferred}"
     );
+}
+
+/// smtp-source of Postfix, which knows neither TLS nor AUTH: 5 connections at once through a bridge that lends it TLS.
+fn smtp_source(clinic: &Clinic, certificate: Option<&Certificate>, messages: &str) -> Finished {
+    let mut task = json!({ "server": clinic.smtp, "ca": clinic.at("root.pem") });
+    if let Some(files) = certificate {
+        task["certificate"] = json!(files.certificate);
+        task["key"] = json!(files.key);
+    }
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/tls_bridge.py");
+    let bridge = Program::new("python3")
+        .args(["-B", script])
+        .input(task.to_string())
+        .start();
+    let port = wait_until("the bridge stands", PATIENCE, || {
+        bridge.stdout().trim().parse::<u16>().ok()
+    });
+    Program::new("smtp-source")
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .args([
+            "-d",
+            "-s",
+            "5",
+            "-m",
+            messages,
+            "-l",
+            "20000",
+            "-M",
+            "mx.voisin.localhost",
+        ])
+        .args(["-f", SENDER, "-t", BOX])
+        .arg(format!("127.0.0.1:{port}"))
+        .run()
+}
+
+#[test]
+fn smtp_source_delivers_with_a_certificate_that_is_lent_to_it_and_not_without() {
+    let clinic = clinic();
+    let running = clinic.serve();
+    smtp_source(&clinic, Some(&clinic.pki.issue("peer", NEIGHBOUR)), "100").assert_success();
+    assert_eq!(clinic.records("received").len(), 100);
+    assert_eq!(clinic.mails().len(), 100);
+    let refused = smtp_source(&clinic, None, "1").assert_failure();
+    assert!(
+        refused.stderr.contains("554") && refused.stderr.contains("certificate-missing"),
+        "{refused:?}"
+    );
+    assert_eq!(clinic.mails().len(), 100);
+    running.stop("TERM", PATIENCE).assert_success();
 }
