@@ -128,7 +128,7 @@ fn a_certificate_of_another_authority_does_not_log_in() {
     });
     let finished = Sandbox::python("smtp.py", &task).assert_success();
     let replies: Vec<String> = finished.stdout.lines().map(str::to_owned).collect();
-    refused_last(&sandbox, &replies[..1], "554 5.7.0", "certificate-untrusted");
+    refused_last(&sandbox, &replies[..1], "535 5.7.8", "certificate-untrusted");
     assert!(replies[1].starts_with("235"), "{replies:?}");
 }
 
