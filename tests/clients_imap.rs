@@ -229,6 +229,12 @@ fn refused_login(certificate: Option<&str>, authzid: &str, reason: &str) {
         assert_eq!(told.stdout.trim_end(), "OK", "{told:?}");
     } else {
         sandbox.assert_refused(&told.stdout, reason);
+        // RFC 5530 §3
+        let code = match reason {
+            "certificate-missing" => "[AUTHENTICATIONFAILED]",
+            _ => "[AUTHORIZATIONFAILED]",
+        };
+        assert!(told.stdout.starts_with(code), "{told:?}");
     }
 }
 

@@ -21,6 +21,7 @@ const EMERGENCY: (&str, &str) = ("chu", "urgences@chu-demo.mssante.fr");
 const CARDIOLOGY: (&str, &str) = ("chu", "cardiologie@chu-demo.mssante.fr");
 const GERIATRICS: (&str, &str) = ("chu", "geriatrie@chu-demo.mssante.fr");
 const PHARMACY: (&str, &str) = ("chu", "pharmacie@chu-demo.mssante.fr");
+const WORKSHOP: (&str, &str) = ("region", "accueil@esat.region-demo.mssante.fr");
 const NEUROLOGY: (&str, &str) = ("chu", "neurologie@chu-demo.mssante.fr");
 
 /// Which messages a client can keep as they are, and what it knows: see `tests/python/corpus.py` and `pair.py`.
@@ -114,6 +115,19 @@ fn two_imapclients_share_a_box_and_use_its_extensions() {
         .within(LIMIT)
         .run()
         .assert_success();
+    pair.check();
+}
+
+#[test]
+fn two_imaplibs_share_a_box_and_write_commands_by_hand() {
+    let sandbox = Sandbox::shared();
+    // It ends every line with CR LF.
+    let kind = Kind {
+        keeper: "maildir",
+        ..WHATEVER
+    };
+    let pair = Pair::new(&sandbox, WORKSHOP, "Imaplib", &kind);
+    python("pair_imaplib.py", &pair.task);
     pair.check();
 }
 

@@ -11,7 +11,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use common::{
-    Clinic, Finished, Named, Pki, Postfix, PostfixOptions, Program, Space, folder, free_port, holds, wait_until,
+    Certificate, Clinic, Finished, Named, Pki, Postfix, PostfixOptions, Program, Setup, Space, folder, free_port,
+    holds, wait_until,
 };
 
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -84,6 +85,75 @@ fn a_listed_peer_is_heard_others_are_refused_and_people_read_and_write() {
     assert_eq!(subjects, ["entrant", "a soi"]);
     let ended = running.stop("INT", PATIENCE).assert_success();
     assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+}
+
+#[test]
+fn what_is_written_to_postmaster_is_read_by_the_box_named_for_it() {
+    let clinic = Clinic::set_up(Setup {
+        operator: "postmaster = \"accueil@clinique.mssante.fr\"",
+        ..Setup::default()
+    });
+    let running = clinic.serve();
+    assert!(!running.stderr().contains("postmaster"), "{}", running.stderr());
+    let listed = clinic.listed_peer();
+    // RFC 5321 §4.5.1: with every domain served and with none, in any case; two names of one box are one mail.
+    for (subject, to) in [
+        ("un", &["postmaster"][..]),
+        ("deux", &["PostMaster"]),
+        ("trois", &["POSTMASTER@Clinique.mssante.fr"]),
+        ("quatre", &["postmaster@clinique.mssante.fr", BOX, "postmaster"]),
+    ] {
+        listed
+            .offer(SENDER, to, &Clinic::mail(SENDER, subject))
+            .assert_accepted();
+    }
+    let mail = Clinic::mail(BOX, "cinq");
+    clinic
+        .client()
+        .submit(Clinic::login(), "postmaster", &mail)
+        .assert_accepted();
+    let read = clinic.mails();
+    let subjects: Vec<&str> = read.iter().filter_map(|mail| mail["subject"].as_str()).collect();
+    assert_eq!(subjects, ["un", "deux", "trois", "quatre", "cinq"]);
+    for record in clinic.records("received") {
+        assert!(holds(&record, &[BOX]) && !holds(&record, &["ostmaster"]), "{record}");
+    }
+    // Who may write is decided as for everybody, and other domains have their own.
+    let unlisted = "medecin@rayee.mssante.fr";
+    listed
+        .offer(unlisted, &["postmaster"], &Clinic::mail(unlisted, "refuse"))
+        .assert_refused("mail", &["550", "sender-domain-unlisted"]);
+    for (to, words) in [
+        ("postmaster@ailleurs.example", ["550 5.7.1", "relay-denied"]),
+        ("abuse@clinique.mssante.fr", ["550 5.1.1", "box-unknown"]),
+    ] {
+        let refused = listed.offer(SENDER, &[to], &Clinic::mail(SENDER, "refuse"));
+        refused.assert_refused("rcpt", &words);
+    }
+    running.stop("TERM", PATIENCE).assert_success();
+}
+
+#[test]
+fn without_a_box_for_postmaster_the_start_the_check_and_the_refusal_say_so() {
+    let clinic = clinic();
+    let words = "nobody reads what is written to postmaster at clinique.mssante.fr, and it is refused; RFC 5321 §4.5.1 wants it taken";
+    assert!(clinic.run("check").run().assert_success().stderr.contains(words));
+    let running = clinic.serve();
+    assert!(running.stderr().contains(words), "{}", running.stderr());
+    for to in ["postmaster", "postmaster@clinique.mssante.fr"] {
+        let refused = clinic
+            .listed_peer()
+            .offer(SENDER, &[to], &Clinic::mail(SENDER, "refuse"));
+        refused.assert_refused(
+            "rcpt",
+            &[
+                "550 5.1.1",
+                "box-unknown",
+                "names none under `postmaster` in its configuration",
+            ],
+        );
+    }
+    running.stop("TERM", PATIENCE).assert_success();
 }
 
 #[test]
@@ -368,4 +438,53 @@ fn a_static_route_may_name_its_host() {
         holds(&deferred, &["cannot be reached", &clinic.neighbour.to_string()]),
         "{deferred}"
     );
+}
+
+/// smtp-source of Postfix, which knows neither TLS nor AUTH: 5 connections at once through a bridge that lends it TLS.
+fn smtp_source(clinic: &Clinic, certificate: Option<&Certificate>, messages: &str) -> Finished {
+    let mut task = json!({ "server": clinic.smtp, "ca": clinic.at("root.pem") });
+    if let Some(files) = certificate {
+        task["certificate"] = json!(files.certificate);
+        task["key"] = json!(files.key);
+    }
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/tls_bridge.py");
+    let bridge = Program::new("python3")
+        .args(["-B", script])
+        .input(task.to_string())
+        .start();
+    let port = wait_until("the bridge stands", PATIENCE, || {
+        bridge.stdout().trim().parse::<u16>().ok()
+    });
+    Program::new("smtp-source")
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .args([
+            "-d",
+            "-s",
+            "5",
+            "-m",
+            messages,
+            "-l",
+            "20000",
+            "-M",
+            "mx.voisin.localhost",
+        ])
+        .args(["-f", SENDER, "-t", BOX])
+        .arg(format!("127.0.0.1:{port}"))
+        .run()
+}
+
+#[test]
+fn smtp_source_delivers_with_a_certificate_that_is_lent_to_it_and_not_without() {
+    let clinic = clinic();
+    let running = clinic.serve();
+    smtp_source(&clinic, Some(&clinic.pki.issue("peer", NEIGHBOUR)), "100").assert_success();
+    assert_eq!(clinic.records("received").len(), 100);
+    assert_eq!(clinic.mails().len(), 100);
+    let refused = smtp_source(&clinic, None, "1").assert_failure();
+    assert!(
+        refused.stderr.contains("554") && refused.stderr.contains("certificate-missing"),
+        "{refused:?}"
+    );
+    assert_eq!(clinic.mails().len(), 100);
+    running.stop("TERM", PATIENCE).assert_success();
 }

@@ -417,6 +417,18 @@ fn relayed_and_late_mail_is_reported_and_broken_rules_are_refused() {
     let quiet = "a@muet.mssante.fr";
     let asked = (&["RET=FULL", "ENVID=e2"][..], &["NOTIFY=SUCCESS"][..]);
     submit(sandbox, &[quiet], &letter(quiet, "vers un muet", ""), asked);
+    let renamed = (
+        &[][..],
+        &["NOTIFY=SUCCESS", "ORCPT=rfc822;avant+2Bnuit@lilas.mssante.fr"][..],
+    );
+    submit(sandbox, &[quiet], &letter(quiet, "vers un muet renomme", ""), renamed);
+    let known = "ORCPT=rfc822;avant@lilas.mssante.fr";
+    for (mark, notify) in [
+        ("muet et sans echec", "NOTIFY=FAILURE"),
+        ("muet pour toujours", "NOTIFY=NEVER"),
+    ] {
+        submit(sandbox, &[quiet], &letter(quiet, mark, ""), (&[], &[notify, known]));
+    }
     let slow = "a@lent.mssante.fr";
     submit(sandbox, &[slow], &letter(slow, "en retard", ""), (&[], &[]));
     let failure_only = (&[][..], &["NOTIFY=FAILURE"][..]);
@@ -430,6 +442,21 @@ fn relayed_and_late_mail_is_reported_and_broken_rules_are_refused() {
     assert_eq!(relayed["recipients"][0]["remote-mta"], "dns; mx.muet.localhost");
     assert_eq!(relayed["original_type"], "text/rfc822-headers", "nothing failed");
     assert_eq!(relayed["head"]["original-envelope-id"], "e2");
+    assert!(
+        relayed["recipients"][0]["original-recipient"].is_null(),
+        "nobody said it"
+    );
+    // RFC 3461 §5.2.2, RFC 3464 §2.3.1: what the next server could not be told stands in the report, decoded.
+    let renamed = &report(sandbox, "vers un muet renomme")["recipients"][0];
+    assert_eq!(renamed["action"], "relayed");
+    assert_eq!(renamed["original-recipient"], "rfc822;avant+nuit@lilas.mssante.fr");
+    assert_eq!(renamed["final-recipient"], format!("rfc822; {quiet}"));
+    wait_until("all four are relayed", DELIVERY_LIMIT, || {
+        (records(sandbox, "relayed", quiet).len() == 4).then_some(())
+    });
+    for mark in ["muet et sans echec", "muet pour toujours"] {
+        assert!(reports(sandbox, mark).is_empty(), "{mark}");
+    }
     let late = report(sandbox, "en retard");
     let recipient = &late["recipients"][0];
     assert_eq!(

@@ -50,6 +50,12 @@ impl Boxes {
         self.unreadable || self.addresses.contains(address)
     }
 
+    /// Whether a box postmaster is declared in the domain, or may be.
+    pub(super) fn may_have_postmaster(&self, domain: &Domain) -> bool {
+        let is_it = |address: &Address| address.is_postmaster() && address.domain() == domain;
+        self.unreadable || self.addresses.iter().any(is_it)
+    }
+
     fn read_box(
         &mut self,
         section: &Section<'_>,

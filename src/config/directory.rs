@@ -3,10 +3,11 @@
 use super::boxes::{Boxes, DeclaredBox};
 use super::declared::Declared;
 use super::login::{Issuer, Login, LoginCertificate, LoginKind, read_logins};
+use super::postmaster::Postmaster;
 use super::reader::Section;
 use super::structure::{Person, Structures};
 use crate::directory::{CertificateBinding, Directory, DirectoryError, Entity, Establishment};
-use crate::identity::{Domain, SubjectDn};
+use crate::identity::{Address, Domain, SubjectDn};
 
 /// Who is who at one operator, as declared.
 #[derive(Clone, Debug, Default)]
@@ -21,20 +22,29 @@ pub struct DirectorySection {
     pub boxes: Vec<DeclaredBox>,
     /// Logins.
     pub logins: Vec<Login>,
+    /// The box that reads what is written to postmaster where no box of that name exists.
+    pub postmaster: Option<Address>,
 }
 
 impl DirectorySection {
     /// Reads `entity`, `establishment`, `person`, `box` and `login` under `parent`; what is wrong is reported and left out.
-    pub(super) fn read(parent: &Section<'_>, domains: &[Domain], issuer: Issuer, declared: &mut Declared) -> Self {
+    pub(super) fn read(
+        parent: &Section<'_>,
+        (domains, postmaster): (&[Domain], Postmaster),
+        issuer: Issuer,
+        declared: &mut Declared,
+    ) -> Self {
         let structures = Structures::read(parent, declared);
         let boxes = Boxes::read(parent, domains, &structures, declared);
         let logins = read_logins(parent, issuer, &structures, &boxes);
+        let postmaster = postmaster.among(&boxes, domains, parent);
         Self {
             entities: structures.entities,
             establishments: structures.establishments,
             people: structures.people,
             boxes: boxes.found,
             logins,
+            postmaster,
         }
     }
 
@@ -59,6 +69,9 @@ impl DirectorySection {
             if let Some(quota) = declared.quota {
                 directory.set_quota(declared.mailbox.address.clone(), quota.0);
             }
+        }
+        if let Some(postmaster) = &self.postmaster {
+            directory.set_postmaster(postmaster.clone())?;
         }
         for login in &self.logins {
             add_login(&mut directory, login, &subject_of)?;

@@ -12,6 +12,7 @@ use super::limits::Limits;
 use super::listen::Listen;
 use super::login::{Issuer, Login};
 use super::operator::{SIZE_DEFAULT, SIZE_LARGEST, SIZE_SMALLEST};
+use super::postmaster::Postmaster;
 use super::reader::{self, NamedFile, Section};
 use super::relay::Relay;
 use super::retention::{Quota, Retention};
@@ -93,7 +94,7 @@ impl Gateway {
     }
 
     pub(super) fn read(root: &Section<'_>) -> Option<Self> {
-        let operator = root.required_section("operator").map(OperatorSection::read);
+        let (operator, postmaster) = root.required_section("operator").map(OperatorSection::read).unzip();
         let data = root.required_section("data").map(read_data);
         let listen = root.required_section("listen").map(Listen::read);
         let tls = root.required_section("tls").map(Tls::read);
@@ -108,7 +109,9 @@ impl Gateway {
             .as_ref()
             .map(|operator| operator.domains.clone())
             .unwrap_or_default();
-        let directory = DirectorySection::read(root, &domains, Issuer::Elsewhere, &mut Declared::default());
+        let postmaster = postmaster.unwrap_or_else(|| Postmaster::read(root));
+        let mut declared = Declared::default();
+        let directory = DirectorySection::read(root, (&domains, postmaster), Issuer::Elsewhere, &mut declared);
         let data_folder_named = data.flatten();
         let files = root.named_files();
         let operator = operator?;
@@ -144,11 +147,12 @@ struct OperatorSection {
 }
 
 impl OperatorSection {
-    fn read(section: Section<'_>) -> Self {
+    fn read(section: Section<'_>) -> (Self, Postmaster) {
         let host = section.required::<Domain>("host");
         let listed = section.required_list::<Domain>("domains");
         let size = section.within("size_max", SIZE_DEFAULT, SIZE_SMALLEST..=SIZE_LARGEST);
         let quota_bytes = Quota::read(&section).and_then(|quota| quota.0);
+        let postmaster = Postmaster::read(&section);
         let mut declared = Declared::default();
         for domain in &listed {
             declared
@@ -156,12 +160,13 @@ impl OperatorSection {
                 .declare(&section, domain, format_args!("domain {}", domain.value));
         }
         section.close();
-        Self {
+        let operator = Self {
             host: host.map(|host| host.value),
             domains: listed.into_iter().map(|domain| domain.value).collect(),
             size_bytes_max: size.0,
             quota_bytes,
-        }
+        };
+        (operator, postmaster)
     }
 }
 

@@ -19,6 +19,7 @@ mod listen;
 mod login;
 mod operator;
 mod patient;
+mod postmaster;
 mod reader;
 mod relay;
 mod retention;

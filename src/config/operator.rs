@@ -8,6 +8,7 @@ use super::declared::Declared;
 use super::directory::DirectorySection;
 use super::login::{Issuer, Login};
 use super::patient::{Patient, read_patients};
+use super::postmaster::Postmaster;
 use super::reader::{At, FromToml, Section, Wrong};
 use super::retention::{Quota, Retention};
 use super::search::Search;
@@ -191,7 +192,10 @@ impl Operator {
             Kind::External => read_external(&section, declared),
         };
         let directory = match kind {
-            Kind::Local => DirectorySection::read(&section, &domains, Issuer::Sandbox, declared),
+            Kind::Local => {
+                let postmaster = Postmaster::read(&section);
+                DirectorySection::read(&section, (&domains, postmaster), Issuer::Sandbox, declared)
+            }
             Kind::External => DirectorySection::default(),
         };
         let patients = match kind {

@@ -99,6 +99,12 @@ name = "jeanne"
 kind = "password"
 password = "sandbox"
 boxes = ["jeanne.briard@lilas.mssante.fr"]
+
+[[operator.box]]
+address = "Postmaster@lilas.mssante.fr"
+type = "ORG"
+label = "Exploitation"
+entity = "990000010"
 "#;
 
 /// A peer that the user runs, to be added to [`SMALL`].
@@ -424,6 +430,16 @@ const SPACE_MISTAKES: &[Mistake] = &[
     ),
     ("[\"voisin.mssante.fr\"]", "[]", "`operator.domains` is empty"),
     (
+        "domains = [\"patient.mssante.fr\"]",
+        "domains = [\"patient.mssante.fr\"]\npostmaster = \"279035121518989@patient.mssante.fr\"",
+        "box 2790…989@patient.mssante.fr is not declared",
+    ),
+    (
+        "kind = \"external\"",
+        "kind = \"external\"\npostmaster = \"dui@lilas.mssante.fr\"",
+        "unknown key `postmaster`",
+    ),
+    (
         "[\"voisin.mssante.fr\"]",
         "\"voisin.mssante.fr\"",
         "`operator.domains` is a text",
@@ -659,9 +675,10 @@ fn what_is_odd_but_playable_is_a_warning() {
         warnings.iter().map(ToString::to_string).collect()
     };
     let published = format!("{SMALL}{PATIENTS}").replace("279035121518989", "223042545611404");
-    let [ins] = &warnings(&published)[..] else {
-        panic!("one warning");
+    let [postmaster, ins] = &warnings(&published)[..] else {
+        panic!("two warnings");
     };
+    assert!(postmaster.contains("postmaster at patient.mssante.fr"), "{postmaster}");
     assert!(ins.contains("wrong key") && !ins.contains("223042545611404"), "{ins}");
     let open = SMALL.replace("name = \"small\"", "name = \"small\"\naddress = \"0.0.0.0\"");
     assert!(warnings(&open)[0].starts_with("space.toml:3:11: warning: 0.0.0.0 is not a loopback"));
@@ -707,7 +724,7 @@ fn a_gateway_that_says_only_what_is_required_gets_the_documented_defaults() {
         allow_list = "trust/allow-list.xml"
     "#;
     let (gateway, warnings) = Gateway::parse(text, "config/gateway.toml").unwrap();
-    assert_eq!(warnings, []);
+    assert_eq!(warnings.len(), 1, "postmaster has a test of its own: {warnings:?}");
     let documented = example();
     let bare = Relay {
         routes: Vec::new(),
@@ -736,6 +753,17 @@ const GATEWAY_MISTAKES: &[Mistake] = &[
         "`operator.size_max` is \"1 KiB\", out of range; give something from \"64 KiB\" to \"1 GiB\"",
     ),
     ("size_max = \"25 MiB\"", "size_max = 25", "is a whole number"),
+    (
+        "postmaster = \"soins@",
+        "postmaster = \"soin@",
+        "box soin@ehpad-lilas.mssante.fr is not declared; name a box of this operator that somebody reads",
+    ),
+    ("postmaster = \"soins@", "postmaster = \"@", "`operator.postmaster`"),
+    (
+        "label = \"Soins EHPAD Les Lilas\"",
+        "label = \"Soins EHPAD Les Lilas\"\nstate = \"closed\"",
+        "box soins@ehpad-lilas.mssante.fr is closed for good; name a box of this operator that takes mail",
+    ),
     ("folder = \"/var/lib/vaguemestre\"", "folder = \"\"", "is not a path"),
     (
         "imaps = \"0.0.0.0:993\"",
@@ -821,6 +849,43 @@ fn a_risky_gateway_is_warned_about() {
     );
     assert_eq!(warned("web = \"127.0.0.1:8080\"", "web = \"0.0.0.0:8080\""), 1);
     assert_eq!(warned("web = \"127.0.0.1:8080\"", "web = \"[::1]:8080\""), 0);
+}
+
+#[test]
+fn domains_whose_postmaster_nobody_reads_are_warned_about() {
+    let warned = |from: &str, to: &str| -> Vec<String> {
+        assert!(Gateway::EXAMPLE_TEXT.contains(from), "{from}");
+        let (_, warnings) = Gateway::parse(&Gateway::EXAMPLE_TEXT.replacen(from, to, 1), "gateway.toml").unwrap();
+        warnings.iter().map(ToString::to_string).collect()
+    };
+    let named = "postmaster = \"soins@ehpad-lilas.mssante.fr\"\n";
+    assert_eq!(
+        warned(named, ""),
+        [
+            "gateway.toml:10:1: warning: nobody reads what is written to postmaster at ehpad-lilas.mssante.fr, ssiad-lilas.mssante.fr, and it \
+          is refused; RFC 5321 §4.5.1 wants it taken: name a box under `postmaster`"
+        ]
+    );
+    assert_eq!(warned(named, named), [""; 0]);
+    // A box of that name reads its own domain's mail.
+    let own = "[[box]]\naddress = \"POSTMASTER@ssiad-lilas.mssante.fr\"\ntype = \"ORG\"\nlabel = \"Exploitation\"\nentity = \"990000010\"\n";
+    let text = Gateway::EXAMPLE_TEXT.replacen(named, "", 1);
+    let (_, warnings) = Gateway::parse(&format!("{text}\n{own}"), "gateway.toml").unwrap();
+    assert_eq!(warnings.len(), 1);
+    assert!(
+        warnings[0]
+            .to_string()
+            .contains("at ehpad-lilas.mssante.fr, and it is refused"),
+        "{warnings:?}"
+    );
+    // So does every operator of the default space.
+    for operator in default_space().operators {
+        let directory = operator.directory(|_| None).unwrap();
+        for domain in &operator.domains {
+            let to = address(&format!("PostMaster@{domain}"));
+            assert!(directory.receiver(&to).is_some(), "{to}");
+        }
+    }
 }
 
 /// The example with its optional keys turned on.

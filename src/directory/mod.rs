@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::identity::{Address, Domain, Finess, Rpps, SubjectDn};
+use crate::identity::{Address, Domain, Finess, POSTMASTER, Rpps, SubjectDn};
 
 /// Type of a box (TRE_R257-TypeBAL); a patient's box has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -198,6 +198,7 @@ pub struct Directory {
     quotas: HashMap<Address, Option<u64>>,
     certificates: HashMap<SubjectDn, Vec<Address>>,
     passwords: HashMap<String, PasswordLogin>,
+    postmaster: Option<Address>,
 }
 
 /// A directory that contradicts itself.
@@ -320,6 +321,13 @@ impl Directory {
         Ok(())
     }
 
+    /// Names the box that takes what is written to postmaster where no box of that name exists.
+    pub fn set_postmaster(&mut self, address: Address) -> Result<(), DirectoryError> {
+        self.check_boxes(POSTMASTER, std::slice::from_ref(&address))?;
+        self.postmaster = Some(address);
+        Ok(())
+    }
+
     fn check_boxes(&self, login: &str, boxes: &[Address]) -> Result<(), DirectoryError> {
         match boxes.iter().find(|address| !self.boxes.contains_key(*address)) {
             Some(address) => Err(DirectoryError::UnknownBox(login.to_owned(), address.clone())),
@@ -350,6 +358,16 @@ impl Directory {
     /// The box of that address.
     pub fn find(&self, address: &Address) -> Option<&Arc<MailBox>> {
         self.boxes.get(address)
+    }
+
+    /// The box that takes what is written to an address: the one of that address, else, for postmaster of one of the domains, the one that was
+    /// named for it.
+    pub fn receiver(&self, address: &Address) -> Option<&Arc<MailBox>> {
+        self.find(address).or_else(|| {
+            // RFC 5321 §4.5.1: postmaster of every domain served, in any case.
+            let is_for_it = address.is_postmaster() && self.serves(address.domain());
+            self.find(self.postmaster.as_ref().filter(|_| is_for_it)?)
+        })
     }
 
     /// All boxes, in no order.
@@ -473,5 +491,53 @@ mod tests {
         ] {
             assert_eq!(directory.role_of(login, address), role, "{login} {address}");
         }
+    }
+
+    #[test]
+    fn mail_to_postmaster_goes_to_its_own_box_or_to_the_one_named_for_it() {
+        let address = |text: &str| text.parse::<Address>().unwrap();
+        let mut directory = Directory::new(
+            ["a.mssante.fr", "b.mssante.fr"]
+                .map(|name| name.parse().unwrap())
+                .into(),
+        );
+        for name in ["team@a.mssante.fr", "postmaster@b.mssante.fr"] {
+            let mailbox = MailBox {
+                address: address(name),
+                box_type: BoxType::Organisational,
+                label: String::new(),
+                attachment: Attachment::None,
+                holder: None,
+                state: BoxState::Active,
+            };
+            directory.add_box(mailbox).unwrap();
+        }
+        let receiver = |directory: &Directory, to: &str| {
+            let found = directory.receiver(&address(to));
+            found.map(|mailbox| mailbox.address.to_string()).unwrap_or_default()
+        };
+        assert_eq!(receiver(&directory, "postmaster@a.mssante.fr"), "");
+        assert_eq!(
+            receiver(&directory, "Postmaster@B.mssante.fr"),
+            "postmaster@b.mssante.fr"
+        );
+        let unknown = directory.set_postmaster(address("nobody@a.mssante.fr"));
+        assert!(matches!(unknown, Err(DirectoryError::UnknownBox(..))));
+        directory.set_postmaster(address("team@a.mssante.fr")).unwrap();
+        for (to, by) in [
+            ("postmaster@a.mssante.fr", "team@a.mssante.fr"),
+            ("POSTMASTER@A.mssante.fr", "team@a.mssante.fr"),
+            ("postmaster@b.mssante.fr", "postmaster@b.mssante.fr"),
+            ("team@a.mssante.fr", "team@a.mssante.fr"),
+            ("postmasters@a.mssante.fr", ""),
+            ("abuse@a.mssante.fr", ""),
+            ("postmaster@c.mssante.fr", ""),
+        ] {
+            assert_eq!(receiver(&directory, to), by, "{to}");
+        }
+        assert!(
+            directory.find(&address("postmaster@a.mssante.fr")).is_none(),
+            "it is no box"
+        );
     }
 }

@@ -54,6 +54,11 @@ impl Address {
         &self.folded
     }
 
+    /// Whether it is postmaster of its domain, in any case (RFC 5321 §4.5.1).
+    pub fn is_postmaster(&self) -> bool {
+        self.local().eq_ignore_ascii_case(POSTMASTER)
+    }
+
     /// The address as logs and journals may show it: the INS of a patient is masked (invariant 9).
     pub fn masked(&self) -> String {
         if !self.domain.is_patient() || !self.local().bytes().take(1).all(|b| b.is_ascii_digit()) {
@@ -165,6 +170,8 @@ fn is_quoted(local: &str) -> bool {
     !escaped && local.len() >= 2
 }
 
+/// The local part that every domain that takes mail has to take (RFC 5321 §4.5.1).
+pub const POSTMASTER: &str = "postmaster";
 /// RFC 5321 §4.5.3.1.1.
 const LOCAL_BYTES_MAX: usize = 64;
 /// Digits of an INS that a mask leaves at the front and at the end.

@@ -9,7 +9,7 @@ mod rpps;
 mod siret;
 mod subject_dn;
 
-pub use address::{Address, AddressError};
+pub use address::{Address, AddressError, POSTMASTER};
 pub use domain::{Domain, DomainError};
 pub use finess::{Finess, FinessError};
 pub use ins::{Ins, InsError};

@@ -108,6 +108,11 @@ impl Framer {
         !matches!(self.state, State::Line)
     }
 
+    /// Whether a command has begun to come and is not complete.
+    pub(crate) fn is_amid_command(&self) -> bool {
+        self.is_in_literal() || !self.command.is_empty() || self.read < self.buffer.len()
+    }
+
     /// Takes input; the bytes of a message go straight where they belong.
     pub(crate) fn feed(&mut self, mut input: &[u8]) {
         if self.read == self.buffer.len()
@@ -478,6 +483,18 @@ mod tests {
         Frame::Refused {
             tag: Some(tag.into()),
             why,
+        }
+    }
+
+    #[test]
+    fn a_command_is_under_way_from_its_first_byte_to_its_last() {
+        let input = b"a LOGIN {4}\r\nuser pw\r\n";
+        let mut framer = Framer::default();
+        assert!(!framer.is_amid_command());
+        for (at, byte) in input.iter().enumerate() {
+            framer.feed(&[*byte]);
+            while !matches!(framer.next(BOUNDS), Frame::More) {}
+            assert_eq!(framer.is_amid_command(), at + 1 < input.len(), "after {at}");
         }
     }
 

@@ -35,6 +35,11 @@ impl Ahead {
         }
     }
 
+    /// The connection itself.
+    pub(super) fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
     fn fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.buffer.is_empty() {
             self.buffer = vec![0; AHEAD_BYTES];

@@ -164,6 +164,9 @@ impl Drive<'_> {
             self.pace.rest();
         }
         let left = self.pace.left().filter(|_| session.is_in_literal());
+        if session.is_amid_command() {
+            self.wire.hasten()?;
+        }
         let begun = Instant::now();
         let slow = left.map(|left| begun + left);
         let wake = self.deadline.min(self.end);
@@ -273,6 +276,8 @@ impl Drive<'_> {
                 refused: match refusal.reason {
                     Reason::BoxAmbiguous | Reason::CertificateNotBound | Reason::BoxClosed => Refused::NotYourBox,
                     Reason::TooManyConnections => Refused::TooManySessions,
+                    // RFC 5530 §3: other credentials would not help.
+                    Reason::RevocationUnknown => Refused::Unavailable,
                     _ => Refused::Credentials,
                 },
                 text: format!("{} ({}, session {})", refusal.text, refusal.reason, self.id),
@@ -298,7 +303,7 @@ impl Drive<'_> {
     async fn noted(&self, noted: Noted) {
         let (reason, text) = match noted {
             Noted::TlsRequired => (Reason::TlsRequired, "STARTTLS first"),
-            Noted::TooManyErrors => (Reason::TooManyConnections, "too many errors in this session"),
+            Noted::TooManyErrors => (Reason::TooManyErrors, "too many errors in this session"),
         };
         self.refused("session", &Refusal::new(reason, text)).await;
     }

@@ -12,10 +12,13 @@ impl Visitor {
         let Some(address) = self.address_of(to) else {
             return Ok(());
         };
-        let Some(inbox) = self.snapshot.inboxes.get(&address) else {
+        let Some(mailbox) = self.snapshot.directory.receiver(&address) else {
             return Ok(());
         };
-        if self.snapshot.directory.quota_of(&address).is_none() {
+        let Some(inbox) = self.snapshot.inboxes.get(&mailbox.address) else {
+            return Ok(());
+        };
+        if self.snapshot.directory.quota_of(&mailbox.address).is_none() {
             return Ok(());
         }
         match self.parts.store.usage(*inbox).await {

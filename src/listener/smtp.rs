@@ -198,6 +198,9 @@ impl Drive<'_> {
     /// False when the peer has left, or when it is time to stop and nothing is under way.
     async fn read(&mut self, stop: &CancellationToken) -> io::Result<bool> {
         let has_text = self.session.has_text_under_way();
+        if has_text {
+            self.wire.hasten()?;
+        }
         let (until, why) = self.awaited_until(has_text);
         let begun = Instant::now();
         let read = if self.session.mail_from().is_some() {

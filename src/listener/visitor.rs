@@ -10,7 +10,7 @@ use super::smtp::Transmission;
 use super::spool::Spool;
 use super::{Face, Handshake, Judged, Parts, SessionId, Snapshot};
 use crate::directory::BoxState;
-use crate::identity::{Address, Domain};
+use crate::identity::{Address, Domain, POSTMASTER};
 use crate::journal::{Event, Excerpt, Refused};
 use crate::message::received::{TlsTrace, Trace, received_count};
 use crate::message::{Charset, Header, HeaderLimits};
@@ -37,7 +37,7 @@ impl Visitor {
             ForwardPath::Address(address) => Some(address.clone()),
             ForwardPath::Postmaster => {
                 let domain = self.snapshot.directory.domains().first()?;
-                format!("postmaster@{domain}").parse().ok()
+                format!("{POSTMASTER}@{domain}").parse().ok()
             }
         }
     }
@@ -47,7 +47,7 @@ impl Visitor {
         let Some(address) = self.address_of(to) else {
             return Err(Refusal::new(Reason::BoxUnknown, "this operator has no postmaster box"));
         };
-        let mailbox = self.snapshot.directory.find(&address);
+        let mailbox = self.snapshot.directory.receiver(&address);
         let standing = mailbox.map(|mailbox| match mailbox.state {
             BoxState::Active => BoxStanding::Active,
             BoxState::Suspended => BoxStanding::Suspended,
@@ -65,7 +65,8 @@ impl Visitor {
             domain,
             standing,
         })?;
-        match (mailbox, self.snapshot.inboxes.get(&address)) {
+        let inbox = mailbox.and_then(|mailbox| self.snapshot.inboxes.get(&mailbox.address));
+        match (mailbox, inbox) {
             (Some(mailbox), Some(inbox)) => Ok(LocalRecipient {
                 mailbox: Arc::clone(mailbox),
                 inbox: *inbox,

@@ -125,6 +125,14 @@ impl Wire {
         }
     }
 
+    /// More of something begun is waited for, see [`Link::hasten`].
+    ///
+    /// # Errors
+    /// The connection failed.
+    pub(super) fn hasten(&self) -> io::Result<()> {
+        self.link.hasten()
+    }
+
     /// Writes all of `bytes` and flushes.
     ///
     /// # Errors

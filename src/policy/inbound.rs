@@ -112,6 +112,13 @@ pub fn takes_mail(address: &Address, standing: Option<BoxStanding>) -> Result<()
             Reason::OverQuota,
             format!("box {shown} is full; try again later, its holder has to make room"),
         ),
+        // RFC 5321 §4.5.1: it should be there; whoever reads this is the one to tell.
+        None if address.is_postmaster() => (
+            Reason::BoxUnknown,
+            format!(
+                "nobody reads {shown}: this operator has no such box, and names none under `postmaster` in its configuration"
+            ),
+        ),
         None => (
             Reason::BoxUnknown,
             format!("no box {shown} here; check the address in the directory"),
@@ -238,6 +245,20 @@ mod tests {
             assert_eq!(refusal.reason, reason);
             assert!(refusal.text.contains("ehpad-lilas.mssante.fr"), "{}", refusal.text);
         }
+    }
+
+    #[test]
+    fn postmaster_without_a_box_says_what_to_configure() {
+        let refusal = verdict("PostMaster@lilas.mssante.fr", DomainStanding::Ours, None).unwrap_err();
+        assert_eq!(refusal.reason, Reason::BoxUnknown);
+        assert!(
+            refusal
+                .text
+                .contains("names none under `postmaster` in its configuration"),
+            "{refusal}"
+        );
+        let elsewhere = verdict("postmaster@ailleurs.mssante.fr", DomainStanding::Elsewhere, None).unwrap_err();
+        assert_eq!(elsewhere.reason, Reason::RelayDenied);
     }
 
     #[test]

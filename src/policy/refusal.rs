@@ -71,15 +71,19 @@ pub enum Reason {
     StorageFailed,
     /// The disk is full.
     StorageFull,
-    /// Too many connections or errors from this peer.
+    /// Too many connections from this peer, or sessions of this login.
     TooManyConnections,
+    /// Too many errors, or commands without a message, in one session.
+    TooManyErrors,
+    /// More transactions than one session may hold.
+    TooManyTransactions,
     /// A message came too slowly, or took too long.
     TooSlow,
 }
 
 impl Reason {
     /// All of them, for documentation and tests.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 37] = [
         Self::TlsRequired,
         Self::CertificateMissing,
         Self::CertificateUntrusted,
@@ -114,6 +118,8 @@ impl Reason {
         Self::StorageFailed,
         Self::StorageFull,
         Self::TooManyConnections,
+        Self::TooManyErrors,
+        Self::TooManyTransactions,
         Self::TooSlow,
     ];
 
@@ -126,6 +132,16 @@ impl Reason {
     pub fn code(self) -> (u16, &'static str) {
         let (_, code, status) = self.row();
         (code, status)
+    }
+
+    /// The same where it answers a login. RFC 4954 §6: 535 5.7.8 whatever was wrong with what the client showed, since that is what clients ask
+    /// for other credentials at; 454 4.7.0 when nobody can say now. What ends the session ends it (RFC 5321 §3.8).
+    pub fn login_code(self) -> (u16, &'static str) {
+        match self.code() {
+            closing @ (421, _) => closing,
+            (400..=499, _) => (454, "4.7.0"),
+            _ => (535, "5.7.8"),
+        }
     }
 
     /// The one table: id, RFC 5321 code, RFC 3463 status. The codes are those proposed for a mock operator where no rule is public.
@@ -166,6 +182,10 @@ impl Reason {
             // RFC 3463 §3.4: mail system full.
             Self::StorageFull => ("storage-full", 452, "4.3.1"),
             Self::TooManyConnections => ("too-many-connections", 421, "4.7.0"),
+            // RFC 3463 §3.8: other or undefined security status, for what looks like a probe.
+            Self::TooManyErrors => ("too-many-errors", 421, "4.7.0"),
+            // RFC 3463 §3.6: a limit of the protocol, here of the session.
+            Self::TooManyTransactions => ("too-many-transactions", 421, "4.5.3"),
             // RFC 3463 §3.5: bad connection.
             Self::TooSlow => ("too-slow", 421, "4.4.2"),
         }

@@ -135,7 +135,15 @@ impl Reply {
     /// How a refusal is said to the peer: code and status of its reason, its one line, and the ids to look it up by
     /// (invariant 5): `550 5.7.1 domain x.fr is not on the allow list (sender-domain-unlisted, session K3F7Q2)`.
     pub fn refuse(refusal: &Refusal, session_id: &str) -> Self {
-        let (code, status) = refusal.reason.code();
+        Self::refuse_with(refusal.reason.code(), refusal, session_id)
+    }
+
+    /// The same for a login: the code says that it failed, the reason why (RFC 4954 §6).
+    pub fn refuse_login(refusal: &Refusal, session_id: &str) -> Self {
+        Self::refuse_with(refusal.reason.login_code(), refusal, session_id)
+    }
+
+    fn refuse_with((code, status): (u16, &str), refusal: &Refusal, session_id: &str) -> Self {
         let ids = format!(" ({}, session {session_id})", refusal.reason);
         let room = LINE_BYTES_MAX.saturating_sub(FRAME_BYTES + ids.len());
         // `Refusal::new` leaves only ASCII, but the field is public: cut at a character.

@@ -105,8 +105,11 @@ fn external(host: &str, reach: &str) -> String {
 }
 
 fn local(new: &NewOperator, host: &str, base: i64, numbers: &Numbers) -> String {
+    let first = new.domains.first();
+    let postmaster = first.map(|domain| format!("postmaster = {}\n", quoted(&format!("contact@{domain}"))));
+    let postmaster = postmaster.unwrap_or_default();
     let mut section = format!(
-        "port_base = {base}\n\n[[operator.host]]\nname = {}\n\n[[operator.entity]]\nfiness = {entity}\nname = {name}\n\n\
+        "port_base = {base}\n{postmaster}\n[[operator.host]]\nname = {}\n\n[[operator.entity]]\nfiness = {entity}\nname = {name}\n\n\
          [[operator.establishment]]\nfiness = {establishment}\nentity = {entity}\nname = {name}\n",
         quoted(host),
         name = quoted(&new.name),

@@ -14,6 +14,11 @@ pub(super) fn move_domain(from: &mut Table, to: &mut Table, domain: &str) {
     let boxes = take_sections(from, "box", |one| in_domain(text_of(one, "address"), domain));
     let logins = take_logins(from, domain);
     copy_structures(from, to, &boxes, &logins);
+    if let Some(postmaster) = take_postmaster(from, domain)
+        && text_of(to, "postmaster").is_empty()
+    {
+        set(to, "postmaster", postmaster);
+    }
     for one in boxes {
         push_section(to, "box", one);
     }
@@ -32,6 +37,7 @@ pub(super) fn drop_domain(operator: &mut Table, domain: &str) {
     take(operator, "domains", |other| other.eq_ignore_ascii_case(domain));
     take_sections(operator, "box", |one| in_domain(text_of(one, "address"), domain));
     take_logins(operator, domain);
+    take_postmaster(operator, domain);
     if domain.eq_ignore_ascii_case(PATIENT_DOMAIN) {
         take_sections(operator, "patient", |_| true);
     }
@@ -56,6 +62,15 @@ fn take_logins(from: &mut Table, domain: &str) -> Vec<Table> {
     }
     take_sections(from, "login", |login| list_of(login, "boxes").is_empty());
     taken
+}
+
+/// The box that reads postmaster's mail, where it is one of the domain: it goes with it.
+fn take_postmaster(from: &mut Table, domain: &str) -> Option<String> {
+    let named = text_of(from, "postmaster").to_owned();
+    in_domain(&named, domain).then(|| {
+        from.remove("postmaster");
+        named
+    })
 }
 
 /// A user name that is not written is the first box; that box may be about to go.
@@ -139,7 +154,11 @@ mod tests {
 
     /// The default space with a domain moved, as text.
     fn moved(domain: &str, from: &str, to: &str) -> String {
-        let mut text = SpaceText::open(Space::DEFAULT_TEXT, "space.toml").unwrap();
+        moved_in(Space::DEFAULT_TEXT, domain, from, to)
+    }
+
+    fn moved_in(space: &str, domain: &str, from: &str, to: &str) -> String {
+        let mut text = SpaceText::open(space, "space.toml").unwrap();
         let mut source = text.operator(from).unwrap().clone();
         let mut target = text.operator(to).unwrap().clone();
         move_domain(&mut source, &mut target, domain);
@@ -163,6 +182,33 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_box_that_reads_postmasters_mail_goes_with_its_domain() {
+        let postmasters = |text: &str| {
+            let (space, _) = Space::parse(text, "moved").unwrap();
+            ["lilas", "chu"].map(|key| {
+                space
+                    .operator(key)
+                    .unwrap()
+                    .directory
+                    .postmaster
+                    .clone()
+                    .map(|one| one.to_string())
+            })
+        };
+        let (foyer, urgences) = ("hebergement@foyer-lilas.mssante.fr", "urgences@chu-demo.mssante.fr");
+        let both = [Some(foyer.to_owned()), Some(urgences.to_owned())];
+        assert_eq!(postmasters(&moved("ehpad-lilas.mssante.fr", "lilas", "chu")), both);
+        let gone = moved("foyer-lilas.mssante.fr", "lilas", "chu");
+        assert_eq!(postmasters(&gone), [None, both[1].clone()]);
+        let without = Space::DEFAULT_TEXT.replace(&format!("postmaster = \"{urgences}\"\n"), "");
+        let taken = moved_in(&without, "foyer-lilas.mssante.fr", "lilas", "chu");
+        assert_eq!(postmasters(&taken), [None, both[0].clone()]);
+        let mut text = SpaceText::open(Space::DEFAULT_TEXT, "space.toml").unwrap();
+        drop_domain(text.operator("lilas").unwrap(), "foyer-lilas.mssante.fr");
+        assert_eq!(postmasters(&text.text()), [None, both[1].clone()]);
     }
 
     fn boxes(space: &Space, key: &str, domain: &crate::identity::Domain) -> BTreeSet<String> {

@@ -138,6 +138,7 @@ fn facts<'a>(record: &'a Record, operator: &'a str, examined: &[&'a Examined], k
         stage: "",
         said: "",
         recipient: None,
+        is_login: false,
         examined: with(reason.id()),
     };
     match &record.event {
@@ -151,6 +152,7 @@ fn facts<'a>(record: &'a Record, operator: &'a str, examined: &[&'a Examined], k
         Event::LoginRefused(event) => Some(Facts {
             face: event.face.as_str(),
             stage: event.mechanism.as_str(),
+            is_login: true,
             said: event.text.as_str(),
             ..base(reason_of(&event.reason)?)
         }),

@@ -61,6 +61,8 @@ pub(in crate::cli) struct Facts<'a> {
     pub(in crate::cli) stage: &'a str,
     pub(in crate::cli) said: &'a str,
     pub(in crate::cli) recipient: Option<&'a str>,
+    /// Whether it answered a login: other codes say so.
+    pub(in crate::cli) is_login: bool,
     /// The evidence beside it.
     pub(in crate::cli) examined: Option<&'a Examined>,
 }
@@ -77,7 +79,11 @@ impl Verdict {
     /// Explains in the words of a language.
     pub(in crate::cli) fn of(facts: &Facts<'_>, places: &Places, words: &Words) -> Self {
         let said = words.reason(facts.reason);
-        let (code, status) = facts.reason.code();
+        let (code, status) = if facts.is_login {
+            facts.reason.login_code()
+        } else {
+            facts.reason.code()
+        };
         let about_list = matches!(
             facts.reason,
             Reason::CertificateNotForDomain | Reason::SenderDomainUnlisted | Reason::RecipientDomainUnlisted
@@ -168,7 +174,7 @@ fn who(facts: &Facts<'_>, words: &Words) -> &'static str {
         }
         Reason::SenderDomainUnlisted | Reason::CertificateNotForDomain | Reason::PeerUnlisted => texts.actor_authority,
         Reason::OverQuota => texts.actor_holder,
-        Reason::TooManyRecipients => texts.actor_nobody,
+        Reason::TooManyRecipients | Reason::TooManyTransactions => texts.actor_nobody,
         _ if matches!(facts.face, "smtp" | "relay") => texts.actor_peer,
         _ => texts.actor_client,
     }
@@ -249,6 +255,7 @@ mod tests {
                 stage: "mail",
                 said: "",
                 recipient: None,
+                is_login: false,
                 examined: None,
             };
             let places = Places {

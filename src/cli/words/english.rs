@@ -1,6 +1,6 @@
 //! English. One line for each thing that can be said; the other language has the same ones.
 
-use super::{FailureTable, FailureWords, ReasonWords, Texts, Words};
+use super::{FailureWords, ReasonWords, Texts, Words};
 use crate::policy::Reason;
 
 pub(super) static WORDS: Words = Words {
@@ -340,8 +340,24 @@ pub(super) static WORDS: Words = Words {
         (
             Reason::TooManyConnections,
             ReasonWords {
-                meaning: "Too many connections or errors from this peer.",
-                remedy: "Lower the sender's concurrency; look for the errors that came before.",
+                meaning: "Too many connections from this peer, or sessions of this login.",
+                remedy: "Lower the concurrency of the sender or of the software.",
+                expected: "",
+            },
+        ),
+        (
+            Reason::TooManyErrors,
+            ReasonWords {
+                meaning: "Too many errors, or commands without a message, in one session.",
+                remedy: "Look for the errors that came before; a monitor that keeps a connection open opens a new one. The bounds: `faults_max`, `commands_max`.",
+                expected: "",
+            },
+        ),
+        (
+            Reason::TooManyTransactions,
+            ReasonWords {
+                meaning: "More transactions than one session may hold.",
+                remedy: "Nothing: the sender connects again. The bound, which EHLO announces (LIMITS MAILMAX): `transactions_max`.",
                 expected: "",
             },
         ),
@@ -465,27 +481,6 @@ pub(super) static WORDS: Words = Words {
         ("host-name", "host name"),
         ("allow-list", "allow list"),
     ],
-    failures: FailureTable {
-        version: FailureWords {
-            meaning: "the client offers no TLS version that this face speaks",
-            remedy: "let the client speak TLS 1.2 or 1.3",
-        },
-        suite: FailureWords {
-            meaning: "the client offers no cipher suite that this face accepts",
-            remedy: "let the client offer ECDHE with AES-GCM or ChaCha20 (TLS 1.2), or TLS 1.3",
-        },
-        not_tls: FailureWords {
-            meaning: "what came is not TLS",
-            remedy: "clear text was sent to a TLS port, or the wrong port was chosen: use STARTTLS there, or TLS from the first byte here",
-        },
-        silent: FailureWords {
-            meaning: "the handshake was not finished in time, or the connection was cut",
-            remedy: "look for a firewall between the two, and at the other end's log",
-        },
-        other: FailureWords {
-            meaning: "the handshake failed",
-            remedy: "read the problem above",
-        },
-    },
+    failures: &super::failures::ENGLISH,
     doctor: &super::doctor::ENGLISH,
 };

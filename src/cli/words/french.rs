@@ -1,6 +1,6 @@
 //! French. One line for each thing that can be said; the other language has the same ones.
 
-use super::{FailureTable, FailureWords, ReasonWords, Texts, Words};
+use super::{FailureWords, ReasonWords, Texts, Words};
 use crate::policy::Reason;
 
 pub(super) static WORDS: Words = Words {
@@ -340,8 +340,24 @@ pub(super) static WORDS: Words = Words {
         (
             Reason::TooManyConnections,
             ReasonWords {
-                meaning: "Trop de connexions ou d'erreurs de ce pair.",
-                remedy: "Réduisez le parallélisme de l'expéditeur ; cherchez les erreurs qui ont précédé.",
+                meaning: "Trop de connexions de ce pair, ou de sessions de cet identifiant.",
+                remedy: "Réduisez le parallélisme de l'expéditeur ou du logiciel.",
+                expected: "",
+            },
+        ),
+        (
+            Reason::TooManyErrors,
+            ReasonWords {
+                meaning: "Trop d'erreurs, ou de commandes sans message, dans une même session.",
+                remedy: "Cherchez les erreurs qui ont précédé ; une supervision qui garde une connexion ouverte en rouvre une. Les bornes : `faults_max`, `commands_max`.",
+                expected: "",
+            },
+        ),
+        (
+            Reason::TooManyTransactions,
+            ReasonWords {
+                meaning: "Plus de transactions qu'une session n'en admet.",
+                remedy: "Rien : l'expéditeur se reconnecte. La borne, annoncée dans EHLO (LIMITS MAILMAX) : `transactions_max`.",
                 expected: "",
             },
         ),
@@ -465,27 +481,6 @@ pub(super) static WORDS: Words = Words {
         ("host-name", "nom d'hôte"),
         ("allow-list", "liste blanche"),
     ],
-    failures: FailureTable {
-        version: FailureWords {
-            meaning: "le client ne propose aucune version de TLS que cette porte parle",
-            remedy: "faites parler TLS 1.2 ou 1.3 au client",
-        },
-        suite: FailureWords {
-            meaning: "le client ne propose aucune suite que cette porte accepte",
-            remedy: "faites proposer au client ECDHE avec AES-GCM ou ChaCha20 (TLS 1.2), ou TLS 1.3",
-        },
-        not_tls: FailureWords {
-            meaning: "ce qui est arrivé n'est pas du TLS",
-            remedy: "du texte en clair a été envoyé à un port TLS, ou le port est le mauvais : STARTTLS là-bas, ou TLS dès le premier octet ici",
-        },
-        silent: FailureWords {
-            meaning: "la négociation n'a pas été finie à temps, ou la connexion a été coupée",
-            remedy: "cherchez un pare-feu entre les deux, et lisez le journal de l'autre bout",
-        },
-        other: FailureWords {
-            meaning: "la négociation a échoué",
-            remedy: "lisez le problème ci-dessus",
-        },
-    },
+    failures: &super::failures::FRENCH,
     doctor: &super::doctor::FRENCH,
 };

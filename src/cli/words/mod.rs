@@ -3,6 +3,7 @@
 
 mod doctor;
 mod english;
+mod failures;
 mod french;
 
 use clap::ValueEnum;
@@ -38,7 +39,7 @@ pub(super) struct Words {
     /// By the id of the check.
     checks: &'static [(&'static str, &'static str)],
     /// Handshakes that failed on our side.
-    failures: FailureTable,
+    failures: &'static FailureTable,
     /// What the doctor says.
     pub(super) doctor: &'static DoctorTexts,
 }
@@ -197,7 +198,7 @@ impl Words {
 
     /// What is said of a handshake that failed: by the alert the other end sent, else by the problem in the library's words.
     pub(super) fn failure(&self, alert: &str, problem: &str) -> FailureWords {
-        let table = &self.failures;
+        let table = self.failures;
         let says = |words: &[&str]| words.iter().any(|word| problem.contains(word));
         if let Some((_, words)) = self.alerts.iter().find(|(known, _)| *known == alert) {
             *words

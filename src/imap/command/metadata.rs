@@ -15,7 +15,11 @@ use crate::imap::wire;
 type Bounds = (Depth, Option<u64>);
 
 pub(super) fn get(folder: &Name, entries: Vec<Vec<u8>>, bounds: Bounds) -> Box<dyn Work> {
-    let (folder, entries) = match (place(folder), all(entries)) {
+    let entries = match bounds {
+        (Depth::Zero, _) => all(entries),
+        (Depth::One | Depth::Infinity, _) => few(entries, |entry| root(entry).map_or_else(|| entry_name(entry), Ok)),
+    };
+    let (folder, entries) = match (place(folder), entries) {
         (Ok(folder), Ok(entries)) => (folder, entries),
         (Err(outcome), _) | (_, Err(outcome)) => return over(outcome),
     };
@@ -174,10 +178,23 @@ fn place(name: &Name) -> Result<Option<String>, Outcome> {
 
 /// Names of entries in lower case.
 pub(super) fn all(entries: Vec<Vec<u8>>) -> Result<Vec<String>, Outcome> {
+    few(entries, entry_name)
+}
+
+fn few(entries: Vec<Vec<u8>>, read: impl Fn(&[u8]) -> Result<String, Outcome>) -> Result<Vec<String>, Outcome> {
     if entries.len() > ENTRIES_ASKED_MAX {
         return Err(Outcome::no("LIMIT", "too many entries at once"));
     }
-    entries.iter().map(|entry| entry_name(entry)).collect()
+    entries.iter().map(|entry| read(entry)).collect()
+}
+
+/// What all entries of one kind are below: no entry itself, but what a client asks for with a depth to learn which there are
+/// (RFC 5464 §4.2.2).
+fn root(sent: &[u8]) -> Option<String> {
+    let roots = ["/private", "/shared"].into_iter();
+    roots
+        .map(str::to_owned)
+        .find(|root| sent.eq_ignore_ascii_case(root.as_bytes()))
 }
 
 /// RFC 5464 §3.2: `/private` or `/shared`, then levels without wildcards; case makes no difference.

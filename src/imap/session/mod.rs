@@ -148,6 +148,11 @@ impl Session {
         self.input.is_in_literal()
     }
 
+    /// Whether more of a command is due that has begun to come.
+    pub fn is_amid_command(&self) -> bool {
+        self.input.is_amid_command()
+    }
+
     /// The selected folder may have changed. Cheap and harmless at any time.
     pub fn changed(&mut self) {
         self.core.stale = true;

@@ -117,12 +117,12 @@ fn the_greeting_names_what_is_possible_now() {
     for (security, expected) in [
         (
             Security::Clear,
-            "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID STARTTLS LOGINDISABLED",
+            "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE STARTTLS LOGINDISABLED",
         ),
-        (TLS, "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID AUTH=PLAIN"),
+        (TLS, "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE AUTH=PLAIN"),
         (
             Security::Tls(Certificate::Shown),
-            "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID AUTH=PLAIN AUTH=EXTERNAL",
+            "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE AUTH=PLAIN AUTH=EXTERNAL",
         ),
     ] {
         let mut session = Session::new(Options::new(security));
@@ -157,7 +157,7 @@ fn what_was_sent_before_tls_does_not_count_after_it() {
     assert!(client.asked.is_empty());
     assert_eq!(
         client.say("c CAPABILITY"),
-        "* CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID AUTH=PLAIN AUTH=EXTERNAL\r\nc OK done\r\n"
+        "* CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE AUTH=PLAIN AUTH=EXTERNAL\r\nc OK done\r\n"
     );
     assert_eq!(client.say("d STARTTLS"), "d BAD TLS is on already\r\n");
 }
@@ -369,7 +369,7 @@ fn a_login_ends_and_another_begins_on_the_same_connection() {
     client.say("b LOGIN jean@chu.fr s");
     assert_eq!(
         client.say("c UNAUTHENTICATE"),
-        "c OK [CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID AUTH=PLAIN] nobody is logged in\r\n"
+        "c OK [CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE AUTH=PLAIN] nobody is logged in\r\n"
     );
     assert_eq!(client.session.open_box(), None);
     assert_eq!(client.say("d LIST \"\" *"), "d BAD log in first\r\n");

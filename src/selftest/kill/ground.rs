@@ -267,7 +267,7 @@ fn configuration(number: usize, ports: &[Ports]) -> String {
         .collect();
     let boxes = boxes.concat();
     format!(
-        "[operator]\nhost = \"mx.{own}.localhost\"\ndomains = [\"{own}.mssante.fr\"]\n\
+        "[operator]\nhost = \"mx.{own}.localhost\"\ndomains = [\"{own}.mssante.fr\"]\npostmaster = \"dui@{own}.mssante.fr\"\n\
          [data]\nfolder = \"data-{own}\"\n\
          [listen]\nsmtp = \"127.0.0.1:{smtp}\"\nsubmissions = \"127.0.0.1:{submissions}\"\n\
          [tls]\ncertificate = \"{own}.pem\"\nkey = \"{own}.key\"\n\

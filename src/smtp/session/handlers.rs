@@ -36,7 +36,7 @@ impl Session {
         // A transaction with as many recipients as are taken must fit.
         let limits = &self.options.limits;
         if self.tally.commands > limits.commands_max.saturating_add(limits.recipients_max) {
-            self.give_up("too many commands without a message");
+            self.give_up(Reason::TooManyErrors, "too many commands without a message");
             return Progress::Again;
         }
         match line {
@@ -238,7 +238,10 @@ impl Session {
         let mails_max = self.options.limits.session.mails_max;
         if mails_max.is_some_and(|most| self.spent.mails > most) {
             self.state = State::Command(transaction);
-            self.give_up("as many transactions as one session may hold, connect again");
+            self.give_up(
+                Reason::TooManyTransactions,
+                "as many transactions as one session may hold, connect again",
+            );
             return Progress::Again;
         }
         let misplaced = match transaction {

@@ -125,7 +125,7 @@ impl Session {
 
     fn fail_login(&mut self, refusal: &Refusal) {
         self.state = State::Command(Transaction::Idle);
-        self.say_refusal(refusal);
+        self.say_last_if_closing(&Reply::refuse_login(refusal, &self.options.session_id));
         self.count_error();
     }
 }

@@ -340,8 +340,11 @@ impl Session {
 
     /// Says a refusal that the driver knows of. RFC 5321 §3.8: 421 is followed by closing.
     fn say_refusal(&mut self, refusal: &Refusal) {
-        let reply = Reply::refuse(refusal, &self.options.session_id);
-        self.say(&reply);
+        self.say_last_if_closing(&Reply::refuse(refusal, &self.options.session_id));
+    }
+
+    fn say_last_if_closing(&mut self, reply: &Reply) {
+        self.say(reply);
         if reply.code == CODE_CLOSING {
             self.state = State::Closed;
         }
@@ -362,16 +365,16 @@ impl Session {
     fn count_error(&mut self) {
         self.tally.errors += 1;
         if self.tally.errors > self.options.limits.errors_max {
-            self.give_up("too many errors in this session");
+            self.give_up(Reason::TooManyErrors, "too many errors in this session");
         }
     }
 
-    fn give_up(&mut self, why: &str) {
+    fn give_up(&mut self, reason: Reason, why: &str) {
         if !matches!(self.state, State::Closed) {
             if self.state.mail().is_some() {
                 self.notices.push_back(Step::Abandon);
             }
-            self.refuse(Refusal::new(Reason::TooManyConnections, why));
+            self.refuse(Refusal::new(reason, why));
         }
     }
 

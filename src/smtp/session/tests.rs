@@ -143,6 +143,11 @@ impl Play {
 }
 
 fn decide_login(credentials: &Credentials) -> Answer {
+    if let Credentials::External { authzid: Some(asked) } = credentials
+        && let Some(reason) = Reason::ALL.into_iter().find(|reason| reason.id() == asked)
+    {
+        return Answer::Refused(Refusal::new(reason, "asked for"));
+    }
     let good = match credentials {
         Credentials::External { authzid } => authzid.as_deref() != Some("other@b.fr"),
         Credentials::Plain { user, password, .. } => user == "user" && password.reveal() == "secret",
@@ -425,6 +430,41 @@ fn external_is_judged_by_the_driver_even_where_it_is_not_offered() {
     let other = base64("other@b.fr");
     assert!(play.send(&format!("AUTH EXTERNAL {other}")).starts_with("535 5.7.8 "));
     assert!(play.send("AUTH LOGIN").starts_with("504 5.5.4"));
+}
+
+#[test]
+fn every_reason_against_a_login_is_told_by_a_code_that_clients_take_for_one() {
+    for reason in Reason::ALL {
+        let mut play = Play::client();
+        let reply = play.send(&format!("AUTH EXTERNAL {}", base64(reason.id())));
+        let code = match reason {
+            Reason::TooManyConnections | Reason::TooManyErrors | Reason::TooManyTransactions | Reason::TooSlow => {
+                "421 4."
+            }
+            Reason::RevocationUnknown
+            | Reason::StorageFailed
+            | Reason::StorageFull
+            | Reason::BoxSuspended
+            | Reason::DomainLeaving
+            | Reason::OverQuota
+            | Reason::TooManyRecipients => "454 4.7.0 asked for",
+            _ => "535 5.7.8 asked for",
+        };
+        assert!(reply.starts_with(code), "{reply}");
+        assert!(reply.ends_with(&format!("({reason}, session K3F7Q2)")), "{reply}");
+        assert_eq!(play.closed, code.starts_with("421"), "{reply}");
+    }
+}
+
+#[test]
+fn a_reason_keeps_its_own_code_where_no_login_is_answered() {
+    let mut play = Play::peer();
+    play.session
+        .refuse_all(Refusal::new(Reason::CertificateMissing, "no certificate was shown"));
+    assert!(
+        play.send("EHLO a.example")
+            .starts_with("554 5.7.0 no certificate was shown (certificate-missing, ")
+    );
 }
 
 #[test]
@@ -731,12 +771,12 @@ fn too_many_errors_end_the_session() {
     }
     let reply = play.bytes(b"NONSENSE\r\nNOOP\r\n");
     assert!(
-        reply.contains("\n421 4.7.0 too many errors in this session (too-many-connections"),
+        reply.contains("\n421 4.7.0 too many errors in this session (too-many-errors"),
         "{reply}"
     );
     assert_eq!(reply.lines().count(), 2);
     assert!(play.closed);
-    assert_eq!(play.seen, ["abandon", "refused too-many-connections"]);
+    assert_eq!(play.seen, ["abandon", "refused too-many-errors"]);
 }
 
 #[test]
@@ -746,7 +786,10 @@ fn too_many_commands_end_the_session_unless_messages_are_accepted() {
     for _ in 0..52 {
         assert!(play.send("NOOP").starts_with("250"));
     }
-    assert!(play.send("NOOP").starts_with("421"));
+    assert!(
+        play.send("NOOP")
+            .starts_with("421 4.7.0 too many commands without a message (too-many-errors, ")
+    );
     let mut busy = Play::peer();
     for _ in 0..100 {
         let reply = busy.bytes(b"MAIL FROM:<>\r\nRCPT TO:<c@d.fr>\r\nBDAT 0 LAST\r\n");
@@ -872,11 +915,12 @@ fn limits_of_a_session_are_announced_and_kept() {
     );
     assert!(play.send("MAIL FROM:<a@b.fr>").starts_with("503"));
     assert!(
-        play.send("MAIL FROM:<a@b.fr>")
-            .starts_with("421 4.7.0 as many transactions")
+        play.send("MAIL FROM:<a@b.fr>").starts_with(
+            "421 4.5.3 as many transactions as one session may hold, connect again (too-many-transactions, "
+        )
     );
     assert!(play.closed);
-    assert_eq!(play.seen.last().unwrap(), "refused too-many-connections");
+    assert_eq!(play.seen.last().unwrap(), "refused too-many-transactions");
 }
 
 #[test]

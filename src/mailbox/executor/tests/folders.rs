@@ -251,6 +251,34 @@ async fn rights_are_read_and_not_changed() {
 }
 
 #[tokio::test]
+async fn annotations_are_listed_by_what_they_are_below() {
+    let (_, mailboxes) = world();
+    let mut c = Client::new(&mailboxes).await;
+    let bad = "c BAD an entry is /private/… or /shared/…, in ASCII, without * and %\r\n";
+    talk(
+        &mut c,
+        &[
+            (
+                "a SETMETADATA INBOX (/private/comment \"mine\" /shared/comment \"ours\" /shared/comment/deep \"\")",
+                "a OK done\r\n",
+            ),
+            (
+                "b GETMETADATA (DEPTH infinity) INBOX (/Shared /private/none)",
+                "* METADATA INBOX (/shared/comment \"ours\" /shared/comment/deep \"\")\r\nb OK done\r\n",
+            ),
+            (
+                "b GETMETADATA (DEPTH 1) INBOX (/private /shared)",
+                "* METADATA INBOX (/private/comment \"mine\" /shared/comment \"ours\")\r\nb OK done\r\n",
+            ),
+            ("c GETMETADATA INBOX /shared", bad),
+            ("c SETMETADATA INBOX (/shared \"x\")", bad),
+            ("c GETMETADATA (DEPTH 1) INBOX /sharedx", bad),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn annotations_are_kept_of_a_person_or_of_all() {
     let (_, mailboxes) = world();
     let mut c = Client::new(&mailboxes).await;
@@ -271,10 +299,6 @@ async fn annotations_are_kept_of_a_person_or_of_all() {
             (
                 "b GETMETADATA INBOX (/shared/comment /private/comment /private/none)",
                 "* METADATA INBOX (/shared/comment \"ours\" /private/comment \"mine\" /private/none NIL)\r\nb OK done\r\n",
-            ),
-            (
-                "c GETMETADATA (DEPTH infinity) INBOX /shared",
-                "c BAD an entry is below /private/ or /shared/, in ASCII, without * and %\r\n",
             ),
             (
                 "d GETMETADATA (DEPTH 1 MAXSIZE 3) INBOX /shared/comment",
