@@ -254,7 +254,7 @@ async fn rights_are_read_and_not_changed() {
 async fn annotations_are_listed_by_what_they_are_below() {
     let (_, mailboxes) = world();
     let mut c = Client::new(&mailboxes).await;
-    let bad = "c BAD an entry is /private/… or /shared/…, in ASCII, without * and %\r\n";
+    let bad = "c BAD an entry is below /private/ or /shared/, in ASCII, without * and %\r\n";
     talk(
         &mut c,
         &[
