@@ -13,16 +13,15 @@ use super::link::{FEW_BYTES, Handshake};
 use super::login::{self, Attempt, Opened, Place};
 use super::login_places::LoginPlace;
 use super::pace::Pace;
+use super::standing::Standing;
 use super::wire::{Counted, Waits, Wire};
 use super::{Face, Judged, Parts, SessionId, Snapshot};
-use crate::directory::{BoxState, Directory, Role};
 use crate::identity::Address;
 use crate::imap::{
-    Accessor, Answer, Certificate, Credentials, Ending, Noted, Options, Refused, Request, Rights, Security, Session,
-    Step,
+    Accessor, Answer, Certificate, Credentials, Ending, Noted, Options, Refused, Request, Security, Session, Step,
 };
 use crate::journal::{Event, Excerpt, Opened as OpenedEvent, Refused as RefusedEvent};
-use crate::mailbox::{Access, BoxSession, Terms};
+use crate::mailbox::{BoxSession, Terms};
 use crate::pki::Usage;
 use crate::policy::{Reason, Refusal};
 
@@ -353,7 +352,7 @@ impl Drive<'_> {
             return Ok(self.access());
         }
         if let (Some(address), Some(login)) = (&opening, &self.login) {
-            let access = standing(&self.parts.snapshot.load().directory, login, address)?;
+            let access = Standing::of(&self.parts.snapshot.load().directory, login, address)?;
             self.boxes.set_terms(Terms {
                 person: login.name.clone(),
                 access: access.allows(),
@@ -373,7 +372,7 @@ impl Drive<'_> {
                 by: Excerpt::new(&login.name),
             });
             self.parts.record(&self.id, event).await;
-            let standing = standing(&self.parts.snapshot.load().directory, login, &address)?;
+            let standing = Standing::of(&self.parts.snapshot.load().directory, login, &address)?;
             self.opened = Some(Use { address, standing });
         }
         Ok(answer)
@@ -384,31 +383,8 @@ impl Drive<'_> {
         let (Some(open), Some(login)) = (&self.opened, &self.login) else {
             return Ok(());
         };
-        let now = standing(&self.parts.snapshot.load().directory, login, &open.address)?;
-        match (open.standing, now) {
-            (before, now) if before == now => Ok(()),
-            (
-                Standing {
-                    suspended: Suspended::No,
-                    ..
-                },
-                Standing {
-                    suspended: Suspended::Yes,
-                    ..
-                },
-            ) => Err(Ending::BoxSuspended),
-            (
-                Standing {
-                    suspended: Suspended::Yes,
-                    ..
-                },
-                Standing {
-                    suspended: Suspended::No,
-                    ..
-                },
-            ) => Err(Ending::BoxResumed),
-            _ => Err(Ending::AccessChanged),
-        }
+        let now = Standing::of(&self.parts.snapshot.load().directory, login, &open.address)?;
+        open.standing.followed_by(now)
     }
 
     /// Who may open the box that is open.
@@ -419,11 +395,7 @@ impl Drive<'_> {
         let directory = Arc::clone(&self.parts.snapshot.load().directory);
         let accessor = |name: &str, role| Accessor {
             identifier: name.to_owned(),
-            rights: match (open.standing.suspended, role) {
-                (Suspended::Yes, _) => Rights::Reader,
-                (Suspended::No, Role::Holder) => Rights::Holder,
-                (Suspended::No, Role::Delegate) => Rights::Delegate,
-            },
+            rights: open.standing.rights(role),
         };
         let openers = directory.openers(&open.address);
         Answer::Access {
@@ -438,40 +410,6 @@ struct Use {
     address: Address,
     /// As it was when it was opened.
     standing: Standing,
-}
-
-/// What a login may do with a box.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Standing {
-    role: Role,
-    suspended: Suspended,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Suspended {
-    No,
-    Yes,
-}
-
-impl Standing {
-    fn allows(self) -> Access {
-        match self.suspended {
-            Suspended::No => Access::Full,
-            Suspended::Yes => Access::Read,
-        }
-    }
-}
-
-/// What a login may do with a box according to a directory; `Err` when it may not open it.
-fn standing(directory: &Directory, login: &Opened, address: &Address) -> Result<Standing, Ending> {
-    let suspended = match directory.find(address).map(|mailbox| mailbox.state) {
-        None if directory.leaving().contains(address.domain()) => return Err(Ending::BoxMoved),
-        None | Some(BoxState::Closed) => return Err(Ending::BoxClosed),
-        Some(BoxState::Suspended) => Suspended::Yes,
-        Some(BoxState::Active) => Suspended::No,
-    };
-    let role = directory.role_of(&login.name, address).ok_or(Ending::AccessChanged)?;
-    Ok(Standing { role, suspended })
 }
 
 /// `None`: nobody here can verify a token, so that no token is offered to be taken.

@@ -24,6 +24,7 @@ mod room;
 mod session_id;
 mod smtp;
 mod spool;
+mod standing;
 mod submission;
 mod visitor;
 mod wire;
