@@ -65,11 +65,14 @@ fn send(mut line: Raw, half: &[u8], everybody: &Barrier) -> String {
 fn many_large_messages_at_once_take_a_bounded_part_of_memory() {
     let connections = asked("VAGUEMESTRE_CONNECTIONS", 60);
     let megabytes = asked("VAGUEMESTRE_MEGABYTES", 3);
-    let clinic = Clinic::new(
-        "connections_max = 10000\nconnections_per_address_max = 10000\nspool_memory = \"16 MiB\"\n\
+    let limits = format!(
+        "connections_max = {0}\nconnections_per_address_max = {0}\nspool_memory = \"16 MiB\"\n\
          data_rate_min_bytes_per_second = 0",
+        connections + 100
     );
-    open_files(std::process::id(), 3 * connections + 500);
+    let clinic = Clinic::new(limits.leak());
+    // Also of the other test here, whose gateway takes 1,000 connections.
+    open_files(std::process::id(), 4 * connections + 2_500);
     let limited = format!("ulimit -n {}; exec \"$0\" \"$@\"", 4 * connections + 2_000);
     let running = Program::new("sh")
         .args(["-c", &limited, env!("CARGO_BIN_EXE_vaguemestre"), "serve", "--config"])
