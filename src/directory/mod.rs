@@ -433,21 +433,24 @@ impl Directory {
 mod tests {
     use super::*;
 
+    fn organisational(address: Address) -> MailBox {
+        MailBox {
+            address,
+            box_type: BoxType::Organisational,
+            label: String::new(),
+            attachment: Attachment::None,
+            holder: None,
+            state: BoxState::Active,
+        }
+    }
+
     #[test]
     fn a_box_knows_its_holder_its_delegates_and_its_software() {
         let [own, shared]: [Address; 2] = ["a@b.mssante.fr", "team@b.mssante.fr"].map(|text| text.parse().unwrap());
         let subject: SubjectDn = "CN=DUI,OU=1990000283,O=ESSAI,C=FR".parse().unwrap();
         let mut directory = Directory::new(vec!["b.mssante.fr".parse().unwrap()]);
         for address in [&own, &shared] {
-            let mailbox = MailBox {
-                address: address.clone(),
-                box_type: BoxType::Organisational,
-                label: String::new(),
-                attachment: Attachment::None,
-                holder: None,
-                state: BoxState::Active,
-            };
-            directory.add_box(mailbox).unwrap();
+            directory.add_box(organisational(address.clone())).unwrap();
         }
         let mut login = |user: &str, boxes: &[&Address]| {
             let password = PasswordLogin {
@@ -502,15 +505,7 @@ mod tests {
                 .into(),
         );
         for name in ["team@a.mssante.fr", "postmaster@b.mssante.fr"] {
-            let mailbox = MailBox {
-                address: address(name),
-                box_type: BoxType::Organisational,
-                label: String::new(),
-                attachment: Attachment::None,
-                holder: None,
-                state: BoxState::Active,
-            };
-            directory.add_box(mailbox).unwrap();
+            directory.add_box(organisational(address(name))).unwrap();
         }
         let receiver = |directory: &Directory, to: &str| {
             let found = directory.receiver(&address(to));

@@ -11,6 +11,7 @@ import json
 import re
 import ssl
 import sys
+import threading
 
 import corpus
 
@@ -77,6 +78,25 @@ class Plan:
             more = more | {7: {"$Forwarded"}, 9: {"$Forwarded", "$Travail"}}.get(role, set())
         seen = {"\\Seen"} if role in self.read else set()
         return self.folder, (flags | more | seen) - ({"\\Seen"} if role == 8 else set())
+
+
+def both(work):
+    """Does it for client 0 and 1 at once."""
+    failures = []
+
+    def one(client):
+        try:
+            work(client)
+        except BaseException as error:  # shown below, in the thread that the test waits for
+            failures.append(error)
+
+    threads = [threading.Thread(target=one, args=[client]) for client in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for failure in failures:
+        raise failure
 
 
 def digest(text):

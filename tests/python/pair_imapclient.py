@@ -8,14 +8,13 @@ import base64
 import json
 import ssl
 import sys
-import threading
 from datetime import datetime
 
 from imapclient import IMAPClient
 from imapclient.exceptions import IMAPClientError
 
 import corpus
-from pair import Plan, digest
+from pair import Plan, both, digest
 
 
 QUOTA_KIB = 100 * 1024
@@ -26,25 +25,6 @@ def connect(task):
     session = IMAPClient("127.0.0.1", task["port"], ssl_context=context, timeout=100)
     session.login(task["user"], task["password"])
     return session
-
-
-def both(work):
-    """Does it for client 0 and 1 at once."""
-    failures = []
-
-    def one(client):
-        try:
-            work(client)
-        except BaseException as error:  # shown below, in the thread that the test waits for
-            failures.append(error)
-
-    threads = [threading.Thread(target=one, args=[client]) for client in (0, 1)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for failure in failures:
-        raise failure
 
 
 def bring(session, plan, client):

@@ -10,10 +10,9 @@ import json
 import re
 import ssl
 import sys
-import threading
 
 import corpus
-from pair import Plan, ok, read
+from pair import Plan, both, ok, read
 
 WHEN = '"01-Nov-2026 10:00:00 +0000"'
 
@@ -23,25 +22,6 @@ def connect(task):
     session = imaplib.IMAP4_SSL("127.0.0.1", task["port"], ssl_context=context, timeout=100)
     ok(session.login(task["user"], task["password"]))
     return session
-
-
-def both(work):
-    """Does it for client 0 and 1 at once."""
-    failures = []
-
-    def one(client):
-        try:
-            work(client)
-        except BaseException as error:  # shown below, in the thread that the test waits for
-            failures.append(error)
-
-    threads = [threading.Thread(target=one, args=[client]) for client in (0, 1)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for failure in failures:
-        raise failure
 
 
 def bring(session, plan, client):
