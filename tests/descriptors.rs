@@ -114,3 +114,44 @@ fn a_gateway_does_not_promise_more_connections_than_it_has_descriptors_for() {
         .stop("INT", PATIENCE)
         .assert_success();
 }
+
+#[test]
+fn a_reload_does_not_promise_more_connections_either_and_keeps_the_former_limits() {
+    let clinic = Clinic::new("connections_max = 383");
+    let running = Clinic::serving(serve(&clinic).start());
+    let reload = |limits: &str| {
+        let text = clinic.configuration().replace("connections_max = 383", limits);
+        clinic.write("gateway.toml", &text);
+        running.signal("HUP");
+    };
+    let address = SocketAddr::from(([127, 0, 0, 1], clinic.smtp));
+    let limits = |told: &Value| told["operators"]["mx.clinique.localhost"]["warnings"]["limits"].clone();
+
+    reload("connections_max = 385\nconnections_per_address_max = 1");
+    let told = clinic.wait_ready("the limits are refused", |_, told| limits(told).is_string());
+    let (warning, log) = (limits(&told).to_string(), running.stderr());
+    for words in [
+        "gateway.toml, [limits]: `connections_max` is 385",
+        "may open 1024 files",
+        "`connections_max = 384`",
+        "restart",
+    ] {
+        assert!(warning.contains(words), "{warning}");
+        assert!(log.contains(words), "{log}");
+    }
+    assert!(log.contains("not reloaded, the last good version stays"), "{log}");
+    let crowd = [connect(address), connect(address)];
+    assert!(crowd.iter().all(|(_, line)| line.starts_with("220 ")), "{crowd:?}");
+    drop(crowd);
+
+    reload("connections_max = 384\nconnections_per_address_max = 1");
+    clinic.wait_ready("the limits are taken", |_, told| limits(told).is_null());
+    wait_until("one connection has a place", PATIENCE, || {
+        let first = connect(address);
+        first.1.starts_with("220 ").then(|| {
+            let (_, second) = connect(address);
+            assert!(second.starts_with("421 4.7.0"), "{second}");
+        })
+    });
+    running.stop("INT", PATIENCE).assert_success();
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::gateway::{self, Identities};
 use super::watch::with_causes;
-use super::{Operator, TrustKeeper, limits_of};
+use super::{Operator, Room, TrustKeeper, limits_of};
 use crate::config::Gateway;
 
 /// Reads a configuration again and has the operator do what it says.
@@ -17,16 +17,19 @@ pub struct Reloader {
     gateway: Gateway,
     trust: TrustKeeper,
     operator: Arc<Operator>,
+    /// What the process has room for, as it was started.
+    room: Room,
 }
 
 impl Reloader {
-    /// What `operator` was started from.
-    pub fn new(file: PathBuf, gateway: Gateway, trust: TrustKeeper, operator: Arc<Operator>) -> Self {
+    /// What `operator` was started from, in a process with so much room.
+    pub fn new(file: PathBuf, gateway: Gateway, trust: TrustKeeper, operator: Arc<Operator>, room: Room) -> Self {
         Self {
             file,
             gateway,
             trust,
             operator,
+            room,
         }
     }
 
@@ -79,9 +82,21 @@ impl Reloader {
         };
         self.operator.reloaded("directory", adopted);
 
-        self.operator
-            .set_limits(limits_of(&gateway.limits, gateway.size_bytes_max));
-        self.operator.reloaded("limits", Ok(()));
+        let held = self.set_limits(&gateway);
+        self.operator.reloaded("limits", held);
+    }
+
+    /// No more connections are promised than a start would: the limit of open files is what it was then.
+    fn set_limits(&self, gateway: &Gateway) -> Result<(), String> {
+        let limits = limits_of(&gateway.limits, gateway.size_bytes_max);
+        self.room.holds(limits.connections_max).map_err(|no_room| {
+            format!(
+                "{}, [limits]: {no_room}; more open files take a restart",
+                self.file.display()
+            )
+        })?;
+        self.operator.set_limits(limits);
+        Ok(())
     }
 }
 

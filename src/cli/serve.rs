@@ -71,7 +71,7 @@ async fn serve(args: &ServeArgs, gateway: Gateway, material: Material) -> anyhow
         clock,
         (Arc::clone(&asked), stop.clone()),
     ));
-    let reloader = Reloader::new(args.config.clone(), gateway, trust, Arc::clone(&operator));
+    let reloader = Reloader::new(args.config.clone(), gateway, trust, Arc::clone(&operator), room);
     running.tracker.spawn(reload(reloader, (period, hangup), (asked, stop)));
     signal.received().await;
     let code = drain(&running, drain_max, &mut signal).await;
