@@ -444,6 +444,7 @@ fn a_client_certificate_is_asked_about_and_a_foreign_one_never_ends_a_session() 
     let clinic = Operator::new(&house, "clinique");
     let (software, software_files) = house.issue("DUI Essai", Profile::OrgAuthCli);
     let (revoked, revoked_files) = house.issue("DUI Perdu", Profile::OrgAuthCli);
+    let (late, late_files) = house.issue("DUI Tardif", Profile::OrgAuthCli);
     house.revoke(&revoked);
     let listed = [("clinique.mssante.fr", &clinic.issued)];
     let login = |name: &str, issued: &Issued| {
@@ -452,8 +453,8 @@ fn a_client_certificate_is_asked_about_and_a_foreign_one_never_ends_a_session() 
             issued.subject.to_string().replace('"', "\\\"")
         )
     };
-    let logins = format!("{}{}", login("dui", &software), login("perdu", &revoked));
-    clinic.configure(&listed, ("revocation = \"ocsp\"", ""), &logins);
+    let logins = [login("dui", &software), login("perdu", &revoked), login("tard", &late)].concat();
+    clinic.configure(&listed, ("revocation = \"ocsp\"\nocsp_wait = \"2s\"", ""), &logins);
     let _running = clinic.serve();
     let imap = |files: &Certificate, lines: &str| {
         let (certificate, key) = (files.certificate.display().to_string(), files.key.display().to_string());
@@ -474,7 +475,27 @@ fn a_client_certificate_is_asked_about_and_a_foreign_one_never_ends_a_session() 
     assert!(said.contains("a OK"), "{said}");
     assert!(house.questions() >= 1);
     let said = imap(&revoked_files, external);
-    assert!(said.contains("a NO") && said.contains("certificate-revoked"), "{said}");
+    assert!(
+        said.contains("a NO [AUTHENTICATIONFAILED]") && said.contains("certificate-revoked"),
+        "{said}"
+    );
+    // Nobody can tell: RFC 5530 §3, a failure for the moment, which says nothing of the credentials.
+    for fault in [Fault::Unreachable, Fault::Unsigned] {
+        house.fault(Some(fault));
+        let said = imap(&late_files, external);
+        assert!(
+            said.contains("a NO [UNAVAILABLE]") && said.contains("revocation-unknown"),
+            "{fault:?}: {said}"
+        );
+        assert!(!said.contains("AUTHENTICATIONFAILED"), "{said}");
+        // What is known stays known meanwhile.
+        assert!(imap(&software_files, external).contains("a OK"));
+        assert!(imap(&revoked_files, external).contains("a NO [AUTHENTICATIONFAILED]"));
+    }
+    house.fault(None);
+    wait_until("the responder is asked again", PATIENCE, || {
+        imap(&late_files, external).contains("a OK").then_some(())
+    });
     // A certificate of nobody's: EXTERNAL is refused, the password of a person is not.
     let elsewhere = folder();
     let foreign = common::Authority::new(elsewhere.path()).issue("dui.example");
