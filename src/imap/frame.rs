@@ -630,12 +630,156 @@ mod tests {
             (pieces.len(), frames),
             (0, vec![refused("a", TooMuch::NotKept), command(b"b NOOP\r\n")])
         );
-        // NUL is found in whatever piece it comes.
-        let mut input = b"c APPEND x {600000+}\r\n".to_vec();
-        input.extend(vec![b'x'; 599_999]);
-        input.extend_from_slice(b"\0\r\nd NOOP\r\n");
-        let (_, frames) = handed_on(&mut framer, &input);
-        assert_eq!(frames, [refused("c", TooMuch::Nul), command(b"d NOOP\r\n")]);
+    }
+
+    #[test]
+    fn what_is_dropped_is_not_read_as_commands() {
+        let mut input = b"a APPEND x {600000+}\r\n".to_vec();
+        input.extend(b"z DELETE y\r\n".repeat(50_000));
+        input.extend_from_slice(b"\r\nb NOOP\r\n");
+        let mut framer = Framer::default();
+        assert_eq!(handed_on(&mut framer, &input[..300_000]).0.len(), 1);
+        framer.not_kept();
+        let (_, frames) = handed_on(&mut framer, &input[300_000..]);
+        assert_eq!(frames, [refused("a", TooMuch::NotKept), command(b"b NOOP\r\n")]);
+    }
+
+    #[test]
+    fn nul_is_found_in_whatever_piece_it_comes() {
+        for at in [0, 100_000, PIECE_BYTES, 599_999] {
+            let mut message = b"z DELETE y\r\n".repeat(50_000);
+            message[at] = 0;
+            let input = [b"c APPEND x {600000+}\r\n", &message[..], b"\r\nd NOOP\r\n"].concat();
+            let (_, frames) = handed_on(&mut Framer::default(), &input);
+            assert_eq!(frames, [refused("c", TooMuch::Nul), command(b"d NOOP\r\n")], "{at}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_handed_on_from_the_length_of_a_piece() {
+        for (length, handed) in [(PIECE_BYTES - 1, 0), (PIECE_BYTES, 1), (PIECE_BYTES + 1, 2)] {
+            let head = format!("a APPEND x {{{length}+}}\r\n");
+            let input = [head.as_bytes(), &vec![b'x'; length], b"\r\n"].concat();
+            let (pieces, frames) = handed_on(&mut Framer::default(), &input);
+            // How it was cut does not matter, but for one byte that is left.
+            let sum: usize = pieces.iter().map(|(_, bytes)| bytes).sum();
+            assert_eq!(
+                (pieces.is_empty(), sum),
+                (handed == 0, if handed == 0 { 0 } else { length })
+            );
+            let Frame::Command(_, messages) = &frames[0] else {
+                panic!("{frames:?}")
+            };
+            assert_eq!(matches!(messages[0], Bytes::Spooled(_)), handed > 0, "{length}");
+        }
+    }
+
+    #[test]
+    fn a_command_owes_nothing_to_the_messages_of_the_one_before() {
+        let long = [b"a APPEND x {300000+}\r\n", &vec![b'x'; 300_000][..], b"\r\n"].concat();
+        let begun = |pieces: &[(Begins, usize)]| pieces.iter().map(|(begins, _)| *begins).collect::<Vec<_>>();
+        let mut framer = Framer::default();
+        for _ in 0..2 {
+            let (pieces, frames) = handed_on(&mut framer, &long);
+            assert_eq!(begun(&pieces), [Begins::Command, Begins::Nothing]);
+            assert_eq!(frames.len(), 1);
+        }
+        // Nor to one that came to nothing: a short message stays in memory.
+        handed_on(&mut framer, &long[..290_000]);
+        framer.not_kept();
+        let (pieces, frames) = handed_on(&mut framer, &[&long[290_000..], b"b APPEND x {2+}\r\nab\r\n"].concat());
+        let short = Frame::Command(b"b APPEND x {2+}\r\n\r\n".into(), vec![b"ab".into()]);
+        assert_eq!((pieces.len(), frames), (0, vec![refused("a", TooMuch::NotKept), short]));
+    }
+
+    #[test]
+    fn each_limit_is_met_to_the_byte() {
+        // What is announced waits for leave, or is refused before it is sent.
+        for (head, length_max, why) in [
+            ("a APPEND x ", 1000, TooMuch::Message),
+            // Before the literal there are 14 bytes of 100.
+            ("a LOGIN ", 86, TooMuch::Command),
+        ] {
+            assert_eq!(
+                frames(format!("{head}{{{length_max}}}\r\n").as_bytes()),
+                [Frame::Continue]
+            );
+            let over = format!("{head}{{{}}}\r\n", length_max + 1);
+            assert_eq!(frames(over.as_bytes()), [refused("a", why)]);
+        }
+        // What comes anyway is dropped, or ends the connection.
+        let announced = |length: usize| {
+            let mut framer = Framer::default();
+            framer.feed(format!("a APPEND x {{{length}+}}\r\n").as_bytes());
+            framer.next(BOUNDS)
+        };
+        assert_eq!((announced(2000), announced(2001)), (Frame::More, Frame::Hopeless));
+        // A line, its end counted.
+        let line = |length: usize| [b"a ".to_vec(), vec![b'x'; length - 4], b"\r\n".to_vec()].concat();
+        assert_eq!(frames(&line(100)), [command(&line(100))]);
+        assert_eq!(frames(&line(101)), [refused("a", TooMuch::Command)]);
+        let mut framer = Framer::default();
+        framer.feed(&line(300)[..100]);
+        assert_eq!((framer.next(BOUNDS), framer.buffer.len()), (Frame::More, 100));
+        framer.feed(b"x");
+        assert_eq!(framer.next(BOUNDS), Frame::More);
+        assert!(framer.unread().len() <= ANNOUNCE_BYTES_MAX, "the rest is dropped");
+    }
+
+    #[test]
+    fn a_line_that_is_no_command_has_its_limit_to_the_byte() {
+        let line = |input: &[u8]| {
+            let mut framer = Framer::default();
+            framer.feed(input);
+            framer.line(5)
+        };
+        assert_eq!(line(b"abc\r\n"), Ok(Some(b"abc\r\n".to_vec())));
+        assert_eq!(
+            (line(b"abcd\r\n"), line(b"abcd"), line(b"abcde")),
+            (Err(Overlong), Ok(None), Err(Overlong))
+        );
+    }
+
+    #[test]
+    fn the_messages_of_one_command_are_counted_and_added_up() {
+        let bounds = Bounds {
+            command_bytes_max: 100_000,
+            ..BOUNDS
+        };
+        let of = |lengths: &[usize]| {
+            let mut input = b"a APPEND x".to_vec();
+            for length in lengths {
+                input.extend_from_slice(format!(" {{{length}+}}\r\n").as_bytes());
+                input.extend(vec![b'x'; *length]);
+            }
+            input.extend_from_slice(b"\r\n");
+            input
+        };
+        let mut framer = Framer::default();
+        let mut first = |input: &[u8]| {
+            framer.feed(input);
+            framer.next(bounds)
+        };
+        // One after the other: none counts for the next.
+        for _ in 0..2 {
+            for (input, count) in [(of(&[1000, 1000]), 2), (of(&[0; MESSAGES_MAX]), MESSAGES_MAX)] {
+                assert!(matches!(first(&input), Frame::Command(_, messages) if messages.len() == count));
+            }
+            for input in [of(&[1000, 1000, 1]), of(&[0; MESSAGES_MAX + 1])] {
+                assert_eq!(first(&input), refused("a", TooMuch::Messages));
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_client_sends_without_waiting_for_leave_keeps_its_order() {
+        let mut framer = Framer::default();
+        framer.feed(b"a APPEND x {6}\r\nab");
+        assert_eq!(framer.next(BOUNDS), Frame::Continue);
+        framer.feed(b"cd");
+        framer.feed(b"ef\r\n");
+        let whole = Frame::Command(b"a APPEND x {6}\r\n\r\n".into(), vec![b"abcdef".into()]);
+        assert_eq!(framer.next(BOUNDS), whole);
     }
 
     #[test]
@@ -658,6 +802,10 @@ mod tests {
         let mut input = b"a APPEND x {1001+}\r\n".to_vec();
         input.extend_from_slice(&[b'\n'; 1001]);
         input.extend_from_slice(b"\r\nb NOOP\r\n");
+        assert_eq!(frames(&input), [refused("a", TooMuch::Message), command(b"b NOOP\r\n")]);
+        // What is asked for amid what is dropped is refused at once: the client waits for an answer.
+        input.truncate(input.len() - b"\r\nb NOOP\r\n".len());
+        input.extend_from_slice(b" {3}\r\nb NOOP\r\n");
         assert_eq!(frames(&input), [refused("a", TooMuch::Message), command(b"b NOOP\r\n")]);
         assert_eq!(frames(b"a LOGIN {101}\r\n"), [refused("a", TooMuch::Command)]);
         let mut framer = Framer::default();

@@ -276,6 +276,35 @@ fn a_stranger_cannot_make_us_hold_a_large_message() {
 }
 
 #[test]
+fn a_message_that_cannot_be_kept_is_refused_at_its_end_and_the_session_goes_on() {
+    let text = b"z LOGOUT\r\n".repeat(50_000);
+    // The driver keeps nothing; or the first piece, and no more; or every piece, but not the whole.
+    for (length, answers) in [
+        (text.len(), vec![]),
+        (text.len(), vec![Answer::Done]),
+        (300_000, vec![Answer::Done, Answer::Done]),
+    ] {
+        let mut client = Client::new(TLS);
+        client.say("a LOGIN jean@chu.fr s");
+        client.answers = answers;
+        client
+            .session
+            .feed(format!("b APPEND INBOX {{{length}}}\r\n").as_bytes());
+        assert_eq!(client.run(), "+ go ahead\r\n");
+        for piece in text[..length].chunks(70_000) {
+            client.session.feed(piece);
+            assert_eq!(client.run(), "");
+        }
+        assert_eq!(
+            client.say("\r\nc NOOP"),
+            "b NO [UNAVAILABLE] try again later\r\nc OK done\r\n",
+            "{length}"
+        );
+        assert!(client.answers.is_empty() && !client.closed);
+    }
+}
+
+#[test]
 fn pipelined_commands_are_answered_in_order_and_logout_closes() {
     let mut client = Client::new(TLS);
     assert_eq!(

@@ -95,3 +95,105 @@ impl Uploads {
 
 /// What is kept in memory of a message on its way.
 const MEMORY_BYTES_MAX: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::imap::summarise;
+    use crate::store::MessageStore;
+    use crate::store::sqlite::{Options, SqliteStore};
+
+    struct World {
+        uploads: Uploads,
+        store: SqliteStore,
+        _files: tempfile::TempDir,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let files = tempfile::tempdir().unwrap();
+            Self {
+                uploads: Uploads::default(),
+                store: SqliteStore::open(files.path(), Options::default()).unwrap(),
+                _files: files,
+            }
+        }
+
+        async fn write(&mut self, message: &[u8], mut begins: Begins) {
+            for piece in message.chunks(100_000) {
+                self.uploads.write(&self.store, piece.to_vec(), begins).await.unwrap();
+                begins = Begins::Nothing;
+            }
+        }
+
+        async fn send(&mut self, message: &[u8], begins: Begins) -> SpoolHandle {
+            self.write(message, begins).await;
+            self.uploads.end().await.unwrap()
+        }
+
+        /// What became of a message, and whether it is on disk.
+        async fn take(&mut self, handle: SpoolHandle) -> Option<(Vec<u8>, bool, NewMessage)> {
+            let message = self.uploads.message(imap::Bytes::Spooled(handle))?;
+            let (bytes, on_disk) = match &message.content {
+                Content::Memory(bytes) => (bytes.to_vec(), false),
+                Content::Staged(file) => {
+                    let size = usize::try_from(file.size_bytes).unwrap();
+                    (self.store.staged_part(file, 0, size + 1).await.unwrap(), true)
+                }
+            };
+            Some((bytes, on_disk, message))
+        }
+    }
+
+    /// A message of that many bytes, which no other is like.
+    fn message(length: usize) -> Vec<u8> {
+        let mut message = format!("Subject: {length}\r\n\r\n").into_bytes();
+        message.extend(b"Bonjour\r\n".iter().cycle().take(length.saturating_sub(message.len())));
+        message
+    }
+
+    #[tokio::test]
+    async fn a_message_is_the_same_wherever_it_is_kept() {
+        let mut world = World::new();
+        for length in [100, MEMORY_BYTES_MAX, MEMORY_BYTES_MAX + 1, 700_000] {
+            let sent = message(length);
+            let handle = world.send(&sent, Begins::Command).await;
+            let (bytes, on_disk, kept) = world.take(handle).await.unwrap();
+            assert!(bytes == sent, "{length}");
+            assert_eq!(on_disk, length > MEMORY_BYTES_MAX, "{length}");
+            assert!(kept.summary == Some(convert::summary_row(summarise(&sent))), "{length}");
+            assert!(kept.lead.is_empty());
+        }
+        // Nothing at all is a message too.
+        let handle = world.uploads.end().await.unwrap();
+        assert!(world.take(handle).await.unwrap().0.is_empty());
+    }
+
+    #[tokio::test]
+    async fn each_message_of_a_command_is_taken_once() {
+        let mut world = World::new();
+        let first = world.send(&message(300_000), Begins::Command).await;
+        let second = world.send(&message(400_000), Begins::Message).await;
+        assert_ne!(first, second);
+        assert_eq!(world.take(first).await.unwrap().0.len(), 300_000);
+        assert!(world.take(first).await.is_none());
+        assert_eq!(world.take(second).await.unwrap().0.len(), 400_000);
+        assert!(world.take(second).await.is_none() && world.take(SpoolHandle(9)).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn what_nothing_became_of_is_forgotten_with_the_next_command() {
+        let mut world = World::new();
+        let left = world.send(&message(300_000), Begins::Command).await;
+        let handle = world.send(&message(400_000), Begins::Command).await;
+        assert_eq!(world.take(handle).await.unwrap().0.len(), 400_000);
+        assert!(world.take(left).await.is_none());
+        for begins in [Begins::Command, Begins::Message] {
+            for broken_off in [200_000, 300_000] {
+                world.write(&message(broken_off), Begins::Command).await;
+                let handle = world.send(&message(500), begins).await;
+                assert_eq!(world.take(handle).await.unwrap().0, message(500), "{begins:?}");
+            }
+        }
+    }
+}

@@ -239,3 +239,32 @@ pub(super) fn is_too_much(survey: &Survey) -> bool {
 const FOLDERS_MAX: usize = 10_000;
 /// Annotations compared for one client.
 const ENTRIES_MAX: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::imap::request::Status;
+
+    #[test]
+    fn a_box_is_compared_up_to_so_many_folders_and_annotations() {
+        let folder = Surveyed {
+            folder: FolderHandle(1),
+            listed: Folder::default(),
+            status: Status::default(),
+        };
+        let annotated = |entries: usize| Annotated {
+            folder: None,
+            entries: vec![(String::new(), 0); entries],
+        };
+        let survey = |folders: usize, annotations: Option<Vec<Annotated>>| Survey {
+            folders: vec![folder.clone(); folders],
+            wishes: Vec::new(),
+            annotations,
+        };
+        assert!(!is_too_much(&survey(FOLDERS_MAX, None)));
+        assert!(is_too_much(&survey(FOLDERS_MAX + 1, None)));
+        let half = annotated(ENTRIES_MAX / 2);
+        assert!(!is_too_much(&survey(1, Some(vec![half.clone(), half.clone()]))));
+        assert!(is_too_much(&survey(1, Some(vec![half.clone(), half, annotated(1)]))));
+    }
+}

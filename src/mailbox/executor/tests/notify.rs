@@ -1,6 +1,7 @@
 //! NOTIFY, rule by rule (RFC 5465 §3.1, §4, §5, §6).
 
 use super::{Client, ONE, world};
+use crate::imap::Step;
 use crate::mailbox::Mailboxes;
 
 /// Somebody who changes things, and a client that asked to be told.
@@ -101,6 +102,9 @@ async fn what_a_client_did_itself_is_not_told_to_it() {
         ("f SETMETADATA z (/private/comment \"x\")", "f OK done\r\n"),
         ("g SETMETADATA \"\" (/private/comment \"x\")", "g OK done\r\n"),
         ("h DELETE z/y", "h OK deleted\r\n"),
+        // The subscription goes along with the name.
+        ("h RENAME z w", "h OK renamed\r\n"),
+        ("h RENAME w z", "h OK renamed\r\n"),
         (
             "i COPY 1 INBOX",
             "* 2 EXISTS\r\n* 1 RECENT\r\ni OK [COPYUID 1001 1 2] copied\r\n",
@@ -205,4 +209,163 @@ async fn a_notify_that_fails_leaves_the_one_before() {
     );
     a.say("c CREATE x").await;
     assert_eq!(b.run().await, "* LIST (\\HasNoChildren) \"/\" x\r\n");
+}
+
+#[tokio::test]
+async fn a_named_folder_is_itself_and_a_subtree_is_all_from_there() {
+    let (_, mailboxes) = world();
+    let asked = "(mailboxes a (MessageNew MessageExpunge)) (subtree b (MessageNew MessageExpunge))";
+    let (mut a, mut b) = pair(&mailboxes, asked).await;
+    for folder in ["a", "a/x", "b", "b/x", "b/x/y", "bb"] {
+        a.say(&format!("a CREATE {folder}")).await;
+    }
+    b.run().await;
+    for (folder, is_told) in [
+        ("a", true),
+        ("a/x", false),
+        ("b", true),
+        ("b/x", true),
+        ("b/x/y", true),
+        ("bb", false),
+        ("INBOX", false),
+    ] {
+        a.say(&format!("b COPY 1 {folder}")).await;
+        let heard = b.run().await;
+        assert_eq!(
+            heard.starts_with(&format!("* STATUS {folder} (MESSAGES 1 ")),
+            is_told,
+            "{heard}"
+        );
+        assert_eq!(heard.is_empty(), !is_told, "{heard}");
+    }
+}
+
+#[tokio::test]
+async fn figures_of_another_folder_come_when_what_was_asked_of_it_changed() {
+    let status = |messages: u32, next: u32, unseen: u32| {
+        format!("* STATUS Sent (MESSAGES {messages} UIDNEXT {next} UIDVALIDITY 1002 UNSEEN {unseen})\r\n")
+    };
+    for (events, flags_are_told) in [
+        ("(MessageNew MessageExpunge)", false),
+        ("(MessageNew MessageExpunge FlagChange)", true),
+    ] {
+        let (_, mailboxes) = world();
+        let (mut a, mut b) = pair(&mailboxes, &format!("(personal {events})")).await;
+        a.say("a COPY 1 Sent").await;
+        a.say("b COPY 1 Sent").await;
+        assert_eq!(b.run().await, status(2, 3, 2));
+        a.say("c SELECT Sent").await;
+        a.say("d STORE 1 +FLAGS (\\Seen \\Deleted)").await;
+        let flags = if flags_are_told { status(2, 3, 1) } else { String::new() };
+        assert_eq!(b.run().await, flags, "{events}");
+        a.say("e EXPUNGE").await;
+        assert_eq!(b.run().await, status(1, 3, 1), "one went");
+        // One came, another went: there are as many as before.
+        a.say("f COPY 1 Sent").await;
+        a.say("g STORE 1 +FLAGS (\\Deleted)").await;
+        a.say("h EXPUNGE").await;
+        assert_eq!(b.run().await, status(1, 4, 1), "one came for another");
+    }
+}
+
+#[tokio::test]
+async fn the_folder_that_is_selected_has_no_figures() {
+    let (_, mailboxes) = world();
+    let (_, mut b) = pair(&mailboxes, "(personal (MailboxName))").await;
+    b.say("b SELECT INBOX").await;
+    assert_eq!(
+        b.say("c NOTIFY SET STATUS (mailboxes (INBOX Sent) (MessageNew MessageExpunge))")
+            .await,
+        "* STATUS Sent (MESSAGES 0 UIDNEXT 1 UIDVALIDITY 1002 UNSEEN 0)\r\nc OK set\r\n"
+    );
+}
+
+#[tokio::test]
+async fn what_one_puts_into_a_folder_counts_for_that_folder_alone() {
+    let (_, mailboxes) = world();
+    let (mut a, mut b) = pair(&mailboxes, "(selected (MessageNew (UID) MessageExpunge))").await;
+    b.say("b SELECT INBOX").await;
+    let put = b.say("c COPY 1 INBOX").await;
+    assert!(
+        put.ends_with("c OK [COPYUID 1001 1 2] copied\r\n") && !put.contains("FETCH"),
+        "{put}"
+    );
+    b.say("d SELECT Sent").await;
+    a.say("e COPY 1 Sent").await;
+    assert_eq!(b.run().await, "* 1 EXISTS\r\n* 1 RECENT\r\n* 1 FETCH (UID 1)\r\n");
+    // It has the UID that its own message has in the other folder.
+    a.say("f COPY 1 Sent").await;
+    assert_eq!(b.run().await, "* 2 EXISTS\r\n* 2 RECENT\r\n* 2 FETCH (UID 2)\r\n");
+}
+
+#[tokio::test]
+async fn its_own_entry_of_one_folder_hides_nothing_of_another() {
+    let (_, mailboxes) = world();
+    let (mut a, mut b) = pair(&mailboxes, "(personal (MailboxMetadataChange))").await;
+    b.run().await;
+    a.say("a SETMETADATA INBOX (/private/comment \"un\")").await;
+    assert_eq!(
+        b.say_unwoken("b SETMETADATA Sent (/private/comment \"deux\")").await,
+        "b OK done\r\n"
+    );
+    assert_eq!(b.run().await, "* METADATA INBOX /private/comment\r\n");
+}
+
+#[tokio::test]
+async fn who_wants_to_hear_nothing_hears_it_all_once_that_ends() {
+    for (asked, answer) in [
+        ("NONE", "nothing is told unasked"),
+        ("SET (selected (MessageNew MessageExpunge FlagChange))", "set"),
+    ] {
+        let (_, mailboxes) = world();
+        let (mut a, mut b) = pair(&mailboxes, "(selected NONE)").await;
+        a.append(ONE).await;
+        b.say("b SELECT INBOX").await;
+        a.say("c STORE 2 +FLAGS (\\Flagged)").await;
+        a.say("d STORE 1 +FLAGS (\\Deleted)").await;
+        a.say("e EXPUNGE").await;
+        a.append(ONE).await;
+        assert_eq!(b.run().await, "");
+        assert_eq!(b.say("g CREATE x").await, "g OK [MAILBOXID (F1007)] created\r\n");
+        assert_eq!(
+            b.say(&format!("h NOTIFY {asked}")).await,
+            format!(
+                "* 2 FETCH (FLAGS (\\Flagged) UID 2)\r\n* 1 EXPUNGE\r\n* 2 EXISTS\r\n* 0 RECENT\r\nh OK {answer}\r\n"
+            )
+        );
+        // Told once: nothing is asked again.
+        b.session.feed(b"i CAPABILITY\r\n");
+        assert!(matches!(b.session.step(), Step::Write(_)));
+    }
+}
+
+/// STORE counts what it takes in, for its numbers hold for that; what went is not its matter.
+#[tokio::test]
+async fn what_went_waits_for_noop_where_nothing_is_told_unasked() {
+    let (_, mailboxes) = world();
+    let (mut a, mut b) = pair(&mailboxes, "(selected NONE)").await;
+    a.append(ONE).await;
+    b.say("b SELECT INBOX").await;
+    a.say("c STORE 1 +FLAGS (\\Deleted)").await;
+    a.say("d EXPUNGE").await;
+    a.append(ONE).await;
+    assert_eq!(
+        b.say_unwoken("e STORE 2 +FLAGS.SILENT (\\Seen)").await,
+        "* 3 EXISTS\r\n* 0 RECENT\r\ne OK stored\r\n"
+    );
+    assert_eq!(b.say("f CREATE x").await, "f OK [MAILBOXID (F1007)] created\r\n");
+    assert_eq!(b.say("g NOOP").await, "* 1 EXPUNGE\r\ng OK done\r\n");
+}
+
+#[tokio::test]
+async fn noop_tells_flags_too_where_nothing_is_told_unasked() {
+    let (_, mailboxes) = world();
+    let (mut a, mut b) = pair(&mailboxes, "(selected NONE)").await;
+    b.say("b SELECT INBOX").await;
+    a.say("c STORE 1 +FLAGS (\\Flagged)").await;
+    assert_eq!(b.run().await, "");
+    assert_eq!(
+        b.say("d NOOP").await,
+        "* 1 FETCH (FLAGS (\\Flagged) UID 1)\r\nd OK done\r\n"
+    );
 }

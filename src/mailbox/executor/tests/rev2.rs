@@ -65,6 +65,12 @@ const MESSAGES: &[Line] = &[
         "* SEARCH\r\ne OK searched\r\n",
         "* ESEARCH (TAG \"e\") UID\r\ne OK searched\r\n",
     ),
+    // RFC 5256 has no other answer.
+    (
+        "f SORT (SUBJECT) UTF-8 ALL",
+        "* SORT 1\r\nf OK searched\r\n",
+        "* SORT 1\r\nf OK searched\r\n",
+    ),
     ("f SEARCH RETURN (SAVE) ALL", "f OK searched\r\n", "f OK searched\r\n"),
     (
         "g STORE $ +FLAGS (\\Flagged)",
@@ -160,6 +166,11 @@ async fn names_sent_in_another_form_are_told_as_they_are_kept() {
         c.say("f RENAME \"e\u{301}te\u{301}\" hiver").await,
         "* LIST () \"/\" hiver (\"OLDNAME\" (\"e\u{301}te\u{301}\"))\r\nf OK renamed\r\n"
     );
+    assert_eq!(
+        c.say("g RENAME hiver \"e\u{301}te\u{301}\"").await,
+        "* LIST () \"/\" \"été\" (\"OLDNAME\" (hiver))\r\ng OK renamed\r\n"
+    );
+    assert_eq!(c.say("g RENAME \"été\" hiver").await, "g OK renamed\r\n");
     assert_eq!(c.say("g RENAME hiver \"été\"").await, "g OK renamed\r\n");
     let appended = c.say("h APPEND \"e\u{301}te\u{301}\" {1+}\r\nx").await;
     assert!(
@@ -208,5 +219,26 @@ async fn a_name_without_a_folder_is_marked_once() {
         let extended = c.say("d LIST \"\" a RETURN (CHILDREN)").await;
         let line = "* LIST (\\NonExistent \\HasChildren) \"/\" a\r\nd OK done\r\n";
         assert_eq!(extended, line, "{enable}");
+    }
+}
+
+/// RFC 9051 §7.5.2: its structure is known to `IMAP4rev2` alone.
+#[tokio::test]
+async fn what_is_in_a_global_message_is_told_to_who_knows_of_it() {
+    for (enable, is_told) in [
+        ("a NOOP", false),
+        ("a ENABLE IMAP4rev2", true),
+        ("a ENABLE UTF8=ACCEPT", true),
+    ] {
+        let (_, mailboxes) = world();
+        let mut c = Client::selected(&mailboxes).await;
+        c.append("Content-Type: message/global\r\n\r\nSubject: inner\r\n\r\nBonjour\r\n")
+            .await;
+        assert!(c.say(enable).await.ends_with("a OK done\r\n"));
+        for item in ["BODY", "BODYSTRUCTURE"] {
+            let structure = c.say(&format!("b FETCH 1 {item}")).await;
+            assert!(structure.contains("\"MESSAGE\" \"GLOBAL\""), "{structure}");
+            assert_eq!(structure.contains("\"inner\""), is_told, "{enable}: {structure}");
+        }
     }
 }

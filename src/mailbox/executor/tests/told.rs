@@ -248,6 +248,10 @@ async fn events_that_cannot_be_told_are_refused() {
             "(selected (MessageNew MessageExpunge MailboxMetadataChange))",
             "BAD not an event of the selected folder",
         ),
+        (
+            "(selected (MessageNew MessageExpunge)) (selected-delayed (MessageNew MessageExpunge))",
+            "BAD the selected folder is named twice",
+        ),
     ] {
         assert_eq!(
             c.say(&format!("a NOTIFY SET {asked}")).await,
