@@ -7,6 +7,7 @@ pub mod addresses;
 pub mod class;
 pub mod dsn;
 pub mod fields;
+pub(crate) mod lines;
 pub mod pdf;
 pub mod received;
 pub mod structure;

@@ -4,6 +4,7 @@
 use mail_parser::parsers::MessageStream;
 
 use super::fields::Header;
+use super::lines;
 
 /// Reads parts from the bytes of a message, handed over piece by piece. No Debug: names of files may be those of patients.
 pub struct Structure {
@@ -85,6 +86,9 @@ impl Structure {
     /// The next bytes of the message.
     pub fn feed(&mut self, mut bytes: &[u8]) {
         while self.state != State::Over && !bytes.is_empty() {
+            if self.state == State::Content && self.line_bytes == 0 {
+                bytes = &bytes[lines::without_hyphens(bytes)..];
+            }
             let end = memchr::memchr(b'\n', bytes);
             let (piece, rest) = bytes.split_at(end.map_or(bytes.len(), |at| at + 1));
             bytes = rest;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::header::Block;
+use super::header;
 use super::outline::{Inside, Outline};
 use super::parameter::{self, Parameterized};
 use super::walk::Walker;
@@ -106,7 +106,7 @@ impl Part {
 }
 
 fn content_type(block: &[u8], assumed: Assumed) -> ((Vec<u8>, Vec<u8>), Parameterized) {
-    if let Some(value) = Block::of(block).value("Content-Type") {
+    if let Some(value) = header::value_of(block, "Content-Type") {
         let mut parsed = parameter::parse(&value);
         let mut halves = parsed.value.splitn(2, |&b| b == b'/');
         let (main, sub) = (token(halves.next()), token(halves.next()));
@@ -133,9 +133,14 @@ fn content_type(block: &[u8], assumed: Assumed) -> ((Vec<u8>, Vec<u8>), Paramete
 
 fn token(text: Option<&[u8]>) -> Option<Vec<u8>> {
     let text = text?.trim_ascii();
-    let good = !text.is_empty()
-        && text
-            .iter()
-            .all(|b| b.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?=".contains(b));
+    let good = !text.is_empty() && text.iter().all(|&b| b.is_ascii_graphic() && !is_special(b));
     good.then(|| text.to_ascii_uppercase())
+}
+
+/// `tspecials` of RFC 2045 §5.1.
+fn is_special(byte: u8) -> bool {
+    matches!(
+        byte,
+        b'(' | b')' | b'<' | b'>' | b'@' | b',' | b';' | b':' | b'\\' | b'"' | b'/' | b'[' | b']' | b'?' | b'='
+    )
 }

@@ -37,14 +37,16 @@ impl Summariser {
     /// After the last byte.
     pub fn finish(self) -> Summary {
         let root = self.0.finish();
+        let mut structures = Structures::default();
+        structures.part(&root);
         let mut summary = Summary {
             header_bytes: u32::try_from(root.header.len()).unwrap_or(u32::MAX),
             layout: root.outline().encode(),
+            body: structures.basic,
+            body_structure: structures.extended,
             ..Summary::default()
         };
         envelope(&mut summary.envelope, &Block::of(&root.head));
-        body(&mut summary.body, &root, Detail::Basic);
-        body(&mut summary.body_structure, &root, Detail::Extended);
         summary
     }
 }
@@ -102,43 +104,69 @@ fn addresses(out: &mut Vec<u8>, found: &[Mailbox]) {
     out.push(b')');
 }
 
-/// BODY or BODYSTRUCTURE.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Detail {
-    /// BODY: no extension data.
-    Basic,
+/// BODY and BODYSTRUCTURE while they are written: the same, but for the extension data.
+#[derive(Default)]
+struct Structures {
+    /// BODY.
+    basic: Vec<u8>,
     /// BODYSTRUCTURE.
-    Extended,
+    extended: Vec<u8>,
 }
 
-/// Writes the structure of a part.
-pub(crate) fn body(out: &mut Vec<u8>, part: &Part, detail: Detail) {
-    let block = Block::of(&part.head);
-    out.push(b'(');
-    if let Kind::Multipart(children) = &part.kind {
-        for child in children {
-            body(out, child, detail);
+impl Structures {
+    /// Writes what both have.
+    fn both(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.extended.len();
+        write(&mut self.extended);
+        self.basic.extend_from_slice(&self.extended[start..]);
+    }
+
+    fn part(&mut self, part: &Part) {
+        let block = Block::of(&part.head);
+        self.both(|out| out.push(b'('));
+        if let Kind::Multipart(children) = &part.kind {
+            for child in children {
+                self.part(child);
+            }
+            self.both(|out| {
+                out.push(b' ');
+                wire::string(out, &part.media.1);
+            });
+            self.extended.push(b' ');
+            parameters(&mut self.extended, &part.content_type);
+        } else {
+            self.single(part, &block);
+            self.extended.push(b' ');
+            wire::nstring(&mut self.extended, block.value("Content-MD5").as_deref());
         }
-        out.push(b' ');
-        wire::string(out, &part.media.1);
-        if detail == Detail::Extended {
-            out.push(b' ');
-            parameters(out, &part.content_type);
-            disposition_language_location(out, &block);
+        disposition_language_location(&mut self.extended, &block);
+        self.both(|out| out.push(b')'));
+    }
+
+    /// `body-type-basic`, `body-type-text` or `body-type-msg`, without extension data.
+    fn single(&mut self, part: &Part, block: &Block<'_>) {
+        self.both(|out| fields(out, part, block));
+        if let Kind::Message(inner) = &part.kind {
+            // An address of two bytes takes fifty in an envelope: a small message of many must not become a large answer.
+            let enough = self.extended.len() > ENVELOPES_BYTES_MAX;
+            self.both(|out| {
+                out.push(b' ');
+                envelope(out, &Block::of(if enough { b"" } else { &inner.head }));
+                out.push(b' ');
+            });
+            self.part(inner);
         }
-    } else {
-        single(out, (part, &block), detail);
-        if detail == Detail::Extended {
-            out.push(b' ');
-            wire::nstring(out, block.value("Content-MD5").as_deref());
-            disposition_language_location(out, &block);
+        if matches!(part.kind, Kind::Message(_)) || part.media.0 == b"TEXT" {
+            self.both(|out| {
+                out.push(b' ');
+                wire::number(out, part.lines);
+            });
         }
     }
-    out.push(b')');
 }
 
-/// `body-type-basic`, `body-type-text` or `body-type-msg`, without extension data.
-fn single(out: &mut Vec<u8>, (part, block): (&Part, &Block<'_>), detail: Detail) {
+/// `media-basic` and `body-fields`.
+fn fields(out: &mut Vec<u8>, part: &Part, block: &Block<'_>) {
     wire::string(out, &part.media.0);
     out.push(b' ');
     wire::string(out, &part.media.1);
@@ -152,18 +180,6 @@ fn single(out: &mut Vec<u8>, (part, block): (&Part, &Block<'_>), detail: Detail)
     wire::string(out, &encoding(block));
     out.push(b' ');
     wire::number(out, part.body.len() as u64);
-    if let Kind::Message(inner) = &part.kind {
-        out.push(b' ');
-        // An address of two bytes takes fifty in an envelope: a small message of many must not become a large answer.
-        let enough = out.len() > ENVELOPES_BYTES_MAX;
-        envelope(out, &Block::of(if enough { b"" } else { &inner.head }));
-        out.push(b' ');
-        body(out, inner, detail);
-    }
-    if matches!(part.kind, Kind::Message(_)) || part.media.0 == b"TEXT" {
-        out.push(b' ');
-        wire::number(out, part.lines);
-    }
 }
 
 /// The transfer encoding in capitals; `7BIT` when absent (RFC 2045 §6.1).

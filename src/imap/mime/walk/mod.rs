@@ -1,7 +1,10 @@
 //! Walks through a message once, piece by piece, and finds its parts: time grows with its length alone, memory with its headers.
 
+use memchr::{memchr, memchr_iter};
+
 use super::parameter::Parameterized;
 use super::part::{Assumed, Kind, Part};
+use crate::message::lines;
 
 /// Reads a message from its first byte.
 pub(crate) struct Walker {
@@ -74,11 +77,12 @@ impl Walker {
 
     /// Takes the next bytes.
     pub(crate) fn feed(&mut self, mut bytes: &[u8]) {
-        while let Some(feed) = memchr::memchr(b'\n', bytes) {
+        loop {
+            bytes = self.pass_over(bytes);
+            let Some(feed) = memchr(b'\n', bytes) else { break };
             let (line, rest) = bytes.split_at(feed + 1);
             if self.line_bytes == 0 {
-                let ending = if line.ends_with(b"\r\n") { 2 } else { 1 };
-                self.take_line(line, line.len(), ending);
+                self.take_line(line, line.len(), line_end(line));
             } else {
                 let before = if feed > 0 { bytes[feed - 1] } else { self.last };
                 let length = self.line_bytes + line.len();
@@ -96,6 +100,20 @@ impl Walker {
             self.line_bytes += bytes.len();
             self.last = last;
         }
+    }
+
+    /// Counts the content that no line of can separate parts, all at once; what is left.
+    fn pass_over<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        if self.in_header || self.line_bytes > 0 {
+            return bytes;
+        }
+        let (passed, rest) = bytes.split_at(lines::without_hyphens(bytes));
+        if !passed.is_empty() {
+            self.at += passed.len();
+            self.feeds += memchr_iter(b'\n', passed).count() as u64;
+            self.line_end = line_end(passed);
+        }
+        rest
     }
 
     /// The end of the message.
@@ -285,6 +303,11 @@ impl Open {
         };
         self.part
     }
+}
+
+/// Bytes of the line end that whole lines end with.
+fn line_end(lines: &[u8]) -> usize {
+    if lines.ends_with(b"\r\n") { 2 } else { 1 }
 }
 
 /// The boundary of a multipart; trailing white space cannot be part of it (RFC 2046 §5.1.1).
