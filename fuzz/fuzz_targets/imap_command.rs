@@ -23,6 +23,7 @@ struct Play {
     /// TLS or compression began: what is read then depends on how the input was cut.
     layered: bool,
     encrypted: bool,
+    compressed: bool,
     login: bool,
 }
 
@@ -41,6 +42,7 @@ impl Play {
             events: Vec::new(),
             layered: false,
             encrypted,
+            compressed: false,
             login: false,
         };
         let mut open = play.drive(&mut session);
@@ -72,8 +74,8 @@ impl Play {
                     session.tls_started(Certificate::None);
                 }
                 Step::Compress(_) => {
-                    assert!(self.login && !self.layered, "compression starts once");
-                    self.layered = true;
+                    assert!(self.login && !self.compressed, "compression starts once");
+                    (self.layered, self.compressed) = (true, true);
                 }
                 Step::Ask(request) => {
                     let answer = self.decide(&request);
