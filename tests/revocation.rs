@@ -267,6 +267,22 @@ impl<'h> Operator<'h> {
             .text()
     }
 
+    /// The same of the IMAP port, with this certificate.
+    fn imap(&self, files: &Certificate, lines: &str) -> String {
+        let (certificate, key) = (files.certificate.display().to_string(), files.key.display().to_string());
+        let arguments = [
+            "-quiet",
+            "-cert",
+            &certificate,
+            "-cert_chain",
+            &certificate,
+            "-key",
+            &key,
+            "-ign_eof",
+        ];
+        self.s_client(self.imaps, &arguments, lines)
+    }
+
     fn records(&self, event: &str) -> Vec<serde_json::Value> {
         let file = self.configuration();
         journal([
@@ -456,20 +472,7 @@ fn a_client_certificate_is_asked_about_and_a_foreign_one_never_ends_a_session() 
     let logins = [login("dui", &software), login("perdu", &revoked), login("tard", &late)].concat();
     clinic.configure(&listed, ("revocation = \"ocsp\"\nocsp_wait = \"2s\"", ""), &logins);
     let _running = clinic.serve();
-    let imap = |files: &Certificate, lines: &str| {
-        let (certificate, key) = (files.certificate.display().to_string(), files.key.display().to_string());
-        let arguments = [
-            "-quiet",
-            "-cert",
-            &certificate,
-            "-cert_chain",
-            &certificate,
-            "-key",
-            &key,
-            "-ign_eof",
-        ];
-        clinic.s_client(clinic.imaps, &arguments, lines)
-    };
+    let imap = |files: &Certificate, lines: &str| clinic.imap(files, lines);
     let external = "a AUTHENTICATE EXTERNAL =\r\nb LOGOUT\r\n";
     let said = imap(&software_files, external);
     assert!(said.contains("a OK"), "{said}");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::imap::capability;
-use crate::imap::request::{Credentials, FolderHandle, Password, Refused, Selected};
+use crate::imap::request::{Credentials, FolderHandle, News, Password, Refused, Selected};
 
 /// A client in front of a session whose driver knows one login with two boxes, and one certificate with one box.
 struct Client {
@@ -434,19 +434,52 @@ fn passwords_are_not_shown() {
     assert!(!shown.contains("s3cret"));
 }
 
+fn selected() -> Answer {
+    Answer::Selected(Selected {
+        folder: FolderHandle(7),
+        uid_validity: 3,
+        uid_next: 1,
+        contents: Arc::default(),
+        recent: Vec::new(),
+        object_id: "F3".into(),
+        read_only: false,
+    })
+}
+
+#[test]
+fn news_that_could_not_be_had_are_asked_for_again_with_the_next_command() {
+    for (had, is_asked_again) in [
+        (Answer::Refused(Refused::Unavailable), true),
+        (Answer::News(News::default()), false),
+    ] {
+        let mut client = Client::new(TLS);
+        client.say("a LOGIN jean@chu.fr s");
+        client.answers = vec![selected()];
+        client.say("b SELECT Projet");
+        client.session.changed();
+        client.answers = vec![Answer::Refused(Refused::NoSuchFolder), had];
+        assert!(client.say("c CAPABILITY").contains("c OK"));
+        let heard = client.say("d CAPABILITY");
+        assert_eq!(
+            heard.contains("* BYE [UNAVAILABLE] the selected folder was deleted"),
+            is_asked_again,
+            "{heard}"
+        );
+        assert_eq!(client.answers.is_empty(), is_asked_again);
+    }
+}
+
+#[test]
+fn what_is_encrypted_may_be_compressed() {
+    let mut client = Client::new(Security::Clear);
+    assert!(client.say("a STARTTLS").starts_with("a OK"));
+    client.say("b LOGIN jean@chu.fr s");
+    assert_eq!(client.say("c COMPRESS DEFLATE"), "c OK compressed from here on\r\n");
+    assert_eq!(client.compressions, 1);
+}
+
 #[test]
 fn a_folder_that_goes_while_it_is_selected_is_not_selected() {
-    let selected = || {
-        Answer::Selected(Selected {
-            folder: FolderHandle(7),
-            uid_validity: 3,
-            uid_next: 1,
-            contents: Arc::default(),
-            recent: Vec::new(),
-            object_id: "F3".into(),
-            read_only: false,
-        })
-    };
     let gone = || Answer::Refused(Refused::NoSuchFolder);
     for (enable, select) in [
         ("ENABLE QRESYNC", "SELECT Projet (QRESYNC (3 1))"),
