@@ -94,7 +94,7 @@ impl Structure {
             bytes = rest;
             if self.line_bytes == 0 && end.is_some() {
                 // A whole line where it lies: nearly all of them, and nearly all say nothing here.
-                self.whole_line(piece);
+                self.whole_line(&piece[..piece.len().min(LINE_BYTES_KEPT)]);
                 continue;
             }
             let room = LINE_BYTES_KEPT.saturating_sub(self.line.len());
@@ -179,6 +179,10 @@ impl Structure {
         }
         if self.keeps_field && self.fields.len() + line.len() <= FIELDS_BYTES_KEPT {
             self.fields.extend_from_slice(line);
+            if !line.ends_with(b"\n") {
+                // Of a long line the end was cut off; what follows is a field of its own.
+                self.fields.push(b'\n');
+            }
         }
     }
 
@@ -402,6 +406,25 @@ mod tests {
                 "1 text/html - -"
             ]
         );
+    }
+
+    #[test]
+    fn a_long_line_is_cut_the_same_however_it_comes_and_hides_no_other() {
+        let long = "x".repeat(LINE_BYTES_KEPT);
+        let message = format!(
+            "Content-Type: text/html; y={long}; charset=utf-8\r\nContent-Disposition: attachment; filename=a.exe\r\n\r\n"
+        );
+        let (whole, ..) = read(&message, usize::MAX);
+        assert_eq!(shown(&whole), ["0 text/html - a.exe"]);
+        assert!(whole[0].is_attachment);
+        for piece in [1, 7, 4000] {
+            assert!(read(&message, piece).0 == whole, "{piece}");
+        }
+        // One that is not cut is read to its end.
+        let message = message.replace(&long, &long[..LINE_BYTES_KEPT - 100]);
+        for piece in [7, usize::MAX] {
+            assert_eq!(shown(&read(&message, piece).0), ["0 text/html utf-8 a.exe"]);
+        }
     }
 
     proptest! {
