@@ -65,7 +65,7 @@ const MESSAGES: &[Line] = &[
         "* SEARCH\r\ne OK searched\r\n",
         "* ESEARCH (TAG \"e\") UID\r\ne OK searched\r\n",
     ),
-    // RFC 5256 has no other answer.
+    // RFC 5256 §3: SORT has no other answer.
     (
         "f SORT (SUBJECT) UTF-8 ALL",
         "* SORT 1\r\nf OK searched\r\n",
