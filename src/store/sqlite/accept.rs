@@ -81,6 +81,14 @@ impl Prepared {
         content + rows(&self.acceptance.deliveries, &self.acceptance.outgoing) + reports.sum::<usize>()
     }
 
+    /// What the relay will ask for, where it is in memory.
+    pub(super) fn small_content_onward(&self) -> Option<Arc<Vec<u8>>> {
+        match &self.body {
+            Some(Body::Inline { bytes, .. }) if !self.acceptance.outgoing.is_empty() => Some(Arc::clone(bytes)),
+            _ => None,
+        }
+    }
+
     /// Gives the body files back for removal: nothing will name them.
     pub(super) fn abandon(&self, effects: &mut Effects) {
         for file in self.files() {

@@ -29,6 +29,7 @@ pub mod backup;
 mod durable;
 mod entries;
 mod folders;
+mod fresh;
 mod group;
 mod health;
 mod journal;
@@ -63,6 +64,7 @@ use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::durable::Durable;
+use self::fresh::Fresh;
 use self::group::Effects;
 use self::health::Health;
 pub use self::health::Trouble;
@@ -87,6 +89,7 @@ pub struct SqliteStore {
     blobs: Arc<Blobs>,
     figures: Arc<Figures>,
     health: Arc<Health>,
+    fresh: Fresh,
     folder: PathBuf,
     options: Options,
 }
@@ -190,6 +193,7 @@ impl SqliteStore {
             blobs,
             figures,
             health,
+            fresh: Fresh::default(),
             folder: folder.to_owned(),
             options,
         })
@@ -209,6 +213,7 @@ impl SqliteStore {
             blobs: Arc::new(Blobs::new(folder, 0, Arc::clone(&options.disk))),
             figures: Arc::default(),
             health: Arc::default(),
+            fresh: Fresh::default(),
             folder: folder.to_owned(),
             options,
         })
@@ -218,6 +223,7 @@ impl SqliteStore {
     /// [`StoreError::Closed`].
     pub async fn close(&self) -> Result<(), StoreError> {
         self.readers.close(self.options.readers).await;
+        self.fresh.clear();
         match &self.writer {
             Some(writer) => writer.stop().await,
             None => Ok(()),
