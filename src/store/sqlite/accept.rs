@@ -121,7 +121,7 @@ impl Body {
 pub(super) fn accept(tx: &Connection, prepared: &Prepared, effects: &mut Effects) -> Result<Accepted, StoreError> {
     // What is replaced goes first: its room is free for what replaces it.
     let replaced = entries::replace(tx, &prepared.acceptance.removes, effects);
-    let result = replaced.and_then(|()| apply(tx, prepared));
+    let result = replaced.and_then(|()| apply(tx, prepared, effects));
     if result.is_err() {
         prepared.abandon(effects);
     } else {
@@ -133,10 +133,10 @@ pub(super) fn accept(tx: &Connection, prepared: &Prepared, effects: &mut Effects
     result
 }
 
-fn apply(tx: &Connection, prepared: &Prepared) -> Result<Accepted, StoreError> {
+fn apply(tx: &Connection, prepared: &Prepared, effects: &mut Effects) -> Result<Accepted, StoreError> {
     let acceptance = &prepared.acceptance;
     let mut accepted = Accepted::default();
-    once::enter(tx, &acceptance.deliveries)?;
+    once::enter(tx, &acceptance.deliveries, &mut effects.once)?;
     let created = acceptance.records.first().map(|record| record.at);
     if let (Some(message), Some(body)) = (&acceptance.message, &prepared.body) {
         let to = (acceptance.deliveries.as_slice(), acceptance.outgoing.as_slice());

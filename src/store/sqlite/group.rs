@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use super::once::Entered;
 use super::rows::{self, execute, failed};
 use crate::clock::Stopwatch;
 use crate::store::blobs::BlobName;
@@ -21,6 +22,8 @@ pub(super) struct Effects {
     pub(super) named: Vec<BlobName>,
     /// Added to the counters before the commit: messages that come together mostly count for the same few, and are one increment then.
     pub(super) counts: Vec<Count>,
+    /// Keys of deliveries that were used: old ones go for them, before the commit.
+    pub(super) once: Entered,
 }
 
 impl Effects {

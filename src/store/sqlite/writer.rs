@@ -26,7 +26,7 @@ use super::rows::{execute, failed};
 use super::schema::Database;
 use super::syncer::{Commit, Outcome, Syncer};
 use super::upkeep::{LogPages, Next, Upkeep, log_pages};
-use super::{Options, journal, schema, syncer};
+use super::{Options, journal, once, schema, syncer};
 use crate::clock::Stopwatch;
 use crate::metrics::Meter;
 use crate::store::blobs::BlobName;
@@ -468,6 +468,7 @@ fn copy_and_close(connection: Connection) -> Result<(), StoreError> {
 /// Ends the transaction.
 fn close(connection: &Connection, effects: &mut Effects) -> Result<(), StoreError> {
     journal::count(connection, &effects.take_counts())?;
+    once::make_room(connection, effects.once)?;
     Ok(execute(connection, "COMMIT")?)
 }
 
