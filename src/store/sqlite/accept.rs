@@ -304,19 +304,16 @@ pub(super) fn add_reference(tx: &Connection, message: MessageKey) -> Result<(), 
 
 /// One entry or queue item less refers to the message; the last one takes it away.
 pub(super) fn end_reference(tx: &Connection, message: MessageKey, effects: &mut Effects) -> Result<(), StoreError> {
-    let sql = "UPDATE message SET refs = refs - 1 WHERE key = ?1 RETURNING refs, file";
-    let left = tx
-        .prepare_cached(sql)?
-        .query_row([message.0], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, Option<String>>(1)?))
-        })
+    // Mostly it is the last: that one is not counted down first.
+    let gone = tx
+        .prepare_cached("DELETE FROM message WHERE key = ?1 AND refs <= 1 RETURNING file")?
+        .query_row([message.0], |row| row.get::<_, Option<String>>(0))
         .optional()?;
-    let Some((refs, file)) = left else { return Ok(()) };
-    if refs > 0 {
+    let Some(file) = gone else {
+        tx.prepare_cached("UPDATE message SET refs = refs - 1 WHERE key = ?1")?
+            .execute([message.0])?;
         return Ok(());
-    }
-    tx.prepare_cached("DELETE FROM message WHERE key = ?1")?
-        .execute([message.0])?;
+    };
     tx.prepare_cached("DELETE FROM body WHERE message = ?1")?
         .execute([message.0])?;
     tx.prepare_cached("DELETE FROM summary WHERE message = ?1")?
