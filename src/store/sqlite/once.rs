@@ -162,7 +162,9 @@ mod tests {
         }
         make_room(&db, Entered::default()).unwrap();
         assert_eq!(kept(&db), 20, "nothing was used");
-        let last = (20..23).map(|number| enter_one(&db, &once(number, 500), 60).unwrap()).last();
+        let last = (20..23)
+            .map(|number| enter_one(&db, &once(number, 500), 60).unwrap())
+            .last();
         let entered = Entered {
             count: 3,
             last: last.unwrap(),
