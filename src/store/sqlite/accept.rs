@@ -314,6 +314,7 @@ pub(super) fn end_reference(tx: &Connection, message: MessageKey, effects: &mut 
             .execute([message.0])?;
         return Ok(());
     };
+    effects.gone.push(message);
     tx.prepare_cached("DELETE FROM body WHERE message = ?1")?
         .execute([message.0])?;
     tx.prepare_cached("DELETE FROM summary WHERE message = ?1")?

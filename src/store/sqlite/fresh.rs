@@ -38,10 +38,18 @@ impl Fresh {
 
     /// Whoever asks again reads it from the store.
     pub(super) fn take(&self, message: MessageKey) -> Option<Arc<Vec<u8>>> {
+        self.kept().remove(message)
+    }
+
+    /// Nothing refers to these any more, or a transaction failed that was to see to that: then they are read from the store.
+    pub(super) fn forget(&self, messages: &[MessageKey]) {
+        if messages.is_empty() {
+            return;
+        }
         let mut kept = self.kept();
-        let content = kept.contents.remove(&message)?;
-        kept.bytes -= content.len();
-        Some(content)
+        for message in messages {
+            kept.remove(*message);
+        }
     }
 
     /// Forgets all: the store is closed.
@@ -55,6 +63,12 @@ impl Fresh {
 }
 
 impl Kept {
+    fn remove(&mut self, message: MessageKey) -> Option<Arc<Vec<u8>>> {
+        let content = self.contents.remove(&message)?;
+        self.bytes -= content.len();
+        Some(content)
+    }
+
     fn pop_first(&mut self) {
         if let Some((_, content)) = self.contents.pop_first() {
             self.bytes -= content.len();
@@ -81,6 +95,9 @@ mod tests {
         fresh.keep(MessageKey(1), content(10));
         assert_eq!(fresh.take(MessageKey(1)).unwrap().len(), 10);
         assert!(fresh.take(MessageKey(1)).is_none());
+        fresh.keep(MessageKey(2), content(10));
+        fresh.forget(&[MessageKey(1), MessageKey(2)]);
+        assert!(fresh.take(MessageKey(2)).is_none());
         assert_eq!(fresh.kept().bytes, 0);
     }
 

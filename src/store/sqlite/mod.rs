@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Writes go through `writer`, which commits whole groups; `syncer` syncs each commit while the next group is applied, and answers it. Reads
-//! run on read-only connections, never wait for a write, and keep what they saw to themselves until it is `durable`. Checkpoints and
-//! removals run in `upkeep`. Deliberately absent: a setting that trades durability for speed.
+//! run on read-only connections, never wait for a write, and keep what they saw to themselves until it is `durable`; what the relay asks
+//! for at once is still `fresh`. Checkpoints and removals run in `upkeep`. Deliberately absent: a setting that trades durability for speed.
 //!
 //! Small bodies live in the database, not in segment files of our own: one sync makes rows and bytes durable together, a crash
 //! leaves nothing to reconcile, and deleted bytes are reused without compaction. The price, writing each byte twice, is paid
@@ -89,7 +89,7 @@ pub struct SqliteStore {
     blobs: Arc<Blobs>,
     figures: Arc<Figures>,
     health: Arc<Health>,
-    fresh: Fresh,
+    fresh: Arc<Fresh>,
     folder: PathBuf,
     options: Options,
 }
@@ -177,6 +177,7 @@ impl SqliteStore {
             options.readers,
             (Arc::clone(&durable), options.meter.clone()),
         );
+        let fresh = Arc::<Fresh>::default();
         let writer = Writer::start(writer::Start {
             connection,
             database,
@@ -185,6 +186,7 @@ impl SqliteStore {
             figures: Arc::clone(&figures),
             health: Arc::clone(&health),
             durable,
+            fresh: Arc::clone(&fresh),
             readers: readers.clone(),
         })?;
         Ok(Self {
@@ -193,7 +195,7 @@ impl SqliteStore {
             blobs,
             figures,
             health,
-            fresh: Fresh::default(),
+            fresh,
             folder: folder.to_owned(),
             options,
         })
@@ -213,7 +215,7 @@ impl SqliteStore {
             blobs: Arc::new(Blobs::new(folder, 0, Arc::clone(&options.disk))),
             figures: Arc::default(),
             health: Arc::default(),
-            fresh: Fresh::default(),
+            fresh: Arc::default(),
             folder: folder.to_owned(),
             options,
         })
