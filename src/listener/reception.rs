@@ -29,6 +29,8 @@ pub(super) struct Reception {
     /// The sender's domain whose refusal has its evidence in the journal already.
     examined: Option<Domain>,
     peer: Option<PeerCertificate>,
+    /// Its full subject, as every record of it says; empty before it is proved.
+    peer_subject: String,
     transaction: Option<Transaction>,
 }
 
@@ -50,6 +52,7 @@ impl Reception {
             handshake: Handshake::default(),
             examined: None,
             peer: None,
+            peer_subject: String::new(),
             transaction: None,
         }
     }
@@ -135,7 +138,7 @@ impl Reception {
         let record = |size_bytes| {
             let event = Received {
                 message_id,
-                peer_subject: Excerpt::new(self.peer_subject()),
+                peer_subject: Excerpt::new(&self.peer_subject),
                 peer_ip: Excerpt::new(self.visitor.ip.to_string()),
                 sender: transaction.mail.path.as_ref().map(Into::into),
                 boxes: transaction
@@ -168,11 +171,11 @@ impl Reception {
         if !repeat::is_recognisable(received_count, &message_id) {
             return;
         }
-        let (Some(peer), Some(content)) = (&self.peer, spool.digest()) else {
+        let (Some(_), Some(content)) = (&self.peer, spool.digest()) else {
             return;
         };
         let identified = Identified {
-            peer: &peer.subject,
+            peer: &self.peer_subject,
             sender: transaction.mail.path.as_ref(),
             message_id: &message_id,
             received_count,
@@ -216,7 +219,7 @@ impl Reception {
         (!boxes.is_empty()).then(|| {
             Event::Repeated(Repeated {
                 message_id,
-                peer_subject: Excerpt::new(self.peer_subject()),
+                peer_subject: Excerpt::new(&self.peer_subject),
                 peer_ip: Excerpt::new(self.visitor.ip.to_string()),
                 sender: sender.map(Into::into),
                 boxes,
@@ -236,13 +239,6 @@ impl Reception {
             self.visitor.examine(&self.handshake, domain, Some(refusal)).await;
         }
     }
-
-    fn peer_subject(&self) -> String {
-        self.peer
-            .as_ref()
-            .map(|peer| peer.subject.to_string())
-            .unwrap_or_default()
-    }
 }
 
 #[async_trait]
@@ -253,7 +249,9 @@ impl Desk for Reception {
         if !self.handshake.chain.is_empty() {
             self.visitor.examine(&self.handshake, None, judged.as_ref().err()).await;
         }
-        self.peer = Some(judged?);
+        let peer = judged?;
+        self.peer_subject = peer.subject.to_string();
+        self.peer = Some(peer);
         Ok(())
     }
 
@@ -286,7 +284,7 @@ impl Desk for Reception {
                 let mut event = Refused::new(self.visitor.face.name(), stage, &refusal);
                 event.sender = sender.as_ref().map(Into::into);
                 event.recipient = recipient.as_ref().map(Into::into);
-                self.visitor.refused(event, &self.peer_subject()).await;
+                self.visitor.refused(event, &self.peer_subject).await;
                 if stage == "mail" {
                     self.examine_sender(sender.as_ref(), &refusal).await;
                 }
@@ -315,7 +313,7 @@ impl Desk for Reception {
 
     async fn journal_refusal(&self, stage: &'static str, refusal: &Refusal) {
         let event = Refused::new(self.visitor.face.name(), stage, refusal);
-        self.visitor.refused(event, &self.peer_subject()).await;
+        self.visitor.refused(event, &self.peer_subject).await;
     }
 }
 

@@ -11,12 +11,12 @@
 
 use aws_lc_rs::digest;
 
-use crate::identity::{Address, SubjectDn};
+use crate::identity::Address;
 
 /// What all recipients of one transaction share.
 pub(super) struct Identified<'a> {
     /// The peer, as its certificate names it.
-    pub(super) peer: &'a SubjectDn,
+    pub(super) peer: &'a str,
     /// Reverse-path; `None` is `<>`.
     pub(super) sender: Option<&'a Address>,
     /// Value of the field.
@@ -34,9 +34,8 @@ impl Identified<'_> {
             return None;
         }
         let mut context = digest::Context::new(&digest::SHA256);
-        let peer = self.peer.to_string();
         let sender = self.sender.map_or("", Address::key);
-        for part in [&peer, sender, recipient.key(), self.message_id.trim()] {
+        for part in [self.peer, sender, recipient.key(), self.message_id.trim()] {
             // Length first: no two lists of parts give the same bytes.
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part.as_bytes());
@@ -64,6 +63,7 @@ const KEY_BYTES: usize = digest::SHA256_OUTPUT_LEN;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::SubjectDn;
 
     struct Sample {
         peer: SubjectDn,
@@ -86,8 +86,9 @@ mod tests {
     }
 
     fn key(sample: &Sample) -> Option<[u8; KEY_BYTES]> {
+        let peer = sample.peer.to_string();
         let identified = Identified {
-            peer: &sample.peer,
+            peer: &peer,
             sender: sample.sender.as_ref(),
             message_id: sample.message_id,
             received_count: sample.received_count,

@@ -94,6 +94,8 @@ pub struct Connection {
     took: Option<Duration>,
     /// It was idle for a while, and nothing has been heard since.
     is_resumed: bool,
+    /// A command that goes with the beginning of the text behind it: one record of TLS, one packet, one thing to wake up for.
+    before_text: Vec<u8>,
 }
 
 impl Connection {
@@ -126,6 +128,7 @@ impl Connection {
             handshake: Handshake::default(),
             took: None,
             is_resumed: false,
+            before_text: Vec::new(),
         };
         if implicit {
             connection.start_tls().await?;
@@ -177,6 +180,10 @@ impl Connection {
         loop {
             let moved = match self.client.step() {
                 ClientStep::Read => self.read().await,
+                ClientStep::Write(bytes) if self.client.text_is_next() => {
+                    self.before_text = bytes;
+                    Ok(())
+                }
                 ClientStep::Write(bytes) => self.write(&bytes).await,
                 ClientStep::SendBody(framing) => match self.send_body(text, framing).await {
                     Ok(()) => {
@@ -286,25 +293,31 @@ impl Connection {
     /// the connection is given up instead.
     async fn send_body(&mut self, text: &Text, framing: Framing) -> io::Result<()> {
         let mut stuffer = (framing == Framing::Dots).then(DotStuffer::new);
-        let mut wire = Vec::new();
+        let mut wire = std::mem::take(&mut self.before_text);
         let mut at = 0;
         while at < text.size_bytes() {
             let piece = text.piece(at).await.map_err(io::Error::other)?;
             at += piece.bytes().len() as u64;
             for part in piece.bytes().chunks(PART_BYTES) {
                 match &mut stuffer {
-                    None => self.write(part).await?,
+                    None if wire.is_empty() => self.write(part).await?,
+                    None => {
+                        wire.extend_from_slice(part);
+                        self.write(&wire).await?;
+                    }
                     Some(stuffer) => {
-                        wire.clear();
                         stuffer.push(part, &mut wire);
                         self.write(&wire).await?;
                     }
                 }
+                wire.clear();
             }
         }
         if let Some(stuffer) = stuffer {
-            wire.clear();
             stuffer.finish(&mut wire);
+        }
+        // What stands before a text of nothing, too.
+        if !wire.is_empty() {
             self.write(&wire).await?;
         }
         Ok(())

@@ -223,6 +223,11 @@ impl Client {
         }
     }
 
+    /// Whether [`ClientStep::SendBody`] is what follows a [`ClientStep::Write`]: a driver may write both at once.
+    pub fn text_is_next(&self) -> bool {
+        matches!(self.state, State::Body(..))
+    }
+
     /// The handshake asked for by [`ClientStep::StartTls`] is done and the peer is proved.
     pub fn tls_started(&mut self) {
         if let State::Handshake(transaction) = std::mem::take(&mut self.state) {

@@ -560,6 +560,22 @@ fn a_chunk_carries_the_text_as_it_is() {
     assert_eq!(refused.verdicts(), "R");
 }
 
+#[test]
+fn a_driver_knows_which_command_the_text_stands_behind() {
+    let settings = ClientOptions {
+        transfer: Transfer::BdatWhenOffered,
+        ..options(ClientTls::Implicit)
+    };
+    let mut script = Script::greeted(settings, transaction(&["c@d.fr"]), "PIPELINING CHUNKING");
+    assert!(!script.client.text_is_next(), "the envelope is not answered");
+    script.client.input().extend_from_slice(b"250 ok\r\n250 ok\r\n");
+    assert_eq!(script.client.step(), ClientStep::Write(b"BDAT 20 LAST\r\n".to_vec()));
+    assert!(script.client.text_is_next());
+    assert_eq!(script.client.step(), ClientStep::SendBody(Framing::Counted));
+    script.client.body_sent();
+    assert!(!script.client.text_is_next());
+}
+
 // ---- connection
 
 #[test]

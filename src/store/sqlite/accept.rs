@@ -81,6 +81,14 @@ impl Prepared {
         content + rows(&self.acceptance.deliveries, &self.acceptance.outgoing) + reports.sum::<usize>()
     }
 
+    /// What the relay will ask for, where it is in memory.
+    pub(super) fn small_content_onward(&self) -> Option<Arc<Vec<u8>>> {
+        match &self.body {
+            Some(Body::Inline { bytes, .. }) if !self.acceptance.outgoing.is_empty() => Some(Arc::clone(bytes)),
+            _ => None,
+        }
+    }
+
     /// Gives the body files back for removal: nothing will name them.
     pub(super) fn abandon(&self, effects: &mut Effects) {
         for file in self.files() {
@@ -113,7 +121,7 @@ impl Body {
 pub(super) fn accept(tx: &Connection, prepared: &Prepared, effects: &mut Effects) -> Result<Accepted, StoreError> {
     // What is replaced goes first: its room is free for what replaces it.
     let replaced = entries::replace(tx, &prepared.acceptance.removes, effects);
-    let result = replaced.and_then(|()| apply(tx, prepared));
+    let result = replaced.and_then(|()| apply(tx, prepared, effects));
     if result.is_err() {
         prepared.abandon(effects);
     } else {
@@ -125,10 +133,10 @@ pub(super) fn accept(tx: &Connection, prepared: &Prepared, effects: &mut Effects
     result
 }
 
-fn apply(tx: &Connection, prepared: &Prepared) -> Result<Accepted, StoreError> {
+fn apply(tx: &Connection, prepared: &Prepared, effects: &mut Effects) -> Result<Accepted, StoreError> {
     let acceptance = &prepared.acceptance;
     let mut accepted = Accepted::default();
-    once::enter(tx, &acceptance.deliveries)?;
+    once::enter(tx, &acceptance.deliveries, &mut effects.once)?;
     let created = acceptance.records.first().map(|record| record.at);
     if let (Some(message), Some(body)) = (&acceptance.message, &prepared.body) {
         let to = (acceptance.deliveries.as_slice(), acceptance.outgoing.as_slice());
@@ -296,19 +304,17 @@ pub(super) fn add_reference(tx: &Connection, message: MessageKey) -> Result<(), 
 
 /// One entry or queue item less refers to the message; the last one takes it away.
 pub(super) fn end_reference(tx: &Connection, message: MessageKey, effects: &mut Effects) -> Result<(), StoreError> {
-    let sql = "UPDATE message SET refs = refs - 1 WHERE key = ?1 RETURNING refs, file";
-    let left = tx
-        .prepare_cached(sql)?
-        .query_row([message.0], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, Option<String>>(1)?))
-        })
+    // Mostly it is the last: that one is not counted down first.
+    let gone = tx
+        .prepare_cached("DELETE FROM message WHERE key = ?1 AND refs <= 1 RETURNING file")?
+        .query_row([message.0], |row| row.get::<_, Option<String>>(0))
         .optional()?;
-    let Some((refs, file)) = left else { return Ok(()) };
-    if refs > 0 {
+    let Some(file) = gone else {
+        tx.prepare_cached("UPDATE message SET refs = refs - 1 WHERE key = ?1")?
+            .execute([message.0])?;
         return Ok(());
-    }
-    tx.prepare_cached("DELETE FROM message WHERE key = ?1")?
-        .execute([message.0])?;
+    };
+    effects.gone.push(message);
     tx.prepare_cached("DELETE FROM body WHERE message = ?1")?
         .execute([message.0])?;
     tx.prepare_cached("DELETE FROM summary WHERE message = ?1")?

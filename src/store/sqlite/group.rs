@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use super::once::Entered;
 use super::rows::{self, execute, failed};
 use crate::clock::Stopwatch;
 use crate::store::blobs::BlobName;
-use crate::store::{Count, CountKey, RolledBack, StoreError};
+use crate::store::{Count, CountKey, MessageKey, RolledBack, StoreError};
 
 /// What writes do at the end of their transaction, or after it.
 #[derive(Debug, Default)]
@@ -21,6 +22,10 @@ pub(super) struct Effects {
     pub(super) named: Vec<BlobName>,
     /// Added to the counters before the commit: messages that come together mostly count for the same few, and are one increment then.
     pub(super) counts: Vec<Count>,
+    /// Messages that nothing refers to any more.
+    pub(super) gone: Vec<MessageKey>,
+    /// Keys of deliveries that were used: old ones go for them, before the commit.
+    pub(super) once: Entered,
 }
 
 impl Effects {

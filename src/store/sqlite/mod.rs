@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Writes go through `writer`, which commits whole groups; `syncer` syncs each commit while the next group is applied, and answers it. Reads
-//! run on read-only connections, never wait for a write, and keep what they saw to themselves until it is `durable`. Checkpoints and
-//! removals run in `upkeep`. Deliberately absent: a setting that trades durability for speed.
+//! run on read-only connections, never wait for a write, and keep what they saw to themselves until it is `durable`; what the relay asks
+//! for at once is still `fresh`. Checkpoints and removals run in `upkeep`. Deliberately absent: a setting that trades durability for speed.
 //!
 //! Small bodies live in the database, not in segment files of our own: one sync makes rows and bytes durable together, a crash
 //! leaves nothing to reconcile, and deleted bytes are reused without compaction. The price, writing each byte twice, is paid
@@ -29,6 +29,7 @@ pub mod backup;
 mod durable;
 mod entries;
 mod folders;
+mod fresh;
 mod group;
 mod health;
 mod journal;
@@ -63,6 +64,7 @@ use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::durable::Durable;
+use self::fresh::Fresh;
 use self::group::Effects;
 use self::health::Health;
 pub use self::health::Trouble;
@@ -87,6 +89,7 @@ pub struct SqliteStore {
     blobs: Arc<Blobs>,
     figures: Arc<Figures>,
     health: Arc<Health>,
+    fresh: Arc<Fresh>,
     folder: PathBuf,
     options: Options,
 }
@@ -174,6 +177,7 @@ impl SqliteStore {
             options.readers,
             (Arc::clone(&durable), options.meter.clone()),
         );
+        let fresh = Arc::<Fresh>::default();
         let writer = Writer::start(writer::Start {
             connection,
             database,
@@ -182,6 +186,7 @@ impl SqliteStore {
             figures: Arc::clone(&figures),
             health: Arc::clone(&health),
             durable,
+            fresh: Arc::clone(&fresh),
             readers: readers.clone(),
         })?;
         Ok(Self {
@@ -190,6 +195,7 @@ impl SqliteStore {
             blobs,
             figures,
             health,
+            fresh,
             folder: folder.to_owned(),
             options,
         })
@@ -209,6 +215,7 @@ impl SqliteStore {
             blobs: Arc::new(Blobs::new(folder, 0, Arc::clone(&options.disk))),
             figures: Arc::default(),
             health: Arc::default(),
+            fresh: Arc::default(),
             folder: folder.to_owned(),
             options,
         })
@@ -218,6 +225,7 @@ impl SqliteStore {
     /// [`StoreError::Closed`].
     pub async fn close(&self) -> Result<(), StoreError> {
         self.readers.close(self.options.readers).await;
+        self.fresh.clear();
         match &self.writer {
             Some(writer) => writer.stop().await,
             None => Ok(()),

@@ -45,35 +45,54 @@ pub(super) fn forget(tx: &Connection, now_ms: i64, limit: usize) -> Result<usize
     Ok(tx.prepare_cached(sql)?.execute((now_ms, integer(limit)))?)
 }
 
+/// Keys used in one transaction.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Entered {
+    count: usize,
+    /// The sequence of the last.
+    last: i64,
+    /// When it was used, in milliseconds.
+    at_ms: i64,
+}
+
 /// Uses the keys of these deliveries; fails with [`StoreError::Repeated`] when one was used before.
-pub(super) fn enter(tx: &Connection, deliveries: &[Delivery]) -> Result<(), StoreError> {
+pub(super) fn enter(tx: &Connection, deliveries: &[Delivery], entered: &mut Entered) -> Result<(), StoreError> {
     for delivery in deliveries {
         if let Some(once) = &delivery.once {
-            enter_one(tx, once, delivery.internal_date.as_millisecond())?;
+            let at_ms = delivery.internal_date.as_millisecond();
+            let last = enter_one(tx, once, at_ms)?;
+            let count = entered.count + 1;
+            *entered = Entered { count, last, at_ms };
         }
     }
     Ok(())
 }
 
-fn enter_one(tx: &Connection, once: &Once, now_ms: i64) -> Result<(), StoreError> {
-    // Oldest first; a row that lasts longer than those behind it only keeps them a little longer.
-    let sql = "DELETE FROM delivered_once WHERE until <= ?1 \
-               AND sequence IN (SELECT sequence FROM delivered_once ORDER BY sequence LIMIT ?2)";
-    tx.prepare_cached(sql)?.execute((now_ms, FORGOTTEN_AT_ONCE))?;
+/// Makes up for the keys that a transaction used: at its end, since those that come together are one step then. Oldest first; a row that
+/// lasts longer than those behind it only keeps them a little longer.
+pub(super) fn make_room(tx: &Connection, entered: Entered) -> Result<(), StoreError> {
+    if entered.count == 0 {
+        return Ok(());
+    }
+    forget(tx, entered.at_ms, entered.count.saturating_mul(FORGOTTEN_FOR_EACH))?;
+    tx.prepare_cached("DELETE FROM delivered_once WHERE sequence <= ?1")?
+        .execute([entered.last - integer(KEYS_MAX)])?;
+    Ok(())
+}
+
+/// Returns its sequence.
+fn enter_one(tx: &Connection, once: &Once, now_ms: i64) -> Result<i64, StoreError> {
     let sql = "INSERT INTO delivered_once (key, until) VALUES (?1, ?2) \
                ON CONFLICT (key) DO UPDATE SET until = excluded.until WHERE until <= ?3 RETURNING sequence";
     let sequence: Option<i64> = tx
         .prepare_cached(sql)?
         .query_row((&once.key, once.until.as_millisecond(), now_ms), |row| row.get(0))
         .optional()?;
-    let sequence = sequence.ok_or(StoreError::Repeated)?;
-    tx.prepare_cached("DELETE FROM delivered_once WHERE sequence <= ?1")?
-        .execute([sequence - integer(KEYS_MAX)])?;
-    Ok(())
+    sequence.ok_or(StoreError::Repeated)
 }
 
 /// More than one, so that old keys go faster than new ones come.
-const FORGOTTEN_AT_ONCE: u32 = 4;
+const FORGOTTEN_FOR_EACH: usize = 4;
 /// About 120 MB. An operator that takes more mail than this within the time a key is kept recognises the latest only.
 const KEYS_MAX: usize = 1_000_000;
 
@@ -95,6 +114,13 @@ mod tests {
         key
     }
 
+    /// A transaction that uses one key.
+    fn use_one(db: &Connection, once: &Once, at_ms: i64) {
+        let last = enter_one(db, once, at_ms).unwrap();
+        let count = 1;
+        make_room(db, Entered { count, last, at_ms }).unwrap();
+    }
+
     fn kept(db: &Connection) -> i64 {
         db.query_row("SELECT count(*) FROM delivered_once", [], |row| row.get(0))
             .unwrap()
@@ -106,24 +132,46 @@ mod tests {
         let db = open(&folder.path().join("store.db"));
         let enter = |number: u32, now_ms: i64| {
             let until = Timestamp::from_millisecond(now_ms + 50).unwrap();
-            enter_one(
-                &db,
-                &Once {
-                    key: key(number),
-                    until,
-                },
-                now_ms,
-            )
+            let once = Once {
+                key: key(number),
+                until,
+            };
+            use_one(&db, &once, now_ms);
         };
         for number in 0..100 {
-            enter(number, 0).unwrap();
+            enter(number, 0);
         }
         assert_eq!(kept(&db), 100);
         for number in 100..150 {
-            enter(number, 60).unwrap();
+            enter(number, 60);
         }
         assert_eq!(kept(&db), 50, "only those that are still known");
         assert_eq!(repeats(&db, &[key(0), key(120)], 60).unwrap(), [false, true]);
+    }
+
+    #[test]
+    fn a_transaction_of_many_keys_makes_room_for_all_of_them_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = open(&folder.path().join("store.db"));
+        let once = |number, end| Once {
+            key: key(number),
+            until: Timestamp::from_millisecond(end).unwrap(),
+        };
+        for number in 0..20 {
+            use_one(&db, &once(number, 50), 0);
+        }
+        make_room(&db, Entered::default()).unwrap();
+        assert_eq!(kept(&db), 20, "nothing was used");
+        let last = (20..23)
+            .map(|number| enter_one(&db, &once(number, 500), 60).unwrap())
+            .last();
+        let entered = Entered {
+            count: 3,
+            last: last.unwrap(),
+            at_ms: 60,
+        };
+        make_room(&db, entered).unwrap();
+        assert_eq!(kept(&db), 20 + 3 - 3 * i64::try_from(FORGOTTEN_FOR_EACH).unwrap());
     }
 
     #[test]
@@ -161,11 +209,11 @@ mod tests {
             key: key(number),
             until: Timestamp::from_millisecond(50).unwrap(),
         };
-        enter_one(&db, &once(1), 0).unwrap();
+        use_one(&db, &once(1), 0);
         // As if the bound had just been reached.
         let sql = "UPDATE sqlite_sequence SET seq = ?1 WHERE name = 'delivered_once'";
         db.execute(sql, [integer(KEYS_MAX)]).unwrap();
-        enter_one(&db, &once(2), 0).unwrap();
+        use_one(&db, &once(2), 0);
         assert_eq!(repeats(&db, &[key(1), key(2)], 0).unwrap(), [false, true]);
     }
 }

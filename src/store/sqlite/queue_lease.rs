@@ -208,10 +208,13 @@ impl Chosen {
         let candidates = candidates(tx, now, portion)?;
         let share = self.room().div_ceil(candidates.len().max(1));
         let share = share.min(portion.per_destination_max);
+        let mut with_more = Vec::new();
         for domain in &candidates {
-            self.of_destination(tx, domain, now, share)?;
+            if self.of_destination(tx, domain, now, share)? {
+                with_more.push(domain);
+            }
         }
-        for domain in &candidates {
+        for domain in with_more {
             if self.room() == 0 {
                 break;
             }
@@ -221,14 +224,15 @@ impl Chosen {
         Ok(())
     }
 
-    /// Up to `count` items of a destination, those already taken included; the others of a message follow its first.
+    /// Up to `count` items of a destination, those already taken included; the others of a message follow its first. Whether the
+    /// destination may have more.
     fn of_destination(
         &mut self,
         tx: &Connection,
         domain: &str,
         now: Timestamp,
         count: usize,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let sql = "SELECT key FROM queue INDEXED BY queue_ready WHERE lease = 0 AND held = 0 AND domain = ?1 AND due <= ?2 \
                    ORDER BY due, key LIMIT ?3";
         let mut statement = tx.prepare_cached(sql)?;
@@ -236,6 +240,7 @@ impl Chosen {
             row.get(0).map(QueueKey)
         })?;
         let oldest = rows.collect::<Result<Vec<_>, _>>()?;
+        let may_have_more = oldest.len() >= count;
         let mut taken = oldest.iter().filter(|key| self.taken.contains(key)).count();
         for key in oldest {
             if self.room() == 0 || taken >= count {
@@ -246,14 +251,14 @@ impl Chosen {
             }
             let wanted = self.room().min(count - taken);
             // Those taken already are among what is found.
-            let found = companions(tx, key, now, wanted + self.keys.len())?;
+            let found = companions(tx, (key, domain), now, wanted + self.keys.len())?;
             let fresh: Vec<_> = found.into_iter().filter(|key| !self.taken.contains(key)).collect();
             for key in fresh.into_iter().take(wanted) {
                 self.take(key);
                 taken += 1;
             }
         }
-        Ok(())
+        Ok(may_have_more)
     }
 }
 
@@ -298,16 +303,26 @@ fn ready(db: &Connection) -> Result<Vec<(String, i64)>, StoreError> {
     }
 }
 
-/// The item itself first, then what else is due and free of its message and domain.
-fn companions(tx: &Connection, key: QueueKey, now: Timestamp, limit: usize) -> Result<Vec<QueueKey>, StoreError> {
-    let sql = "SELECT other.key FROM queue one JOIN queue other ON other.message = one.message AND other.domain = one.domain \
-               WHERE one.key = ?1 AND other.due <= ?2 AND other.lease = 0 AND other.held = 0 AND other.verdict IS NULL \
-               ORDER BY other.key <> ?1, other.due, other.key LIMIT ?3";
+/// The item itself first, then what else is due and free of its message and domain. Put in order here: few messages have more than one
+/// such item, and SQLite would set up a sorter for each.
+fn companions(
+    tx: &Connection,
+    (key, domain): (QueueKey, &str),
+    now: Timestamp,
+    limit: usize,
+) -> Result<Vec<QueueKey>, StoreError> {
+    let sql = "SELECT key, due FROM queue INDEXED BY queue_message \
+               WHERE message = (SELECT message FROM queue WHERE key = ?1) AND domain = ?2 \
+               AND due <= ?3 AND lease = 0 AND held = 0 AND verdict IS NULL";
     let mut statement = tx.prepare_cached(sql)?;
-    let rows = statement.query_map((key.0, now.as_millisecond(), integer(limit)), |row| {
-        row.get(0).map(QueueKey)
+    let rows = statement.query_map((key.0, domain, now.as_millisecond()), |row| {
+        let other = QueueKey(row.get(0)?);
+        Ok((other != key, row.get::<_, i64>(1)?, other))
     })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let mut found = rows.collect::<Result<Vec<_>, _>>()?;
+    found.sort_unstable();
+    found.truncate(limit);
+    Ok(found.into_iter().map(|(_, _, key)| key).collect())
 }
 
 struct ClosedRow {

@@ -22,11 +22,16 @@ impl MessageStore for SqliteStore {
     async fn accept(&self, acceptance: Acceptance) -> Result<Accepted, StoreError> {
         let writer = self.writer()?;
         let prepared = self.prepare(acceptance).await?;
-        writer
+        let onward = prepared.small_content_onward();
+        let accepted = writer
             .run(prepared.log_bytes(), move |tx, effects| {
                 accept::accept(tx, &prepared, effects)
             })
-            .await
+            .await?;
+        if let (Some(message), Some(content)) = (accepted.message, onward) {
+            self.fresh.keep(message, content);
+        }
+        Ok(accepted)
     }
 
     async fn repeats(&self, keys: &[[u8; 32]], now: Timestamp) -> Result<Vec<bool>, StoreError> {
@@ -47,6 +52,9 @@ impl MessageStore for SqliteStore {
     }
 
     async fn content(&self, message: MessageKey) -> Result<Arc<Vec<u8>>, StoreError> {
+        if let Some(content) = self.fresh.take(message) {
+            return Ok(content);
+        }
         self.bytes(message, false).await
     }
 

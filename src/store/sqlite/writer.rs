@@ -18,6 +18,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::durable::Durable;
+use super::fresh::Fresh;
 use super::group::{Effects, Failure, Group, Job, Pending, apply_in_savepoint};
 use super::health::{Health, Part};
 use super::readers::Readers;
@@ -26,7 +27,7 @@ use super::rows::{execute, failed};
 use super::schema::Database;
 use super::syncer::{Commit, Outcome, Syncer};
 use super::upkeep::{LogPages, Next, Upkeep, log_pages};
-use super::{Options, journal, schema, syncer};
+use super::{Options, journal, once, schema, syncer};
 use crate::clock::Stopwatch;
 use crate::metrics::Meter;
 use crate::store::blobs::BlobName;
@@ -48,6 +49,7 @@ pub(super) struct Start {
     pub(super) figures: Arc<Figures>,
     pub(super) health: Arc<Health>,
     pub(super) durable: Arc<Durable>,
+    pub(super) fresh: Arc<Fresh>,
     pub(super) readers: Readers,
 }
 
@@ -86,6 +88,7 @@ impl Writer {
             figures: start.figures,
             health: start.health,
             durable: start.durable,
+            fresh: start.fresh,
             readers: start.readers,
             waiting,
             group: Group::default(),
@@ -147,6 +150,7 @@ struct Thread {
     figures: Arc<Figures>,
     health: Arc<Health>,
     durable: Arc<Durable>,
+    fresh: Arc<Fresh>,
     readers: Readers,
     waiting: mpsc::Receiver<Request>,
     /// Being applied; its transaction is open as soon as it has a write.
@@ -269,6 +273,7 @@ impl Thread {
             return;
         }
         let mut group = std::mem::take(&mut self.group);
+        self.fresh.forget(&group.effects.gone);
         let watch = Stopwatch::start();
         let number = self.durable.begin();
         if group.failure.is_none()
@@ -468,6 +473,7 @@ fn copy_and_close(connection: Connection) -> Result<(), StoreError> {
 /// Ends the transaction.
 fn close(connection: &Connection, effects: &mut Effects) -> Result<(), StoreError> {
     journal::count(connection, &effects.take_counts())?;
+    once::make_room(connection, effects.once)?;
     Ok(execute(connection, "COMMIT")?)
 }
 
