@@ -4,6 +4,7 @@
 
 mod common;
 mod mail_host;
+mod relay_handover;
 
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;

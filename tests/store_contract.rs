@@ -131,6 +131,7 @@ macro_rules! contract {
                 due_items_are_leased_oldest_first
                 leased_items_are_not_leased_again_until_the_lease_runs_out
                 no_two_leases_have_the_same_number
+                what_is_leased_from_birth_is_nobody_elses_until_that_lease_runs_out
                 items_of_one_message_and_domain_come_together
                 a_lease_takes_at_most_the_limit
                 settling_done_takes_the_item_out_and_applies_the_rest

@@ -212,6 +212,7 @@ impl Operator {
             login_places: Arc::default(),
             departed: RwLock::new(departed),
             queued: Arc::default(),
+            handover: Arc::default(),
             responders: plan.responders,
             retry: plan.retry,
             limits: ArcSwap::from_pointee(plan.limits),

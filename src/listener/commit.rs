@@ -17,7 +17,7 @@ use crate::mailbox::deliver;
 use crate::message::Header;
 use crate::message::dsn::{Original, RecipientReport};
 use crate::policy::{Refusal, inbound};
-use crate::queue::Parameters;
+use crate::queue::{Parameters, Place};
 use crate::smtp::command::Onward;
 use crate::store::{Acceptance, Content, Delivery, FolderKey, NewMessage, Once, Outgoing, StoreError};
 
@@ -66,8 +66,10 @@ impl Commit<'_> {
             size_bytes,
             held,
         } = spooled;
+        let place = parts.handover.reserve(&self.outgoing, now);
         let mut acceptance = Acceptance {
             outgoing: self.outgoing,
+            leased_until: place.as_ref().map(Place::leased_until),
             ..Acceptance::default()
         };
         acceptance.message = Some(
@@ -94,16 +96,18 @@ impl Commit<'_> {
             acceptance.reports.push(told.enclosure);
         }
         let reports = acceptance.reports.iter().map(|report| &report.outgoing);
-        let is_queued = reports
-            .chain([&acceptance.outgoing])
-            .any(|outgoing| !outgoing.is_empty());
-        let accepted = parts
+        let unplaced = place.is_none().then_some(&acceptance.outgoing);
+        let is_queued = reports.chain(unplaced).any(|outgoing| !outgoing.is_empty());
+        let mut accepted = parts
             .store
             .accept(acceptance)
             .await
             .map_err(|error| storage_failed(&error))?;
         drop((departed, held));
         parts.mailboxes.notify().accepted(&accepted);
+        if let Some(place) = place {
+            place.hand_over(std::mem::take(&mut accepted.leased));
+        }
         if is_queued {
             parts.queued.notify_one();
         }

@@ -44,7 +44,7 @@ use crate::mailbox::{FolderLimits, Mailboxes};
 use crate::metrics::Meter;
 use crate::pki::TrustStore;
 use crate::policy::submission::Rules;
-use crate::queue::RetryPlan;
+use crate::queue::{Handover, RetryPlan};
 use crate::store::{FolderKey, Store, StoreError};
 use crate::sync::Responders;
 use crate::trust::AllowList;
@@ -81,8 +81,10 @@ pub struct Parts {
     /// Domains whose boxes take no delivery any more, whatever a session's snapshot says: their mail goes to another operator, where
     /// all of theirs is being copied.
     pub departed: RwLock<HashSet<Domain>>,
-    /// Woken when something was queued for another operator.
+    /// Woken when something was queued for another operator, and waits in the store.
     pub queued: Arc<Notify>,
+    /// What was queued for another operator and is handed to the relay at once.
+    pub handover: Arc<Handover>,
     /// Who is asked about the revocation of a certificate that nobody can tell yet.
     pub responders: Arc<Responders>,
     /// When mail to other operators is tried again, and given up.

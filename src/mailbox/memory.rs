@@ -155,6 +155,7 @@ impl Tables {
         Ok(Accepted {
             message: Some(key),
             delivered,
+            leased: Vec::new(),
         })
     }
 

@@ -7,6 +7,7 @@
 
 mod enqueue;
 mod fate;
+mod handover;
 mod manage;
 mod parameters;
 mod schedule;
@@ -14,6 +15,7 @@ mod settle;
 
 pub use enqueue::{Submission, enqueue};
 pub use fate::{Answer, Fate, Origin, Outcome, Tried, fate};
+pub use handover::{Handed, Handover, Place};
 pub use manage::{Selection, SelectionError, manage};
 pub use parameters::{Parameters, ParametersError};
 pub use schedule::{DEFAULT_DELAY_NOTICE, DELAY_MIN, DELAYS_MAX, EXPIRY_MAX, RetryPlan, RetryPlanError};

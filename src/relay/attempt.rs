@@ -11,7 +11,7 @@ use super::lanes::Lane;
 use super::order::in_turn;
 use super::pool::Place;
 use super::report::Returned;
-use super::verdicts::{Bounds, Verdicts, Visited, milder};
+use super::verdicts::{Bounds, Verdicts, milder};
 use super::visit::Visit;
 use crate::dns::{MailHost, RouteError};
 use crate::identity::Domain;
@@ -31,31 +31,31 @@ pub(super) enum SettleError {
 }
 
 impl Relay {
-    /// Tries to deliver items of one domain and settles every one of them.
+    /// Tries to deliver items of one domain, and what is handed over for it meanwhile, and settles every one of them.
     pub(super) async fn deliver(
         &self,
         (domain, items): (Domain, Vec<QueueItem>),
         lane: &Arc<Lane>,
         bounds: Bounds,
-    ) -> Visited {
+    ) -> Verdicts {
         let snapshot = self.parts.snapshot.load_full();
-        let mut verdicts = Verdicts::new(Arc::clone(&snapshot), bounds).on_lane(lane);
+        let mut verdicts = Verdicts::new(Arc::clone(&snapshot), bounds, items).on_lane(lane);
         match self.hosts(&domain, &snapshot).await {
             Err(outcome) => {
                 verdicts.missed(&outcome);
-                verdicts.fill(&items, &outcome, None);
+                verdicts.fill_rest(&outcome, None);
             }
-            Ok(hosts) => self.try_hosts(&domain, hosts, (&items, &mut verdicts)).await,
+            Ok(hosts) => self.try_hosts(&domain, hosts, &mut verdicts).await,
         }
+        let items = std::mem::take(&mut verdicts.items);
         self.settle(&items, &mut verdicts).await;
-        verdicts.visited
+        verdicts.items = items;
+        verdicts
     }
 
-    /// Leaves items to the connections that the destination does take: for them nothing was tried. When that cannot be written down, their
-    /// leases run out.
-    async fn give_back(&self, domain: &Domain, items: &[QueueItem]) {
+    /// Leaves items to the store: for them nothing was tried. When that cannot be written down, their leases run out.
+    pub(super) async fn give_back(&self, items: &[QueueItem]) {
         let operator = &self.parts.operator;
-        tracing::info!(operator, %domain, "the destination takes no further connection; the others carry its mail");
         let unattempted = |item: &QueueItem| Settlement {
             key: item.key,
             lease: item.lease,
@@ -79,7 +79,7 @@ impl Relay {
         bounds: &Bounds,
         outcome: impl Fn(&QueueItem) -> Outcome,
     ) {
-        let mut verdicts = Verdicts::new(self.parts.snapshot.load_full(), bounds.clone());
+        let mut verdicts = Verdicts::new(self.parts.snapshot.load_full(), bounds.clone(), Vec::new());
         for item in items {
             verdicts.fill(std::slice::from_ref(item), &outcome(item), None);
         }
@@ -101,12 +101,12 @@ impl Relay {
         })
     }
 
-    async fn try_hosts(&self, domain: &Domain, hosts: Vec<MailHost>, (items, verdicts): (&[QueueItem], &mut Verdicts)) {
+    async fn try_hosts(&self, domain: &Domain, hosts: Vec<MailHost>, verdicts: &mut Verdicts) {
         let mut last: Option<(Outcome, String)> = None;
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         for host in in_turn(hosts, turn) {
             for address in &host.addresses {
-                let pending = verdicts.pending(items);
+                let pending = verdicts.pending();
                 if pending.is_empty() || verdicts.bounds.stop.is_cancelled() {
                     return;
                 }
@@ -137,7 +137,9 @@ impl Relay {
             .as_ref()
             .is_some_and(|(outcome, _)| matches!(outcome, Outcome::Deferred(_)));
         if no_room && verdicts.were_one_too_many(self.parts.clock.now()) {
-            self.give_back(domain, &verdicts.pending(items)).await;
+            let operator = &self.parts.operator;
+            tracing::info!(operator, %domain, "the destination takes no further connection; the others carry its mail");
+            self.give_back(&verdicts.pending()).await;
             return;
         }
         if let Some((outcome, _)) = &last {
@@ -148,7 +150,7 @@ impl Relay {
                 format!("451 4.4.4 no host of {domain} has an address, or there was no time left for this message");
             (Outcome::Deferred(Answer::here(text)), String::new())
         });
-        verdicts.fill(items, &outcome, (!host.is_empty()).then_some(host.as_str()));
+        verdicts.fill_rest(&outcome, (!host.is_empty()).then_some(host.as_str()));
     }
 
     /// Applies what the verdicts lead to, message by message, each in one transaction. One that cannot be settled does not hold up the
@@ -232,6 +234,7 @@ impl Relay {
         let created: Vec<_> = attempts.iter().map(|attempt| attempt.item.created).collect();
         let deliveries = also.reports.iter().flat_map(|report| &report.deliveries);
         let folders: Vec<_> = deliveries.map(|delivery| delivery.folder).collect();
+        let is_queued = also.reports.iter().any(|report| !report.outgoing.is_empty());
         if !self.parts.store.settle(settling.settlements, also).await? {
             tracing::warn!(
                 operator = self.parts.operator,
@@ -241,6 +244,9 @@ impl Relay {
         }
         drop(departed);
         self.parts.observe_settled(&records, &created);
+        if is_queued {
+            self.parts.queued.notify_one();
+        }
         for folder in folders {
             self.parts.mailboxes.notify().changed(folder);
         }

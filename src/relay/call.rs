@@ -295,7 +295,7 @@ impl Relay {
 
     /// The next message that can be read; items of an unreadable one are deferred. `None`: nothing is left, or no time.
     async fn next_load(&self, call: &mut Call, verdicts: &mut Verdicts) -> Option<Load> {
-        while let Some(group) = call.groups.pop() {
+        while let Some(group) = call.groups.pop().or_else(|| self.joining(call, verdicts)) {
             if !verdicts.bounds.hold(&self.parts.clock) {
                 return None;
             }
@@ -312,6 +312,23 @@ impl Relay {
             tracing::error!(operator, error, "a queued message cannot be read");
         }
         None
+    }
+
+    /// A message that was handed over for the same domain since the attempt began.
+    fn joining(&self, call: &mut Call, verdicts: &mut Verdicts) -> Option<Group> {
+        let Parts {
+            snapshot,
+            clock,
+            handover,
+            ..
+        } = &*self.parts;
+        if !verdicts.may_be_joined(&snapshot.load(), clock) {
+            return None;
+        }
+        let handed = handover.take(&call.visit.domain, clock.now())?;
+        call.groups = groups(handed.items.clone());
+        verdicts.join(handed);
+        call.groups.pop()
     }
 
     async fn load(&self, group: Group) -> Result<Load, (Group, StoreError)> {

@@ -1,7 +1,8 @@
 //! Which destination gets the next connection, and how long one that cannot be reached is left alone.
 //!
-//! Nothing is leased that no connection is free for: a destination that is slow, or dead, keeps at most its own connections, and its items
-//! wait in the store, where they cost nobody anything. One that could not be reached is closed for a while, then visited by one
+//! Nothing is leased from the store that no connection is free for: a destination that is slow, or dead, keeps at most its own connections,
+//! and its items wait in the store, where they cost nobody anything. What is handed over ([`Handover`](crate::queue::Handover)) waits in
+//! memory for a moment, and goes over a lane of its own or joins what travels to its domain. One that could not be reached is closed for a while, then visited by one
 //! connection; when that succeeds, what waited for it goes at once.
 
 use std::collections::BTreeMap;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,58 +21,131 @@ use crate::identity::Domain;
 use crate::queue::{Answer, Outcome};
 use crate::store::{Closed, Instead, Portion, QueueItem, StoreError};
 
+/// What the relay sends with.
+struct Work {
+    lanes: Arc<Lanes>,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
 impl Relay {
     /// Works until `stop`; attempts under way go on on `tracker`.
     pub async fn run(self: Arc<Self>, tracker: TaskTracker, stop: CancellationToken) {
         tracker.spawn(Arc::clone(&self).keep_pool(stop.clone()));
+        let handover = &self.parts.handover;
         let lanes = Arc::new(Lanes::new(&self.options));
         match self.parts.store.destinations().await {
-            Ok(destinations) => lanes.remember(&destinations),
+            Ok(destinations) => {
+                lanes.remember(&destinations);
+                for destination in &destinations {
+                    handover.shut(&destination.domain);
+                }
+            }
             Err(error) => self.store_failed(&error),
         }
-        while !stop.is_cancelled() {
-            if lanes.free() == 0 {
-                // Whoever leaves one tells.
-                self.wait(IDLE_MAX, &stop).await;
-                continue;
+        handover.begin(self.options.lease);
+        let work = Work { lanes, tracker, stop };
+        let mut next_look = Instant::now();
+        while !work.stop.is_cancelled() {
+            if Instant::now() >= next_look {
+                next_look = Instant::now() + self.look(&work).await;
             }
-            let leased = match self.lease(&lanes).await {
-                Ok(leased) => leased,
-                Err(error) => {
-                    self.store_failed(&error);
-                    self.wait(STORE_PAUSE, &stop).await;
-                    continue;
-                }
-            };
-            if leased.is_empty() {
-                self.wait(self.until_next(&lanes).await, &stop).await;
-                continue;
-            }
-            let bounds = Bounds {
-                good_until: later(self.parts.clock.now(), self.options.lease / 2),
-                stop: stop.clone(),
-            };
-            let (foregone, due): (Vec<_>, Vec<_>) = leased.into_iter().partition(|item| item.instead.is_some());
-            if !foregone.is_empty() {
-                tracker.spawn(Arc::clone(&self).forego(foregone, bounds.clone()));
-            }
-            for (domain, items) in by_domain(due) {
-                let lane = Arc::new(lanes.enter(&domain));
-                tracker.spawn(Arc::clone(&self).travel(lane, (domain, items), bounds.clone()));
+            self.send_handed(&work);
+            if self.wait(next_look, &work.stop).await {
+                next_look = Instant::now();
             }
         }
+        handover.end();
+    }
+
+    /// Looks what the store has to send, and sends it. How long nothing more can be leased.
+    async fn look(self: &Arc<Self>, work: &Work) -> Duration {
+        let lanes = &work.lanes;
+        // Until it is known that nothing waits for a lane, whoever leaves one tells.
+        lanes.want(true);
+        if lanes.free() == 0 {
+            return IDLE_MAX;
+        }
+        let busy = lanes.busy(self.parts.clock.now());
+        let is_anybody_busy = !busy.is_empty();
+        let leased = match self.lease(lanes, busy).await {
+            Ok(leased) => leased,
+            Err(error) => {
+                self.store_failed(&error);
+                return STORE_PAUSE;
+            }
+        };
+        if leased.is_empty() {
+            lanes.want(is_anybody_busy);
+            return self.until_next(lanes).await;
+        }
+        let bounds = Bounds {
+            good_until: later(self.parts.clock.now(), self.options.lease / 2),
+            stop: work.stop.clone(),
+        };
+        let (foregone, due): (Vec<_>, Vec<_>) = leased.into_iter().partition(|item| item.instead.is_some());
+        if !foregone.is_empty() {
+            work.tracker.spawn(Arc::clone(self).forego(foregone, bounds.clone()));
+        }
+        for batch in by_domain(due) {
+            let lane = Arc::new(lanes.enter(&batch.0));
+            work.tracker.spawn(Arc::clone(self).travel(lane, batch, bounds.clone()));
+        }
+        Duration::ZERO
+    }
+
+    /// Gives what was handed over a lane each, as far as there are some. What finds none waits for those that travel to its domain.
+    fn send_handed(self: &Arc<Self>, work: &Work) {
+        let (handover, lanes) = (&self.parts.handover, &work.lanes);
+        let stranded = handover.stranded();
+        if !stranded.is_empty() {
+            work.tracker.spawn(Arc::clone(self).strand(stranded));
+        }
+        let mut is_more = true;
+        while std::mem::take(&mut is_more) {
+            for domain in handover.waiting() {
+                let now = self.parts.clock.now();
+                if lanes.free() == 0 || lanes.busy(now).contains(&domain) {
+                    continue;
+                }
+                let Some(handed) = handover.take(&domain, now) else {
+                    continue;
+                };
+                let bounds = Bounds {
+                    good_until: handed.good_until,
+                    stop: work.stop.clone(),
+                };
+                let lane = Arc::new(lanes.enter(&domain));
+                work.tracker
+                    .spawn(Arc::clone(self).travel(lane, (domain, handed.items), bounds));
+                is_more = true;
+            }
+        }
+    }
+
+    /// What was handed over for destinations that cannot be reached waits in the store.
+    async fn strand(self: Arc<Self>, items: Vec<QueueItem>) {
+        self.give_back(&items).await;
+        self.parts.queued.notify_one();
     }
 
     /// One visit to a destination, and what it says of the destination.
     async fn travel(self: Arc<Self>, lane: Arc<Lane>, batch: (Domain, Vec<QueueItem>), bounds: Bounds) {
         let domain = batch.0.clone();
-        match self.deliver(batch, &lane, bounds).await {
+        let verdicts = self.deliver(batch, &lane, bounds).await;
+        let is_clean = verdicts.are_clean();
+        match verdicts.end() {
             Visited::Unreached(reply) => self.close(&lane, &domain, reply).await,
             Visited::Reached if lane.was_unreached() => self.open(&lane, &domain).await,
             Visited::Reached | Visited::Undecided => {}
         }
+        let is_wanted = lane.is_wanted();
         drop(lane);
-        self.parts.queued.notify_one();
+        if is_wanted || !is_clean {
+            self.parts.queued.notify_one();
+        } else {
+            self.parts.handover.wake();
+        }
     }
 
     /// Settles items that no connection is made for.
@@ -88,6 +163,7 @@ impl Relay {
 
     /// No host could be reached: nobody tries for a while, longer each time.
     async fn close(&self, lane: &Lane, domain: &Domain, last_reply: String) {
+        self.parts.handover.shut(domain);
         let Some(failures) = lane.failed() else { return };
         let now = self.parts.clock.now();
         let closed = Closed {
@@ -119,15 +195,16 @@ impl Relay {
         }
         tracing::info!(operator = self.parts.operator, %domain, "the destination is reached again");
         lane.reached();
+        self.parts.handover.reopen(domain);
     }
 
-    async fn lease(&self, lanes: &Lanes) -> Result<Vec<QueueItem>, StoreError> {
+    async fn lease(&self, lanes: &Lanes, busy: Vec<Domain>) -> Result<Vec<QueueItem>, StoreError> {
         let now = self.parts.clock.now();
         let portion = Portion {
             items_max: self.options.batch_max,
             per_destination_max: self.options.batch_max,
             destinations_max: lanes.free(),
-            busy: lanes.busy(now),
+            busy,
             under_way: lanes.used(),
             late_before: self.parts.retry.late_before(now),
         };
@@ -160,11 +237,13 @@ impl Relay {
         Ok(due.into_iter().chain(late).min())
     }
 
-    async fn wait(&self, how_long: Duration, stop: &CancellationToken) {
+    /// Until there is something to do: whether that is in the store.
+    async fn wait(&self, next_look: Instant, stop: &CancellationToken) -> bool {
         tokio::select! {
-            () = stop.cancelled() => {}
-            () = self.parts.queued.notified() => {}
-            () = tokio::time::sleep(how_long) => {}
+            () = stop.cancelled() => false,
+            () = self.parts.queued.notified() => true,
+            () = self.parts.handover.changed() => false,
+            () = sleep_until(next_look) => true,
         }
     }
 

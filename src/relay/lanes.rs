@@ -5,6 +5,7 @@
 //! domain's lanes are as many as did serve, for a while: mail that found no room goes over those, and nobody counts that as a failure.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
@@ -18,6 +19,8 @@ pub(super) struct Lanes {
     all_max: usize,
     per_domain_max: usize,
     traffic: Mutex<Traffic>,
+    /// See [`Self::want`].
+    wanted: AtomicBool,
 }
 
 #[derive(Default)]
@@ -68,7 +71,18 @@ impl Lanes {
             all_max: options.connections_max.max(1),
             per_domain_max: options.connections_per_domain_max.max(1),
             traffic: Mutex::default(),
+            wanted: AtomicBool::new(false),
         }
+    }
+
+    /// Whether something in the store may wait for a lane: who leaves one is to have it looked at.
+    pub(super) fn want(&self, wanted: bool) {
+        self.wanted.store(wanted, Ordering::SeqCst);
+    }
+
+    /// See [`Self::want`].
+    pub(super) fn are_wanted(&self) -> bool {
+        self.wanted.load(Ordering::SeqCst)
     }
 
     /// Takes over what an earlier run learnt.
@@ -141,6 +155,11 @@ impl Lane {
     /// Whether the domain could not be reached when it was visited last.
     pub(super) fn was_unreached(&self) -> bool {
         self.lanes.traffic().unreached.contains_key(&self.domain)
+    }
+
+    /// Whether somebody is to look for what waits for a lane, once this one is left.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.lanes.are_wanted()
     }
 
     /// A host of the domain answered about a recipient.

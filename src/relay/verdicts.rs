@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::lanes::Lane;
 use crate::clock::Clock;
 use crate::listener::Snapshot;
-use crate::queue::{Answer, Attempt, Outcome};
+use crate::queue::{Answer, Attempt, Handed, Outcome};
 use crate::smtp::Extension;
 use crate::smtp::client::{Offer, RecipientOutcome};
 use crate::store::{QueueItem, QueueKey};
@@ -37,6 +37,10 @@ pub(super) enum Visited {
 pub(super) struct Verdicts {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) bounds: Bounds,
+    /// Those of the attempt; more may join it on the way.
+    pub(super) items: Vec<QueueItem>,
+    /// Messages that did.
+    joined: usize,
     outcomes: HashMap<QueueKey, Verdict>,
     /// "Not now" of a host: it stands if no other host says better.
     postponed: HashMap<QueueKey, Verdict>,
@@ -65,10 +69,12 @@ impl Bounds {
 }
 
 impl Verdicts {
-    pub(super) fn new(snapshot: Arc<Snapshot>, bounds: Bounds) -> Self {
+    pub(super) fn new(snapshot: Arc<Snapshot>, bounds: Bounds, items: Vec<QueueItem>) -> Self {
         Self {
             snapshot,
             bounds,
+            items,
+            joined: 0,
             outcomes: HashMap::new(),
             postponed: HashMap::new(),
             settled: HashSet::new(),
@@ -116,6 +122,11 @@ impl Verdicts {
         }
     }
 
+    /// What the attempt learnt of the destination.
+    pub(super) fn end(self) -> Visited {
+        self.visited
+    }
+
     /// No host is left: what was postponed stays so.
     pub(super) fn accept_postponed(&mut self) {
         for (key, verdict) in self.postponed.drain() {
@@ -124,17 +135,50 @@ impl Verdicts {
     }
 
     /// Items that have no verdict yet.
-    pub(super) fn pending(&self, items: &[QueueItem]) -> Vec<QueueItem> {
-        items
-            .iter()
-            .filter(|item| !self.outcomes.contains_key(&item.key))
-            .cloned()
-            .collect()
+    pub(super) fn pending(&self) -> Vec<QueueItem> {
+        self.without_verdict(&self.items).cloned().collect()
     }
 
-    /// The same verdict for every item that has none.
+    fn without_verdict<'a>(&self, items: &'a [QueueItem]) -> impl Iterator<Item = &'a QueueItem> {
+        items.iter().filter(|item| !self.outcomes.contains_key(&item.key))
+    }
+
+    /// Whether a message that was handed over meanwhile may travel in this attempt: it is judged by what the attempt is judged by
+    /// (invariant 4), which must still be in force; and others wait for the lane.
+    pub(super) fn may_be_joined(&self, in_force: &Arc<Snapshot>, clock: &Clock) -> bool {
+        self.lane.is_some()
+            && self.joined < JOINED_MAX
+            && Arc::ptr_eq(&self.snapshot, in_force)
+            && self.bounds.hold(clock)
+    }
+
+    /// Takes items of one message into the attempt.
+    pub(super) fn join(&mut self, handed: Handed) {
+        self.joined += 1;
+        self.bounds.good_until = self.bounds.good_until.min(handed.good_until);
+        self.items.extend(handed.items);
+    }
+
+    /// Whether every item was accepted, and that is written down: the store has nothing more to do for them.
+    pub(super) fn are_clean(&self) -> bool {
+        let is_accepted =
+            |verdict: &Verdict| matches!(verdict.outcome, Outcome::Accepted(_) | Outcome::AcceptedWithoutDsn(_));
+        let is_clean = |item: &QueueItem| {
+            self.settled.contains(&item.key) && self.outcomes.get(&item.key).is_some_and(is_accepted)
+        };
+        self.items.iter().all(is_clean)
+    }
+
+    /// The same verdict for every item of the attempt that has none.
+    pub(super) fn fill_rest(&mut self, outcome: &Outcome, host: Option<&str>) {
+        let rest = self.pending();
+        self.fill(&rest, outcome, host);
+    }
+
+    /// The same verdict for each of these that has none.
     pub(super) fn fill(&mut self, items: &[QueueItem], outcome: &Outcome, host: Option<&str>) {
-        for item in self.pending(items) {
+        let rest: Vec<_> = self.without_verdict(items).cloned().collect();
+        for item in rest {
             let peer_host = host.map(str::to_owned);
             self.set(
                 &item,
@@ -177,6 +221,9 @@ impl Verdict {
         }
     }
 }
+
+/// Messages that may join an attempt on its way: then its lane is free for others.
+const JOINED_MAX: usize = 100;
 
 /// Of what two hosts meant, the one that leaves hope.
 pub(super) fn milder(before: Option<(Outcome, String)>, now: (Outcome, String)) -> (Outcome, String) {

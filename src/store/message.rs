@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{Count, Flags, FolderKey, JournalRow, MessageKey, Outgoing, StoreError};
+use super::{Count, Flags, FolderKey, JournalRow, MessageKey, Outgoing, QueueItem, StoreError};
 
 /// Bytes of a message on their way into the store. Debug output never shows them (invariant 9).
 #[derive(Clone)]
@@ -135,6 +135,8 @@ pub struct Acceptance {
     pub deliveries: Vec<Delivery>,
     /// Recipients at other operators.
     pub outgoing: Vec<Outgoing>,
+    /// Until when `outgoing` is leased from the start, to whoever accepts it ([`Accepted::leased`]); `None`: it waits for its turn.
+    pub leased_until: Option<Timestamp>,
     /// Journal records, in order.
     pub records: Vec<JournalRow>,
     /// Counter increments that follow from those records.
@@ -164,6 +166,8 @@ pub struct Accepted {
     pub message: Option<MessageKey>,
     /// For each delivery, in order, those of the reports last: folder, its UIDVALIDITY and the new UID.
     pub delivered: Vec<(FolderKey, u32, u32)>,
+    /// The items of [`Acceptance::outgoing`], in order, where they are leased from the start; otherwise none.
+    pub leased: Vec<QueueItem>,
 }
 
 /// Where messages enter the store.

@@ -66,7 +66,7 @@ pub struct QueueItem {
     pub parameters: String,
     /// See [`Outgoing::session`].
     pub session: String,
-    /// The lease held on it: a number that no other lease ever had; 0 when not leased.
+    /// The lease held on it: a number that no other lease of this item ever had; 0 when not leased.
     pub lease: i64,
     /// What it is to be settled with instead of an attempt; only when leased.
     pub instead: Option<Instead>,

@@ -30,7 +30,7 @@ use vaguemestre::pki::{
     Request, RevocationPolicy, RevocationReason, Subject, TlsMinimum, TrustStore,
 };
 use vaguemestre::policy::submission::Rules;
-use vaguemestre::queue::{Parameters, RetryPlan, Submission, enqueue};
+use vaguemestre::queue::{Parameters, Place, RetryPlan, Submission, enqueue};
 use vaguemestre::relay::{self, Relay, Reuse};
 use vaguemestre::store::sqlite::{Options as StoreOptions, SqliteStore};
 use vaguemestre::store::{Acceptance, Content, JournalFilter, NewMessage, QueueItem, Store};
@@ -138,6 +138,7 @@ impl Field {
             }),
             departed: RwLock::new(HashSet::new()),
             queued: Arc::default(),
+            handover: Arc::default(),
             responders: Arc::new(Responders::none()),
             retry: RetryPlan::default(),
             handshakes: Handshakes::default(),
@@ -302,6 +303,33 @@ impl Field {
 
     /// Queues a message; an idle relay does not know yet.
     pub(crate) fn queue(&self, mail: &Mail<'_>) {
+        let acceptance = self.acceptance(mail);
+        self.runtime.block_on(self.parts.store.accept(acceptance)).unwrap();
+    }
+
+    /// Room for a message that is to be handed to the relay.
+    pub(crate) fn reserve(&self, mail: &Mail<'_>) -> Option<Place> {
+        let outgoing = self.acceptance(mail).outgoing;
+        self.parts.handover.reserve(&outgoing, self.clock.now())
+    }
+
+    /// Accepts a message that has a place, and hands it to the relay.
+    pub(crate) fn hand_over(&self, place: Place, mail: &Mail<'_>) {
+        let acceptance = Acceptance {
+            leased_until: Some(place.leased_until()),
+            ..self.acceptance(mail)
+        };
+        let accepted = self.runtime.block_on(self.parts.store.accept(acceptance)).unwrap();
+        place.hand_over(accepted.leased);
+    }
+
+    /// The same once there is a place: the relay may be about to begin.
+    pub(crate) fn hand(&self, mail: &Mail<'_>) {
+        let place = wait_until("a place for a message", PATIENCE, || self.reserve(mail));
+        self.hand_over(place, mail);
+    }
+
+    fn acceptance(&self, mail: &Mail<'_>) -> Acceptance {
         let sender: Address = SENDER.parse().unwrap();
         let recipients: Vec<(Address, Parameters)> = mail
             .to
@@ -314,7 +342,7 @@ impl Field {
             session: "test",
         };
         let (outgoing, records) = enqueue(&submission, &self.parts.retry, self.clock.now()).unwrap();
-        let acceptance = Acceptance {
+        Acceptance {
             message: Some(NewMessage {
                 content: Content::Memory(Arc::new(mail.text.clone())),
                 lead: Vec::new(),
@@ -323,8 +351,7 @@ impl Field {
             outgoing,
             records: records.iter().map(Record::to_row).collect(),
             ..Acceptance::default()
-        };
-        self.runtime.block_on(self.parts.store.accept(acceptance)).unwrap();
+        }
     }
 
     pub(crate) fn send_one(&self, to: &str, subject: &str) {

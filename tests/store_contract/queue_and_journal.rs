@@ -69,6 +69,32 @@ pub(crate) async fn no_two_leases_have_the_same_number(store: &dyn Store) {
     assert_eq!(numbers.len(), 12);
 }
 
+pub(crate) async fn what_is_leased_from_birth_is_nobody_elses_until_that_lease_runs_out(store: &dyn Store) {
+    let acceptance = |leased_until| Acceptance {
+        leased_until,
+        ..to_recipients(b"x", &[(A, 0), (B, 0)])
+    };
+    let unleased = store.accept(acceptance(None)).await.unwrap();
+    assert!(unleased.leased.is_empty(), "nobody asked for it");
+    let others = store.lease(at(0), at(99), 10).await.unwrap();
+    assert!(store.settle(done(&others), Acceptance::default()).await.unwrap());
+
+    let born = store.accept(acceptance(Some(at(60)))).await.unwrap().leased;
+    assert_eq!(recipients(&born), [A, B]);
+    let listed = store.queued(10).await.unwrap();
+    assert_eq!(format!("{born:?}"), format!("{listed:?}"), "as the queue shows them");
+    assert_eq!(born[0].size_bytes, listed[0].size_bytes);
+    assert!(store.lease(at(59), at(99), 10).await.unwrap().is_empty());
+    assert_eq!(store.next_due_except(&[]).await.unwrap(), Some(at(60)));
+    assert!(store.settle(done(&born[..1]), Acceptance::default()).await.unwrap());
+
+    let again = store.lease(at(60), at(99), 10).await.unwrap();
+    assert_eq!(recipients(&again), [B]);
+    assert_ne!(again[0].lease, born[1].lease);
+    assert!(!store.settle(done(&born[1..]), Acceptance::default()).await.unwrap());
+    assert!(store.settle(done(&again), Acceptance::default()).await.unwrap());
+}
+
 pub(crate) async fn items_of_one_message_and_domain_come_together(store: &dyn Store) {
     queue(store, &[(A, 1), (C, 2), (B, 8), ("late@hopital.mssante.fr", 50)]).await;
     queue(store, &[("other@hopital.mssante.fr", 3)]).await;

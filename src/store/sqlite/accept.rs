@@ -139,25 +139,46 @@ fn apply(tx: &Connection, prepared: &Prepared, effects: &mut Effects) -> Result<
     once::enter(tx, &acceptance.deliveries, &mut effects.once)?;
     let created = acceptance.records.first().map(|record| record.at);
     if let (Some(message), Some(body)) = (&acceptance.message, &prepared.body) {
-        let to = (acceptance.deliveries.as_slice(), acceptance.outgoing.as_slice());
+        let to = To {
+            deliveries: &acceptance.deliveries,
+            outgoing: &acceptance.outgoing,
+            leased_until: acceptance.leased_until,
+        };
         let key = insert_whole(tx, (message, body), to, (created, &mut accepted))?;
         accepted.message = Some(key);
     }
     for (report, body) in acceptance.reports.iter().zip(&prepared.reports) {
-        let to = (report.deliveries.as_slice(), report.outgoing.as_slice());
+        let to = To {
+            deliveries: &report.deliveries,
+            outgoing: &report.outgoing,
+            leased_until: None,
+        };
         insert_whole(tx, (&report.message, body), to, (created, &mut accepted))?;
     }
     journal::insert(tx, &acceptance.records)?;
     Ok(accepted)
 }
 
+/// Where a message goes.
+struct To<'a> {
+    deliveries: &'a [Delivery],
+    outgoing: &'a [Outgoing],
+    /// Of what is outgoing, see [`Acceptance::leased_until`].
+    leased_until: Option<Timestamp>,
+}
+
 /// A message with its copies and its queue items.
 fn insert_whole(
     tx: &Connection,
     (message, body): (&NewMessage, &Body),
-    (deliveries, outgoing): (&[Delivery], &[Outgoing]),
+    to: To<'_>,
     (created, accepted): (Option<Timestamp>, &mut Accepted),
 ) -> Result<MessageKey, StoreError> {
+    let To {
+        deliveries,
+        outgoing,
+        leased_until,
+    } = to;
     let (key, content_bytes) = insert_message(tx, message, body, deliveries.len() + outgoing.len())?;
     let size_bytes = content_bytes + integer(message.lead.len());
     for delivery in deliveries {
@@ -172,7 +193,11 @@ fn insert_whole(
         accepted.delivered.push((delivery.folder, uid_validity, uid));
     }
     for outgoing in outgoing {
-        queue::insert(tx, key, outgoing, created)?;
+        let item = queue::insert(tx, key, outgoing, (created, leased_until))?;
+        if leased_until.is_some() {
+            let item = (item, key, content_bytes.cast_unsigned());
+            accepted.leased.push(queue::born_leased(item, outgoing, created));
+        }
     }
     Ok(key)
 }

@@ -11,17 +11,17 @@ use super::rows::{failed, integer, time, unsigned};
 use crate::identity::Address;
 use crate::store::{MessageKey, Outgoing, QueueItem, QueueKey, Settled, Settlement, StoreError};
 
-/// Queues one recipient of a message just stored. The queue has no clock: without a journal record that says when, an item
-/// counts as created when it is first due.
+/// Queues one recipient of a message just stored, leased when `leased_until` says so. The queue has no clock: without a journal record
+/// that says when, an item counts as created when it is first due.
 pub(super) fn insert(
     tx: &Connection,
     message: MessageKey,
     outgoing: &Outgoing,
-    created: Option<Timestamp>,
-) -> Result<(), StoreError> {
+    (created, leased_until): (Option<Timestamp>, Option<Timestamp>),
+) -> Result<QueueKey, StoreError> {
     let sql = "INSERT INTO queue (message, sender, recipient, domain, created, due, expires, attempts, parameters, \
-               session, lease, leased_until) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, ?9, 0, 0)";
-    tx.prepare_cached(sql)?.execute((
+               session, lease, leased_until) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, ?9, ?10, ?11)";
+    let key = tx.prepare_cached(sql)?.insert((
         message.0,
         outgoing.sender.as_ref().map(Address::as_str),
         outgoing.recipient.as_str(),
@@ -31,8 +31,40 @@ pub(super) fn insert(
         outgoing.expires.as_millisecond(),
         &outgoing.parameters,
         &outgoing.session,
+        leased_until.map_or(0, |_| LEASE_FROM_BIRTH),
+        leased_until.map_or(0, Timestamp::as_millisecond),
     ))?;
-    Ok(())
+    Ok(QueueKey(key))
+}
+
+/// An item just queued under [`LEASE_FROM_BIRTH`], as a look at the queue would show it.
+pub(super) fn born_leased(
+    (key, message, size_bytes): (QueueKey, MessageKey, u64),
+    outgoing: &Outgoing,
+    created: Option<Timestamp>,
+) -> QueueItem {
+    QueueItem {
+        key,
+        message,
+        size_bytes,
+        sender: outgoing.sender.clone(),
+        recipient: outgoing.recipient.clone(),
+        created: as_stored(created.unwrap_or(outgoing.due)),
+        due: as_stored(outgoing.due),
+        expires: as_stored(outgoing.expires),
+        attempts: 0,
+        last_reply: None,
+        delay_told: None,
+        parameters: outgoing.parameters.clone(),
+        session: outgoing.session.clone(),
+        lease: LEASE_FROM_BIRTH,
+        instead: None,
+    }
+}
+
+/// Rows hold milliseconds.
+fn as_stored(at: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at)
 }
 
 /// Settles items and applies `also`; changes nothing and returns `false` unless every lease is still held.
@@ -180,6 +212,8 @@ fn address(text: &str) -> Result<Address, StoreError> {
     text.parse().map_err(|error| failed("an address in the queue", error))
 }
 
+/// The lease that an item is born with. Those it may get later count from 1.
+const LEASE_FROM_BIRTH: i64 = -1;
 /// What [`item_row`] reads, from `queue q` and `message m`.
 pub(super) const ITEM_COLUMNS: &str = "q.key, q.message, m.size_bytes, q.sender, q.recipient, q.created, q.due, \
                                        q.expires, q.attempts, q.last_reply, q.parameters, q.session, q.lease, q.delay_told";
