@@ -168,6 +168,8 @@ pub(super) struct Group {
     pub(super) jobs: Vec<Box<dyn Job>>,
     pub(super) effects: Effects,
     pub(super) bytes: usize,
+    /// Somebody waits for it.
+    pub(super) is_awaited: bool,
     /// A write of it failed: each is in a savepoint.
     pub(super) is_careful: bool,
     /// Why all of it failed.

@@ -42,6 +42,7 @@ mod queue_lease;
 mod queue_page;
 mod quota;
 mod readers;
+mod requests;
 mod rewind;
 mod rows;
 mod schema;

@@ -280,7 +280,7 @@ impl QueueStore for SqliteStore {
         let writer = self.writer()?;
         let also = self.prepare(also).await?;
         writer
-            .run(also.log_bytes(), move |tx, effects| {
+            .run_patiently(also.log_bytes(), move |tx, effects| {
                 queue::settle(tx, &settlements, &also, effects)
             })
             .await

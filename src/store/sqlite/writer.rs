@@ -19,9 +19,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::durable::Durable;
 use super::fresh::Fresh;
-use super::group::{Effects, Failure, Group, Job, Pending, apply_in_savepoint};
+use super::group::{Effects, Failure, Group, Job, apply_in_savepoint};
 use super::health::{Health, Part};
 use super::readers::Readers;
+use super::requests::{Haste, Request};
 use super::rewind::Log;
 use super::rows::{execute, failed};
 use super::schema::Database;
@@ -36,8 +37,8 @@ use crate::store::{LogFile, StoreError};
 /// Hands writes to the thread.
 #[derive(Debug)]
 pub(super) struct Writer {
-    requests: mpsc::Sender<Request>,
-    meter: Meter,
+    pub(super) requests: mpsc::Sender<Request>,
+    pub(super) meter: Meter,
 }
 
 /// What the thread needs to start.
@@ -102,22 +103,6 @@ impl Writer {
         Ok(Self { requests, meter })
     }
 
-    /// Applies `write` in the next group and returns once it is durable. `bytes` is about what it adds to the log.
-    /// If the caller goes away before the group starts, nothing of the call is written. `write` may run more than once; only what
-    /// its last run did counts.
-    pub(super) async fn run<T, F>(&self, bytes: usize, write: F) -> Result<T, StoreError>
-    where
-        T: Send + 'static,
-        F: FnMut(&Connection, &mut Effects) -> Result<T, StoreError> + Send + 'static,
-    {
-        let (reply, answer) = oneshot::channel();
-        let job = Box::new(Pending::new(write, reply));
-        let request = Request::Write { job, bytes };
-        self.requests.send(request).await.map_err(|_| StoreError::Closed)?;
-        let answer = answer.await.map_err(|_| StoreError::Closed)?;
-        answer.inspect_err(|error| error.observe(&self.meter))
-    }
-
     /// Writes what waits, ends the thread and returns once the log is checkpointed and the data folder free for another process.
     pub(super) async fn stop(&self) -> Result<(), StoreError> {
         let (reply, answer) = oneshot::channel();
@@ -127,17 +112,6 @@ impl Writer {
             .map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)?
     }
-}
-
-/// What comes to the thread.
-pub(super) enum Request {
-    Write {
-        job: Box<dyn Job>,
-        bytes: usize,
-    },
-    /// The commit on its way has come back.
-    Synced,
-    Stop(oneshot::Sender<Result<(), StoreError>>),
 }
 
 struct Thread {
@@ -173,7 +147,7 @@ impl Thread {
                 stop = self.take(request).or(stop);
             }
             self.settle(self.is_full());
-            if !self.syncer.is_busy() {
+            if !self.syncer.is_busy() && (self.group.is_awaited || self.is_full()) {
                 self.commit();
             }
         }
@@ -189,9 +163,11 @@ impl Thread {
     fn take(&mut self, request: Request) -> Option<oneshot::Sender<Result<(), StoreError>>> {
         match request {
             Request::Synced => {}
+            Request::Hurry => self.group.is_awaited = true,
             Request::Write { job, .. } if job.is_abandoned() => {}
-            Request::Write { job, bytes } => {
+            Request::Write { job, bytes, haste } => {
                 self.group.bytes = self.group.bytes.saturating_add(bytes);
+                self.group.is_awaited |= haste == Haste::Now;
                 self.apply(job);
             }
             Request::Stop(reply) => {
