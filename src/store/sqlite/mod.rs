@@ -8,7 +8,8 @@
 //!
 //! Writes go through `writer`, which commits whole groups; `syncer` syncs each commit while the next group is applied, and answers it. Reads
 //! run on read-only connections, never wait for a write, and keep what they saw to themselves until it is `durable`; what the relay asks
-//! for at once is still `fresh`. Checkpoints and removals run in `upkeep`. Deliberately absent: a setting that trades durability for speed.
+//! for at once is still `fresh`, and that a delivery is new is told by what is `known`. Checkpoints and removals run in `upkeep`. Deliberately
+//! absent: a setting that trades durability for speed.
 //!
 //! Small bodies live in the database, not in segment files of our own: one sync makes rows and bytes durable together, a crash
 //! leaves nothing to reconcile, and deleted bytes are reused without compaction. The price, writing each byte twice, is paid
@@ -33,6 +34,7 @@ mod fresh;
 mod group;
 mod health;
 mod journal;
+mod known;
 mod names;
 mod once;
 mod purge;
@@ -69,6 +71,7 @@ use self::fresh::Fresh;
 use self::group::Effects;
 use self::health::Health;
 pub use self::health::Trouble;
+use self::known::Known;
 pub use self::purge::Purged;
 use self::readers::Readers;
 pub(super) use self::rows::kind_of;
@@ -91,6 +94,8 @@ pub struct SqliteStore {
     figures: Arc<Figures>,
     health: Arc<Health>,
     fresh: Arc<Fresh>,
+    /// `None` when opened read-only: another process enters keys then.
+    known: Option<Arc<Known>>,
     folder: PathBuf,
     options: Options,
 }
@@ -179,6 +184,7 @@ impl SqliteStore {
             (Arc::clone(&durable), options.meter.clone()),
         );
         let fresh = Arc::<Fresh>::default();
+        let known = Arc::<Known>::default();
         let writer = Writer::start(writer::Start {
             connection,
             database,
@@ -188,6 +194,7 @@ impl SqliteStore {
             health: Arc::clone(&health),
             durable,
             fresh: Arc::clone(&fresh),
+            known: Arc::clone(&known),
             readers: readers.clone(),
         })?;
         Ok(Self {
@@ -197,6 +204,7 @@ impl SqliteStore {
             figures,
             health,
             fresh,
+            known: Some(known),
             folder: folder.to_owned(),
             options,
         })
@@ -217,6 +225,7 @@ impl SqliteStore {
             figures: Arc::default(),
             health: Arc::default(),
             fresh: Arc::default(),
+            known: None,
             folder: folder.to_owned(),
             options,
         })
@@ -244,7 +253,8 @@ impl SqliteStore {
     pub async fn remember(&self, keys: Vec<Once>) -> Result<(), StoreError> {
         for part in keys.chunks(KEYS_AT_ONCE) {
             let part = part.to_vec();
-            self.write(move |tx, _| once::remember(tx, &part)).await?;
+            self.write(move |tx, effects| once::remember(tx, &part, &mut effects.once))
+                .await?;
         }
         Ok(())
     }

@@ -28,12 +28,21 @@ pub(super) fn remembered(db: &Connection, now_ms: i64) -> Result<Vec<Once>, Stor
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// The first `limit` keys behind this sequence, forgotten or not, each with its own.
+pub(super) fn keys_after(db: &Connection, sequence: i64, limit: usize) -> Result<Vec<(i64, [u8; 32])>, StoreError> {
+    let sql = "SELECT sequence, key FROM delivered_once WHERE sequence > ?1 ORDER BY sequence LIMIT ?2";
+    let mut statement = db.prepare_cached(sql)?;
+    let rows = statement.query_map((sequence, integer(limit)), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// Takes up keys that another store remembers; those it has stay as they are.
-pub(super) fn remember(tx: &Connection, keys: &[Once]) -> Result<(), StoreError> {
+pub(super) fn remember(tx: &Connection, keys: &[Once], entered: &mut Entered) -> Result<(), StoreError> {
     let sql = "INSERT INTO delivered_once (key, until) VALUES (?1, ?2) ON CONFLICT (key) DO NOTHING";
     let mut statement = tx.prepare_cached(sql)?;
     for once in keys {
         statement.execute((&once.key, once.until.as_millisecond()))?;
+        entered.keys.push(once.key);
     }
     Ok(())
 }
@@ -46,8 +55,10 @@ pub(super) fn forget(tx: &Connection, now_ms: i64, limit: usize) -> Result<usize
 }
 
 /// Keys used in one transaction.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Entered {
+    /// All that it may have put into the table, also taken up from another store: [`super::known`] learns them before the commit.
+    pub(super) keys: Vec<[u8; 32]>,
     count: usize,
     /// The sequence of the last.
     last: i64,
@@ -60,9 +71,10 @@ pub(super) fn enter(tx: &Connection, deliveries: &[Delivery], entered: &mut Ente
     for delivery in deliveries {
         if let Some(once) = &delivery.once {
             let at_ms = delivery.internal_date.as_millisecond();
-            let last = enter_one(tx, once, at_ms)?;
-            let count = entered.count + 1;
-            *entered = Entered { count, last, at_ms };
+            entered.last = enter_one(tx, once, at_ms)?;
+            entered.at_ms = at_ms;
+            entered.count += 1;
+            entered.keys.push(once.key);
         }
     }
     Ok(())
@@ -70,7 +82,7 @@ pub(super) fn enter(tx: &Connection, deliveries: &[Delivery], entered: &mut Ente
 
 /// Makes up for the keys that a transaction used: at its end, since those that come together are one step then. Oldest first; a row that
 /// lasts longer than those behind it only keeps them a little longer.
-pub(super) fn make_room(tx: &Connection, entered: Entered) -> Result<(), StoreError> {
+pub(super) fn make_room(tx: &Connection, entered: &Entered) -> Result<(), StoreError> {
     if entered.count == 0 {
         return Ok(());
     }
@@ -116,9 +128,13 @@ mod tests {
 
     /// A transaction that uses one key.
     fn use_one(db: &Connection, once: &Once, at_ms: i64) {
-        let last = enter_one(db, once, at_ms).unwrap();
-        let count = 1;
-        make_room(db, Entered { count, last, at_ms }).unwrap();
+        let entered = Entered {
+            keys: vec![once.key],
+            count: 1,
+            last: enter_one(db, once, at_ms).unwrap(),
+            at_ms,
+        };
+        make_room(db, &entered).unwrap();
     }
 
     fn kept(db: &Connection) -> i64 {
@@ -160,17 +176,18 @@ mod tests {
         for number in 0..20 {
             use_one(&db, &once(number, 50), 0);
         }
-        make_room(&db, Entered::default()).unwrap();
+        make_room(&db, &Entered::default()).unwrap();
         assert_eq!(kept(&db), 20, "nothing was used");
         let last = (20..23)
             .map(|number| enter_one(&db, &once(number, 500), 60).unwrap())
             .last();
         let entered = Entered {
+            keys: (20..23).map(key).collect(),
             count: 3,
             last: last.unwrap(),
             at_ms: 60,
         };
-        make_room(&db, entered).unwrap();
+        make_room(&db, &entered).unwrap();
         assert_eq!(kept(&db), 20 + 3 - 3 * i64::try_from(FORGOTTEN_FOR_EACH).unwrap());
     }
 
@@ -192,7 +209,7 @@ mod tests {
         };
         enter_one(&to, &own, 0).unwrap();
         for _ in 0..2 {
-            remember(&to, &remembered(&from, 60).unwrap()).unwrap();
+            remember(&to, &remembered(&from, 60).unwrap(), &mut Entered::default()).unwrap();
         }
         assert_eq!(
             repeats(&to, &[key(1), key(2), key(3)], 60).unwrap(),

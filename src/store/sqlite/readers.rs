@@ -85,6 +85,11 @@ impl Readers {
         result.inspect_err(|error| error.observe(&self.meter))
     }
 
+    /// Whether a read asked for now would be made, be it after a wait: not once the store is closed, nor while reads fail.
+    pub(super) fn are_open(&self) -> bool {
+        !self.permits.is_closed() && !matches!(self.pool.state().gate, Gate::Shut(_))
+    }
+
     /// Lets no further read begin, waits for those under way and closes the connections.
     pub(super) async fn close(&self, connections_max: usize) {
         let all = u32::try_from(connections_max.max(1)).unwrap_or(u32::MAX);

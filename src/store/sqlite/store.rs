@@ -7,7 +7,9 @@ use jiff::Timestamp;
 
 use super::accept::{self, Body, Prepared, PublishedFile};
 use super::stage::{self, blocking};
-use super::{SqliteStore, entries, folders, journal, names, once, queue, queue_change, queue_lease, queue_page, quota};
+use super::{
+    SqliteStore, entries, folders, journal, known, names, once, queue, queue_change, queue_lease, queue_page, quota,
+};
 use crate::identity::{Address, Domain};
 use crate::store::{
     Acceptance, Accepted, BoxKey, Carried, ChangeRecord, Changed, Closed, Content, Count, CounterStore, Destination,
@@ -35,6 +37,9 @@ impl MessageStore for SqliteStore {
     }
 
     async fn repeats(&self, keys: &[[u8; 32]], now: Timestamp) -> Result<Vec<bool>, StoreError> {
+        if self.readers.are_open() && !self.may_be_used(keys) {
+            return Ok(vec![false; keys.len()]);
+        }
         let keys = keys.to_vec();
         self.readers
             .run(move |db| once::repeats(db, &keys, now.as_millisecond()))
@@ -382,6 +387,15 @@ impl SqliteStore {
             reports,
             acceptance,
         })
+    }
+
+    /// Whether one of these keys may be in the database, told without a read.
+    fn may_be_used(&self, keys: &[[u8; 32]]) -> bool {
+        let Some(known) = &self.known else { return true };
+        if known.begin() {
+            tokio::spawn(known::load(Arc::downgrade(known), self.readers.clone()));
+        }
+        known.may_hold(keys)
     }
 
     async fn place(&self, content: Content) -> Result<Body, StoreError> {

@@ -21,6 +21,7 @@ use super::durable::Durable;
 use super::fresh::Fresh;
 use super::group::{Effects, Failure, Group, Job, apply_in_savepoint};
 use super::health::{Health, Part};
+use super::known::Known;
 use super::readers::Readers;
 use super::requests::{Haste, Request};
 use super::rewind::Log;
@@ -51,6 +52,7 @@ pub(super) struct Start {
     pub(super) health: Arc<Health>,
     pub(super) durable: Arc<Durable>,
     pub(super) fresh: Arc<Fresh>,
+    pub(super) known: Arc<Known>,
     pub(super) readers: Readers,
 }
 
@@ -90,6 +92,7 @@ impl Writer {
             health: start.health,
             durable: start.durable,
             fresh: start.fresh,
+            known: start.known,
             readers: start.readers,
             waiting,
             group: Group::default(),
@@ -125,6 +128,7 @@ struct Thread {
     health: Arc<Health>,
     durable: Arc<Durable>,
     fresh: Arc<Fresh>,
+    known: Arc<Known>,
     readers: Readers,
     waiting: mpsc::Receiver<Request>,
     /// Being applied; its transaction is open as soon as it has a write.
@@ -255,6 +259,8 @@ impl Thread {
         if group.failure.is_none()
             && let Some(connection) = &self.connection
         {
+            // The commit has its number and is not made: see `known`.
+            self.known.enter(&group.effects.once.keys);
             group.failure = close(connection, &mut group.effects)
                 .err()
                 .map(|error| Failure::of(&error));
@@ -449,7 +455,7 @@ fn copy_and_close(connection: Connection) -> Result<(), StoreError> {
 /// Ends the transaction.
 fn close(connection: &Connection, effects: &mut Effects) -> Result<(), StoreError> {
     journal::count(connection, &effects.take_counts())?;
-    once::make_room(connection, effects.once)?;
+    once::make_room(connection, &effects.once)?;
     Ok(execute(connection, "COMMIT")?)
 }
 
