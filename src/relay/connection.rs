@@ -374,6 +374,8 @@ mod tests {
         tcp: TcpStream,
         tls: ServerConnection,
         records: Vec<String>,
+        /// Bytes of the chunk that is coming.
+        chunk: Option<usize>,
     }
 
     impl Peer {
@@ -385,6 +387,7 @@ mod tests {
                     tcp: listener.accept().unwrap().0,
                     tls: ServerConnection::new(tls).unwrap(),
                     records: Vec::new(),
+                    chunk: None,
                 };
                 peer.serve()
             });
@@ -393,32 +396,34 @@ mod tests {
 
         fn serve(mut self) -> Vec<String> {
             self.say("220 peer.test ESMTP\r\n");
-            let mut left_bytes = 0;
             let mut input = Vec::new();
             while self.record(&mut input) {
-                loop {
-                    if left_bytes > 0 {
-                        let there = input.len().min(left_bytes);
-                        input.drain(..there);
-                        left_bytes -= there;
-                        if left_bytes > 0 {
-                            break;
-                        }
-                        self.say("250 2.0.0 taken\r\n");
-                    }
-                    let Some(end) = input.windows(2).position(|pair| pair == b"\r\n") else {
-                        break;
-                    };
-                    let line = String::from_utf8(input.drain(..end + 2).collect()).unwrap();
-                    match line.split_whitespace().collect::<Vec<_>>()[..] {
-                        ["EHLO", _] => self.say("250-peer.test\r\n250-PIPELINING\r\n250 CHUNKING\r\n"),
-                        ["BDAT", "0", "LAST"] => self.say("250 2.0.0 taken\r\n"),
-                        ["BDAT", size, "LAST"] => left_bytes = size.parse().unwrap(),
-                        _ => self.say("250 ok\r\n"),
-                    }
-                }
+                while self.answer(&mut input) {}
             }
             self.records
+        }
+
+        /// Answers a command or a chunk; `false`: there is none, or not all of it.
+        fn answer(&mut self, input: &mut Vec<u8>) -> bool {
+            if let Some(size) = self.chunk {
+                if input.len() < size {
+                    return false;
+                }
+                input.drain(..size);
+                self.chunk = None;
+                self.say("250 2.0.0 taken\r\n");
+                return true;
+            }
+            let Some(end) = input.windows(2).position(|pair| pair == b"\r\n") else {
+                return false;
+            };
+            let line = String::from_utf8(input.drain(..end + 2).collect()).unwrap();
+            match line.split_whitespace().collect::<Vec<_>>()[..] {
+                ["EHLO", _] => self.say("250-peer.test\r\n250-PIPELINING\r\n250 CHUNKING\r\n"),
+                ["BDAT", size, "LAST"] => self.chunk = Some(size.parse().unwrap()),
+                _ => self.say("250 ok\r\n"),
+            }
+            true
         }
 
         fn say(&mut self, text: &str) {
@@ -524,8 +529,8 @@ mod tests {
                 "EHLO out.test\r\n",
                 ENVELOPE,
                 "BDAT 5 LAST\r\nfirst",
-                &format!("{}BDAT 6 LAST\r\nsecond", ENVELOPE),
-                &format!("{}BDAT 0 LAST\r\n", ENVELOPE),
+                &format!("{ENVELOPE}BDAT 6 LAST\r\nsecond"),
+                &format!("{ENVELOPE}BDAT 0 LAST\r\n"),
                 ENVELOPE,
                 "BDAT 6 LAST\r\nfourth",
                 "QUIT\r\n",
