@@ -200,7 +200,11 @@ impl Drive<'_> {
 
     /// Writes replies. Those before a chunk leave with the reply to it, if all of it is there.
     async fn say(&mut self, mut bytes: Vec<u8>) -> io::Result<()> {
-        self.held.append(&mut bytes);
+        if self.held.is_empty() {
+            self.held = bytes;
+        } else {
+            self.held.append(&mut bytes);
+        }
         if self.session.has_chunk_under_way() && self.held.len() < HELD_BYTES_MAX {
             return Ok(());
         }
