@@ -151,6 +151,43 @@ fn an_appended_message_that_drips_ends_the_session_and_one_that_is_steady_is_the
 }
 
 #[test]
+fn replies_leave_together_when_the_whole_message_is_there_and_wait_for_none_of_it() {
+    let clinic = Clinic::new("");
+    let running = clinic.serve();
+    let mut line = neighbour(&clinic);
+    let head = format!("From: <{SENDER}>\r\nSubject: d'un trait\r\n\r\n");
+    // One record of TLS, more than a read of commands takes.
+    let text = head + &format!("{}\r\n", "x".repeat(70)).repeat(150);
+    let flight = |text: &str, said: usize| {
+        let envelope = format!("MAIL FROM:<{SENDER}>\r\nRCPT TO:<{BOX}>\r\n");
+        format!("{envelope}BDAT {} LAST\r\n{}", text.len(), &text[..said])
+    };
+    let codes = |said: Option<String>| -> Vec<String> {
+        let said = said.expect("replies");
+        said.lines().map(|line| line[..9].to_owned()).collect()
+    };
+    line.say(flight(&text, text.len()));
+    let heard = codes(heard_within(&mut line, PATIENCE));
+    assert_eq!(heard, ["250 2.1.0", "250 2.1.5", "250 2.0.0"], "one record each way");
+    // A part of the text is still to come: those who wait for the envelope's replies get them.
+    line.say(flight(&text, 7_000));
+    let heard = codes(heard_within(&mut line, PATIENCE));
+    assert_eq!(heard, ["250 2.1.0", "250 2.1.5"]);
+    line.ask(&text[7_000..], "250 2.0.0");
+    // Nobody was taken: the text is passed over, not obeyed.
+    line.say(flight(&text, text.len()).replace(BOX, "personne@clinique.mssante.fr"));
+    let heard = codes(heard_within(&mut line, PATIENCE));
+    assert_eq!(heard[0], "250 2.1.0");
+    assert!(
+        heard.len() == 3 && heard[1..].iter().all(|reply| reply.starts_with("55")),
+        "{heard:?}"
+    );
+    line.ask("RSET\r\n", "250 ");
+    assert_eq!(clinic.mails().len(), 2);
+    stop(running);
+}
+
+#[test]
 fn a_session_that_is_too_old_ends_between_commands_and_finishes_the_text_that_has_begun() {
     let clinic = Clinic::new("smtp_session_max = \"2s\"");
     let running = clinic.serve();

@@ -6,8 +6,9 @@
 mod common;
 
 use std::fs;
+use std::time::Duration;
 
-use common::{HOSPITAL, Peer, Postfix, PostfixOptions, Program, Route, Space, folder, free_port, holds};
+use common::{HOSPITAL, Peer, Postfix, PostfixOptions, Program, Route, Space, folder, free_port, holds, wait_until};
 use tempfile::TempDir;
 
 const BOX: (&str, &str) = ("chu", "accueil@chu.mssante.fr");
@@ -40,6 +41,15 @@ retry = ["1s"]
 connection_idle = "2s"
 "#;
 
+/// What is due at once goes over one connection.
+const ONE_CONVERSATION: &str = r#"
+[relay]
+retry = ["1h"]
+connection_idle = "2s"
+connections_per_domain_max = 1
+"#;
+const PATIENCE: Duration = Duration::from_secs(40);
+
 struct Field {
     _files: TempDir,
     space: Space,
@@ -49,10 +59,15 @@ struct Field {
 impl Field {
     #[track_caller]
     fn raise() -> Self {
+        Self::raise_with(RELAY)
+    }
+
+    #[track_caller]
+    fn raise_with(relay: &str) -> Self {
         let files = folder();
         let port = free_port();
         let file = files.path().join("space.toml");
-        fs::write(&file, format!("{HOSPITAL}{SPACE}reach = \"127.0.0.1:{port}\"\n{RELAY}")).unwrap();
+        fs::write(&file, format!("{HOSPITAL}{SPACE}reach = \"127.0.0.1:{port}\"\n{relay}")).unwrap();
         let space = Space::up(
             &files.path().join("data"),
             &["--free-ports", "--space", file.to_str().unwrap()],
@@ -183,6 +198,46 @@ fn each_recipient_at_postfix_has_its_own_end_and_a_deferral_passes() {
     let relayed = space.wait_for_record("relayed", &[later]);
     assert!(relayed["detail"]["attempts"].as_u64().unwrap() > 1, "{relayed}");
     assert_eq!(postfix.mails("medecin").len(), 1, "who has it does not get it again");
+}
+
+#[test]
+fn a_conversation_with_postfix_goes_in_single_flights_and_survives_a_text_for_nobody() {
+    let field = Field::raise_with(ONE_CONVERSATION);
+    let (space, postfix) = (&field.space, &field.postfix);
+    let table = postfix.etc().join("later");
+    fs::write(&table, "voisin.mssante.fr 450 4.2.0 come back later\n").unwrap();
+    let restriction = format!("check_recipient_access texthash:{},permit", table.display());
+    postfix.configure(&[&format!("smtpd_recipient_restrictions={restriction}")]);
+    let unknown = "personne@voisin.mssante.fr";
+    let mails = [
+        ("une", TO),
+        ("deux", TO),
+        ("trois", unknown),
+        ("quatre", TO),
+        ("cinq", TO),
+    ];
+    for (subject, to) in mails {
+        // A text that would be obeyed if it were taken for commands.
+        let text = format!("{}MAIL FROM:<x@chu.mssante.fr>\r\nQUIT\r\n", mail(subject));
+        field.send((&[], &[]), &[to], &text);
+    }
+    wait_until("all wait for later", PATIENCE, || {
+        let listed = space.command(&["queue", "list", "--json"]).assert_success().stdout;
+        (listed.matches("\"waiting\"").count() == mails.len()).then_some(())
+    });
+    postfix.configure(&["smtpd_recipient_restrictions="]);
+    space.command(&["queue", "retry", "--every"]).assert_success();
+    for (subject, to) in mails {
+        if to == TO {
+            postfix.wait_for_mail("medecin", &format!("Subject: {subject}"));
+        }
+    }
+    space.wait_for_record("bounced", &[unknown, "5.1.1"]);
+    let line = postfix.wait_for_log(&["smtpd", "disconnect from", "mail=5"]);
+    for word in ["rcpt=4/5", "bdat=4/5", "rset=1", "quit=1"] {
+        assert!(line.contains(word), "{word}: {line}");
+    }
+    assert_eq!(postfix.mails("medecin").len(), 4);
 }
 
 #[test]

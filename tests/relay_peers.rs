@@ -405,6 +405,80 @@ fn the_rest_of_an_attempt_goes_to_the_next_host_but_not_what_may_have_arrived() 
     assert_eq!(second.taken()[0].recipients, ["RCPT TO:<troisieme@d.mssante.fr>"]);
 }
 
+/// Messages of one attempt, for one recipient or two each; the host takes the first at once.
+fn conversation(rules: &[&str], mails: &[(&str, &[&str])]) -> (Field, Host, Host) {
+    let mut field = Field::raise(&patient());
+    let first = field.host("d.mssante.fr", 10, ALL, rules);
+    let second = field.host("d.mssante.fr", 20, PLAIN, &[]);
+    for (subject, to) in mails {
+        field.queue(&Mail::new(to, subject));
+    }
+    field.wake();
+    (field, first, second)
+}
+
+#[test]
+fn in_the_middle_of_a_conversation_the_text_waits_for_no_reply() {
+    // Who said RCPT and waited would wait for ever.
+    let (field, first, second) = conversation(
+        &["RCPT deuxieme@: hold", "RCPT troisieme@: hold"],
+        &[
+            ("un", &["premier@d.mssante.fr"]),
+            ("deux", &["deuxieme@d.mssante.fr"]),
+            ("trois", &["troisieme@d.mssante.fr", "aussi@d.mssante.fr"]),
+        ],
+    );
+    field.wait_for("relayed", "@d.mssante.fr", 4);
+    assert_eq!((first.connections(), first.taken().len()), (1, 3));
+    assert_eq!(second.connections(), 0);
+}
+
+#[test]
+fn a_message_whose_text_went_along_may_have_arrived_whatever_was_answered() {
+    let (field, first, second) = conversation(
+        &[
+            "RCPT deuxieme@: hold",
+            "RCPT non@: 550 5.1.1 no such box",
+            "text deux: close",
+        ],
+        &[
+            ("un", &["premier@d.mssante.fr"]),
+            ("deux", &["non@d.mssante.fr", "deuxieme@d.mssante.fr"]),
+            ("trois", &["troisieme@d.mssante.fr"]),
+        ],
+    );
+    field.record("relayed", "premier@d.mssante.fr");
+    field.record("bounced", "non@d.mssante.fr");
+    let record = field.record("deferred", "deuxieme@d.mssante.fr");
+    assert!(record.contains("4.4.2"), "{record}");
+    // The rest goes to the next host, what may have arrived does not.
+    field.record("relayed", "troisieme@d.mssante.fr");
+    assert_eq!((first.taken().len(), second.taken().len()), (1, 1));
+    assert_eq!(second.taken()[0].recipients, ["RCPT TO:<troisieme@d.mssante.fr>"]);
+}
+
+#[test]
+fn a_text_that_went_along_for_nobody_changes_nothing() {
+    let (field, first, _) = conversation(
+        &["RCPT non@: 550 5.1.1 no such box"],
+        &[
+            ("un", &["premier@d.mssante.fr"]),
+            ("deux", &["non@d.mssante.fr"]),
+            ("trois", &["troisieme@d.mssante.fr"]),
+        ],
+    );
+    field.record("bounced", "non@d.mssante.fr");
+    field.wait_for("relayed", "@d.mssante.fr", 2);
+    let lines = first.lines();
+    let count = |verb: &str| lines.iter().filter(|line| line.starts_with(verb)).count();
+    assert_eq!(
+        (count("BDAT"), count("RSET"), first.taken().len()),
+        (3, 1, 2),
+        "{lines:?}"
+    );
+    assert_eq!(first.connections(), 1);
+}
+
 #[test]
 fn an_attempt_begins_nothing_more_once_the_process_is_to_end() {
     let (mut field, first, second) = silent_second(Duration::from_secs(2));

@@ -96,6 +96,7 @@ pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, sto
         session: Session::new(options),
         desk,
         spool: None,
+        held: Vec::new(),
         end: Instant::now() + limits.smtp_session,
         message_end: None,
         pace: Pace::new(limits.data_rate),
@@ -147,6 +148,8 @@ struct Drive<'a> {
     desk: Box<dyn Desk>,
     /// The message being received. An error is kept until the end of its data: there is no earlier moment to answer.
     spool: Option<Result<Spool, StoreError>>,
+    /// Replies to what stands before a chunk that is there in part.
+    held: Vec<u8>,
     /// The session ends then, the text of a message under way apart: the snapshot is too old.
     end: Instant,
     /// The message under way is to be complete by then.
@@ -176,11 +179,11 @@ impl Drive<'_> {
         loop {
             match self.session.step() {
                 Step::Read => {
-                    if !self.read(&stop).await? {
+                    if !self.read_at_hand().await? && !self.read(&stop).await? {
                         return Ok(());
                     }
                 }
-                Step::Write(bytes) => self.wire.write(&bytes).await?,
+                Step::Write(bytes) => self.say(bytes).await?,
                 Step::Ask(question) => self.ask(question).await,
                 Step::Body(bytes) => self.body(bytes).await,
                 Step::StartTls => self.start_tls().await?,
@@ -193,6 +196,32 @@ impl Drive<'_> {
                 Step::Close => return Ok(()),
             }
         }
+    }
+
+    /// Writes replies. Those before a chunk leave with the reply to it, if all of it is there.
+    async fn say(&mut self, mut bytes: Vec<u8>) -> io::Result<()> {
+        if self.held.is_empty() {
+            self.held = bytes;
+        } else {
+            self.held.append(&mut bytes);
+        }
+        if self.session.has_chunk_under_way() && self.held.len() < HELD_BYTES_MAX {
+            return Ok(());
+        }
+        self.wire.write(&std::mem::take(&mut self.held)).await
+    }
+
+    /// Takes what is there while replies are held; they are written before anything is waited for (RFC 2920 §3.2). False: nothing is.
+    async fn read_at_hand(&mut self) -> io::Result<bool> {
+        if self.held.is_empty() {
+            return Ok(false);
+        }
+        let read = self.wire.read_at_hand(self.session.input()).await?;
+        if read == 0 {
+            self.wire.write(&std::mem::take(&mut self.held)).await?;
+        }
+        self.pace.came(read, Duration::ZERO);
+        Ok(read > 0)
     }
 
     /// False when the peer has left, or when it is time to stop and nothing is under way.
@@ -358,6 +387,8 @@ impl Drive<'_> {
     }
 }
 
+/// Replies that wait for a chunk, at most.
+const HELD_BYTES_MAX: usize = 16 * 1024;
 /// Longer than any limit.
 const NEVER: Duration = Duration::from_hours(24 * 365);
 

@@ -1,8 +1,11 @@
 //! What the drivers read from and write to: a link to a client or peer, every wait with its limit.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -122,6 +125,18 @@ impl Wire {
             if read == 0 {
                 return Ok(0);
             }
+        }
+    }
+
+    /// Appends what is there already; 0 when that is nothing, or the end.
+    ///
+    /// # Errors
+    /// The connection failed.
+    pub(super) async fn read_at_hand(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        let mut read = pin!(self.read_into_unbounded(buffer));
+        match poll_fn(|context| Poll::Ready(read.as_mut().poll(context))).await {
+            Poll::Ready(read) => read,
+            Poll::Pending => Ok(0),
         }
     }
 

@@ -56,4 +56,4 @@ pub use tls::{
 pub use verify::{Check, CheckId, Demand, Examination, Outcome, TrustStore, TrustStoreError, Usage, UsageCheck};
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;

@@ -1,4 +1,4 @@
-//! A small trust space for the tests of this module: ECDSA keys, because they are made in no time.
+//! A small trust space for tests: ECDSA keys, because they are made in no time.
 
 #![cfg(test)]
 
@@ -14,24 +14,24 @@ use super::{
     Subject, TrustStore,
 };
 
-pub(super) struct Space {
+pub(crate) struct Space {
     pub(super) authority: Authority,
     pub(super) folder: TempDir,
 }
 
 impl Space {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let authority = Authority::create_or_open(&folder.path().join("authority"), options(), now()).unwrap();
         Self { authority, folder }
     }
 
-    pub(super) fn issue(&self, request: &Request) -> Issued {
+    pub(crate) fn issue(&self, request: &Request) -> Issued {
         self.authority.issue(request, now()).unwrap()
     }
 
     /// Both authorities, no CRL, unknown revocation accepted.
-    pub(super) fn store(&self) -> TrustStore {
+    pub(crate) fn store(&self) -> TrustStore {
         TrustStore::from_pem(super::trust_bundle(&self.authority).as_bytes())
             .unwrap()
             .with_revocation(RevocationPolicy {
@@ -60,7 +60,7 @@ pub(super) fn options() -> AuthorityOptions {
     }
 }
 
-pub(super) fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     "2026-11-21T10:00:00Z".parse().unwrap()
 }
 
@@ -68,7 +68,7 @@ pub(super) fn days_later(days: i64) -> Timestamp {
     now() + SignedDuration::from_hours(24 * days)
 }
 
-pub(super) fn server(host: &str) -> Request {
+pub(crate) fn server(host: &str) -> Request {
     Request {
         profile: Profile::ServSsl,
         subject: Subject {

@@ -236,7 +236,7 @@ impl Relay {
             };
             load = next;
             let connection = &mut line.kept.connection;
-            if !self.pool.may_carry_more(connection) || !connection.next_transaction(load.transaction.clone()) {
+            if !self.pool.may_carry_more(connection) || !connection.follow(load.transaction.clone(), &load.text) {
                 self.settle(&heard, verdicts).await;
                 call.groups.push(load.group);
                 self.pool.dismiss(line.kept.connection);
@@ -405,7 +405,8 @@ fn hear(
 }
 
 /// Whether a connection from the pool turned out to be dead, or closed by a peer that had waited long enough, before it took anything:
-/// a fresh one may be tried at once, and cannot double the message.
+/// a fresh one may be tried at once, and cannot double the message. The first transaction after the pool never sends its text before
+/// a recipient was taken ([`Connection::resume`]), so what is lost before that has not arrived.
 fn is_stale(failure: &Failure) -> bool {
     match failure.cause {
         Cause::Lost => matches!(

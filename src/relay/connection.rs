@@ -94,7 +94,7 @@ pub struct Connection {
     took: Option<Duration>,
     /// It was idle for a while, and nothing has been heard since.
     is_resumed: bool,
-    /// A command that goes with the beginning of the text behind it: one record of TLS, one packet, one thing to wake up for.
+    /// Commands that go with the beginning of the text behind them: one record of TLS, one packet, one thing to wake up for.
     before_text: Vec<u8>,
 }
 
@@ -214,6 +214,15 @@ impl Connection {
     /// Begins another transaction over the same connection. `false`: it cannot take one.
     pub fn next_transaction(&mut self, transaction: Transaction) -> bool {
         self.client.next_transaction(transaction)
+    }
+
+    /// The same right after the transaction before, for a message with this text: where the text is in memory, it may go in one flight
+    /// with its envelope.
+    pub(super) fn follow(&mut self, transaction: Transaction, text: &Text) -> bool {
+        match text {
+            Text::Memory(_) => self.client.next_transaction_with_text(transaction),
+            Text::Stored { .. } => self.client.next_transaction(transaction),
+        }
     }
 
     /// The same after a time in which the peer may have gone away without a word: its first answer is not waited for as long as others
@@ -344,3 +353,188 @@ fn server_name(target: &Target) -> ServerName<'static> {
 const PART_BYTES: usize = 64 * 1024;
 /// How long a farewell may take.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::thread::{self, JoinHandle};
+
+    use rustls::{ServerConfig, ServerConnection};
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::pki::testing::{Space, now, server};
+    use crate::pki::{ClientCertificates, Expectation, TlsMinimum, client_config, server_config};
+    use crate::smtp::client::{RecipientOutcome, Transfer};
+    use crate::smtp::command::{ForwardPath, MailFrom, RcptTo};
+
+    /// A peer that answers, and tells what each record of TLS held, once the connection has ended: a write is one record, at least.
+    struct Peer {
+        tcp: TcpStream,
+        tls: ServerConnection,
+        records: Vec<String>,
+        /// Bytes of the chunk that is coming.
+        chunk: Option<usize>,
+    }
+
+    impl Peer {
+        fn start(tls: Arc<ServerConfig>) -> (SocketAddr, JoinHandle<Vec<String>>) {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            let peer = thread::spawn(move || {
+                let peer = Self {
+                    tcp: listener.accept().unwrap().0,
+                    tls: ServerConnection::new(tls).unwrap(),
+                    records: Vec::new(),
+                    chunk: None,
+                };
+                peer.serve()
+            });
+            (address, peer)
+        }
+
+        fn serve(mut self) -> Vec<String> {
+            self.say("220 peer.test ESMTP\r\n");
+            let mut input = Vec::new();
+            while self.record(&mut input) {
+                while self.answer(&mut input) {}
+            }
+            self.records
+        }
+
+        /// Answers a command or a chunk; `false`: there is none, or not all of it.
+        fn answer(&mut self, input: &mut Vec<u8>) -> bool {
+            if let Some(size) = self.chunk {
+                if input.len() < size {
+                    return false;
+                }
+                input.drain(..size);
+                self.chunk = None;
+                self.say("250 2.0.0 taken\r\n");
+                return true;
+            }
+            let Some(end) = input.windows(2).position(|pair| pair == b"\r\n") else {
+                return false;
+            };
+            let line = String::from_utf8(input.drain(..end + 2).collect()).unwrap();
+            match line.split_whitespace().collect::<Vec<_>>()[..] {
+                ["EHLO", _] => self.say("250-peer.test\r\n250-PIPELINING\r\n250 CHUNKING\r\n"),
+                ["BDAT", size, "LAST"] => self.chunk = Some(size.parse().unwrap()),
+                _ => self.say("250 ok\r\n"),
+            }
+            true
+        }
+
+        fn say(&mut self, text: &str) {
+            self.tls.writer().write_all(text.as_bytes()).unwrap();
+            while self.tls.wants_write() && !self.tls.is_handshaking() {
+                // The other end does not wait for the answer to QUIT.
+                if self.tls.write_tls(&mut self.tcp).is_err() {
+                    return;
+                }
+            }
+        }
+
+        /// The next record; `false` at the end.
+        fn record(&mut self, input: &mut Vec<u8>) -> bool {
+            let mut record = vec![0; 5];
+            if self.tcp.read_exact(&mut record).is_err() {
+                return false;
+            }
+            record.resize(5 + usize::from(u16::from_be_bytes([record[3], record[4]])), 0);
+            if self.tcp.read_exact(&mut record[5..]).is_err() {
+                return false;
+            }
+            let mut record = record.as_slice();
+            while !record.is_empty() {
+                self.tls.read_tls(&mut record).unwrap();
+            }
+            let state = self.tls.process_new_packets().unwrap();
+            while self.tls.wants_write() {
+                self.tls.write_tls(&mut self.tcp).unwrap();
+            }
+            let mut text = vec![0; state.plaintext_bytes_to_read()];
+            self.tls.reader().read_exact(&mut text).unwrap();
+            input.extend_from_slice(&text);
+            if !text.is_empty() {
+                self.records.push(String::from_utf8(text).unwrap());
+            }
+            !state.peer_has_closed()
+        }
+    }
+
+    const ENVELOPE: &str = "MAIL FROM:<a@b.fr>\r\nRCPT TO:<c@d.fr>\r\n";
+
+    fn transaction(text: &Text) -> Transaction {
+        Transaction {
+            mail: MailFrom {
+                path: Some("a@b.fr".parse().unwrap()),
+                size_bytes: Some(text.size_bytes()),
+                ..MailFrom::default()
+            },
+            recipients: vec![RcptTo {
+                path: ForwardPath::Address("c@d.fr".parse().unwrap()),
+                notify: None,
+                orcpt: None,
+            }],
+        }
+    }
+
+    fn target(space: &Space, address: SocketAddr) -> Target {
+        let expectation = Expectation::new(Arc::new(space.store()));
+        Target {
+            name: "peer.test".into(),
+            address,
+            tls: client_config(None, expectation, TlsMinimum::Tls12, &Clock::manual(now())).unwrap(),
+        }
+    }
+
+    #[tokio::test]
+    async fn in_the_middle_of_a_conversation_a_message_is_one_write() {
+        let space = Space::new();
+        let identity = space.issue(&server("peer.test")).identity().unwrap();
+        let clock = Clock::manual(now());
+        let tls = server_config(&identity, ClientCertificates::Requested, TlsMinimum::Tls12, &clock).unwrap();
+        let (address, peer) = Peer::start(tls);
+        let options = ClientOptions {
+            hostname: "out.test".into(),
+            tls: ClientTls::Implicit,
+            login: None,
+            transfer: Transfer::BdatWhenOffered,
+        };
+        let wait = Duration::from_secs(20);
+        let waits = Waits {
+            connect: wait,
+            reply: wait,
+            delivery: wait,
+        };
+        let texts = ["first", "second", "", "fourth"].map(|text| Text::from(text.as_bytes().to_vec()));
+        let taken = |driven| matches!(&driven, Driven::Outcome(Outcome::Finished(all)) if matches!(all[..], [RecipientOutcome::Accepted(_)]));
+        let target = target(&space, address);
+        let opened = Connection::open(target, options, transaction(&texts[0]), waits).await;
+        let mut connection = opened.unwrap();
+        assert!(taken(connection.transact(&texts[0]).await));
+        for text in &texts[1..3] {
+            assert!(connection.follow(transaction(text), text));
+            assert!(taken(connection.transact(text).await));
+        }
+        // After a pause nobody knows whether the peer is still there.
+        assert!(connection.resume(transaction(&texts[3])));
+        assert!(taken(connection.transact(&texts[3]).await));
+        connection.close().await;
+        assert_eq!(
+            peer.join().unwrap(),
+            [
+                "EHLO out.test\r\n",
+                ENVELOPE,
+                "BDAT 5 LAST\r\nfirst",
+                &format!("{ENVELOPE}BDAT 6 LAST\r\nsecond"),
+                &format!("{ENVELOPE}BDAT 0 LAST\r\n"),
+                ENVELOPE,
+                "BDAT 6 LAST\r\nfourth",
+                "QUIT\r\n",
+            ]
+        );
+    }
+}

@@ -3,7 +3,7 @@
 //! A rule is `STAGE[#CONNECTION][ WORD]: ACTION`, the first that fits counts, once for each line. Stages: `greeting`, `clear` (EHLO before
 //! TLS), `STARTTLS`, `handshake`, `EHLO`, `MAIL`, `RCPT`, `DATA`, `BDAT`, `body` (in the middle of the text), `text` (at its end), `RSET`,
 //! `QUIT`, `idle` (after a message was taken). Actions: a reply (`|` between lines, `& close` at its end), `close`, `mute`, `garbage`, `wait`
-//! (the usual reply, once it is let go).
+//! (the usual reply, once it is let go), `hold` (the usual reply, together with the next one).
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -109,6 +109,8 @@ struct Talk {
     number: usize,
     is_tls: bool,
     recipients: Vec<String>,
+    /// Replies that leave with the next one.
+    held: String,
 }
 
 /// The connection is over.
@@ -125,6 +127,7 @@ impl Talk {
             number,
             is_tls: false,
             recipients: Vec::new(),
+            held: String::new(),
         })
     }
 
@@ -253,6 +256,10 @@ impl Talk {
             self.shared.leave.acquire().await.map_err(|_| gone())?.forget();
             usual.clone_into(&mut action);
         }
+        if action == "hold" {
+            self.held += &wire(usual);
+            return Ok(usual[..3].parse().unwrap_or(0));
+        }
         match action.as_str() {
             "close" => Err(gone()),
             "mute" => {
@@ -270,7 +277,8 @@ impl Talk {
                     Some(reply) => (reply, true),
                     None => (reply, false),
                 };
-                self.link.write(wire(reply).as_bytes()).await?;
+                let replies = std::mem::take(&mut self.held) + &wire(reply);
+                self.link.write(replies.as_bytes()).await?;
                 if closes {
                     self.link.shutdown().await?;
                     return Err(gone());

@@ -1,5 +1,5 @@
 //! The envelope of a transaction: MAIL, RCPT for each recipient and DATA, as one flight where the peer offers PIPELINING
-//! (RFC 2920), one by one otherwise.
+//! (RFC 2920), one by one otherwise. In the middle of a conversation the whole transaction is one flight: MAIL, RCPT, BDAT and the text.
 
 use std::collections::VecDeque;
 
@@ -41,6 +41,8 @@ enum Said {
     Mail,
     Recipient(usize),
     Data,
+    /// BDAT, the last of a flight: the text follows, whatever the replies will be.
+    Chunk,
 }
 
 /// What is known for one recipient.
@@ -71,6 +73,12 @@ impl Flight {
         } else {
             1
         };
+        let is_small = transaction
+            .mail
+            .size_bytes
+            .is_some_and(|size| size <= FLIGHT_TEXT_BYTES_MAX);
+        let in_one = before == Before::Delivered && body == Framing::Counted && is_small && ahead.len() < window;
+        ahead.extend(in_one.then_some(Said::Chunk));
         // RFC 9422 §4.2
         let seat = |place| {
             if place < room {
@@ -89,12 +97,25 @@ impl Flight {
         }
     }
 
+    /// What is awaited. While the text is on its way that is the verdict on it, whatever reply comes first, unless nobody can get it.
     pub(super) fn stage(&self) -> Stage {
+        let is_settled = |seat: &Seat| matches!(seat, Seat::Settled(_));
         match self.awaited.front() {
+            Some(_) if self.text_goes_along() && !self.seats.iter().all(is_settled) => Stage::Verdict,
             Some(Said::Recipient(_)) => Stage::Recipient,
-            Some(Said::Data) => Stage::Data,
+            Some(Said::Data | Said::Chunk) => Stage::Data,
             _ => Stage::Mail,
         }
+    }
+
+    /// Whether every command that was said has its reply.
+    pub(super) fn is_answered(&self) -> bool {
+        self.awaited.is_empty()
+    }
+
+    /// Whether the text follows the commands that have no reply yet.
+    fn text_goes_along(&self) -> bool {
+        self.awaited.back() == Some(&Said::Chunk)
     }
 
     /// One verdict for each recipient. None is open any more when a flight ends; if one were, it would be tried again.
@@ -120,6 +141,11 @@ impl Flight {
 
     fn anyone(&self) -> bool {
         self.seats.iter().any(|seat| matches!(seat, Seat::Taken))
+    }
+
+    fn is_taken_for_all(&self) -> bool {
+        let is_accepted = |seat: &Seat| matches!(seat, Seat::Settled(RecipientOutcome::Accepted(_)));
+        self.seats.iter().all(is_accepted)
     }
 
     /// Gives every recipient that has no verdict this one.
@@ -182,10 +208,14 @@ impl Client {
             self.say_envelope(said, &flight.transaction);
             flight.awaited.push_back(said);
         }
-        if flight.awaited.is_empty() {
+        if flight.is_answered() {
             return self.after_envelope(flight);
         }
-        self.state = State::Envelope(flight);
+        self.state = if flight.text_goes_along() {
+            State::Body(flight, Framing::Counted)
+        } else {
+            State::Envelope(flight)
+        };
     }
 
     /// Takes the reply to the oldest command that has none.
@@ -193,6 +223,9 @@ impl Client {
         let verdict = RecipientOutcome::of(&reply);
         let said = flight.awaited.pop_front();
         match (said, verdict) {
+            (Some(Said::Chunk), _) if flight.anyone() => return self.hear_verdict(flight, &reply),
+            // RFC 3030 §2 has it refused; whatever it says, nobody has got anything.
+            (Some(Said::Chunk), _) => return self.finish(flight, Before::Remains),
             (Some(Said::Data), _) if reply.code == CODE_GO_ON => return self.data_allowed(flight),
             (Some(Said::Data), Some(RecipientOutcome::Accepted(_))) | (_, None) | (None, _) => {
                 if let Some(said) = said {
@@ -219,7 +252,7 @@ impl Client {
                 }
             }
         }
-        if flight.awaited.is_empty() || flight.window == 1 {
+        if flight.is_answered() || flight.window == 1 {
             self.proceed(flight);
         } else {
             self.state = State::Envelope(flight);
@@ -237,6 +270,7 @@ impl Client {
             Some(verdict) => {
                 flight.settle_rest(&verdict);
                 let before = match verdict {
+                    RecipientOutcome::Accepted(_) if flight.is_taken_for_all() => Before::Delivered,
                     RecipientOutcome::Accepted(_) => Before::Nothing,
                     _ => Before::Remains,
                 };
@@ -257,12 +291,11 @@ impl Client {
 
     /// Everything is answered and no DATA was said: announce the chunk, or end.
     fn after_envelope(&mut self, flight: Flight) {
-        match flight.transaction.mail.size_bytes {
-            Some(size_bytes) if flight.body == Framing::Counted && flight.anyone() => {
-                self.say(&format!("BDAT {size_bytes} LAST"));
-                self.state = State::Body(flight, Framing::Counted);
-            }
-            _ => self.finish(flight, Before::Remains),
+        if flight.body == Framing::Counted && flight.anyone() {
+            self.say_envelope(Said::Chunk, &flight.transaction);
+            self.state = State::Body(flight, Framing::Counted);
+        } else {
+            self.finish(flight, Before::Remains);
         }
     }
 
@@ -270,6 +303,8 @@ impl Client {
         let line = match said {
             Said::Reset => "RSET".to_owned(),
             Said::Data => "DATA".to_owned(),
+            // A text whose size is not known goes by DATA.
+            Said::Chunk => format!("BDAT {} LAST", transaction.mail.size_bytes.unwrap_or_default()),
             Said::Mail => mail_line(&transaction.mail, &self.offer),
             Said::Recipient(seat) => recipient_line(&transaction.recipients[seat], &self.offer),
         };
@@ -333,5 +368,8 @@ fn too_many(reply: &Reply) -> bool {
 
 /// Commands said before their answers are read: bounds what both ends must buffer (RFC 2920 §3.1).
 const FLIGHT_COMMANDS_MAX: usize = 100;
+/// A larger text waits until a recipient was taken: so much at most is sent for nothing when all are refused. It is also so little that the
+/// peer can take it all while its replies wait to be read (RFC 2920 §3.1).
+const FLIGHT_TEXT_BYTES_MAX: u64 = 64 * 1024;
 /// RFC 5321 §4.2.
 const CODE_GO_ON: u16 = 354;

@@ -11,7 +11,8 @@
 //!         ClientStep::StartTls      => { handshake and proof of the peer; client.tls_started() },
 //!         ClientStep::SendBody(how) => { write the text, through a DotStuffer for Framing::Dots, as it is for Framing::Counted;
 //!                                        client.body_sent() },
-//!         ClientStep::Done(outcome) => { settle; client.next_transaction(next) if there is one and the outcome allows it },
+//!         ClientStep::Done(outcome) => { settle; client.next_transaction(next) if there is one and the outcome allows it, or
+//!                                        client.next_transaction_with_text(next) when its text is at hand },
 //!         ClientStep::Close         => break,
 //!     }
 //! }
@@ -21,6 +22,7 @@
 //! - Nothing but EHLO, STARTTLS and QUIT is ever said in clear: a peer that does not offer STARTTLS gets no mail (OP-5).
 //! - Every transaction ends in exactly one [`Outcome`], and that holds one verdict for each recipient, in their order, or one
 //!   failure for all of them.
+//! - A text goes before its envelope is answered only in the middle of a conversation, see [`Client::next_transaction_with_text`].
 //! - A text that cannot be sent whole must not be ended: the driver drops the connection instead of calling `body_sent`.
 //! - Replies are bounded in line length and number of lines.
 
@@ -155,7 +157,7 @@ enum State {
     Opening(Opening, Transaction),
     /// The driver's TLS handshake.
     Handshake(Transaction),
-    /// Replies to the envelope.
+    /// Replies to the envelope; to the text too where that went along.
     Envelope(Flight),
     /// The driver, which sends the text.
     Body(Flight, Framing),
@@ -175,6 +177,8 @@ enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Before {
     Nothing,
+    /// A transaction whose text was taken for everybody a moment ago: peer and connection are as one wishes them.
+    Delivered,
     /// A transaction that did not end in a message: RSET first.
     Remains,
 }
@@ -241,13 +245,27 @@ impl Client {
     /// The whole text is written, its end mark included.
     pub fn body_sent(&mut self) {
         if let State::Body(flight, _) = std::mem::take(&mut self.state) {
-            self.state = State::Verdict(flight);
+            self.state = if flight.is_answered() {
+                State::Verdict(flight)
+            } else {
+                State::Envelope(flight)
+            };
         }
     }
 
     /// Begins another transaction over the same connection; only right after [`ClientStep::Done`] with
     /// [`Outcome::Finished`]. `false`: the connection cannot take one.
     pub fn next_transaction(&mut self, transaction: Transaction) -> bool {
+        if matches!(self.state, State::Idle(Before::Delivered)) {
+            self.state = State::Idle(Before::Nothing);
+        }
+        self.next_transaction_with_text(transaction)
+    }
+
+    /// The same when the text is at hand and no time has passed: where the transaction before was taken for everybody and the peer offers
+    /// PIPELINING and CHUNKING, a small text goes in one flight with its envelope. A connection that is lost then leaves it open
+    /// whether the message has arrived, from the first reply on; so this is not for a connection that was idle and may be dead.
+    pub fn next_transaction_with_text(&mut self, transaction: Transaction) -> bool {
         match self.state {
             State::Idle(before) if self.has_room() && self.takes_domains_of(&transaction) => {
                 self.begin(transaction, before);
@@ -260,7 +278,7 @@ impl Client {
     /// Whether the connection is worth keeping: it has room, and its last transaction ended in a message. A peer that said "not now"
     /// may say so for as long as the session lasts.
     pub fn is_worth_keeping(&self) -> bool {
-        matches!(self.state, State::Idle(Before::Nothing)) && self.has_room()
+        matches!(self.state, State::Idle(Before::Nothing | Before::Delivered)) && self.has_room()
     }
 
     /// Transactions begun so far.

@@ -105,7 +105,7 @@ pub enum Stage {
     Data,
     /// Sending the text.
     Text,
-    /// Waiting for the reply to the text.
+    /// Waiting for the reply to the text, or for an earlier one while the text is on its way already.
     Verdict,
     /// After the last transaction.
     Quit,

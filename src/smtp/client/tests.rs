@@ -576,6 +576,259 @@ fn a_driver_knows_which_command_the_text_stands_behind() {
     assert!(!script.client.text_is_next());
 }
 
+// ---- one flight
+
+const ONE_FLIGHT: &str = "PIPELINING CHUNKING";
+
+fn chunked() -> ClientOptions {
+    ClientOptions {
+        transfer: Transfer::BdatWhenOffered,
+        ..options(ClientTls::Implicit)
+    }
+}
+
+/// Past a first message, which was taken.
+fn under_way(keywords: &str) -> Script {
+    let mut script = Script::greeted(chunked(), transaction(&["c@d.fr"]), keywords);
+    while script.outcomes.is_empty() {
+        let commands = script
+            .written
+            .split(" | ")
+            .take_while(|line| !line.starts_with("Subject"));
+        let answers = commands.map(|line| match line {
+            "DATA" => "354 go",
+            _ => "250 ok",
+        });
+        let answers: Vec<&str> = answers.collect();
+        let answers = answers.join("\r\n");
+        let answers = if answers.is_empty() { "250 ok" } else { &answers };
+        script.written = script.answer(answers);
+    }
+    assert_eq!(script.verdicts(), "A");
+    script.outcomes.clear();
+    script
+}
+
+impl Script {
+    /// What is said when another transaction begins whose text is at hand.
+    fn follow(&mut self, transaction: Transaction) -> String {
+        assert!(self.client.next_transaction_with_text(transaction));
+        self.run()
+    }
+}
+
+/// A second transaction, all of it said, nothing answered.
+fn in_one_flight(recipients: &[&str]) -> Script {
+    let mut script = under_way(ONE_FLIGHT);
+    let said = script.follow(transaction(recipients));
+    assert!(said.ends_with("BDAT 20 LAST | Subject: x |  | .dot"), "{said}");
+    script
+}
+
+#[test]
+fn in_the_middle_of_a_conversation_a_message_is_one_flight() {
+    let mut script = under_way(ONE_FLIGHT);
+    assert!(
+        script
+            .client
+            .next_transaction_with_text(transaction(&["e@f.fr", "g@h.fr"]))
+    );
+    let flight = b"MAIL FROM:<a@b.fr>\r\nRCPT TO:<e@f.fr>\r\nRCPT TO:<g@h.fr>\r\nBDAT 20 LAST\r\n";
+    assert_eq!(script.client.step(), ClientStep::Write(flight.to_vec()));
+    assert!(script.client.text_is_next());
+    assert_eq!(script.client.step(), ClientStep::SendBody(Framing::Counted));
+    script.client.body_sent();
+    assert!(!script.client.text_is_next());
+    assert_eq!(script.client.step(), ClientStep::Read);
+    assert_eq!(script.answer("250 ok\r\n250 ok\r\n250 ok\r\n250 2.0.0 taken"), "");
+    assert_eq!(script.verdicts(), "AA");
+    // And so does the next one.
+    let said = script.follow(transaction(&["i@j.fr"]));
+    assert!(said.starts_with("MAIL FROM:<a@b.fr> | RCPT TO:<i@j.fr> | BDAT 20 LAST | "));
+}
+
+#[test]
+fn each_reply_to_a_flight_has_its_meaning_however_it_arrives() {
+    for (answers, verdicts) in [
+        ("250 ok\r\n250 ok\r\n250 ok\r\n250 ok", "AA"),
+        ("250 ok\r\n550 no\r\n250 ok\r\n250 ok", "RA"),
+        ("250 ok\r\n250 ok\r\n450 later\r\n554 not that", "RD"),
+        ("250 ok\r\n550 no\r\n250 ok\r\n452 4.3.1 full", "RD"),
+        ("250 ok\r\n250 ok\r\n452 4.5.3 too many\r\n250 ok", "AD"),
+        ("250 ok\r\n250 ok\r\n552 too many\r\n250 ok", "AD"),
+        // The sender is refused: that is the verdict, not what follows from it.
+        ("550 not you\r\n503 no\r\n503 no\r\n503 no", "RR"),
+        ("451 later\r\n503 no\r\n503 no\r\n554 no", "DD"),
+        ("451 later\r\n250 ok\r\n250 ok\r\n250 ok", "DD"),
+        // All recipients are: the reply to BDAT is nobody's.
+        ("250 ok\r\n550 no\r\n450 later\r\n503 nobody", "RD"),
+        ("250 ok\r\n450 later\r\n550 no\r\n554-nobody\r\n554 at all", "DR"),
+        ("250 ok\r\n550 no\r\n450 later\r\n250 taken all the same", "RD"),
+        ("250 ok\r\n550 no\r\n450 later\r\n354 what", "RD"),
+    ] {
+        let answers = format!("{answers}\r\n");
+        for size in [1, 2, 7, answers.len()] {
+            let mut script = in_one_flight(&["c@d.fr", "e@f.fr"]);
+            for piece in answers.as_bytes().chunks(size) {
+                assert!(
+                    script.outcomes.is_empty(),
+                    "{answers}: an outcome before the last reply"
+                );
+                script.client.input().extend_from_slice(piece);
+                assert_eq!(script.run(), "");
+            }
+            assert_eq!(script.verdicts(), verdicts, "{answers}");
+            // RSET, unless the message was taken; one flight, where it was for everybody.
+            let said = script.follow(transaction(&["g@h.fr"]));
+            let was_taken = verdicts.contains('A');
+            assert_eq!(said.starts_with("RSET | MAIL"), !was_taken, "{answers}: {said}");
+            assert_eq!(said.contains("BDAT"), verdicts == "AA", "{answers}: {said}");
+        }
+    }
+}
+
+#[test]
+fn who_had_no_room_in_a_flight_wants_another_transaction() {
+    let mut script = in_one_flight(&["c@d.fr", "e@f.fr"]);
+    script.answer("250 ok\r\n250 ok\r\n452 4.5.3 too many\r\n250 ok");
+    let Outcome::Finished(outcomes) = &script.outcomes[0] else {
+        panic!()
+    };
+    assert!(outcomes[1].wants_another_transaction() && !outcomes[0].wants_another_transaction());
+    let mut script = under_way("PIPELINING CHUNKING LIMITS_RCPTMAX=1");
+    let said = script.follow(transaction(&["c@d.fr", "e@f.fr"]));
+    assert!(
+        said.starts_with("MAIL FROM:<a@b.fr> | RCPT TO:<c@d.fr> | BDAT 20 LAST | "),
+        "{said}"
+    );
+    script.answer("250 ok\r\n250 ok\r\n250 ok");
+    assert_eq!(script.verdicts(), "AD");
+}
+
+#[test]
+fn a_text_waits_for_its_envelope_unless_one_flight_is_safe() {
+    let waits = |script: &mut Script, transaction: Transaction, why: &str| {
+        let said = script.follow(transaction);
+        let last = said.split(" | ").last().unwrap_or_default();
+        assert!(!said.contains("BDAT") && !last.is_empty(), "{why}: {said}");
+    };
+    // What the peer offers.
+    for keywords in ["PIPELINING", "CHUNKING", ""] {
+        waits(&mut under_way(keywords), transaction(&["e@f.fr"]), keywords);
+    }
+    // What is to be sent.
+    let sized = |size_bytes| {
+        let mut transaction = transaction(&["e@f.fr"]);
+        transaction.mail.size_bytes = size_bytes;
+        transaction
+    };
+    waits(&mut under_way(ONE_FLIGHT), sized(Some(64 * 1024 + 1)), "large");
+    waits(&mut under_way(ONE_FLIGHT), sized(None), "of no known size");
+    assert!(
+        under_way(ONE_FLIGHT)
+            .follow(sized(Some(64 * 1024)))
+            .contains("BDAT 65536 LAST")
+    );
+    let many: Vec<String> = (0..99).map(|n| format!("u{n}@d.fr")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    waits(
+        &mut under_way(ONE_FLIGHT),
+        transaction(&many),
+        "more than a flight holds",
+    );
+    assert!(under_way(ONE_FLIGHT).follow(transaction(&many[..98])).contains("BDAT"));
+    // What was before: nothing, something that is long ago, a refusal.
+    let mut first = Script::new(chunked(), transaction(&["c@d.fr"]));
+    first.answer("220 hi");
+    assert_eq!(
+        first.answer("250-mx\r\n250-PIPELINING\r\n250 CHUNKING"),
+        "MAIL FROM:<a@b.fr> | RCPT TO:<c@d.fr>"
+    );
+    let mut kept = under_way(ONE_FLIGHT);
+    assert!(kept.client.is_worth_keeping());
+    assert!(kept.client.next_transaction(transaction(&["e@f.fr"])));
+    assert_eq!(kept.run(), "MAIL FROM:<a@b.fr> | RCPT TO:<e@f.fr>");
+    for answers in ["550 no\r\n503 no\r\n503 no", "250 ok\r\n250 ok\r\n452 4.3.1 full"] {
+        let mut script = in_one_flight(&["c@d.fr"]);
+        script.answer(answers);
+        waits(&mut script, transaction(&["e@f.fr"]), answers);
+    }
+    // Nothing was said at all: what was true before may not be any more.
+    let mut kept = under_way(ONE_FLIGHT);
+    let mut utf8 = transaction(&["e@f.fr"]);
+    utf8.mail.utf8 = true;
+    assert!(kept.client.next_transaction(utf8.clone()));
+    assert_eq!(kept.run(), "");
+    waits(&mut kept, transaction(&["g@h.fr"]), "after one that could not be tried");
+}
+
+#[test]
+fn a_flight_that_is_lost_may_have_arrived_from_the_first_reply_on() {
+    for (answers, refused, arrived) in [
+        ("", &[][..], true),
+        ("250 ok", &[], true),
+        ("250 ok\r\n550 no", &[0], true),
+        ("250 ok\r\n450 later\r\n250 ok", &[], true),
+        ("250 ok\r\n550 no\r\n250 ok", &[0], true),
+        ("250 ok\r\n550 no\r\n250 o", &[0], true),
+        // Nobody can have got it.
+        ("550 not you", &[0, 1], false),
+        ("451 later\r\n503 no", &[], false),
+        ("250 ok\r\n550 no\r\n450 later", &[0], false),
+    ] {
+        let mut script = in_one_flight(&["c@d.fr", "e@f.fr"]);
+        script.client.input().extend_from_slice(answers.as_bytes());
+        if !answers.is_empty() && !answers.ends_with(" o") {
+            script.client.input().extend_from_slice(b"\r\n");
+        }
+        assert_eq!(script.run(), "");
+        let failure = script.client.lost("gone").unwrap();
+        let places: Vec<usize> = failure.refused.iter().map(|(place, _)| *place).collect();
+        assert_eq!((places.as_slice(), failure.temporary), (refused, true), "{answers}");
+        assert_eq!(failure.may_have_arrived(), arrived, "{answers}");
+        assert_eq!(failure.stage == Stage::Verdict, arrived, "{answers}");
+        assert_eq!(script.run(), "<close>");
+    }
+    // Before all of the text was written nothing can have.
+    let mut script = under_way(ONE_FLIGHT);
+    assert!(script.client.next_transaction_with_text(transaction(&["c@d.fr"])));
+    while script.client.step() != ClientStep::SendBody(Framing::Counted) {}
+    let failure = script.client.lost("gone").unwrap();
+    assert_eq!((failure.stage, failure.may_have_arrived()), (Stage::Text, false));
+}
+
+#[test]
+fn a_peer_that_ends_a_flight_itself_says_whether_it_has_the_message() {
+    for (answers, refused, cause, arrived) in [
+        ("421 closing", &[][..], Cause::Refused, false),
+        ("250 ok\r\n421 closing", &[], Cause::Refused, false),
+        ("250 ok\r\n550 no\r\n421 closing", &[0], Cause::Refused, false),
+        ("250 ok\r\n550 no\r\n250 ok\r\n421 closing", &[0], Cause::Refused, false),
+        ("354 go", &[], Cause::Protocol, true),
+        ("what", &[], Cause::Protocol, true),
+        ("250 ok\r\n550 no\r\nwhat", &[0], Cause::Protocol, true),
+        ("250 ok\r\n550 no\r\n250 ok\r\n354 go", &[0], Cause::Protocol, true),
+        ("250 ok\r\n550 no\r\n450 later\r\nwhat", &[0], Cause::Protocol, false),
+    ] {
+        let mut script = in_one_flight(&["c@d.fr", "e@f.fr"]);
+        let said = script.answer(answers);
+        let farewell = if cause == Cause::Refused {
+            "QUIT | <close>"
+        } else {
+            "<close>"
+        };
+        assert_eq!(said, farewell, "{answers}");
+        let failure = script.failure();
+        let places: Vec<usize> = failure.refused.iter().map(|(place, _)| *place).collect();
+        assert_eq!((failure.cause, places.as_slice()), (cause, refused), "{answers}");
+        assert_eq!(
+            (failure.temporary, failure.may_have_arrived()),
+            (true, arrived),
+            "{answers}"
+        );
+    }
+}
+
 // ---- connection
 
 #[test]
@@ -644,6 +897,8 @@ struct Pair {
     received: Vec<Vec<u8>>,
     outcomes: Vec<Outcome>,
     more: Vec<Transaction>,
+    /// The texts of those are at hand.
+    at_hand: bool,
 }
 
 impl Pair {
@@ -657,6 +912,7 @@ impl Pair {
             received: Vec::new(),
             outcomes: Vec::new(),
             more: Vec::new(),
+            at_hand: false,
         }
     }
 
@@ -730,7 +986,11 @@ impl Pair {
             ClientStep::Done(outcome) => {
                 self.outcomes.push(outcome);
                 if let Some(next) = self.more.pop() {
-                    self.client.next_transaction(next);
+                    if self.at_hand {
+                        self.client.next_transaction_with_text(next);
+                    } else {
+                        self.client.next_transaction(next);
+                    }
                 }
             }
             ClientStep::Close => return false,
@@ -760,6 +1020,7 @@ proptest! {
         off in 0usize..8,
         chunks in any::<bool>(),
         submission in any::<bool>(),
+        at_hand in any::<bool>(),
     ) {
         let face = if submission { session::Face::Submission } else { session::Face::Peer };
         let extensions = Extensions::all().without(Extension::ALL[off]);
@@ -770,7 +1031,9 @@ proptest! {
         };
         let first = transaction(&["c@d.fr", "nobody@d.fr", "e@f.fr"]);
         let mut pair = Pair::new(client, server_options(face, extensions), first, pieces);
-        pair.more = vec![transaction(&["last@d.fr"]), transaction(&["nobody@d.fr"])];
+        pair.at_hand = at_hand;
+        let some = ["last@d.fr", "nobody@d.fr"];
+        pair.more = [&some[..1], &some, &some[1..], &some[..1], &some[1..]].map(transaction).into();
         pair.play();
         let letters: Vec<String> = pair
             .outcomes
@@ -780,8 +1043,30 @@ proptest! {
                 Outcome::Failed(failure) => failure.to_string(),
             })
             .collect();
-        prop_assert_eq!(letters, ["ARA", "R", "A"]);
-        prop_assert_eq!(pair.received, [TEXT, TEXT]);
+        prop_assert_eq!(letters, ["ARA", "R", "A", "R", "AR", "A"]);
+        prop_assert_eq!(pair.received, [TEXT; 4]);
+    }
+
+    #[test]
+    fn no_answer_to_a_flight_makes_a_client_panic_or_count_twice(
+        answers in proptest::collection::vec(
+            prop_oneof![
+                Just("250 ok".to_owned()), Just("354 go".into()), Just("550 no".into()), Just("450 later".into()),
+                Just("421 bye".into()), Just("250-more".into()), "[0-9]{3}[ -]\\PC{0,10}",
+            ],
+            0..8,
+        ),
+    ) {
+        let mut script = in_one_flight(&["c@d.fr", "e@f.fr"]);
+        for answer in &answers {
+            script.answer(answer);
+        }
+        prop_assert!(script.outcomes.len() <= 1);
+        let is_taken = |outcome: &RecipientOutcome| matches!(outcome, RecipientOutcome::Accepted(_));
+        if let Some(Outcome::Finished(outcomes)) = script.outcomes.first() {
+            prop_assert_eq!(outcomes.len(), 2);
+            prop_assert!(!outcomes.iter().any(is_taken) || answers.iter().filter(|one| one.starts_with('2')).count() >= 3);
+        }
     }
 
     #[test]

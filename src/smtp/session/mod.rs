@@ -232,6 +232,11 @@ impl Session {
         self.state.has_text_under_way()
     }
 
+    /// Whether octets that the peer has announced are still to come: it may be sending them before it reads a reply (RFC 3030 §2).
+    pub fn has_chunk_under_way(&self) -> bool {
+        self.state.has_chunk_under_way()
+    }
+
     /// What a `Received` field says after `with` (RFC 3848, RFC 6531 §4.3).
     pub fn protocol(&self) -> &'static str {
         let utf8 = self.mail_from().is_some_and(|mail| mail.utf8);

@@ -84,6 +84,11 @@ impl State {
         is_between_chunks || matches!(self, Self::Data(_) | Self::Chunk(..) | Self::Drain { .. })
     }
 
+    /// Whether octets that BDAT has announced are still to come.
+    pub(super) fn has_chunk_under_way(&self) -> bool {
+        matches!(self, Self::Chunk(..) | Self::Drain { .. })
+    }
+
     /// The sender of the transaction, in whatever state it is.
     pub(super) fn mail(&self) -> Option<&MailFrom> {
         match self {
