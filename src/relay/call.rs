@@ -236,7 +236,11 @@ impl Relay {
             };
             load = next;
             let connection = &mut line.kept.connection;
-            if !self.pool.may_carry_more(connection) || !connection.follow(load.transaction.clone(), &load.text) {
+            // A peer that has closed, or said goodbye, is given nothing that it might have got.
+            let goes_on = self.pool.may_carry_more(connection)
+                && connection.is_quiet().await
+                && connection.follow(load.transaction.clone(), &load.text);
+            if !goes_on {
                 self.settle(&heard, verdicts).await;
                 call.groups.push(load.group);
                 self.pool.dismiss(line.kept.connection);
