@@ -181,6 +181,7 @@ fn acceptance(inbox: FolderKey, body: &Arc<Vec<u8>>) -> Acceptance {
         }],
         removes: Vec::new(),
         outgoing: Vec::new(),
+        leased_until: None,
         reports: Vec::new(),
         records: vec![JournalRow {
             sequence: 0,

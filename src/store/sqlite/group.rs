@@ -6,6 +6,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::once::Entered;
+use super::requests::Haste;
 use super::rows::{self, execute, failed};
 use crate::clock::Stopwatch;
 use crate::store::blobs::BlobName;
@@ -168,8 +169,8 @@ pub(super) struct Group {
     pub(super) jobs: Vec<Box<dyn Job>>,
     pub(super) effects: Effects,
     pub(super) bytes: usize,
-    /// Somebody waits for it.
-    pub(super) is_awaited: bool,
+    /// Of the write that is waited for most.
+    pub(super) haste: Haste,
     /// A write of it failed: each is in a savepoint.
     pub(super) is_careful: bool,
     /// Why all of it failed.

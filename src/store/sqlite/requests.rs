@@ -16,11 +16,12 @@ use crate::store::StoreError;
 type Answer<T> = oneshot::Receiver<Result<T, StoreError>>;
 
 /// Whether somebody waits for a write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Haste {
-    Now,
     /// It is committed with what comes next.
+    #[default]
     WithOthers,
+    Now,
 }
 
 /// What comes to the thread.

@@ -166,7 +166,7 @@ fn newer(path: &Path, found: u32) -> StoreError {
     }
 }
 
-/// Not compared by measure: rows with their summary fit one page, and a 10 KB body takes two.
+/// Rows with their summary fit one page, and a 10 KB body takes two. Pages of 4 and 2 KiB make a tenth fewer durable accepts (docs/performance.md).
 pub(super) const PAGE_BYTES: u32 = 8192;
 /// Writers exclude each other by a lock file, so only the short exclusive moments of a start or a recovery are ever waited for.
 const BUSY_MAX: Duration = Duration::from_secs(10);

@@ -151,7 +151,7 @@ impl Thread {
                 stop = self.take(request).or(stop);
             }
             self.settle(self.is_full());
-            if !self.syncer.is_busy() && (self.group.is_awaited || self.is_full()) {
+            if !self.syncer.is_busy() && (self.group.haste == Haste::Now || self.is_full()) {
                 self.commit();
             }
         }
@@ -167,11 +167,11 @@ impl Thread {
     fn take(&mut self, request: Request) -> Option<oneshot::Sender<Result<(), StoreError>>> {
         match request {
             Request::Synced => {}
-            Request::Hurry => self.group.is_awaited = true,
+            Request::Hurry => self.group.haste = Haste::Now,
             Request::Write { job, .. } if job.is_abandoned() => {}
             Request::Write { job, bytes, haste } => {
                 self.group.bytes = self.group.bytes.saturating_add(bytes);
-                self.group.is_awaited |= haste == Haste::Now;
+                self.group.haste = self.group.haste.max(haste);
                 self.apply(job);
             }
             Request::Stop(reply) => {
