@@ -95,6 +95,8 @@ mod tests {
     use std::future::poll_fn;
     use std::task::Poll;
 
+    use tokio::sync::oneshot;
+
     use crate::store::sqlite::{Options, SqliteStore};
 
     #[tokio::test]
@@ -104,15 +106,19 @@ mod tests {
         store.write(|_, _| Ok(())).await.unwrap();
         let before = store.statistics();
         let writer = store.writer().unwrap();
-        let mut patient = Box::pin(writer.run_patiently(0, |_, _| Ok(())));
+        let (tell, applied) = oneshot::channel();
+        let mut tell = Some(tell);
+        let mut patient =
+            Box::pin(writer.run_patiently(0, move |_, _| Ok(tell.take().is_some_and(|tell| tell.send(()).is_ok()))));
         // Handed in; its patience is not looked at until the other write has been answered.
         poll_fn(|context| {
             assert!(patient.as_mut().poll(context).is_pending());
             Poll::Ready(())
         })
         .await;
+        applied.await.unwrap();
         store.write(|_, _| Ok(())).await.unwrap();
-        patient.await.unwrap();
+        assert!(patient.await.unwrap());
         let after = store.statistics();
         assert_eq!((after.writes - before.writes, after.commits - before.commits), (2, 1));
     }
