@@ -22,6 +22,15 @@ fn said(host: &Host, word: &str) -> usize {
     host.lines().iter().filter(|line| line.starts_with(word)).count()
 }
 
+/// A destination with one connection, over which a message travels whose text is not answered until the host is let go.
+fn one_under_way() -> (Field, Host) {
+    let mut field = field(1);
+    let host = field.host("d.mssante.fr", 10, ALL, &["text premier: wait"]);
+    field.hand(&Mail::new(&["a@d.mssante.fr"], "premier"));
+    wait_until("the first text", PATIENCE, || (said(&host, "BDAT") == 1).then_some(()));
+    (field, host)
+}
+
 #[test]
 fn what_is_handed_over_is_leased_at_once_and_leaves_the_queue() {
     let mut field = field(4);
@@ -38,10 +47,7 @@ fn what_is_handed_over_is_leased_at_once_and_leaves_the_queue() {
 
 #[test]
 fn what_comes_while_a_connection_serves_goes_over_it() {
-    let mut field = field(1);
-    let host = field.host("d.mssante.fr", 10, ALL, &["text premier: wait"]);
-    field.hand(&Mail::new(&["a@d.mssante.fr"], "premier"));
-    wait_until("the first text", PATIENCE, || (said(&host, "BDAT") == 1).then_some(()));
+    let (field, host) = one_under_way();
     for subject in ["deuxieme", "troisieme", "quatrieme"] {
         field.hand(&Mail::new(&["a@d.mssante.fr"], subject));
     }
@@ -53,10 +59,7 @@ fn what_comes_while_a_connection_serves_goes_over_it() {
 
 #[test]
 fn what_waits_in_the_store_gets_the_lane_in_its_turn() {
-    let mut field = field(1);
-    let host = field.host("d.mssante.fr", 10, ALL, &["text premier: wait"]);
-    field.hand(&Mail::new(&["a@d.mssante.fr"], "premier"));
-    wait_until("the first text", PATIENCE, || (said(&host, "BDAT") == 1).then_some(()));
+    let (field, host) = one_under_way();
     field.send_one("b@d.mssante.fr", "du magasin");
     field.hand(&Mail::new(&["c@d.mssante.fr"], "deuxieme"));
     host.let_go();
@@ -66,10 +69,7 @@ fn what_waits_in_the_store_gets_the_lane_in_its_turn() {
 
 #[test]
 fn what_was_handed_over_for_a_domain_that_lost_our_trust_gets_to_nobody() {
-    let mut field = field(1);
-    let host = field.host("d.mssante.fr", 10, ALL, &["text premier: wait"]);
-    field.hand(&Mail::new(&["a@d.mssante.fr"], "premier"));
-    wait_until("the first text", PATIENCE, || (said(&host, "BDAT") == 1).then_some(()));
+    let (mut field, host) = one_under_way();
     field.hand(&Mail::new(&["b@d.mssante.fr"], "deuxieme"));
     field.unlist("d.mssante.fr");
     host.let_go();
@@ -118,11 +118,8 @@ fn what_the_peer_does_not_take_now_is_tried_again_when_it_is_due() {
 
 #[test]
 fn nothing_is_taken_over_once_the_relay_ends_and_what_waits_keeps_its_lease() {
-    let mut field = field(1);
-    let host = field.host("d.mssante.fr", 10, ALL, &["text premier: wait"]);
+    let (mut field, host) = one_under_way();
     let late = Mail::new(&["b@d.mssante.fr"], "deuxieme");
-    field.hand(&Mail::new(&["a@d.mssante.fr"], "premier"));
-    wait_until("the first text", PATIENCE, || (said(&host, "BDAT") == 1).then_some(()));
     field.hand(&late);
     host.let_go();
     field.drain();
