@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use recording_vfs::{Change, Failure, Verdict, Watcher};
 use rusqlite::{Connection, OpenFlags};
+use store_vfs::{Change, Failure, Verdict, Watcher};
 use tempfile::tempdir;
 use vaguemestre::store::sqlite::{Options, SqliteStore};
 use vaguemestre::store::{
@@ -337,7 +337,7 @@ impl Forgetful {
     fn register(name: &'static str) -> Arc<Self> {
         let state = Mutex::default();
         let disk = Arc::new(Self { name, state });
-        recording_vfs::register(name, Arc::clone(&disk) as Arc<dyn Watcher>).unwrap();
+        store_vfs::register(name, Arc::clone(&disk) as Arc<dyn Watcher>).unwrap();
         disk
     }
 

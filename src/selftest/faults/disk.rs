@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use recording_vfs::{Failure, Verdict};
+use store_vfs::{Failure, Verdict};
 
 use super::kinds::Target;
 use super::plan::Act;

@@ -85,7 +85,7 @@ pub enum CampaignError {
     },
     /// The VFS.
     #[error(transparent)]
-    Vfs(#[from] recording_vfs::RegisterError),
+    Vfs(#[from] store_vfs::RegisterError),
     /// A part of this program.
     #[error("a worker of the test ended early: {0}")]
     Worker(#[from] tokio::task::JoinError),

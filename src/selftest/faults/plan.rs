@@ -1,7 +1,7 @@
 //! When a disk fails: in bursts with calm between them, each counted in changes that its kind can hit, so that rare changes are
 //! hit as often as frequent ones.
 
-use recording_vfs::Failure;
+use store_vfs::Failure;
 
 use super::kinds::{Kind, Tallies, Target};
 use crate::selftest::dice::Dice;

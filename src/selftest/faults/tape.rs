@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use recording_vfs::{Change, Failure, RegisterError, Verdict, Watcher};
+use store_vfs::{Change, Failure, RegisterError, Verdict, Watcher};
 
 use super::disk::RecordedDisk;
 use super::kinds::{Kind, Tallies, Target};
@@ -285,8 +285,21 @@ impl Tape {
             Verdict::Short(made, _) => bytes.get(..made).unwrap_or_default(),
             _ => return verdict,
         };
-        let bytes = Arc::from(made);
-        self.entries.push(Entry::Write { file, offset, bytes });
+        // A disk keeps or loses blocks, not writes.
+        let mut offset = offset;
+        let mut rest = made;
+        while !rest.is_empty() {
+            let block = BLOCK_BYTES - usize::try_from(offset).unwrap_or(0) % BLOCK_BYTES;
+            let (bytes, behind) = rest.split_at(block.min(rest.len()));
+            let entry = Entry::Write {
+                file,
+                offset,
+                bytes: Arc::from(bytes),
+            };
+            self.entries.push(entry);
+            offset += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+            rest = behind;
+        }
         verdict
     }
 
@@ -374,7 +387,7 @@ impl Slot {
             vfs: vfs.clone(),
             recorder: Mutex::default(),
         });
-        recording_vfs::register(&vfs, Arc::clone(&slot) as Arc<dyn Watcher>)?;
+        store_vfs::register(&vfs, Arc::clone(&slot) as Arc<dyn Watcher>)?;
         Ok(slot)
     }
 
@@ -400,5 +413,7 @@ impl Watcher for Slot {
     }
 }
 
+/// What a disk writes whole.
+const BLOCK_BYTES: usize = 4096;
 /// Longest time that a sync takes here, in half of the cases: enough for others to write meanwhile.
 const SYNC_MICROSECONDS_MAX: usize = 400;

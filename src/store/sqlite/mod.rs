@@ -186,7 +186,6 @@ impl SqliteStore {
         let fresh = Arc::<Fresh>::default();
         let known = Arc::<Known>::default();
         let writer = Writer::start(writer::Start {
-            connection,
             database,
             options: options.clone(),
             upkeep,
@@ -197,6 +196,8 @@ impl SqliteStore {
             known: Arc::clone(&known),
             readers: readers.clone(),
         })?;
+        // Others are open by now, so the log stays as it is.
+        drop(connection);
         Ok(Self {
             readers,
             writer: Some(writer),
@@ -477,19 +478,19 @@ mod tests {
         fn register(name: &'static str, is_full: bool) -> Arc<Self> {
             let is_full = AtomicBool::new(is_full);
             let disk = Arc::new(Self { name, is_full });
-            recording_vfs::register(name, Arc::clone(&disk) as Arc<dyn recording_vfs::Watcher>).unwrap();
+            store_vfs::register(name, Arc::clone(&disk) as Arc<dyn store_vfs::Watcher>).unwrap();
             disk
         }
     }
 
-    impl recording_vfs::Watcher for FullLog {
-        fn change(&self, path: &Path, change: recording_vfs::Change<'_>) -> recording_vfs::Verdict {
+    impl store_vfs::Watcher for FullLog {
+        fn change(&self, path: &Path, change: store_vfs::Change<'_>) -> store_vfs::Verdict {
             let is_log = path.extension().is_some_and(|extension| extension == "db-wal");
             match change {
-                recording_vfs::Change::Write { .. } if is_log && self.is_full.load(Ordering::SeqCst) => {
-                    recording_vfs::Verdict::Fail(recording_vfs::Failure::Full)
+                store_vfs::Change::Write { .. } if is_log && self.is_full.load(Ordering::SeqCst) => {
+                    store_vfs::Verdict::Fail(store_vfs::Failure::Full)
                 }
-                _ => recording_vfs::Verdict::Make,
+                _ => store_vfs::Verdict::Make,
             }
         }
     }
@@ -709,7 +710,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn commits_leave_the_sync_to_the_syncer_and_the_log_mode_is_wal() {
+    async fn commits_ask_for_a_sync_and_the_log_mode_is_wal() {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(folder.path(), Options::default()).unwrap();
         let settings = store.write(|tx, _| {
@@ -717,6 +718,10 @@ mod tests {
             let synchronous: i64 = tx.pragma_query_value(None, "synchronous", |row| row.get(0))?;
             Ok((mode, synchronous))
         });
-        assert_eq!(settings.await.unwrap(), ("wal".to_owned(), 1), "NORMAL: see `syncer`");
+        assert_eq!(
+            settings.await.unwrap(),
+            ("wal".to_owned(), 2),
+            "FULL: see `open_committer`"
+        );
     }
 }

@@ -57,8 +57,12 @@ impl Database {
     }
 
     pub(super) fn connect(&self, flags: OpenFlags) -> Result<Connection, rusqlite::Error> {
-        let connection = match &self.vfs {
-            Some(vfs) => Connection::open_with_flags_and_vfs(&self.path, flags, vfs.as_str()),
+        self.connect_by(self.vfs.as_deref(), flags)
+    }
+
+    fn connect_by(&self, vfs: Option<&str>, flags: OpenFlags) -> Result<Connection, rusqlite::Error> {
+        let connection = match vfs {
+            Some(vfs) => Connection::open_with_flags_and_vfs(&self.path, flags, vfs),
             None => Connection::open_with_flags(&self.path, flags),
         }?;
         // Plans do not follow the values bound. Without it SQLite compiles a statement anew at each value that might have had another plan.
@@ -67,7 +71,7 @@ impl Database {
     }
 }
 
-/// Opens the connection that writes, creating or migrating the database. `uid_validity_first` goes into a new database.
+/// Opens a connection that writes, creating or migrating the database. `uid_validity_first` goes into a new database.
 pub(super) fn open_writer(database: &Database, uid_validity_first: u32) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = database.connect(flags)?;
@@ -77,7 +81,29 @@ pub(super) fn open_writer(database: &Database, uid_validity_first: u32) -> Resul
     // Takes effect only before the first table is made.
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    // FULL syncs the log at every commit, for whoever does not see to that by another way.
+    write_with_care(&connection)?;
+    migrate(&mut connection, &database.path, uid_validity_first)?;
+    copy_at_close(&connection)?;
+    Ok(connection)
+}
+
+/// Opens the connection that commits groups, on a database that is as [`open_writer`] leaves it. What a commit adds to the log is one write,
+/// and its sync is left to `syncer`; the header of a log that starts over is still synced before anything is written behind it,
+/// the log before a checkpoint copies from it, and the database before the log starts over.
+pub(super) fn open_committer(database: &Database) -> Result<Connection, StoreError> {
+    let vfs = store_vfs::gathering(database.vfs.as_deref())
+        .map_err(|error| failed("SQLite's file layer could not be set up", error))?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = database.connect_by(Some(&vfs), flags)?;
+    never_copy_at_close(&connection)?;
+    connection.busy_timeout(BUSY_MAX)?;
+    write_with_care(&connection)?;
+    Ok(connection)
+}
+
+/// What connections that write have in common.
+fn write_with_care(connection: &Connection) -> Result<(), StoreError> {
+    // FULL asks for a sync of the log at every commit. That is also what ends the write of a committer: less would leave commits unwritten.
     connection.pragma_update(None, "synchronous", "FULL")?;
     // Checkpoints are run by `upkeep`, away from the commits.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
@@ -85,16 +111,6 @@ pub(super) fn open_writer(database: &Database, uid_validity_first: u32) -> Resul
     connection.pragma_update(None, "foreign_keys", false)?;
     connection.pragma_update(None, "cache_size", WRITER_CACHE_KIB)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
-    migrate(&mut connection, &database.path, uid_validity_first)?;
-    copy_at_close(&connection)?;
-    Ok(connection)
-}
-
-/// Leaves the sync of each commit to `syncer`. NORMAL still syncs the header of a log that starts over before anything is written behind it,
-/// the log before a checkpoint copies from it, and the database before the log starts over.
-pub(super) fn sync_apart(connection: &Connection) -> Result<(), StoreError> {
-    never_copy_at_close(connection)?;
-    connection.pragma_update(None, "synchronous", "NORMAL")?;
     Ok(())
 }
 

@@ -44,7 +44,6 @@ pub(super) struct Writer {
 
 /// What the thread needs to start.
 pub(super) struct Start {
-    pub(super) connection: Connection,
     pub(super) database: Database,
     pub(super) options: Options,
     pub(super) upkeep: Upkeep,
@@ -72,8 +71,8 @@ impl Writer {
     pub(super) fn start(start: Start) -> Result<Self, StoreError> {
         let (requests, waiting) = mpsc::channel(start.options.queue_max.max(1));
         let meter = start.options.meter.clone();
-        schema::sync_apart(&start.connection)?;
-        let log = Log::new(start.database, Arc::clone(&start.options.disk), &start.connection)?;
+        let connection = schema::open_committer(&start.database)?;
+        let log = Log::new(start.database, Arc::clone(&start.options.disk), &connection)?;
         let syncer = Syncer::start(syncer::Start {
             log: log.open()?,
             durable: Arc::clone(&start.durable),
@@ -83,7 +82,7 @@ impl Writer {
             writer: requests.downgrade(),
         })?;
         let thread = Thread {
-            connection: Some(start.connection),
+            connection: Some(connection),
             log,
             options: start.options,
             upkeep: start.upkeep,
@@ -371,8 +370,7 @@ impl Thread {
         self.upkeep.let_go();
         self.connection = None;
         let opened = self.log.cut_back().and_then(|()| {
-            let connection = schema::open_writer(self.log.database(), self.options.uid_validity_first)?;
-            schema::sync_apart(&connection)?;
+            let connection = schema::open_committer(self.log.database())?;
             self.log.check(&connection)?;
             Ok((connection, self.log.open()?))
         });
@@ -411,8 +409,7 @@ impl Thread {
         if connection.is_autocommit() || execute(connection, "ROLLBACK").is_ok() {
             return;
         }
-        let opened = schema::open_writer(self.log.database(), self.options.uid_validity_first);
-        match opened.and_then(|connection| schema::sync_apart(&connection).map(|()| connection)) {
+        match schema::open_committer(self.log.database()) {
             Ok(connection) => self.connection = Some(connection),
             Err(error) => {
                 tracing::error!(%error, "the database could not be opened again; the next write tries once more");

@@ -1,4 +1,4 @@
-//! The VFS itself: opens and deletes are told, the rest is the system's.
+//! The VFS itself: opens and deletes are told, the rest is that of the VFS below.
 
 use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
@@ -8,44 +8,57 @@ use std::sync::Arc;
 
 use rusqlite::ffi::{self, sqlite3_file, sqlite3_int64, sqlite3_vfs};
 
-use super::file::{self, Watched};
+use super::file::{self, Layered};
 use super::{Change, Failure, Verdict, Watcher};
 
 /// What `pAppData` of a registered VFS points to; never freed.
 pub(crate) struct Shared {
-    system: *mut sqlite3_vfs,
-    watcher: Arc<dyn Watcher>,
+    /// The VFS below.
+    below: *mut sqlite3_vfs,
+    pub(crate) layer: Layer,
 }
 
-impl Shared {
-    pub(crate) fn ask(&self, path: &Path, change: Change<'_>) -> Verdict {
-        self.watcher.change(path, change)
+/// What a VFS adds to the one below.
+pub(crate) enum Layer {
+    /// Each change is asked for.
+    Asks(Arc<dyn Watcher>),
+    /// What is written to logs is gathered.
+    Gathers,
+}
+
+/// Whether SQLite knows a VFS of this name. They stay known as long as the process runs.
+pub(crate) fn is_known(name: &CStr) -> bool {
+    // SAFETY: initialising is allowed at any time and from any thread; SQLite reads the name, and only now.
+    unsafe {
+        ffi::sqlite3_initialize();
+        !ffi::sqlite3_vfs_find(name.as_ptr()).is_null()
     }
 }
 
-/// Registers the VFS and returns SQLite's code.
-pub(crate) fn register(name: CString, watcher: Arc<dyn Watcher>) -> c_int {
-    // SAFETY: initialising is allowed at any time and from any thread; a null name finds the system's default, which is never freed.
-    let system = unsafe {
+/// Registers the VFS over the one named, or over the system's own, and returns SQLite's code.
+pub(crate) fn register(name: CString, over: Option<&CStr>, layer: Layer) -> c_int {
+    let over = over.map_or(ptr::null(), CStr::as_ptr);
+    // SAFETY: initialising is allowed at any time and from any thread; a null name finds the system's default; what was found is never freed.
+    let below = unsafe {
         ffi::sqlite3_initialize();
-        ffi::sqlite3_vfs_find(ptr::null())
+        ffi::sqlite3_vfs_find(over)
     };
-    if system.is_null() {
+    if below.is_null() {
         return ffi::SQLITE_ERROR;
     }
     // SAFETY: found just now, and its fields never change.
-    let system_fields = unsafe { &*system };
-    let Some(size) = c_int::try_from(size_of::<Watched>())
+    let fields = unsafe { &*below };
+    let Some(size) = c_int::try_from(size_of::<Layered>())
         .ok()
-        .and_then(|own| own.checked_add(system_fields.szOsFile))
+        .and_then(|own| own.checked_add(fields.szOsFile))
     else {
         return ffi::SQLITE_ERROR;
     };
-    let shared = Box::leak(Box::new(Shared { system, watcher }));
+    let shared = Box::leak(Box::new(Shared { below, layer }));
     let vfs = Box::leak(Box::new(sqlite3_vfs {
         iVersion: 2,
         szOsFile: size,
-        mxPathname: system_fields.mxPathname,
+        mxPathname: fields.mxPathname,
         pNext: ptr::null_mut(),
         zName: name.into_raw(),
         pAppData: ptr::from_mut(shared).cast(),
@@ -68,6 +81,20 @@ pub(crate) fn register(name: CString, watcher: Arc<dyn Watcher>) -> c_int {
     }));
     // SAFETY: the structure, its name and what it points to are never freed, and every function in it is of the type SQLite calls.
     unsafe { ffi::sqlite3_vfs_register(vfs, 0) }
+}
+
+impl Shared {
+    /// What the watcher says of a change of a name, if there is one.
+    ///
+    /// # Safety
+    /// As for [`path`].
+    unsafe fn ask(&self, name: *const c_char, change: Change<'_>) -> Verdict {
+        match &self.layer {
+            // SAFETY: said by the caller.
+            Layer::Asks(watcher) => watcher.change(unsafe { path(name) }, change),
+            Layer::Gathers => Verdict::Make,
+        }
+    }
 }
 
 /// The shared part of a VFS made by [`register`].
@@ -106,21 +133,22 @@ unsafe extern "C" fn open(
         (*file).pMethods = ptr::null();
         let changes = flags & ffi::SQLITE_OPEN_READWRITE != 0 && !name.is_null();
         let handle = file.addr();
-        if changes && let Verdict::Fail(failure) = shared.ask(path(name), Change::Open { handle }) {
+        if changes && let Verdict::Fail(failure) = shared.ask(name, Change::Open { handle }) {
             return match failure {
                 Failure::Device => ffi::SQLITE_CANTOPEN,
                 Failure::Full => ffi::SQLITE_FULL,
             };
         }
-        let Some(system_open) = (*shared.system).xOpen else {
+        let Some(open_below) = (*shared.below).xOpen else {
             return ffi::SQLITE_CANTOPEN;
         };
-        let watched = file.cast::<Watched>();
+        let layered = file.cast::<Layered>();
         let under = file::under(file);
         (*under).pMethods = ptr::null();
-        let code = system_open(shared.system, name, under, flags, out_flags);
+        let code = open_below(shared.below, name, under, flags, out_flags);
         if !(*under).pMethods.is_null() {
-            file::start(watched, shared, name);
+            let is_log = flags & ffi::SQLITE_OPEN_WAL != 0;
+            file::start(layered, shared, name, is_log);
         }
         code
     }
@@ -133,8 +161,8 @@ unsafe extern "C" fn delete(vfs: *mut sqlite3_vfs, name: *const c_char, sync_fol
         let change = Change::Delete {
             sync_folder: sync_folder != 0,
         };
-        match (shared.ask(path(name), change), (*shared.system).xDelete) {
-            (Verdict::Make, Some(system)) => system(shared.system, name, sync_folder),
+        match (shared.ask(name, change), (*shared.below).xDelete) {
+            (Verdict::Make, Some(delete)) => delete(shared.below, name, sync_folder),
             (Verdict::Pretend, _) => ffi::SQLITE_OK,
             _ => ffi::SQLITE_IOERR_DELETE,
         }
@@ -144,10 +172,10 @@ unsafe extern "C" fn delete(vfs: *mut sqlite3_vfs, name: *const c_char, sync_fol
 unsafe extern "C" fn access(vfs: *mut sqlite3_vfs, name: *const c_char, flags: c_int, out: *mut c_int) -> c_int {
     // SAFETY: the arguments are handed on as they came, with the VFS they are meant for.
     unsafe {
-        let system = shared(vfs).system;
-        (*system)
+        let below = shared(vfs).below;
+        (*below)
             .xAccess
-            .map_or(ffi::SQLITE_IOERR_ACCESS, |call| call(system, name, flags, out))
+            .map_or(ffi::SQLITE_IOERR_ACCESS, |call| call(below, name, flags, out))
     }
 }
 
@@ -157,59 +185,57 @@ unsafe extern "C" fn full_pathname(
     length: c_int,
     out: *mut c_char,
 ) -> c_int {
-    // SAFETY: as in `access`; `mxPathname` is the system's, so the room is what it counts on.
+    // SAFETY: as in `access`; `mxPathname` is that of the VFS below, so the room is what it counts on.
     unsafe {
-        let system = shared(vfs).system;
-        (*system)
+        let below = shared(vfs).below;
+        (*below)
             .xFullPathname
-            .map_or(ffi::SQLITE_CANTOPEN, |call| call(system, name, length, out))
+            .map_or(ffi::SQLITE_CANTOPEN, |call| call(below, name, length, out))
     }
 }
 
 unsafe extern "C" fn randomness(vfs: *mut sqlite3_vfs, length: c_int, out: *mut c_char) -> c_int {
     // SAFETY: as in `access`.
     unsafe {
-        let system = shared(vfs).system;
-        (*system).xRandomness.map_or(0, |call| call(system, length, out))
+        let below = shared(vfs).below;
+        (*below).xRandomness.map_or(0, |call| call(below, length, out))
     }
 }
 
 unsafe extern "C" fn pause(vfs: *mut sqlite3_vfs, microseconds: c_int) -> c_int {
     // SAFETY: as in `access`.
     unsafe {
-        let system = shared(vfs).system;
-        (*system).xSleep.map_or(0, |call| call(system, microseconds))
+        let below = shared(vfs).below;
+        (*below).xSleep.map_or(0, |call| call(below, microseconds))
     }
 }
 
 unsafe extern "C" fn current_time(vfs: *mut sqlite3_vfs, out: *mut f64) -> c_int {
     // SAFETY: as in `access`.
     unsafe {
-        let system = shared(vfs).system;
-        (*system)
-            .xCurrentTime
-            .map_or(ffi::SQLITE_ERROR, |call| call(system, out))
+        let below = shared(vfs).below;
+        (*below).xCurrentTime.map_or(ffi::SQLITE_ERROR, |call| call(below, out))
     }
 }
 
 unsafe extern "C" fn current_time_int64(vfs: *mut sqlite3_vfs, out: *mut sqlite3_int64) -> c_int {
     // SAFETY: as in `access`.
     unsafe {
-        let system = shared(vfs).system;
-        (*system)
+        let below = shared(vfs).below;
+        (*below)
             .xCurrentTimeInt64
-            .map_or(ffi::SQLITE_ERROR, |call| call(system, out))
+            .map_or(ffi::SQLITE_ERROR, |call| call(below, out))
     }
 }
 
 unsafe extern "C" fn last_error(vfs: *mut sqlite3_vfs, length: c_int, out: *mut c_char) -> c_int {
     // SAFETY: as in `access`.
     unsafe {
-        let system = shared(vfs).system;
-        (*system).xGetLastError.map_or(0, |call| call(system, length, out))
+        let below = shared(vfs).below;
+        (*below).xGetLastError.map_or(0, |call| call(below, length, out))
     }
 }
 
-// The system's file lies directly behind ours, so ours must not break their alignment.
-const _: () = assert!(size_of::<Watched>().is_multiple_of(align_of::<*const c_void>()));
-const _: () = assert!(align_of::<Watched>() <= 8);
+// The file of the VFS below lies directly behind ours, so ours must not break their alignment.
+const _: () = assert!(size_of::<Layered>().is_multiple_of(align_of::<*const c_void>()));
+const _: () = assert!(align_of::<Layered>() <= 8);

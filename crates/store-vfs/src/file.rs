@@ -1,4 +1,4 @@
-//! One open file: ours, with the system's directly behind it in the memory that SQLite gives for both.
+//! One open file: ours, with the one of the VFS below directly behind it in the memory that SQLite gives for both.
 
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
@@ -6,40 +6,49 @@ use std::slice;
 
 use rusqlite::ffi::{self, sqlite3_file, sqlite3_int64, sqlite3_io_methods};
 
-use super::vfs::{Shared, path};
+use super::gather::Run;
+use super::vfs::{Layer, Shared, path};
 use super::{Change, Failure, Verdict};
 
 /// What SQLite holds as a `sqlite3_file`. C layout, the methods first.
 #[repr(C)]
-pub(crate) struct Watched {
+pub(crate) struct Layered {
     file: sqlite3_file,
     shared: &'static Shared,
     /// SQLite keeps it until the file is closed; null for a temporary file.
     name: *const c_char,
+    /// Of a file whose writes are gathered; ours, and null for any other.
+    run: *mut Run,
 }
 
-/// The system's file behind ours.
+/// The file of the VFS below, behind ours.
 ///
 /// # Safety
-/// `file` points to room for a [`Watched`] and a file of the system's VFS.
+/// `file` points to room for a [`Layered`] and a file of the VFS below.
 pub(crate) unsafe fn under(file: *mut sqlite3_file) -> *mut sqlite3_file {
-    // SAFETY: within that room; the size of `Watched` keeps the alignment (asserted beside `register`).
-    unsafe { file.cast::<Watched>().add(1).cast() }
+    // SAFETY: within that room; the size of `Layered` keeps the alignment (asserted beside `register`).
+    unsafe { file.cast::<Layered>().add(1).cast() }
 }
 
 /// Makes an opened file ours.
 ///
 /// # Safety
-/// `watched` points to the room that SQLite gave to `xOpen`, `name` is what came with it.
-pub(crate) unsafe fn start(watched: *mut Watched, shared: &'static Shared, name: *const c_char) {
+/// `layered` points to the room that SQLite gave to `xOpen`, `name` is what came with it.
+pub(crate) unsafe fn start(layered: *mut Layered, shared: &'static Shared, name: *const c_char, is_log: bool) {
+    let run = if is_log && matches!(shared.layer, Layer::Gathers) {
+        Box::into_raw(Box::default())
+    } else {
+        ptr::null_mut()
+    };
     // SAFETY: the room is ours to write.
     unsafe {
-        watched.write(Watched {
+        layered.write(Layered {
             file: sqlite3_file {
                 pMethods: &raw const METHODS,
             },
             shared,
             name,
+            run,
         });
     }
 }
@@ -67,22 +76,7 @@ static METHODS: sqlite3_io_methods = sqlite3_io_methods {
     xUnfetch: None,
 };
 
-/// What the watcher says of a change of this file.
-///
-/// # Safety
-/// `file` was made by [`start`] and is not closed.
-unsafe fn ask(file: *mut sqlite3_file, change: Change<'_>) -> Verdict {
-    // SAFETY: said by the caller; SQLite keeps the name as long as the file is open.
-    unsafe {
-        let watched = &*file.cast::<Watched>();
-        if watched.name.is_null() {
-            return Verdict::Make;
-        }
-        watched.shared.ask(path(watched.name), change)
-    }
-}
-
-/// Calls a method of the system's file, and gives `$otherwise` where it has none.
+/// Calls a method of the file below, and gives `$otherwise` where it has none.
 macro_rules! hand_on {
     ($method:ident, $otherwise:expr, $file:expr $(, $argument:expr)*) => {{
         // SAFETY: SQLite calls methods of open files only, whose room `open` filled; arguments are handed on as they came.
@@ -96,15 +90,76 @@ macro_rules! hand_on {
     }};
 }
 
+/// What the watcher says of a change of this file.
+///
+/// # Safety
+/// `file` was made by [`start`] and is not closed.
+unsafe fn ask(file: *mut sqlite3_file, change: Change<'_>) -> Verdict {
+    // SAFETY: said by the caller; SQLite keeps the name as long as the file is open.
+    unsafe {
+        let layered = &*file.cast::<Layered>();
+        match &layered.shared.layer {
+            Layer::Asks(watcher) if !layered.name.is_null() => watcher.change(path(layered.name), change),
+            _ => Verdict::Make,
+        }
+    }
+}
+
+/// What is gathered of this file, if its writes are.
+///
+/// # Safety
+/// `file` was made by [`start`] and is not closed. SQLite uses a file from one thread at a time, and each method takes this once.
+unsafe fn gathered<'a>(file: *mut sqlite3_file) -> Option<&'a mut Run> {
+    // SAFETY: said by the caller; `run` is null or came from a box that only `close` takes back.
+    unsafe { (*file.cast::<Layered>()).run.as_mut() }
+}
+
+/// Gives what is gathered to the VFS below. When that fails it stays: SQLite may count on what is in it.
+///
+/// # Safety
+/// As for [`gathered`].
+unsafe fn hand_over(file: *mut sqlite3_file) -> c_int {
+    // SAFETY: said by the caller.
+    let Some(run) = (unsafe { gathered(file) }) else {
+        return ffi::SQLITE_OK;
+    };
+    let mut offset = run.start();
+    for piece in run.bytes().chunks(PIECE_BYTES_MAX) {
+        let (Ok(length), Ok(at)) = (c_int::try_from(piece.len()), sqlite3_int64::try_from(offset)) else {
+            return ffi::SQLITE_IOERR_WRITE;
+        };
+        let from = piece.as_ptr().cast::<c_void>();
+        let code = hand_on!(xWrite, ffi::SQLITE_IOERR_WRITE, file, from, length, at);
+        if code != ffi::SQLITE_OK {
+            return code;
+        }
+        offset = offset.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+    }
+    run.clear();
+    ffi::SQLITE_OK
+}
+
 unsafe extern "C" fn close(file: *mut sqlite3_file) -> c_int {
+    // What is still gathered belongs to no commit.
     let code = hand_on!(xClose, ffi::SQLITE_OK, file);
-    // SAFETY: the room is still ours; from here on nobody may call a method.
-    unsafe { (*file).pMethods = ptr::null() };
+    // SAFETY: the room is still ours, and `run` came from a box; from here on nobody may call a method.
+    unsafe {
+        let layered = file.cast::<Layered>();
+        if !(*layered).run.is_null() {
+            drop(Box::from_raw((*layered).run));
+            (*layered).run = ptr::null_mut();
+        }
+        (*file).pMethods = ptr::null();
+    }
     code
 }
 
 unsafe extern "C" fn read(file: *mut sqlite3_file, into: *mut c_void, length: c_int, offset: sqlite3_int64) -> c_int {
-    hand_on!(xRead, ffi::SQLITE_IOERR_READ, file, into, length, offset)
+    // SAFETY: as in `hand_on`.
+    match unsafe { hand_over(file) } {
+        ffi::SQLITE_OK => hand_on!(xRead, ffi::SQLITE_IOERR_READ, file, into, length, offset),
+        code => code,
+    }
 }
 
 unsafe extern "C" fn write(
@@ -118,6 +173,11 @@ unsafe extern "C" fn write(
     };
     // SAFETY: SQLite gives `length` readable bytes at `from`, for the time of this call.
     let bytes = unsafe { slice::from_raw_parts(from.cast::<u8>(), bytes) };
+    // SAFETY: as in `hand_on`.
+    if unsafe { gathered(file) }.is_some() {
+        // SAFETY: the same.
+        return unsafe { gather(file, at, bytes) };
+    }
     // SAFETY: as in `hand_on`.
     match unsafe { ask(file, Change::Write { offset: at, bytes }) } {
         Verdict::Make => hand_on!(xWrite, ffi::SQLITE_IOERR_WRITE, file, from, length, offset),
@@ -134,7 +194,31 @@ unsafe extern "C" fn write(
     }
 }
 
+/// # Safety
+/// As for [`gathered`].
+unsafe fn gather(file: *mut sqlite3_file, offset: u64, bytes: &[u8]) -> c_int {
+    // SAFETY: said by the caller.
+    let is_next = unsafe { gathered(file) }.is_some_and(|run| run.is_followed_by(offset, bytes.len()));
+    if !is_next {
+        // SAFETY: the same.
+        let code = unsafe { hand_over(file) };
+        if code != ffi::SQLITE_OK {
+            return code;
+        }
+    }
+    // SAFETY: the same.
+    if let Some(run) = unsafe { gathered(file) } {
+        run.push(offset, bytes);
+    }
+    ffi::SQLITE_OK
+}
+
 unsafe extern "C" fn truncate(file: *mut sqlite3_file, size: sqlite3_int64) -> c_int {
+    // SAFETY: as in `hand_on`.
+    let handed_over = unsafe { hand_over(file) };
+    if handed_over != ffi::SQLITE_OK {
+        return handed_over;
+    }
     let length = u64::try_from(size).unwrap_or(0);
     // SAFETY: as in `hand_on`.
     match unsafe { ask(file, Change::Truncate { length }) } {
@@ -145,6 +229,21 @@ unsafe extern "C" fn truncate(file: *mut sqlite3_file, size: sqlite3_int64) -> c
 }
 
 unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
+    // SAFETY: as in `hand_on`.
+    let is_of_commit = unsafe { gathered(file) }.is_some_and(|run| run.is_frames());
+    // SAFETY: as in `hand_on`.
+    let handed_over = unsafe { hand_over(file) };
+    if handed_over != ffi::SQLITE_OK {
+        // SQLite takes the commit back, and nothing may bring it to the disk any more.
+        // SAFETY: as in `hand_on`.
+        if let Some(run) = unsafe { gathered(file) } {
+            run.clear();
+        }
+        return handed_over;
+    }
+    if is_of_commit {
+        return ffi::SQLITE_OK;
+    }
     let handle = file.addr();
     // SAFETY: as in `hand_on`.
     match unsafe { ask(file, Change::Sync { handle }) } {
@@ -155,7 +254,11 @@ unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
 }
 
 unsafe extern "C" fn file_size(file: *mut sqlite3_file, out: *mut sqlite3_int64) -> c_int {
-    hand_on!(xFileSize, ffi::SQLITE_IOERR_FSTAT, file, out)
+    // SAFETY: as in `hand_on`.
+    match unsafe { hand_over(file) } {
+        ffi::SQLITE_OK => hand_on!(xFileSize, ffi::SQLITE_IOERR_FSTAT, file, out),
+        code => code,
+    }
 }
 
 unsafe extern "C" fn lock(file: *mut sqlite3_file, level: c_int) -> c_int {
@@ -214,3 +317,6 @@ fn code(failure: Failure, device: c_int) -> c_int {
         Failure::Full => ffi::SQLITE_FULL,
     }
 }
+
+/// SQLite's file layer for Unix takes the length of a write modulo 128 KiB: its own writes are pages, which have 64 KiB at most.
+const PIECE_BYTES_MAX: usize = 124 << 10;

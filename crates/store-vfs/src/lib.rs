@@ -1,6 +1,9 @@
-//! A SQLite VFS over the system's own that asks a [`Watcher`] before each change of a file: to record it, to fail it, or to forget it.
+//! Two layers over SQLite's own file layer (a VFS), for what it has no setting for:
 //!
-//! Everything else (reading, locks, shared memory) goes to the system's VFS as it is, so that what runs under a watcher is SQLite's
+//! - one that asks a [`Watcher`] before each change of a file: to record it, to fail it, or to forget it ([`register`]);
+//! - one that gives the system what a commit writes to the log as one piece, and leaves its sync to the program ([`gathering`]).
+//!
+//! Everything else (reading, locks, shared memory) goes to the VFS below as it is, so that what runs over a layer is SQLite's
 //! own code path, write-ahead log and several connections included. It exists because the program itself forbids `unsafe`, which the
 //! C interface of SQLite cannot do without; so this package holds that interface and nothing else. Maintained packages were
 //! looked at first: `sqlite-plugin` builds its own bindings and asks every builder for libclang; neither it nor `sqlite-vfs`
@@ -9,13 +12,16 @@
 //! The shared memory of the write-ahead log is not watched: SQLite makes it anew after a crash.
 
 mod file;
+mod gather;
 mod vfs;
 
 use std::ffi::CString;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::ffi;
+
+use vfs::Layer;
 
 /// Hears of every change before it is made, from any thread, in the order in which it would be made.
 pub trait Watcher: Send + Sync {
@@ -79,7 +85,33 @@ impl std::error::Error for RegisterError {}
 /// When the name cannot be one, or the system's own VFS is not there.
 pub fn register(name: &str, watcher: Arc<dyn Watcher>) -> Result<(), RegisterError> {
     let name = CString::new(name).map_err(|error| RegisterError(error.to_string()))?;
-    match vfs::register(name, watcher) {
+    registered(vfs::register(name, None, Layer::Asks(watcher)))
+}
+
+/// The name of a VFS over the one named `over`, or over the system's own: connections opened by it give the system what a commit writes to the
+/// write-ahead log as one piece (in several when it is large), where SQLite would write each page in two. The same one each time.
+///
+/// A connection opened by it **must** have `synchronous` at `FULL`: what asks for the sync of a commit is what ends the piece. That sync is not
+/// made: the commit is durable once the caller has synced the log by a descriptor of its own, or a checkpoint did. Every other sync is made: of the header of a log
+/// that starts over, of the log before a checkpoint, and of the database.
+///
+/// # Errors
+/// When there is no VFS of that name.
+pub fn gathering(over: Option<&str>) -> Result<String, RegisterError> {
+    // Between the look and the registration nobody else may do the same.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let name = format!("gathering-{}", over.unwrap_or_default());
+    let c_string = |text: &str| CString::new(text).map_err(|error| RegisterError(error.to_string()));
+    let (own, over) = (c_string(&name)?, over.map(c_string).transpose()?);
+    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    if !vfs::is_known(&own) {
+        registered(vfs::register(own, over.as_deref(), Layer::Gathers))?;
+    }
+    Ok(name)
+}
+
+fn registered(code: std::ffi::c_int) -> Result<(), RegisterError> {
+    match code {
         ffi::SQLITE_OK => Ok(()),
         code => Err(RegisterError(format!("SQLite refused the VFS with code {code}"))),
     }
@@ -183,5 +215,106 @@ mod tests {
     #[test]
     fn a_name_that_cannot_be_one_is_refused() {
         assert!(register("a\0b", Arc::new(Log::default())).is_err());
+        assert!(gathering(Some("a\0b")).is_err());
+        assert!(gathering(Some("nobody registered this")).is_err());
+    }
+
+    /// Writes of the log heard while `sql` runs.
+    fn heard(log: &Log, db: &Connection, sql: &str) -> Vec<String> {
+        let before = log.heard.lock().unwrap().len();
+        db.execute_batch(sql).unwrap();
+        let heard = log.heard.lock().unwrap()[before..].to_vec();
+        heard.into_iter().filter(|line| line.starts_with("t.db-wal")).collect()
+    }
+
+    const TWENTY: &str = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20) \
+                          INSERT INTO t SELECT randomblob(3000) FROM n";
+
+    #[test]
+    fn a_commit_is_one_write_of_the_log_whose_sync_is_left_to_the_caller() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Arc::new(Log::default());
+        register("below one", Arc::clone(&log) as Arc<dyn Watcher>).unwrap();
+        let vfs = gathering(Some("below one")).unwrap();
+        assert_eq!(gathering(Some("below one")).unwrap(), vfs);
+        let plain = open(folder.path(), "below one");
+        plain
+            .execute_batch("PRAGMA wal_autocheckpoint = 0; CREATE TABLE t (a)")
+            .unwrap();
+        assert!(heard(&log, &plain, TWENTY).len() > 30);
+        let db = open(folder.path(), &vfs);
+        db.execute_batch("PRAGMA wal_autocheckpoint = 0").unwrap();
+        let commit = heard(&log, &db, TWENTY);
+        assert_eq!(commit.len(), 1, "{commit:?}");
+        assert!(commit[0].starts_with("t.db-wal write "), "{commit:?}");
+        let count = |db: &Connection| db.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0));
+        assert_eq!((count(&plain).unwrap(), count(&db).unwrap()), (40, 40));
+        // SQLite's file layer does not take a large one whole.
+        let large = "INSERT INTO t VALUES (zeroblob(1000000))";
+        let pieces = heard(&log, &db, large);
+        assert!((8..12).contains(&pieces.len()), "{pieces:?}");
+        assert_eq!(count(&plain).unwrap(), 41);
+        // A checkpoint syncs the log itself; so does the header of the log that starts over, before anything behind it.
+        let copied = heard(&log, &db, "PRAGMA wal_checkpoint(RESTART)");
+        assert_eq!(copied, ["t.db-wal sync"]);
+        let restarted = heard(&log, &db, "INSERT INTO t VALUES (1)");
+        let is_header_first = matches!(&*restarted, [header, sync, frames]
+            if header == "t.db-wal write 32" && sync == "t.db-wal sync" && frames.starts_with("t.db-wal write "));
+        assert!(is_header_first, "{restarted:?}");
+    }
+
+    #[test]
+    fn what_a_transaction_reads_back_from_the_log_and_what_it_takes_back_is_right() {
+        let folder = tempfile::tempdir().unwrap();
+        let vfs = gathering(None).unwrap();
+        let db = open(folder.path(), &vfs);
+        db.execute_batch("PRAGMA cache_size = 4; PRAGMA cache_spill = 2; CREATE TABLE t (a)")
+            .unwrap();
+        // With so small a cache pages go to the log and are read from there, and written again, before the commit.
+        db.execute_batch("BEGIN").unwrap();
+        for _ in 0..40 {
+            db.execute_batch(TWENTY).unwrap();
+            db.execute_batch("UPDATE t SET a = randomblob(3000) WHERE rowid % 7 = 0")
+                .unwrap();
+        }
+        let sum: i64 = db
+            .query_row("SELECT sum(length(a)) FROM t", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(sum, 40 * 20 * 3000);
+        db.execute_batch("SAVEPOINT s; DELETE FROM t; ROLLBACK TO s; COMMIT")
+            .unwrap();
+        db.execute_batch("BEGIN; DELETE FROM t; ROLLBACK").unwrap();
+        let other = Connection::open(folder.path().join("t.db")).unwrap();
+        for db in [&db, &other] {
+            let sum: i64 = db
+                .query_row("SELECT sum(length(a)) FROM t", [], |row| row.get(0))
+                .unwrap();
+            assert_eq!(sum, 40 * 20 * 3000);
+            let sound: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+            assert_eq!(sound, "ok");
+        }
+    }
+
+    #[test]
+    fn a_commit_whose_piece_cannot_be_written_fails_and_the_next_one_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Arc::new(Log {
+            failure: Some(Failure::Full),
+            ..Log::default()
+        });
+        register("below full", Arc::clone(&log) as Arc<dyn Watcher>).unwrap();
+        let db = open(folder.path(), &gathering(Some("below full")).unwrap());
+        db.execute_batch("CREATE TABLE t (a)").unwrap();
+        log.fails_from.store(log.heard.lock().unwrap().len(), Ordering::Relaxed);
+        let error = db.execute_batch(TWENTY).unwrap_err();
+        assert_eq!(error.sqlite_error_code(), Some(ErrorCode::DiskFull), "{error}");
+        log.fails_from.store(0, Ordering::Relaxed);
+        let commit = heard(&log, &db, "INSERT INTO t VALUES (2)");
+        assert_eq!(commit.len(), 1, "nothing of the one before: {commit:?}");
+        let other = Connection::open(folder.path().join("t.db")).unwrap();
+        for db in [&db, &other] {
+            let sum: i64 = db.query_row("SELECT sum(a) FROM t", [], |row| row.get(0)).unwrap();
+            assert_eq!(sum, 2);
+        }
     }
 }
