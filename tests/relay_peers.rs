@@ -27,6 +27,8 @@ const ALL: &[&str] = &[
     "REQUIRETLS",
 ];
 const PLAIN: &[&str] = &["8BITMIME"];
+/// In minutes: longer than a certificate is good for.
+const FIVE_YEARS: i64 = 5 * 366 * 24 * 60;
 
 #[track_caller]
 fn wait_for_taken(host: &Host, count: usize) {
@@ -689,8 +691,10 @@ fn a_kept_connection_that_dies_after_the_text_is_not_tried_again_at_once() {
 #[test]
 fn whoever_lost_our_trust_gets_nothing_over_an_open_connection() {
     type Change = fn(&mut Field);
-    let cases: [(Change, &str, &str); 3] = [
+    let cases: [(Change, &str, &str); 4] = [
         (|field| field.revoke("a.mssante.fr"), "deferred", "certificate-revoked"),
+        // Nothing changes but the time.
+        (|field| field.pass(FIVE_YEARS), "deferred", "certificate-expired"),
         (
             |field| field.list_another("a.mssante.fr"),
             "bounced",
@@ -703,16 +707,20 @@ fn whoever_lost_our_trust_gets_nothing_over_an_open_connection() {
         ),
     ];
     for (change, fate, reason) in cases {
-        let mut field = field();
+        let mut field = Field::raise(&patient());
         let host = field.host("a.mssante.fr", 10, ALL, &[]);
-        send_and_wait(&field, &host, "a.mssante.fr", 1);
+        // At the second one it is judged on the open connection, and remembered.
+        for number in 1..=2 {
+            send_and_wait(&field, &host, "a.mssante.fr", number);
+        }
+        assert_eq!(host.connections(), 1);
         change(&mut field);
-        field.send_one("n2@a.mssante.fr", "deux");
-        let record = field.record(fate, "n2@a.mssante.fr");
+        field.send_one("n3@a.mssante.fr", "trois");
+        let record = field.record(fate, "n3@a.mssante.fr");
         assert!(record.contains(reason), "{record}");
         assert_eq!(
             (host.taken().len(), said_mail(&host)),
-            (1, 1),
+            (2, 2),
             "{reason}: something was said"
         );
     }

@@ -53,7 +53,9 @@ pub use tls::{
     ClientCertificates, Expectation, HostNameCheck, SubjectRule, Suites, SuitesError, TlsError, TlsMinimum, TlsPolicy,
     Witness, client_config, refusal_of, server_config,
 };
-pub use verify::{Check, CheckId, Demand, Examination, Outcome, TrustStore, TrustStoreError, Usage, UsageCheck};
+pub use verify::{
+    Check, CheckId, Demand, Examination, Outcome, Remembered, TrustStore, TrustStoreError, Usage, UsageCheck,
+};
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -14,7 +14,7 @@ use super::transaction::transaction;
 use super::verdicts::{Verdict, Verdicts, Visited};
 use super::visit::{FACE, Visit, failed};
 use crate::listener::{Parts, Snapshot, observe_handshake};
-use crate::pki::{Demand, Expectation, Identity, Usage, client_config};
+use crate::pki::{Demand, Expectation, Identity, Remembered, Usage, client_config};
 use crate::policy::{Reason, Refusal};
 use crate::queue::{Answer, Outcome};
 use crate::smtp::client::Outcome as Ending;
@@ -90,7 +90,7 @@ impl Relay {
     /// An open connection to the host whose peer is still trusted for this domain.
     async fn reusable(&self, call: &Call, snapshot: &Snapshot) -> Option<Kept> {
         while let Some(mut kept) = self.pool.take(&call.place) {
-            match self.still_trusted(&kept, call, snapshot) {
+            match self.still_trusted(&mut kept, call, snapshot) {
                 Ok(()) if kept.is_current(&self.identity.load(), snapshot) && kept.connection.is_quiet().await => {
                     return Some(kept);
                 }
@@ -105,8 +105,9 @@ impl Relay {
         None
     }
 
-    /// Judges the peer of an open connection again, as a handshake now would (invariant 2).
-    fn still_trusted(&self, kept: &Kept, call: &Call, snapshot: &Snapshot) -> Result<(), Refusal> {
+    /// Judges the peer of an open connection again, as a handshake now would (invariant 2). The list is asked each time; what is known of
+    /// the certificate is used again only as long as it cannot have changed.
+    fn still_trusted(&self, kept: &mut Kept, call: &Call, snapshot: &Snapshot) -> Result<(), Refusal> {
         let authority = &snapshot.authority;
         let demand = if authority.asks_ocsp() {
             Demand::Fresh
@@ -114,7 +115,8 @@ impl Relay {
             Demand::Usable
         };
         let question = (Usage::Server, self.parts.clock.now());
-        let peer = authority.verify_with(kept.connection.chain(), question, demand, &[])?;
+        let Kept { connection, judged, .. } = kept;
+        let peer = judged.verify(authority, connection.chain(), question, demand)?;
         let list = &snapshot.allow_list;
         list.vouch_recipient(&call.visit.domain, &peer.subject).map(|_proof| ())
     }
@@ -182,6 +184,7 @@ impl Relay {
             opened,
             allow_list: Arc::clone(&verdicts.snapshot.allow_list),
             authority: Arc::clone(&verdicts.snapshot.authority),
+            judged: Remembered::default(),
         };
         let line = Line {
             kept,

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::Connection;
 use crate::listener::Snapshot;
-use crate::pki::{Identity, TrustStore};
+use crate::pki::{Identity, Remembered, TrustStore};
 use crate::trust::AllowList;
 
 /// How long a connection serves.
@@ -69,6 +69,8 @@ pub(super) struct Kept {
     pub(super) allow_list: Arc<AllowList>,
     /// The revocation data it was opened under.
     pub(super) authority: Arc<TrustStore>,
+    /// What was found of the peer's certificate when the connection was last taken.
+    pub(super) judged: Remembered,
 }
 
 impl Kept {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::crl::{Crl, CrlError, Entry};
-use super::{Link, RevocationPolicy, Status};
+use super::{Link, RevocationPolicy, Status, later};
 
 /// Complete lists and their deltas. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -70,19 +70,30 @@ impl Crls {
             if let Some((since, crl)) = held.revoked(link.certificate.serial()) {
                 return Status::Revoked(since, super::super::verify::shown(&crl.issuer));
             }
-            let has_begun = held.complete.this_update.duration_until(now) >= -policy.clock_tolerance();
-            let has_not_ended = held.next_update().duration_until(now) <= policy.expired_max();
+            let [begin, end] = held.dates(policy);
             status = match status {
                 Status::Good(said) => Status::Good(said),
-                _ if has_begun && has_not_ended => Status::Good("not on the CRL"),
+                _ if begin <= now && now <= end => Status::Good("not on the CRL"),
                 _ => Status::Unknown(Some(&*held.complete)),
             };
         }
         status
     }
+
+    /// The dates that [`Self::status`] compares the time with, all of them.
+    pub(in crate::pki) fn dates(&self, policy: &RevocationPolicy) -> impl Iterator<Item = Timestamp> {
+        self.held.iter().flat_map(|held| held.dates(policy))
+    }
 }
 
 impl Held {
+    /// From when until when it can say that a certificate is good.
+    fn dates(&self, policy: &RevocationPolicy) -> [Timestamp; 2] {
+        let begin = self.complete.this_update.saturating_sub(policy.clock_tolerance());
+        let end = later(self.next_update(), policy.expired_max());
+        [begin.unwrap_or(Timestamp::MIN), end]
+    }
+
     /// Whether a list of the same scope is newer than what is held of its kind.
     fn lacks(&self, crl: &Crl) -> bool {
         let last = if crl.is_delta() {

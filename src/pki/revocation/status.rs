@@ -50,6 +50,7 @@ pub(in crate::pki) struct Statuses {
 struct Held {
     by_issuer: HashMap<IssuerId, HashMap<Box<[u8]>, Known>>,
     count: usize,
+    changes: u64,
 }
 
 impl Statuses {
@@ -58,13 +59,19 @@ impl Statuses {
         self.read().by_issuer.get(issuer)?.get(serial).copied()
     }
 
+    /// How often something was learnt, and perhaps forgotten: as long as this is the same, so is what [`Self::find`] says.
+    pub(in crate::pki) fn changes(&self) -> u64 {
+        self.read().changes
+    }
+
     /// Remembers an answer; an older one never replaces a newer one.
     pub(in crate::pki) fn remember(&self, issuer: IssuerId, serial: &[u8], known: Known) {
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        held.changes += 1;
         if held.count >= STATUSES_MAX {
             held.make_room(known.this_update);
         }
-        let Held { by_issuer, count } = &mut *held;
+        let Held { by_issuer, count, .. } = &mut *held;
         match by_issuer.entry(issuer).or_default().entry(serial.into()) {
             std::collections::hash_map::Entry::Occupied(mut entry) => {
                 if entry.get().this_update <= known.this_update {

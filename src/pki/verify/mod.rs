@@ -2,6 +2,7 @@
 
 mod examine;
 mod issuers;
+mod remembered;
 mod revoked;
 mod signatures;
 mod usage;
@@ -23,6 +24,7 @@ use super::certificate::{self, MaySign, PeerCertificate};
 use super::revocation::{Crl, CrlError, Crls, Link, MissingRevocation, RevocationPolicy, Statuses};
 
 pub use examine::{Check, CheckId, Examination, Outcome};
+pub use remembered::Remembered;
 pub use revoked::Demand;
 use revoked::Question;
 use signatures::Signatures;
