@@ -678,6 +678,41 @@ fn a_kept_connection_that_died_costs_no_attempt_and_doubles_nothing() {
 }
 
 #[test]
+fn a_kept_connection_is_no_younger_for_a_message_that_it_was_not_told_of() {
+    for rule in [
+        "MAIL#1 BODY=7BIT: close",
+        "MAIL#1 BODY=7BIT: mute",
+        "MAIL#1 BODY=7BIT: 421 4.4.2 idle for too long & close",
+        "RCPT#1 n3@: close",
+    ] {
+        let mut field = field();
+        // Neither SMTPUTF8 nor SIZE.
+        let host = field.host("a.mssante.fr", 10, &["PIPELINING", "8BITMIME", "CHUNKING"], &[rule]);
+        let other = field.host("a.mssante.fr", 20, PLAIN, &[]);
+        send_and_wait(&field, &host, "a.mssante.fr", 1);
+        let mut impossible = Mail::new(&["n2@a.mssante.fr"], "deux");
+        impossible.text.extend_from_slice("é\r\n".as_bytes());
+        impossible.parameters.smtputf8 = true;
+        let mut third = Mail::new(&["n3@a.mssante.fr"], "trois");
+        third.parameters.body = Some(vaguemestre::smtp::command::Body::SevenBit);
+        // Both in one attempt.
+        field.queue(&impossible);
+        field.queue(&third);
+        field.wake();
+        let record = field.record("bounced", "n2@a.mssante.fr");
+        assert!(record.contains("5.6.7"), "{record}");
+        let record = field.record("relayed", "n3@a.mssante.fr");
+        assert!(record.contains("\"attempts\":1"), "{rule}: {record}");
+        assert!(field.records("deferred", "").is_empty(), "{rule}");
+        assert_eq!(
+            (host.taken().len(), host.connections(), other.connections()),
+            (2, 2, 0),
+            "{rule}"
+        );
+    }
+}
+
+#[test]
 fn a_kept_connection_that_dies_after_the_text_is_not_tried_again_at_once() {
     let mut field = field();
     let host = field.host("a.mssante.fr", 10, PLAIN, &["text#1 numero 2: close"]);

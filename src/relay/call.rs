@@ -53,7 +53,8 @@ struct Line {
     kept: Kept,
     /// What was asked of its certificate.
     demand: Demand,
-    /// Whether it was used by an earlier attempt, and not yet in this one: then it may be dead without anybody knowing.
+    /// Whether it was used by an earlier attempt, and nothing was said in this one before the transaction under way: then it may be dead
+    /// without anybody knowing.
     is_old: bool,
 }
 
@@ -228,7 +229,8 @@ impl Relay {
                 Driven::Outcome(Ending::Failed(failure)) => return self.broken(call, load, (failure, line), verdicts),
                 Driven::Outcome(Ending::Finished(outcomes)) => heard = hear(call, load, (outcomes, &line), verdicts),
             }
-            line.is_old = false;
+            // A message that the peer cannot take is not said: whether the connection still lives is then as unknown as before.
+            line.is_old &= line.kept.connection.is_unheard();
             let Some(next) = self.next_load(call, verdicts).await else {
                 // Now, not at the end of the batch: what the peer has must not be sent again after a crash.
                 self.settle(&heard, verdicts).await;
@@ -412,8 +414,9 @@ fn hear(
 }
 
 /// Whether a connection from the pool turned out to be dead, or closed by a peer that had waited long enough, before it took anything:
-/// a fresh one may be tried at once, and cannot double the message. The first transaction after the pool never sends its text before
-/// a recipient was taken ([`Connection::resume`]), so what is lost before that has not arrived.
+/// a fresh one may be tried at once, and cannot double the message. The first transaction that is said after the pool never sends its text
+/// before a recipient was taken ([`Connection::resume`]; an impossible one before it changes nothing), so what is lost before that has
+/// not arrived.
 fn is_stale(failure: &Failure) -> bool {
     match failure.cause {
         Cause::Lost => matches!(

@@ -232,6 +232,11 @@ impl Connection {
         self.next_transaction(transaction)
     }
 
+    /// Whether nothing has been heard since it was idle, because nothing was said: the transactions since then were impossible.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.is_resumed
+    }
+
     /// Says QUIT and closes. A peer that does not wait for it has lost nothing.
     pub async fn close(mut self) {
         self.client.quit();
