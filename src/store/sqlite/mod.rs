@@ -37,6 +37,7 @@ mod journal;
 mod known;
 mod names;
 mod once;
+mod parts;
 mod purge;
 mod queue;
 mod queue_change;

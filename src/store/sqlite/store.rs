@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use super::accept::{self, Body, Prepared, PublishedFile};
 use super::stage::{self, blocking};
 use super::{
-    SqliteStore, entries, folders, journal, known, names, once, queue, queue_change, queue_lease, queue_page, quota,
+    SqliteStore, entries, folders, journal, known, names, once, parts, queue, queue_change, queue_lease, queue_page,
+    quota,
 };
 use crate::identity::{Address, Domain};
 use crate::store::{
@@ -69,7 +70,7 @@ impl MessageStore for SqliteStore {
 
     async fn content_part(&self, message: MessageKey, offset: u64, length_max: usize) -> Result<Vec<u8>, StoreError> {
         let blobs = Arc::clone(&self.blobs);
-        let read = move |db: &rusqlite::Connection| accept::part(db, &blobs, (message, false), (offset, length_max));
+        let read = move |db: &rusqlite::Connection| parts::part(db, &blobs, (message, false), (offset, length_max));
         self.readers.run(read).await
     }
 }
@@ -180,7 +181,7 @@ impl MailboxStore for SqliteStore {
 
     async fn read_part(&self, message: MessageKey, offset: u64, length_max: usize) -> Result<Vec<u8>, StoreError> {
         let blobs = Arc::clone(&self.blobs);
-        let read = move |db: &rusqlite::Connection| accept::part(db, &blobs, (message, true), (offset, length_max));
+        let read = move |db: &rusqlite::Connection| parts::part(db, &blobs, (message, true), (offset, length_max));
         self.readers.run(read).await
     }
 
@@ -203,7 +204,7 @@ impl MailboxStore for SqliteStore {
     async fn read_headers(&self, messages: &[MessageKey]) -> Result<Vec<Option<Arc<Vec<u8>>>>, StoreError> {
         let blobs = Arc::clone(&self.blobs);
         let keys = messages.to_vec();
-        let read = move |db: &rusqlite::Connection| accept::headers(db, &blobs, &keys);
+        let read = move |db: &rusqlite::Connection| parts::headers(db, &blobs, &keys);
         let mut found = self.readers.run(read).await?;
         for (message, header) in messages.iter().zip(&mut found) {
             if header.is_none() {
@@ -221,7 +222,7 @@ impl MailboxStore for SqliteStore {
         let blobs = Arc::clone(&self.blobs);
         let keys = messages.to_vec();
         let read = move |db: &rusqlite::Connection| {
-            let front = |key: &MessageKey| accept::part(db, &blobs, (*key, true), (0, length_max)).ok();
+            let front = |key: &MessageKey| parts::part(db, &blobs, (*key, true), (0, length_max)).ok();
             Ok(keys.iter().map(front).collect())
         };
         self.readers.run(read).await
