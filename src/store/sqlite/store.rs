@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::accept::{self, Body, Prepared, PublishedFile};
+use super::parts::Parts;
 use super::stage::{self, blocking};
 use super::{
     SqliteStore, entries, folders, journal, known, names, once, parts, queue, queue_change, queue_lease, queue_page,
@@ -70,7 +71,7 @@ impl MessageStore for SqliteStore {
 
     async fn content_part(&self, message: MessageKey, offset: u64, length_max: usize) -> Result<Vec<u8>, StoreError> {
         let blobs = Arc::clone(&self.blobs);
-        let read = move |db: &rusqlite::Connection| parts::part(db, &blobs, (message, false), (offset, length_max));
+        let read = move |db: &rusqlite::Connection| Parts::new(db, &blobs).read((message, false), (offset, length_max));
         self.readers.run(read).await
     }
 }
@@ -181,7 +182,7 @@ impl MailboxStore for SqliteStore {
 
     async fn read_part(&self, message: MessageKey, offset: u64, length_max: usize) -> Result<Vec<u8>, StoreError> {
         let blobs = Arc::clone(&self.blobs);
-        let read = move |db: &rusqlite::Connection| parts::part(db, &blobs, (message, true), (offset, length_max));
+        let read = move |db: &rusqlite::Connection| Parts::new(db, &blobs).read((message, true), (offset, length_max));
         self.readers.run(read).await
     }
 
@@ -221,10 +222,7 @@ impl MailboxStore for SqliteStore {
     ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
         let blobs = Arc::clone(&self.blobs);
         let keys = messages.to_vec();
-        let read = move |db: &rusqlite::Connection| {
-            let front = |key: &MessageKey| parts::part(db, &blobs, (*key, true), (0, length_max)).ok();
-            Ok(keys.iter().map(front).collect())
-        };
+        let read = move |db: &rusqlite::Connection| Ok(parts::fronts(db, &blobs, &keys, length_max));
         self.readers.run(read).await
     }
 
