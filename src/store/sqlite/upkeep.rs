@@ -17,7 +17,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::wal::CheckpointMode;
+use rusqlite::{Connection, MAIN_DB, OpenFlags};
 
 use super::durable::{Beginning, Durable};
 use super::rows::{execute, failed, is_of_sync};
@@ -381,16 +382,13 @@ fn count_checkpoint<E: Display>(figures: &Figures, result: Result<(), E>) {
     }
 }
 
-/// What is in the log, asked by the connection that writes it.
+/// What is in the log, asked by the connection that writes it. Not by the PRAGMA: SQLite compiles one anew each time it runs.
 pub(super) fn log_pages(connection: &Connection) -> Result<LogPages, rusqlite::Error> {
-    connection
-        .prepare_cached("PRAGMA wal_checkpoint(NOOP)")?
-        .query_row([], |row| {
-            Ok(LogPages {
-                all: row.get(1)?,
-                copied: row.get(2)?,
-            })
-        })
+    let (all, copied) = connection.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::NOOP)?;
+    Ok(LogPages {
+        all: all.into(),
+        copied: copied.into(),
+    })
 }
 
 /// Copies beside the writer before it copies the rest itself, even if there is much left.
@@ -401,3 +399,25 @@ const WAL_BOUNDS_MAX: i64 = 4;
 const CACHE_KIB: i64 = -256;
 /// Files waiting for removal; beyond that, the writer removes them itself.
 const TASKS_MAX: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::LocalDisk;
+
+    #[test]
+    fn asking_how_long_the_log_is_copies_nothing_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::new(folder.path().join("store.db"), &LocalDisk);
+        let writer = schema::open_writer(&database, 1).unwrap();
+        let asked = || {
+            let LogPages { all, copied } = log_pages(&writer).unwrap();
+            (all, copied)
+        };
+        let (all, copied) = asked();
+        assert!(all > 0);
+        assert_eq!((asked(), copied), ((all, 0), 0));
+        checkpoint(&writer).unwrap();
+        assert_eq!(asked(), (all, all));
+    }
+}
