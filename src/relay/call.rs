@@ -261,12 +261,12 @@ impl Relay {
             return Ended::Worn;
         }
         let connection = line.kept.connection;
-        let peer = connection.peer().map(ToString::to_string).unwrap_or_default();
+        let peer = connection.peer();
         let host = call.place.name.as_str();
         for (place, reply) in &failure.refused {
             if let Some(item) = load.group.items.get(*place) {
                 let outcome = RecipientOutcome::Refused(reply.clone());
-                verdicts.hear(item, Verdict::of(outcome, connection.offer(), (&peer, host)));
+                verdicts.hear(item, Verdict::of(outcome, connection.offer(), (peer, host)));
             }
         }
         verdicts.turned_away |= failure.stage == Stage::Greeting;
@@ -391,7 +391,7 @@ fn hear(
     verdicts: &mut Verdicts,
 ) -> Vec<QueueItem> {
     let connection = &line.kept.connection;
-    let peer = connection.peer().map(ToString::to_string).unwrap_or_default();
+    let peer = connection.peer();
     // RFC 5321 §4.5.3.1.10: those for whom the transaction had no room get another, provided that this one settled somebody.
     let has_settled = outcomes
         .iter()
@@ -402,7 +402,7 @@ fn hear(
         .collect();
     for ((item, outcome), again) in load.group.items.iter().zip(outcomes).zip(&again) {
         if !again {
-            let who = (peer.as_str(), call.place.name.as_str());
+            let who = (peer, call.place.name.as_str());
             verdicts.hear(item, Verdict::of(outcome, connection.offer(), who));
         }
     }

@@ -11,7 +11,6 @@ use tokio::time::timeout;
 
 use super::text::Text;
 use crate::clock::Stopwatch;
-use crate::identity::SubjectDn;
 use crate::listener::{Handshake, Link};
 use crate::pki;
 use crate::policy::Refusal;
@@ -88,7 +87,8 @@ pub struct Connection {
     target: Target,
     client: Client,
     waits: Waits,
-    peer: Option<SubjectDn>,
+    /// Written out once: each message that is settled names it.
+    peer: String,
     handshake: Handshake,
     /// How long that took, until somebody has asked.
     took: Option<Duration>,
@@ -124,7 +124,7 @@ impl Connection {
             target,
             client,
             waits,
-            peer: None,
+            peer: String::new(),
             handshake: Handshake::default(),
             took: None,
             is_resumed: false,
@@ -136,9 +136,9 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Full subject of the proved peer; `None` before the handshake.
-    pub fn peer(&self) -> Option<&SubjectDn> {
-        self.peer.as_ref()
+    /// Full subject of the proved peer; empty before the handshake.
+    pub fn peer(&self) -> &str {
+        &self.peer
     }
 
     /// The certificates that peer has shown, leaf first; empty before the handshake.
@@ -278,7 +278,8 @@ impl Connection {
                 None => ConnectionError::Tls { name, source },
             }
         })?;
-        self.peer = handshake.chain.first().and_then(|leaf| pki::subject_of(leaf).ok());
+        let subject = handshake.chain.first().and_then(|leaf| pki::subject_of(leaf).ok());
+        self.peer = subject.map(|subject| subject.to_string()).unwrap_or_default();
         self.handshake = handshake;
         self.took = Some(watch.elapsed());
         Ok(())
