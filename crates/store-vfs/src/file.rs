@@ -114,7 +114,7 @@ unsafe fn gathered<'a>(file: *mut sqlite3_file) -> Option<&'a mut Run> {
     unsafe { (*file.cast::<Layered>()).run.as_mut() }
 }
 
-/// Gives what is gathered to the VFS below. When that fails it stays: SQLite may count on what is in it.
+/// Gives what is gathered to the VFS below. When that fails it stays: unless SQLite rolls back for it, the transaction counts on what is in it.
 ///
 /// # Safety
 /// As for [`gathered`].
@@ -155,8 +155,17 @@ unsafe extern "C" fn close(file: *mut sqlite3_file) -> c_int {
 }
 
 unsafe extern "C" fn read(file: *mut sqlite3_file, into: *mut c_void, length: c_int, offset: sqlite3_int64) -> c_int {
+    // What a transaction left that was rolled back is never read, and must not keep anything else from being read while the disk is full.
+    let (at, bytes) = (u64::try_from(offset).unwrap_or(0), u64::try_from(length).unwrap_or(0));
     // SAFETY: as in `hand_on`.
-    match unsafe { hand_over(file) } {
+    let is_gathered = unsafe { gathered(file) }.is_some_and(|run| run.overlaps(at, bytes));
+    let handed_over = if is_gathered {
+        // SAFETY: the same.
+        unsafe { hand_over(file) }
+    } else {
+        ffi::SQLITE_OK
+    };
+    match handed_over {
         ffi::SQLITE_OK => hand_on!(xRead, ffi::SQLITE_IOERR_READ, file, into, length, offset),
         code => code,
     }
@@ -203,6 +212,11 @@ unsafe fn gather(file: *mut sqlite3_file, offset: u64, bytes: &[u8]) -> c_int {
         // SAFETY: the same.
         let code = unsafe { hand_over(file) };
         if code != ffi::SQLITE_OK {
+            // SQLite rolls the whole transaction back, and what comes next is to have a chance where this had none.
+            // SAFETY: the same.
+            if let Some(run) = unsafe { gathered(file) } {
+                run.clear();
+            }
             return code;
         }
     }
@@ -230,7 +244,7 @@ unsafe extern "C" fn truncate(file: *mut sqlite3_file, size: sqlite3_int64) -> c
 
 unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
     // SAFETY: as in `hand_on`.
-    let is_of_commit = unsafe { gathered(file) }.is_some_and(|run| run.is_frames());
+    let is_of_commit = flags == ffi::SQLITE_SYNC_NORMAL && unsafe { gathered(file) }.is_some_and(|run| run.is_frames());
     // SAFETY: as in `hand_on`.
     let handed_over = unsafe { hand_over(file) };
     if handed_over != ffi::SQLITE_OK {

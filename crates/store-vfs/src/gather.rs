@@ -42,6 +42,11 @@ impl Run {
         !self.bytes.is_empty() && self.start > 0
     }
 
+    /// Whether any of this piece of the file is in it.
+    pub(crate) fn overlaps(&self, offset: u64, length: u64) -> bool {
+        !self.bytes.is_empty() && offset < self.end() && self.start < offset.saturating_add(length)
+    }
+
     fn end(&self) -> u64 {
         self.start
             .saturating_add(u64::try_from(self.bytes.len()).unwrap_or(u64::MAX))
@@ -67,8 +72,10 @@ mod tests {
         }
         run.push(56, &[2; 8192]);
         assert_eq!((run.start(), run.bytes().len()), (32, 8216));
+        assert!(run.overlaps(0, 33) && run.overlaps(8247, 1) && run.overlaps(100, 8) && run.overlaps(0, 9000));
+        assert!(!run.overlaps(0, 32) && !run.overlaps(8248, 100));
         run.clear();
-        assert!(run.is_followed_by(7, 1) && !run.is_frames());
+        assert!(run.is_followed_by(7, 1) && !run.is_frames() && !run.overlaps(0, u64::MAX));
     }
 
     #[test]

@@ -91,9 +91,11 @@ pub fn register(name: &str, watcher: Arc<dyn Watcher>) -> Result<(), RegisterErr
 /// The name of a VFS over the one named `over`, or over the system's own: connections opened by it give the system what a commit writes to the
 /// write-ahead log as one piece (in several when it is large), where SQLite would write each page in two. The same one each time.
 ///
-/// A connection opened by it **must** have `synchronous` at `FULL`: what asks for the sync of a commit is what ends the piece. That sync is not
-/// made: the commit is durable once the caller has synced the log by a descriptor of its own, or a checkpoint did. Every other sync is made: of the header of a log
-/// that starts over, of the log before a checkpoint, and of the database.
+/// A connection opened by it **must** have `synchronous` at `FULL` and `checkpoint_fullfsync` on: the sync that a commit asks for is what ends the
+/// piece, and by these two it can be told from all others. It is not made: the commit is durable once the caller has synced the log by a
+/// descriptor of its own, or a checkpoint did. Every other sync is made: of the header of a log that starts over, of the log before a
+/// checkpoint, and of the database. Nor may `psow=0` be asked for, with which SQLite pads a commit behind its sync; and nobody else may write to the
+/// database: what a transaction leaves that was rolled back may reach the log late, in the place that the next one takes.
 ///
 /// # Errors
 /// When there is no VFS of that name.
@@ -120,7 +122,7 @@ fn registered(code: std::ffi::c_int) -> Result<(), RegisterError> {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
     use rusqlite::{Connection, ErrorCode, OpenFlags};
 
@@ -132,6 +134,8 @@ mod tests {
         /// From which change on, counted from 0, and how it fails; 0: never.
         fails_from: AtomicUsize,
         failure: Option<Failure>,
+        /// Files cannot grow beyond so many bytes; 0: they can.
+        room: AtomicU64,
     }
 
     impl Watcher for Log {
@@ -145,6 +149,13 @@ mod tests {
                 Change::Delete { .. } => "delete".to_owned(),
             };
             heard.push(format!("{} {what}", path.file_name().unwrap().to_str().unwrap()));
+            let room = self.room.load(Ordering::Relaxed);
+            if let Change::Write { offset, bytes } = change
+                && room > 0
+                && offset + u64::try_from(bytes.len()).unwrap() > room
+            {
+                return Verdict::Fail(Failure::Full);
+            }
             let fails_from = self.fails_from.load(Ordering::Relaxed);
             match self.failure {
                 Some(failure) if fails_from > 0 && heard.len() > fails_from => Verdict::Fail(failure),
@@ -158,6 +169,7 @@ mod tests {
         let connection = Connection::open_with_flags_and_vfs(folder.join("t.db"), flags, vfs).unwrap();
         connection.pragma_update(None, "journal_mode", "WAL").unwrap();
         connection.pragma_update(None, "synchronous", "FULL").unwrap();
+        connection.pragma_update(None, "checkpoint_fullfsync", true).unwrap();
         connection
     }
 
@@ -316,5 +328,68 @@ mod tests {
             let sum: i64 = db.query_row("SELECT sum(a) FROM t", [], |row| row.get(0)).unwrap();
             assert_eq!(sum, 2);
         }
+    }
+
+    /// A connection over a watched disk, with a table in its log and nothing copied.
+    fn over(log: &Arc<Log>, folder: &Path, name: &str) -> Connection {
+        register(name, Arc::clone(log) as Arc<dyn Watcher>).unwrap();
+        let db = open(folder, &gathering(Some(name)).unwrap());
+        db.execute_batch("PRAGMA wal_autocheckpoint = 0; CREATE TABLE t (a); INSERT INTO t VALUES (1)")
+            .unwrap();
+        db
+    }
+
+    fn sum(db: &Connection) -> i64 {
+        db.query_row("SELECT sum(a) FROM t", [], |row| row.get(0)).unwrap()
+    }
+
+    /// Leaves something gathered that belongs to no transaction any more.
+    fn roll_back_what_was_spilled(db: &Connection) {
+        db.execute_batch("PRAGMA cache_size = 4; PRAGMA cache_spill = 2; BEGIN")
+            .unwrap();
+        db.execute_batch(TWENTY).unwrap();
+        db.execute_batch("ROLLBACK").unwrap();
+    }
+
+    #[test]
+    fn a_large_commit_that_finds_no_room_is_not_tried_again_before_a_small_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Arc::new(Log::default());
+        let db = over(&log, folder.path(), "below large");
+        let end = folder.path().join("t.db-wal").metadata().unwrap().len();
+        log.room.store(end + 40_000, Ordering::Relaxed);
+        let error = db
+            .execute_batch("INSERT INTO t VALUES (zeroblob(1000000))")
+            .unwrap_err();
+        assert_eq!(error.sqlite_error_code(), Some(ErrorCode::DiskFull), "{error}");
+        assert_eq!(sum(&db), 1);
+        db.execute_batch("INSERT INTO t VALUES (2)").unwrap();
+        assert_eq!(sum(&db), 3);
+    }
+
+    #[test]
+    fn what_was_rolled_back_keeps_nobody_from_reading_when_there_is_no_room_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Arc::new(Log::default());
+        let db = over(&log, folder.path(), "below spilled");
+        let end = folder.path().join("t.db-wal").metadata().unwrap().len();
+        log.room.store(end + 10_000, Ordering::Relaxed);
+        roll_back_what_was_spilled(&db);
+        db.execute_batch("PRAGMA shrink_memory").unwrap();
+        assert_eq!(sum(&db), 1);
+        // The first one finds it in its way.
+        drop(db.execute_batch("INSERT INTO t VALUES (2)"));
+        db.execute_batch("DELETE FROM t; INSERT INTO t VALUES (4)").unwrap();
+        assert_eq!(sum(&db), 4);
+    }
+
+    #[test]
+    fn a_checkpoint_syncs_the_log_whatever_was_rolled_back_before_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Arc::new(Log::default());
+        let db = over(&log, folder.path(), "below rolled back");
+        roll_back_what_was_spilled(&db);
+        let copied = heard(&log, &db, "PRAGMA wal_checkpoint(RESTART)");
+        assert_eq!(copied.last().map(String::as_str), Some("t.db-wal sync"), "{copied:?}");
     }
 }

@@ -46,11 +46,11 @@ pub(crate) fn register(name: CString, over: Option<&CStr>, layer: Layer) -> c_in
     if below.is_null() {
         return ffi::SQLITE_ERROR;
     }
-    // SAFETY: found just now, and its fields never change.
-    let fields = unsafe { &*below };
+    // SAFETY: found just now; SQLite never changes these two.
+    let (file_bytes, path_bytes) = unsafe { ((*below).szOsFile, (*below).mxPathname) };
     let Some(size) = c_int::try_from(size_of::<Layered>())
         .ok()
-        .and_then(|own| own.checked_add(fields.szOsFile))
+        .and_then(|own| own.checked_add(file_bytes))
     else {
         return ffi::SQLITE_ERROR;
     };
@@ -58,7 +58,7 @@ pub(crate) fn register(name: CString, over: Option<&CStr>, layer: Layer) -> c_in
     let vfs = Box::leak(Box::new(sqlite3_vfs {
         iVersion: 2,
         szOsFile: size,
-        mxPathname: fields.mxPathname,
+        mxPathname: path_bytes,
         pNext: ptr::null_mut(),
         zName: name.into_raw(),
         pAppData: ptr::from_mut(shared).cast(),

@@ -1,4 +1,4 @@
-//! A good verdict, remembered: whoever keeps a connection asks before every further message, and mostly nothing but the time has changed.
+//! A good verdict, remembered: whoever keeps a connection asks before each further use of it, and mostly nothing but the time has changed.
 
 use std::cell::Cell;
 use std::sync::Arc;
