@@ -161,6 +161,8 @@ impl SqliteStore {
             .map_err(|error| failed("the log of an earlier run could not be synced", error))?;
         let database = Database::new(folder.join(DATABASE), &*disk);
         let connection = schema::open_writer(&database, options.uid_validity_first)?;
+        // Whatever becomes of this opening, the log stays as it is.
+        schema::never_copy_at_close(&connection)?;
         let run = next_run(&connection)?;
         let blobs = Arc::new(Blobs::new(folder, run, Arc::clone(&disk)));
         // The files made so far must be found again after a power cut.
@@ -197,7 +199,6 @@ impl SqliteStore {
             known: Arc::clone(&known),
             readers: readers.clone(),
         })?;
-        // Others are open by now, so the log stays as it is.
         drop(connection);
         Ok(Self {
             readers,
