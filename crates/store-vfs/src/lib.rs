@@ -125,6 +125,7 @@ mod tests {
     use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
     use rusqlite::{Connection, ErrorCode, OpenFlags};
+    use tempfile::TempDir;
 
     use super::*;
 
@@ -330,13 +331,17 @@ mod tests {
         }
     }
 
-    /// A connection over a watched disk, with a table in its log and nothing copied.
-    fn over(log: &Arc<Log>, folder: &Path, name: &str) -> Connection {
-        register(name, Arc::clone(log) as Arc<dyn Watcher>).unwrap();
-        let db = open(folder, &gathering(Some(name)).unwrap());
+    /// A connection over a watched disk whose log has a table and room for so many bytes more, and nothing of it is copied.
+    fn over(name: &str, room: u64) -> (TempDir, Arc<Log>, Connection) {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Arc::new(Log::default());
+        register(name, Arc::clone(&log) as Arc<dyn Watcher>).unwrap();
+        let db = open(folder.path(), &gathering(Some(name)).unwrap());
         db.execute_batch("PRAGMA wal_autocheckpoint = 0; CREATE TABLE t (a); INSERT INTO t VALUES (1)")
             .unwrap();
-        db
+        let end = folder.path().join("t.db-wal").metadata().unwrap().len();
+        log.room.store(end + room, Ordering::Relaxed);
+        (folder, log, db)
     }
 
     fn sum(db: &Connection) -> i64 {
@@ -353,11 +358,7 @@ mod tests {
 
     #[test]
     fn a_large_commit_that_finds_no_room_is_not_tried_again_before_a_small_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let log = Arc::new(Log::default());
-        let db = over(&log, folder.path(), "below large");
-        let end = folder.path().join("t.db-wal").metadata().unwrap().len();
-        log.room.store(end + 40_000, Ordering::Relaxed);
+        let (_folder, _log, db) = over("below large", 40_000);
         let error = db
             .execute_batch("INSERT INTO t VALUES (zeroblob(1000000))")
             .unwrap_err();
@@ -369,11 +370,7 @@ mod tests {
 
     #[test]
     fn what_was_rolled_back_keeps_nobody_from_reading_when_there_is_no_room_for_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let log = Arc::new(Log::default());
-        let db = over(&log, folder.path(), "below spilled");
-        let end = folder.path().join("t.db-wal").metadata().unwrap().len();
-        log.room.store(end + 10_000, Ordering::Relaxed);
+        let (_folder, _log, db) = over("below spilled", 10_000);
         roll_back_what_was_spilled(&db);
         db.execute_batch("PRAGMA shrink_memory").unwrap();
         assert_eq!(sum(&db), 1);
@@ -385,9 +382,7 @@ mod tests {
 
     #[test]
     fn a_checkpoint_syncs_the_log_whatever_was_rolled_back_before_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let log = Arc::new(Log::default());
-        let db = over(&log, folder.path(), "below rolled back");
+        let (_folder, log, db) = over("below rolled back", 1 << 30);
         roll_back_what_was_spilled(&db);
         let copied = heard(&log, &db, "PRAGMA wal_checkpoint(RESTART)");
         assert_eq!(copied.last().map(String::as_str), Some("t.db-wal sync"), "{copied:?}");
