@@ -221,6 +221,8 @@ impl Client {
                 _ => match self.next_reply() {
                     Ok(Some(reply)) => self.hear(reply),
                     Ok(None) => return ClientStep::Read,
+                    // After QUIT no transaction is left that could fail.
+                    Err(_) if matches!(self.state, State::Quitting) => self.state = State::Closed,
                     Err(failure) => self.fail(failure),
                 },
             }

@@ -688,6 +688,17 @@ fn each_reply_to_a_flight_has_its_meaning_however_it_arrives() {
 }
 
 #[test]
+fn an_answer_to_quit_that_is_no_reply_is_no_second_outcome() {
+    for farewell in ["600-", "what?", "421 4.3.2 closing", "221-bye\r\n250 bye"] {
+        let mut script = in_one_flight(&["c@d.fr"]);
+        assert_eq!(script.answer("250 ok\r\n250 ok\r\n250 taken"), "");
+        let said = script.answer(farewell);
+        assert_eq!(said, "QUIT | <close>", "{farewell}");
+        assert_eq!(script.verdicts(), "A", "{farewell}");
+    }
+}
+
+#[test]
 fn who_had_no_room_in_a_flight_wants_another_transaction() {
     let mut script = in_one_flight(&["c@d.fr", "e@f.fr"]);
     script.answer("250 ok\r\n250 ok\r\n452 4.5.3 too many\r\n250 ok");
