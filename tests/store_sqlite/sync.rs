@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OpenFlags};
 use store_vfs::{Change, Failure, Verdict, Watcher};
-use tempfile::tempdir;
+use tempfile::{TempDir, tempdir};
 use vaguemestre::store::sqlite::{Options, SqliteStore};
 use vaguemestre::store::{
-    BodyFile, Disk, JournalFilter, JournalStore, LOG_HEAD_BYTES, LocalDisk, LogFile, MailboxStore, MessageStore, Once,
-    StoreError,
+    BodyFile, Disk, FolderKey, JournalFilter, JournalStore, LOG_HEAD_BYTES, LocalDisk, LogFile, MailboxStore,
+    MessageStore, Once, StoreError,
 };
 
 use super::common::{at, block_on, deliver, inbox, pattern, record, to_folders, uids};
@@ -319,6 +319,9 @@ struct Database {
     forgotten: HashSet<u64>,
     fault: Fault,
     failures: u32,
+    syncs: u32,
+    /// Written between two syncs at most.
+    unsynced_max: usize,
     /// What was forgotten when the log started over, since the failure.
     missing: Option<usize>,
 }
@@ -364,9 +367,11 @@ impl Watcher for Forgetful {
             Change::Write { offset, .. } => {
                 database.written.insert(offset);
                 database.forgotten.remove(&offset);
+                database.unsynced_max = database.unsynced_max.max(database.written.len());
             }
             Change::Sync { .. } => {
                 let written = std::mem::take(&mut database.written);
+                database.syncs += 1;
                 if database.fault == Fault::Sync {
                     database.fault = Fault::None;
                     database.failures += 1;
@@ -402,13 +407,18 @@ impl Disk for Forgetful {
     }
 }
 
-/// SQLite syncs the database when all of the log is copied, and does not copy again what it copied in parts before that sync failed.
-#[test]
-fn what_was_copied_in_parts_before_a_failed_sync_is_copied_again() {
-    const DELIVERIES_MAX: usize = 400;
-    block_on(async {
+/// A store on such a disk, with a log of 2 MiB.
+struct OnForgetful {
+    folder: TempDir,
+    disk: Arc<Forgetful>,
+    store: SqliteStore,
+    inbox: FolderKey,
+}
+
+impl OnForgetful {
+    async fn open(name: &'static str) -> Self {
         let folder = tempdir().unwrap();
-        let disk = Forgetful::register("forgetful");
+        let disk = Forgetful::register(name);
         let options = Options {
             disk: Arc::clone(&disk) as Arc<dyn Disk>,
             wal_bytes_max: 2 * 1024 * 1024,
@@ -416,31 +426,76 @@ fn what_was_copied_in_parts_before_a_failed_sync_is_copied_again() {
         };
         let store = SqliteStore::open(folder.path(), options).unwrap();
         let inbox = inbox(&store, "a").await;
-        disk.state().written.clear();
-        let deliver_until = async |so: fn(&Database) -> bool| {
-            for _ in 0..DELIVERIES_MAX {
-                if disk.is(so) {
-                    return;
-                }
-                deliver(&store, &pattern(50_000), inbox).await;
+        *disk.state() = Database::default();
+        Self {
+            folder,
+            disk,
+            store,
+            inbox,
+        }
+    }
+
+    async fn deliver_until(&self, so: fn(&Database) -> bool) {
+        const DELIVERIES_MAX: usize = 400;
+        for _ in 0..DELIVERIES_MAX {
+            if self.disk.is(so) {
+                return;
             }
-            panic!("{:?}", disk.state());
-        };
-        // What it sees may be copied, the rest may not.
-        let reader =
-            Connection::open_with_flags(folder.path().join("store.db"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+            deliver(&self.store, &pattern(50_000), self.inbox).await;
+        }
+        panic!("{:?}", self.disk.state());
+    }
+
+    /// A read that goes on: what it sees may be copied, the rest may not.
+    fn reader(&self) -> Connection {
+        let path = self.folder.path().join("store.db");
+        let reader = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
         reader.execute_batch("BEGIN; SELECT * FROM number").unwrap();
-        deliver_until(|database| !database.written.is_empty()).await;
-        let parts = disk.state().written.len();
+        reader
+    }
+
+    async fn close(self) {
+        self.store.close().await.unwrap();
+        assert!(is_sound(self.folder.path()));
+    }
+}
+
+/// SQLite does not copy again what it copied in parts, though the sync of these failed.
+#[test]
+fn what_was_copied_in_parts_before_a_failed_sync_is_copied_again() {
+    block_on(async {
+        let on = OnForgetful::open("forgetful").await;
+        let reader = on.reader();
+        on.disk.state().fault = Fault::Sync;
+        on.deliver_until(|database| database.failures == 1).await;
+        let parts = on.disk.state().forgotten.len();
         assert!(parts > 1, "{parts}");
-        disk.state().fault = Fault::Sync;
         reader.execute_batch("COMMIT").unwrap();
-        deliver_until(|database| database.failures == 1).await;
-        deliver_until(|database| database.missing.is_some()).await;
-        assert_eq!(disk.state().missing, Some(0), "pages are nowhere");
-        store.close().await.unwrap();
+        on.deliver_until(|database| database.missing.is_some()).await;
+        assert_eq!(on.disk.state().missing, Some(0), "pages are nowhere");
         drop(reader);
-        assert!(is_sound(folder.path()));
+        on.close().await;
+    });
+}
+
+#[test]
+fn what_is_copied_beside_the_writer_is_synced_by_the_copy_and_bit_by_bit() {
+    block_on(async {
+        let on = OnForgetful::open("bit by bit").await;
+        let reader = on.reader();
+        on.deliver_until(|database| database.syncs > 0).await;
+        // Part of the log only, so SQLite itself had no reason to.
+        assert_eq!(on.disk.state().written.len(), 0);
+        reader.execute_batch("COMMIT").unwrap();
+        on.deliver_until(|database| database.syncs > 20).await;
+        let pages_in_a_mebibyte = 128;
+        assert!(
+            on.disk.state().unsynced_max <= pages_in_a_mebibyte,
+            "{:?}",
+            on.disk.state()
+        );
+        drop(reader);
+        on.close().await;
     });
 }
 

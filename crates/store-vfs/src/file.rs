@@ -19,6 +19,8 @@ pub(crate) struct Layered {
     name: *const c_char,
     /// Of a file whose writes are gathered; ours, and null for any other.
     run: *mut Run,
+    /// Of a file that is synced bit by bit: bytes written since the last sync.
+    unsynced: Option<usize>,
 }
 
 /// The file of the VFS below, behind ours.
@@ -33,13 +35,15 @@ pub(crate) unsafe fn under(file: *mut sqlite3_file) -> *mut sqlite3_file {
 /// Makes an opened file ours.
 ///
 /// # Safety
-/// `layered` points to the room that SQLite gave to `xOpen`, `name` is what came with it.
-pub(crate) unsafe fn start(layered: *mut Layered, shared: &'static Shared, name: *const c_char, is_log: bool) {
+/// `layered` points to the room that SQLite gave to `xOpen`, `name` and `flags` are what came with it.
+pub(crate) unsafe fn start(layered: *mut Layered, shared: &'static Shared, name: *const c_char, flags: c_int) {
+    let (is_log, is_database) = (flags & ffi::SQLITE_OPEN_WAL != 0, flags & ffi::SQLITE_OPEN_MAIN_DB != 0);
     let run = if is_log && matches!(shared.layer, Layer::Gathers) {
         Box::into_raw(Box::default())
     } else {
         ptr::null_mut()
     };
+    let is_paced = is_database && matches!(shared.layer, Layer::Paces);
     // SAFETY: the room is ours to write.
     unsafe {
         layered.write(Layered {
@@ -49,6 +53,7 @@ pub(crate) unsafe fn start(layered: *mut Layered, shared: &'static Shared, name:
             shared,
             name,
             run,
+            unsynced: is_paced.then_some(0),
         });
     }
 }
@@ -189,7 +194,11 @@ unsafe extern "C" fn write(
     }
     // SAFETY: as in `hand_on`.
     match unsafe { ask(file, Change::Write { offset: at, bytes }) } {
-        Verdict::Make => hand_on!(xWrite, ffi::SQLITE_IOERR_WRITE, file, from, length, offset),
+        Verdict::Make => match hand_on!(xWrite, ffi::SQLITE_IOERR_WRITE, file, from, length, offset) {
+            // SAFETY: the same.
+            ffi::SQLITE_OK => unsafe { pace(file, bytes.len()) },
+            code => code,
+        },
         Verdict::Pretend => ffi::SQLITE_OK,
         Verdict::Short(made, failure) => {
             let made = c_int::try_from(made).unwrap_or(length).min(length);
@@ -201,6 +210,23 @@ unsafe extern "C" fn write(
         }
         Verdict::Fail(failure) => code(failure, ffi::SQLITE_IOERR_WRITE),
     }
+}
+
+/// Syncs a file that is synced bit by bit when enough has been written to it.
+///
+/// # Safety
+/// As for [`gathered`].
+unsafe fn pace(file: *mut sqlite3_file, written: usize) -> c_int {
+    // SAFETY: said by the caller.
+    let Some(unsynced) = (unsafe { (*file.cast::<Layered>()).unsynced.as_mut() }) else {
+        return ffi::SQLITE_OK;
+    };
+    *unsynced = unsynced.saturating_add(written);
+    if *unsynced < PACE_BYTES {
+        return ffi::SQLITE_OK;
+    }
+    *unsynced = 0;
+    hand_on!(xSync, ffi::SQLITE_IOERR_FSYNC, file, ffi::SQLITE_SYNC_NORMAL)
 }
 
 /// # Safety
@@ -334,3 +360,5 @@ fn code(failure: Failure, device: c_int) -> c_int {
 
 /// SQLite's file layer for Unix takes the length of a write modulo 128 KiB: its own writes are pages, which have 64 KiB at most.
 const PIECE_BYTES_MAX: usize = 124 << 10;
+/// What a database gets between two syncs of one that is synced bit by bit.
+const PACE_BYTES: usize = 1 << 20;

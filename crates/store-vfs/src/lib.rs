@@ -1,7 +1,8 @@
-//! Two layers over SQLite's own file layer (a VFS), for what it has no setting for:
+//! Layers over SQLite's own file layer (a VFS), for what it has no setting for:
 //!
 //! - one that asks a [`Watcher`] before each change of a file: to record it, to fail it, or to forget it ([`register`]);
-//! - one that gives the system what a commit writes to the log as one piece, and leaves its sync to the program ([`gathering`]).
+//! - one that gives the system what a commit writes to the log as one piece, and leaves its sync to the program ([`gathering`]);
+//! - one that syncs what a checkpoint copies bit by bit ([`pacing`]).
 //!
 //! Everything else (reading, locks, shared memory) goes to the VFS below as it is, so that what runs over a layer is SQLite's
 //! own code path, write-ahead log and several connections included. It exists because the program itself forbids `unsafe`, which the
@@ -15,11 +16,12 @@ mod file;
 mod gather;
 mod vfs;
 
-use std::ffi::CString;
+use std::ffi::{CString, c_void};
 use std::path::Path;
+use std::ptr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rusqlite::ffi;
+use rusqlite::{Connection, ffi};
 
 use vfs::Layer;
 
@@ -100,16 +102,64 @@ pub fn register(name: &str, watcher: Arc<dyn Watcher>) -> Result<(), RegisterErr
 /// # Errors
 /// When there is no VFS of that name.
 pub fn gathering(over: Option<&str>) -> Result<String, RegisterError> {
+    layered("gathering", over, Layer::Gathers)
+}
+
+/// The name of a VFS over the one named `over`, or over the system's own: what connections opened by it write to the database, as a
+/// checkpoint does, is synced each time a mebibyte has come together. Whoever syncs another file on the same disk meanwhile waits for
+/// so little at a time. What comes last is not synced: see [`sync_database`]. The same one each time.
+///
+/// # Errors
+/// When there is no VFS of that name.
+pub fn pacing(over: Option<&str>) -> Result<String, RegisterError> {
+    layered("pacing", over, Layer::Paces)
+}
+
+/// The name of the VFS with this layer over another, which is made when it is asked for first.
+fn layered(layer_name: &str, over: Option<&str>, layer: Layer) -> Result<String, RegisterError> {
     // Between the look and the registration nobody else may do the same.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let name = format!("gathering-{}", over.unwrap_or_default());
+    let name = format!("{layer_name}-{}", over.unwrap_or_default());
     let c_string = |text: &str| CString::new(text).map_err(|error| RegisterError(error.to_string()));
     let (own, over) = (c_string(&name)?, over.map(c_string).transpose()?);
     let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     if !vfs::is_known(&own) {
-        registered(vfs::register(own, over.as_deref(), Layer::Gathers))?;
+        registered(vfs::register(own, over.as_deref(), layer))?;
     }
     Ok(name)
+}
+
+/// Makes durable what was written so far to the database file of `connection`, by whatever connection. SQLite does so only once a checkpoint has
+/// copied all of the log. The log is not synced.
+///
+/// # Errors
+/// When the file cannot be synced: then the system may have dropped any of what was written since the last sync that succeeded.
+pub fn sync_database(connection: &Connection) -> rusqlite::Result<()> {
+    let mut file: *mut ffi::sqlite3_file = ptr::null_mut();
+    // SAFETY: the connection is open, its main database has a name that ends with a zero byte, and for this operation SQLite writes one pointer.
+    let asked = unsafe {
+        let into = (&raw mut file).cast::<c_void>();
+        ffi::sqlite3_file_control(
+            connection.handle(),
+            c"main".as_ptr(),
+            ffi::SQLITE_FCNTL_FILE_POINTER,
+            into,
+        )
+    };
+    // SAFETY: the file belongs to the connection, which is borrowed and can be used by no other thread; a file that is not open has no methods.
+    let synced = unsafe {
+        match file.as_mut().and_then(|file| file.pMethods.as_ref()?.xSync) {
+            Some(sync) if asked == ffi::SQLITE_OK => sync(file, ffi::SQLITE_SYNC_NORMAL),
+            _ => ffi::SQLITE_IOERR_FSYNC,
+        }
+    };
+    match synced {
+        ffi::SQLITE_OK => Ok(()),
+        code => Err(rusqlite::Error::SqliteFailure(
+            ffi::Error::new(code),
+            Some("the database could not be synced".to_owned()),
+        )),
+    }
 }
 
 fn registered(code: std::ffi::c_int) -> Result<(), RegisterError> {
@@ -122,9 +172,9 @@ fn registered(code: std::ffi::c_int) -> Result<(), RegisterError> {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
-    use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-    use rusqlite::{Connection, ErrorCode, OpenFlags};
+    use rusqlite::{ErrorCode, OpenFlags};
     use tempfile::TempDir;
 
     use super::*;
@@ -137,6 +187,7 @@ mod tests {
         failure: Option<Failure>,
         /// Files cannot grow beyond so many bytes; 0: they can.
         room: AtomicU64,
+        database_syncs_fail: AtomicBool,
     }
 
     impl Watcher for Log {
@@ -156,6 +207,11 @@ mod tests {
                 && offset + u64::try_from(bytes.len()).unwrap() > room
             {
                 return Verdict::Fail(Failure::Full);
+            }
+            let is_database = path.extension().is_some_and(|extension| extension == "db");
+            if matches!(change, Change::Sync { .. }) && is_database && self.database_syncs_fail.load(Ordering::Relaxed)
+            {
+                return Verdict::Fail(Failure::Device);
             }
             let fails_from = self.fails_from.load(Ordering::Relaxed);
             match self.failure {
@@ -232,12 +288,16 @@ mod tests {
         assert!(gathering(Some("nobody registered this")).is_err());
     }
 
-    /// Writes of the log heard while `sql` runs.
+    /// Changes of the log heard while `sql` runs.
     fn heard(log: &Log, db: &Connection, sql: &str) -> Vec<String> {
+        heard_of("t.db-wal ", log, db, sql)
+    }
+
+    fn heard_of(file: &str, log: &Log, db: &Connection, sql: &str) -> Vec<String> {
         let before = log.heard.lock().unwrap().len();
         db.execute_batch(sql).unwrap();
         let heard = log.heard.lock().unwrap()[before..].to_vec();
-        heard.into_iter().filter(|line| line.starts_with("t.db-wal")).collect()
+        heard.into_iter().filter(|line| line.starts_with(file)).collect()
     }
 
     const TWENTY: &str = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20) \
@@ -328,6 +388,53 @@ mod tests {
         for db in [&db, &other] {
             let sum: i64 = db.query_row("SELECT sum(a) FROM t", [], |row| row.get(0)).unwrap();
             assert_eq!(sum, 2);
+        }
+    }
+
+    #[test]
+    fn what_a_checkpoint_copies_is_synced_bit_by_bit_and_what_is_left_when_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Arc::new(Log::default());
+        register("below paced", Arc::clone(&log) as Arc<dyn Watcher>).unwrap();
+        let db = open(folder.path(), &pacing(Some("below paced")).unwrap());
+        db.execute_batch("PRAGMA wal_autocheckpoint = 0; CREATE TABLE t (a)")
+            .unwrap();
+        for _ in 0..80 {
+            db.execute_batch(TWENTY).unwrap();
+        }
+        // A read that goes on has SQLite copy a part, and sync nothing by itself.
+        let reader = Connection::open(folder.path().join("t.db")).unwrap();
+        reader.execute_batch("BEGIN; SELECT * FROM t").unwrap();
+        db.execute_batch("INSERT INTO t VALUES (1)").unwrap();
+        let copied = heard_of("t.db ", &log, &db, "PRAGMA wal_checkpoint(PASSIVE)");
+        let bits: Vec<usize> = copied.split(|line| line == "t.db sync").map(<[_]>::len).collect();
+        // Pages of 4 KiB; one was written when the database was made.
+        let (last, whole) = bits.split_last().unwrap();
+        assert!(
+            whole.len() > 3 && whole.iter().all(|pages| (255..=256).contains(pages)) && *last > 0,
+            "{bits:?}"
+        );
+        sync_database(&db).unwrap();
+        assert_eq!(log.heard.lock().unwrap().last().map(String::as_str), Some("t.db sync"));
+    }
+
+    #[test]
+    fn a_database_that_cannot_be_synced_is_an_error_of_a_sync() {
+        for bytes in [3_000, 3_000_000] {
+            let folder = tempfile::tempdir().unwrap();
+            let log = Arc::new(Log::default());
+            let name = format!("below failing {bytes}");
+            register(&name, Arc::clone(&log) as Arc<dyn Watcher>).unwrap();
+            let db = open(folder.path(), &pacing(Some(&name)).unwrap());
+            db.execute_batch("PRAGMA wal_autocheckpoint = 0; CREATE TABLE t (a)")
+                .unwrap();
+            db.execute("INSERT INTO t VALUES (zeroblob(?1))", [bytes]).unwrap();
+            log.database_syncs_fail.store(true, Ordering::Relaxed);
+            let copied = db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+            for failed in [copied, sync_database(&db)].map(Result::unwrap_err) {
+                let code = failed.sqlite_error().map(|error| error.extended_code);
+                assert_eq!(code, Some(ffi::SQLITE_IOERR_FSYNC), "{bytes}: {failed}");
+            }
         }
     }
 

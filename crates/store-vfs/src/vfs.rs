@@ -24,6 +24,8 @@ pub(crate) enum Layer {
     Asks(Arc<dyn Watcher>),
     /// What is written to logs is gathered.
     Gathers,
+    /// What is written to a database is synced bit by bit.
+    Paces,
 }
 
 /// Whether SQLite knows a VFS of this name. They stay known as long as the process runs.
@@ -92,7 +94,7 @@ impl Shared {
         match &self.layer {
             // SAFETY: said by the caller.
             Layer::Asks(watcher) => watcher.change(unsafe { path(name) }, change),
-            Layer::Gathers => Verdict::Make,
+            Layer::Gathers | Layer::Paces => Verdict::Make,
         }
     }
 }
@@ -147,8 +149,7 @@ unsafe extern "C" fn open(
         (*under).pMethods = ptr::null();
         let code = open_below(shared.below, name, under, flags, out_flags);
         if !(*under).pMethods.is_null() {
-            let is_log = flags & ffi::SQLITE_OPEN_WAL != 0;
-            file::start(layered, shared, name, is_log);
+            file::start(layered, shared, name, flags);
         }
         code
     }

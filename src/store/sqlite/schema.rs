@@ -103,6 +103,19 @@ pub(super) fn open_committer(database: &Database) -> Result<Connection, StoreErr
     Ok(connection)
 }
 
+/// Opens the connection that copies the log into the database beside the writer. What it copies is synced bit by bit: the syncs of
+/// commits would wait for one of all of it.
+pub(super) fn open_copier(database: &Database) -> Result<Connection, StoreError> {
+    let vfs = store_vfs::pacing(database.vfs.as_deref())
+        .map_err(|error| failed("SQLite's file layer could not be set up", error))?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = database.connect_by(Some(&vfs), flags)?;
+    // FULL makes a checkpoint sync the log before it copies, and the database once all is copied.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    never_copy_at_close(&connection)?;
+    Ok(connection)
+}
+
 /// What connections that write have in common.
 fn write_with_care(connection: &Connection) -> Result<(), StoreError> {
     // FULL asks for a sync of the log at every commit. That is also what ends the write of a committer: less would leave commits unwritten.

@@ -1,9 +1,9 @@
 //! Work beside the commits: checkpoints, removal of body files, the sweep of orphans.
 //!
 //! One thread with a connection of its own copies the log into the database while the writer goes on (a passive checkpoint
-//! takes no lock that a commit waits for). Only a complete checkpoint lets the log start over, and under load there is always
-//! something new by the time a copy ends: so it copies again what came meanwhile, which is less each time, and the writer
-//! itself copies the little that is left. A log of [`WAL_BOUNDS_MAX`] times its bound makes the writer wait for the copy under way.
+//! takes no lock that a commit waits for), and syncs what it copied. Only a complete checkpoint lets the log start over, and under load there is
+//! always something new by the time a copy ends: so it copies again what came meanwhile, which is less each time, and the writer
+//! itself copies and syncs the little that is left. A log of [`WAL_BOUNDS_MAX`] times its bound makes the writer wait for the copy under way.
 //!
 //! Only what is durable in the log may be copied, or a database could hold half of a commit that a power cut takes. The log is synced
 //! beside the commits, and a checkpoint would copy the last commit before that: so a read transaction is kept open meanwhile, begun
@@ -53,8 +53,8 @@ pub(super) enum Next {
     CopyAgain,
 }
 
-/// Whether a copy ended with a failed sync. SQLite syncs the database once all of the log is copied, and counts what it copied in parts before
-/// as done even if that sync fails; then the system may have dropped these parts, and the next copy would not bring them back.
+/// Whether a copy ended with a failed sync. SQLite counts what it copied in parts as done, whatever becomes of the syncs that follow: when one
+/// fails the system may have dropped these parts, and the next copy would not bring them back.
 #[derive(Clone, Debug, Default)]
 struct FailedSync(Arc<AtomicBool>);
 
@@ -168,7 +168,7 @@ impl Upkeep {
                 self.start_copy();
             }
             Next::Nothing
-        } else if left > self.wal_pages_max / 4 && self.rounds < ROUNDS_MAX {
+        } else if left > self.wal_pages_max / REST_OF_BOUND && self.rounds < ROUNDS_MAX {
             self.start_copy();
             Next::Nothing
         } else {
@@ -261,11 +261,8 @@ struct Connections {
 
 impl Connections {
     fn open(database: &Database) -> Result<Self, StoreError> {
-        let copying = database.connect(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-        // FULL makes a checkpoint sync the log before and the database after copying.
-        copying.pragma_update(None, "synchronous", "FULL")?;
+        let copying = schema::open_copier(database)?;
         copying.pragma_update(None, "cache_size", CACHE_KIB)?;
-        schema::never_copy_at_close(&copying)?;
         let bound = database.connect(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         bound.pragma_update(None, "cache_size", CACHE_KIB)?;
         Ok(Self { copying, bound })
@@ -284,7 +281,9 @@ impl Connections {
         // The transaction sees what the log holds from its first statement on.
         self.bound.prepare_cached("SELECT 1 FROM number LIMIT 1")?.exists([])?;
         durable.confirm_blocking(beginning)?;
-        Ok(checkpoint(&self.copying)?)
+        checkpoint(&self.copying)?;
+        // SQLite does so only when nothing is left of the log; then all of it would be on the writer, and everybody would wait for that.
+        Ok(store_vfs::sync_database(&self.copying)?)
     }
 }
 
@@ -391,8 +390,10 @@ pub(super) fn log_pages(connection: &Connection) -> Result<LogPages, rusqlite::E
     })
 }
 
+/// What the writer copies itself, while everybody waits, is at most so small a part of the log's bound, unless [`ROUNDS_MAX`] were not enough.
+const REST_OF_BOUND: i64 = 16;
 /// Copies beside the writer before it copies the rest itself, even if there is much left.
-const ROUNDS_MAX: u32 = 4;
+const ROUNDS_MAX: u32 = 6;
 /// How many times its bound the log may grow to while it is being copied.
 const WAL_BOUNDS_MAX: i64 = 4;
 /// A checkpoint needs no cache of its own.
