@@ -1,5 +1,6 @@
 //! What an operator puts in front of a message: its trace field, what submission completes, and the Return-Path of final delivery.
 
+use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
@@ -49,24 +50,37 @@ pub struct TlsTrace<'a> {
 impl Trace<'_> {
     /// The `Received:` field with its line end, folded between clauses (RFC 5321 §4.4).
     pub fn received(&self) -> String {
-        let ip = match self.ip.to_canonical() {
-            IpAddr::V4(ip) => format!("[{ip}]"),
-            // RFC 5321 §4.1.3
-            IpAddr::V6(ip) => format!("[IPv6:{ip}]"),
+        let only = match self.recipients {
+            [only] if !only.domain().is_patient() => Some(only.as_str()),
+            _ => None,
         };
-        let mut clauses = vec![format!("from {} ({ip})", clean(self.hello, HELLO_BYTES_MAX))];
+        let mut field = Folded::new("Received:");
+        field.clause(|text| self.from(text));
         if let Some(tls) = &self.tls {
-            clauses.push(tls.comment());
+            field.clause(|text| tls.comment(text));
         }
-        clauses.push(format!("by {}", self.host));
-        clauses.push(format!("with {}", self.protocol));
-        clauses.push(format!("id {}", clean(self.session, SESSION_BYTES_MAX)));
-        if let [only] = self.recipients
-            && !only.domain().is_patient()
-        {
-            clauses.push(format!("for <{only}>"));
+        field.clause(|text| text.extend(["by ", self.host.as_str()]));
+        field.clause(|text| text.extend(["with ", self.protocol]));
+        field.clause(|text| {
+            text.push_str("id ");
+            clean(self.session, SESSION_MAX, text);
+            text.push_str(if only.is_some() { "" } else { ";" });
+        });
+        if let Some(only) = only {
+            field.clause(|text| text.extend(["for <", only, ">;"]));
         }
-        fold("Received:", &clauses, &date(self.at))
+        field.ending_with(self.at)
+    }
+
+    fn from(&self, text: &mut String) {
+        text.push_str("from ");
+        clean(self.hello, HELLO_MAX, text);
+        // Writing into a string cannot fail.
+        let _infallible = match self.ip.to_canonical() {
+            IpAddr::V4(ip) => write!(text, " ([{ip}])"),
+            // RFC 5321 §4.1.3
+            IpAddr::V6(ip) => write!(text, " ([IPv6:{ip}])"),
+        };
     }
 
     /// `Received:` and the fields that a submitted message misses.
@@ -78,12 +92,15 @@ impl Trace<'_> {
 }
 
 impl TlsTrace<'_> {
-    fn comment(&self) -> String {
-        let version = clean(self.version, VERSION_BYTES_MAX);
-        match self.peer_name {
-            Some(name) => format!("({version}, CN \"{}\")", clean_name(name)),
-            None => format!("({version})"),
+    fn comment(&self, text: &mut String) {
+        text.push('(');
+        clean(self.version, VERSION_MAX, text);
+        if let Some(name) = self.peer_name {
+            text.push_str(", CN \"");
+            text.extend(name.chars().take(PEER_NAME_MAX).map(in_quotes));
+            text.push('"');
         }
+        text.push(')');
     }
 }
 
@@ -94,9 +111,10 @@ pub fn missing_fields(header: &Header<'_>, trace: &Trace<'_>) -> String {
         fields.extend(["Date: ", &date(trace.at), "\r\n"]);
     }
     if header.first("Message-ID").is_none() {
-        let id = clean(trace.session, SESSION_BYTES_MAX);
         let micros = trace.at.as_microsecond().to_string();
-        fields.extend(["Message-ID: <", &id, ".", &micros, "@", trace.host.as_str(), ">\r\n"]);
+        fields.push_str("Message-ID: <");
+        clean(trace.session, SESSION_MAX, &mut fields);
+        fields.extend([".", &micros, "@", trace.host.as_str(), ">\r\n"]);
     }
     fields
 }
@@ -113,76 +131,93 @@ pub fn received_count(header: &Header<'_>) -> usize {
 
 /// A date as RFC 5322 §3.3 writes it, in UTC.
 pub fn date(at: Timestamp) -> String {
-    // Years beyond 9999 cannot be printed; no message has one.
-    DateTimePrinter::new()
-        .zoned_to_string(&at.to_zoned(TimeZone::UTC))
-        .unwrap_or_else(|_| EPOCH.to_owned())
+    let mut text = String::with_capacity(EPOCH.len() + 1);
+    write_date(at, &mut text);
+    text
 }
 
-/// Puts clauses on lines of at most 78 characters where they fit (RFC 5322 §2.1.1); the date follows the last semicolon.
-fn fold(name: &str, clauses: &[String], date: &str) -> String {
-    let mut field = String::from(name);
-    let mut column = field.len();
-    for (index, clause) in clauses.iter().enumerate() {
-        let end = if index + 1 == clauses.len() { ";" } else { "" };
-        if index > 0 && column + 1 + clause.len() + end.len() > LINE_CHARACTERS {
-            field.push_str("\r\n\t");
-            column = TAB_COLUMNS;
-        } else {
-            field.push(' ');
-            column += 1;
+fn write_date(at: Timestamp, text: &mut String) {
+    let before = text.len();
+    if DateTimePrinter::new()
+        .print_zoned(&at.to_zoned(TimeZone::UTC), &mut *text)
+        .is_err()
+    {
+        // Years beyond 9999 cannot be printed; no message has one.
+        text.truncate(before);
+        text.push_str(EPOCH);
+    }
+}
+
+/// A field whose clauses stand on lines of at most 78 characters where they fit (RFC 5322 §2.1.1).
+struct Folded {
+    text: String,
+    column: usize,
+    is_first: bool,
+}
+
+impl Folded {
+    fn new(name: &str) -> Self {
+        let mut text = String::with_capacity(USUAL_BYTES);
+        text.push_str(name);
+        Self {
+            column: text.len(),
+            text,
+            is_first: true,
         }
-        field.extend([clause, end]);
-        column += clause.len() + end.len();
     }
-    field.push_str("\r\n\t");
-    field.push_str(date);
-    field.push_str("\r\n");
-    field
-}
 
-/// Keeps what may stand in a trace clause and bounds it: the peer chose this text.
-fn clean(text: &str, bytes_max: usize) -> String {
-    let cleaned: String = text
-        .chars()
-        .take(bytes_max)
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || "-_.:[]".contains(c) {
-                c
-            } else {
-                '?'
-            }
-        })
-        .collect();
-    if cleaned.is_empty() {
-        "unknown".to_owned()
-    } else {
-        cleaned
+    fn clause(&mut self, write: impl FnOnce(&mut String)) {
+        let start = self.text.len();
+        self.text.push(' ');
+        write(&mut self.text);
+        let length = self.text.len() - start;
+        if !self.is_first && self.column + length > LINE_CHARACTERS {
+            self.text.replace_range(start..=start, "\r\n\t");
+            self.column = TAB_COLUMNS - 1;
+        }
+        self.column += length;
+        self.is_first = false;
+    }
+
+    /// The date follows the last semicolon, on a line of its own.
+    fn ending_with(mut self, at: Timestamp) -> String {
+        self.text.push_str("\r\n\t");
+        write_date(at, &mut self.text);
+        self.text.push_str("\r\n");
+        self.text
     }
 }
 
-/// A common name inside a quoted comment: ASCII, no quote, backslash or bracket.
-fn clean_name(name: &str) -> String {
-    name.chars()
-        .take(PEER_NAME_BYTES_MAX)
-        .map(|c| {
-            if (' '..='~').contains(&c) && !"\"\\()".contains(c) {
-                c
-            } else {
-                '?'
-            }
-        })
-        .collect()
+/// Appends what may stand in a trace clause, bounded: the peer chose this text.
+fn clean(from: &str, characters_max: usize, text: &mut String) {
+    if from.is_empty() {
+        text.push_str("unknown");
+    }
+    text.extend(from.chars().take(characters_max).map(|c| match c {
+        'a'..='z' | 'A'..='Z' | '0'..='9' | '-' | '_' | '.' | ':' | '[' | ']' => c,
+        _ => '?',
+    }));
+}
+
+/// A character of a common name inside a quoted comment: ASCII, no quote, backslash or bracket.
+fn in_quotes(c: char) -> char {
+    match c {
+        '"' | '\\' | '(' | ')' => '?',
+        ' '..='~' => c,
+        _ => '?',
+    }
 }
 
 /// RFC 5321 §4.5.3.1.2.
-const HELLO_BYTES_MAX: usize = 255;
-const SESSION_BYTES_MAX: usize = 64;
-const VERSION_BYTES_MAX: usize = 16;
+const HELLO_MAX: usize = 255;
+const SESSION_MAX: usize = 64;
+const VERSION_MAX: usize = 16;
 /// X.520 upper bound of a common name.
-const PEER_NAME_BYTES_MAX: usize = 64;
+const PEER_NAME_MAX: usize = 64;
 const LINE_CHARACTERS: usize = 78;
 const TAB_COLUMNS: usize = 8;
+/// What most fields take.
+const USUAL_BYTES: usize = 384;
 const EPOCH: &str = "Thu, 1 Jan 1970 00:00:00 +0000";
 
 #[cfg(test)]
@@ -222,6 +257,35 @@ mod tests {
         	with ESMTPS id s-01J for <foyer@ehpad-lilas.mssante.fr>;
         	Sat, 21 Nov 2026 10:00:00 +0000
         "#);
+    }
+
+    #[test]
+    fn a_clause_goes_on_the_line_as_long_as_it_fits() {
+        let host = host();
+        for length in 1..=200 {
+            let hello = "h".repeat(length);
+            let field = trace(&hello, &host, &[]).received();
+            let mut expected = format!("Received: from {hello} ([127.0.0.2])");
+            let mut column = expected.len();
+            for clause in [
+                "(TLSv1.3, CN \"mx1.chu.mssante.fr\")",
+                "by mx.ehpad-lilas.mssante.fr",
+                "with ESMTPS",
+                "id s-01J;",
+            ] {
+                if column + 1 + clause.len() > 78 {
+                    expected.push_str("\r\n\t");
+                    column = 8;
+                } else {
+                    expected.push(' ');
+                    column += 1;
+                }
+                expected.push_str(clause);
+                column += clause.len();
+            }
+            expected.push_str("\r\n\tSat, 21 Nov 2026 10:00:00 +0000\r\n");
+            assert_eq!(field, expected);
+        }
     }
 
     #[test]
