@@ -1,8 +1,8 @@
 //! A TCP connection below TLS that reads ahead: rustls asks for 4 KiB at a time, and a message of 10 KB would cost four system calls.
 //!
 //! What fits into the caller's buffer goes there directly, so a connection that waits or exchanges commands holds no memory here. Only
-//! when the caller's buffer came back full, more is there: then a record's worth is read at once, and the buffer goes as soon as it is
-//! empty and the connection had no more.
+//! when the caller's buffer came back full, more is there, or when the caller expects much: then a record's worth is read at once, into
+//! a buffer that is made when something has come, and goes as soon as it is empty and the connection had no more.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -19,7 +19,7 @@ pub struct Ahead {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
-    /// The last read filled all the room it had.
+    /// The last read filled all the room it had, or the next one is expected to.
     is_more_likely: bool,
 }
 
@@ -40,7 +40,16 @@ impl Ahead {
         &self.stream
     }
 
+    /// What comes next is longer than a command.
+    pub(super) fn expect_much(&mut self) {
+        self.is_more_likely = true;
+    }
+
     fn fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.buffer.is_empty() {
+            // Nothing is held for what is only expected.
+            ready!(self.stream.poll_read_ready(cx))?;
+        }
         if self.buffer.is_empty() {
             self.buffer = vec![0; AHEAD_BYTES];
         }
@@ -48,7 +57,6 @@ impl Ahead {
         let read = Pin::new(&mut self.stream).poll_read(cx, &mut room);
         let filled = room.filled().len();
         if !matches!(read, Poll::Ready(Ok(()))) {
-            self.is_more_likely = false;
             self.buffer = Vec::new();
         }
         ready!(read)?;
@@ -146,6 +154,25 @@ mod tests {
             writer.await.unwrap();
             assert!(got == sent, "{ask}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_expected_to_be_long_is_read_at_once_and_nothing_is_held_for_it_before() {
+        let (mut client, mut ahead) = pair().await;
+        let mut room = [0; 100];
+        ahead.expect_much();
+        let waiting = tokio::time::timeout(std::time::Duration::from_millis(5), ahead.read(&mut room)).await;
+        assert!(waiting.is_err() && ahead.buffer.capacity() == 0, "nothing was sent");
+        client.write_all(&[1; 250]).await.unwrap();
+        assert_eq!(ahead.read(&mut room).await.unwrap(), 100);
+        assert_eq!(ahead.end - ahead.start, 150, "the rest came with it");
+        assert_eq!(ahead.read(&mut room).await.unwrap(), 100);
+        assert_eq!(ahead.read(&mut room).await.unwrap(), 50);
+        assert_eq!(ahead.buffer.capacity(), 0);
+        // Only what comes next was.
+        client.write_all(&[2; 50]).await.unwrap();
+        assert_eq!(ahead.read(&mut room).await.unwrap(), 50);
+        assert_eq!(ahead.buffer.capacity(), 0);
     }
 
     #[tokio::test]

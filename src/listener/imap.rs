@@ -172,7 +172,7 @@ impl Drive<'_> {
         let wake = slow.map_or(wake, |slow| slow.min(wake));
         self.wire.rest();
         tokio::select! {
-            read = self.wire.read_into_unbounded(buffer) => {
+            read = self.wire.read_into(buffer) => {
                 let read = read?;
                 self.pace.came(read, begun.elapsed());
                 let got = read > 0;

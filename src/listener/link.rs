@@ -153,6 +153,13 @@ impl Link {
         .await
     }
 
+    /// What comes next is longer than a command: it is read in larger pieces from the start.
+    pub fn expect_much(&mut self) {
+        if let Self::Tls(stream) = self {
+            stream.get_mut().0.expect_much();
+        }
+    }
+
     /// Acknowledges what has come, and what comes next, at once. Whoever writes the end of a message apart from the rest, and leaves it to TCP to
     /// gather small writes (Nagle), sends that end when the rest is acknowledged: 40 ms later for each message where the kernel waits with that
     /// for something to send along. The kernel goes back to its own ways after a while, so this is for every wait for more of something begun.

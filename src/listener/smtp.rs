@@ -97,6 +97,7 @@ pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, sto
         desk,
         spool: None,
         held: Vec::new(),
+        is_answered: false,
         end: Instant::now() + limits.smtp_session,
         message_end: None,
         pace: Pace::new(limits.data_rate),
@@ -150,6 +151,8 @@ struct Drive<'a> {
     spool: Option<Result<Spool, StoreError>>,
     /// Replies to what stands before a chunk that is there in part.
     held: Vec<u8>,
+    /// Nothing has come since a reply was written.
+    is_answered: bool,
     /// The session ends then, the text of a message under way apart: the snapshot is too old.
     end: Instant,
     /// The message under way is to be complete by then.
@@ -208,6 +211,11 @@ impl Drive<'_> {
         if self.session.has_chunk_under_way() && self.held.len() < HELD_BYTES_MAX {
             return Ok(());
         }
+        self.write_held().await
+    }
+
+    async fn write_held(&mut self) -> io::Result<()> {
+        self.is_answered = true;
         self.wire.write(&std::mem::take(&mut self.held)).await
     }
 
@@ -218,7 +226,7 @@ impl Drive<'_> {
         }
         let read = self.wire.read_at_hand(self.session.input()).await?;
         if read == 0 {
-            self.wire.write(&std::mem::take(&mut self.held)).await?;
+            self.write_held().await?;
         }
         self.pace.came(read, Duration::ZERO);
         Ok(read > 0)
@@ -228,13 +236,19 @@ impl Drive<'_> {
     async fn read(&mut self, stop: &CancellationToken) -> io::Result<bool> {
         let has_text = self.session.has_text_under_way();
         if has_text {
-            self.wire.hasten()?;
+            self.wire.expect_much();
+            // What came before a reply was acknowledged with it.
+            if !self.is_answered {
+                self.wire.hasten()?;
+            }
         }
         let (until, why) = self.awaited_until(has_text);
         let begun = Instant::now();
-        let read = if self.session.mail_from().is_some() {
+        let is_under_way = self.session.mail_from().is_some();
+        let read = timeout_at(until, self.wire.read_into(self.session.input()));
+        let read = if is_under_way {
             // A message under way is finished; who drains waits for it as long as it will.
-            timeout_at(until, self.wire.read_into(self.session.input())).await
+            read.await
         } else {
             tokio::select! {
                 biased;
@@ -242,9 +256,10 @@ impl Drive<'_> {
                     self.farewell("4.3.2", "shutting down, try again later").await?;
                     return Ok(false);
                 }
-                read = timeout_at(until, self.wire.read_into(self.session.input())) => read,
+                read = read => read,
             }
         };
+        self.is_answered = false;
         let read = match read {
             Err(_) => return self.give_up(why).await.map(|()| false),
             Ok(Err(error)) if error.kind() == ErrorKind::TimedOut => {
@@ -261,21 +276,22 @@ impl Drive<'_> {
         Ok(read > 0)
     }
 
-    /// Until when something is awaited, silence apart, and what it means when nothing came.
+    /// Until when something is awaited, and what it means when nothing came.
     fn awaited_until(&mut self, has_text: bool) -> (Instant, Over) {
-        let mut first = if has_text {
-            let slow = self.pace.left().map(|left| (Instant::now() + left, Over::Drip));
-            slow.unwrap_or((Instant::now() + NEVER, Over::Idle))
+        let now = Instant::now();
+        let mut first = (now + self.wire.idle_max(), Over::Idle);
+        if has_text {
+            if let Some(left) = self.pace.left() {
+                first = earlier(first, (now + left, Over::Drip));
+            }
         } else {
             self.pace.rest();
-            (self.end, Over::Session)
-        };
+            first = earlier(first, (self.end, Over::Session));
+        }
         if self.session.mail_from().is_some() {
-            let whole = || Instant::now() + self.parts.limits().message;
+            let whole = || now + self.parts.limits().message;
             let end = *self.message_end.get_or_insert_with(whole);
-            if end < first.0 {
-                first = (end, Over::Message);
-            }
+            first = earlier(first, (end, Over::Message));
         } else {
             self.message_end = None;
         }
@@ -387,11 +403,13 @@ impl Drive<'_> {
     }
 }
 
+/// The end that comes first; of two at the same time, the one that says more.
+fn earlier(one: (Instant, Over), other: (Instant, Over)) -> (Instant, Over) {
+    if other.0 <= one.0 { other } else { one }
+}
+
 /// Replies that wait for a chunk, at most.
 const HELD_BYTES_MAX: usize = 16 * 1024;
-/// Longer than any limit.
-const NEVER: Duration = Duration::from_hours(24 * 365);
-
 /// What a peer reads when the store fails; the detail goes to the log only.
 pub(super) fn storage_failed(error: &StoreError) -> Refusal {
     match error {

@@ -90,22 +90,17 @@ impl Wire {
         handshake
     }
 
-    /// Appends what is there to `buffer`; 0 when the peer has closed. Safe to give up and call again.
-    ///
-    /// # Errors
-    /// The connection failed, or nothing came within the idle limit.
-    pub(super) async fn read_into(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
-        let idle = self.waits.idle;
-        let read = timeout(idle, self.link.read_into(buffer)).await.map_err(timed_out)?;
-        self.count("in", read)
+    /// How long silence may last.
+    pub(super) fn idle_max(&self) -> Duration {
+        self.waits.idle
     }
 
-    /// The same without a limit of its own, for drivers that wait for several things at once. A buffer without room gets some only when
-    /// something has come.
+    /// Appends what is there to `buffer`; 0 when the peer has closed. Safe to give up and call again. There is no limit: drivers wait for
+    /// several things at once. A buffer without room gets some only when something has come.
     ///
     /// # Errors
     /// The connection failed.
-    pub(super) async fn read_into_unbounded(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    pub(super) async fn read_into(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
         let Some(deflate) = &mut self.deflate else {
             let read = if buffer.capacity() == 0 {
                 self.link.read_few(buffer).await
@@ -133,11 +128,16 @@ impl Wire {
     /// # Errors
     /// The connection failed.
     pub(super) async fn read_at_hand(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
-        let mut read = pin!(self.read_into_unbounded(buffer));
+        let mut read = pin!(self.read_into(buffer));
         match poll_fn(|context| Poll::Ready(read.as_mut().poll(context))).await {
             Poll::Ready(read) => read,
             Poll::Pending => Ok(0),
         }
+    }
+
+    /// See [`Link::expect_much`].
+    pub(super) fn expect_much(&mut self) {
+        self.link.expect_much();
     }
 
     /// More of something begun is waited for, see [`Link::hasten`].
