@@ -16,7 +16,7 @@ use super::deflate::Deflate;
 use super::link::{Handshake, Link, Unfinished};
 use super::observed::{observe_failed_handshake, observe_handshake};
 use crate::clock::Stopwatch;
-use crate::metrics::Meter;
+use crate::metrics::{Meter, Traffic};
 
 /// One connection, clear or encrypted.
 pub(super) struct Wire {
@@ -25,6 +25,7 @@ pub(super) struct Wire {
     pub peer: SocketAddr,
     waits: Waits,
     counted: Counted,
+    traffic: Traffic,
     /// Once compression is on.
     deflate: Option<Box<Deflate>>,
 }
@@ -60,6 +61,7 @@ impl Wire {
             link,
             peer,
             waits,
+            traffic: counted.meter.network(counted.face),
             counted,
             deflate: None,
         })
@@ -106,8 +108,9 @@ impl Wire {
                 self.link.read_few(buffer).await
             } else {
                 self.link.read_into(buffer).await
-            };
-            return self.count("in", read);
+            }?;
+            self.traffic.came(read);
+            return Ok(read);
         };
         loop {
             let unpacked = deflate.unpack(buffer)?;
@@ -115,8 +118,7 @@ impl Wire {
                 return Ok(unpacked);
             }
             let read = self.link.read_into(&mut deflate.input).await?;
-            let Counted { meter, face, .. } = &self.counted;
-            meter.network(face, "in", read as u64);
+            self.traffic.came(read);
             if read == 0 {
                 return Ok(0);
             }
@@ -164,7 +166,8 @@ impl Wire {
         timeout(self.waits.write, self.link.write(bytes))
             .await
             .map_err(timed_out)??;
-        self.count("out", Ok(bytes.len())).map(|_| ())
+        self.traffic.went(bytes.len());
+        Ok(())
     }
 
     /// From now on everything is compressed; `read` came already.
@@ -184,12 +187,6 @@ impl Wire {
         if let Ok(Err(error)) = timeout(CLOSE_MAX, self.link.shutdown()).await {
             tracing::trace!(%error, "peer left before the connection was closed");
         }
-    }
-
-    fn count(&self, direction: &'static str, moved: io::Result<usize>) -> io::Result<usize> {
-        let Counted { meter, face, .. } = &self.counted;
-        meter.network(face, direction, *moved.as_ref().unwrap_or(&0) as u64);
-        moved
     }
 }
 

@@ -24,6 +24,13 @@ pub struct Open {
     much: f64,
 }
 
+/// Counts the bytes of one connection; each read and each write does, so the series are looked up once.
+#[derive(Clone, Debug)]
+pub struct Traffic {
+    came: Option<Arc<Cell>>,
+    went: Option<Arc<Cell>>,
+}
+
 /// The values of a family's labels; those it does not have are empty.
 pub(super) type Labels = [&'static str; LABELS_MAX];
 
@@ -138,9 +145,12 @@ impl Meter {
         self.count(Metric::HandshakesFailed, &[face, cause], 1);
     }
 
-    /// Bytes went over the network: `in` or `out`.
-    pub fn network(&self, face: &'static str, direction: &'static str, bytes: u64) {
-        self.count(Metric::NetworkBytes, &[face, direction], bytes);
+    /// Where the bytes of a connection are counted.
+    pub fn network(&self, face: &'static str) -> Traffic {
+        Traffic {
+            came: self.cell(Metric::NetworkBytes, &[face, "in"]),
+            went: self.cell(Metric::NetworkBytes, &[face, "out"]),
+        }
     }
 
     /// An attempt for one recipient ended: `delivered`, `deferred` or `bounced`. `since_250` is the age of the item when that was final.
@@ -171,16 +181,24 @@ impl Meter {
     }
 }
 
+impl Traffic {
+    /// Bytes came.
+    pub fn came(&self, bytes: usize) {
+        add(self.came.as_deref(), bytes as u64);
+    }
+
+    /// Bytes went.
+    pub fn went(&self, bytes: usize) {
+        add(self.went.as_deref(), bytes as u64);
+    }
+}
+
 /// The three ways to record anything of the catalogue. Labels stand in the catalogue's order; a wrong number of them, or a metric of
 /// another kind, records nothing.
 impl Meter {
     /// Adds to a counter.
     pub fn count(&self, metric: Metric, labels: &[&'static str], much: u64) {
-        if let Some(cell) = self.cell(metric, labels)
-            && let Cell::Count(count) = &*cell
-        {
-            count.fetch_add(much, Ordering::Relaxed);
-        }
+        add(self.cell(metric, labels).as_deref(), much);
     }
 
     /// Sets a level.
@@ -287,6 +305,12 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         self.meter.raise(self.metric, self.labels, -self.much);
+    }
+}
+
+fn add(cell: Option<&Cell>, much: u64) {
+    if let Some(Cell::Count(count)) = cell {
+        count.fetch_add(much, Ordering::Relaxed);
     }
 }
 

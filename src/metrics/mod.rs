@@ -20,5 +20,5 @@ mod meter;
 mod render;
 
 pub use catalogue::{CATALOGUE, Family, Kind, Metric};
-pub use meter::{Meter, Open};
+pub use meter::{Meter, Open, Traffic};
 pub use render::render;
