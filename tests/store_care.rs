@@ -113,7 +113,7 @@ fn a_sound_store_has_no_problem_and_every_byte_is_read() {
 
 /// What is done to the database, the problem it makes, and whether a repair ends it. A lost body that is also queued stays a problem, held,
 /// until somebody drops the item.
-const DAMAGES: [(&str, &str, bool); 15] = [
+const DAMAGES: [(&str, &str, bool); 16] = [
     ("UPDATE folder SET messages = 7 WHERE key = 1", "folder-figures", true),
     ("UPDATE folder SET uid_next = 2 WHERE key = 1", "entry-uid", true),
     ("UPDATE folder SET modseq = 1 WHERE key = 1", "entry-modseq", true),
@@ -157,6 +157,7 @@ const DAMAGES: [(&str, &str, bool); 15] = [
         "journal-unreadable",
         false,
     ),
+    ("INSERT INTO journal_stretch VALUES (0, 0, 0)", "journal-times", true),
 ];
 
 #[test]
@@ -252,6 +253,26 @@ fn a_body_file_that_is_missing_or_cut_short_is_found_and_one_of_no_message_is_mo
     });
 }
 
+/// Of the database; what it is then.
+fn damage_the_middle(data: &Path) -> Vec<u8> {
+    let path = data.join("store.db");
+    let db = Connection::open(&path).unwrap();
+    let page: i64 = db
+        .query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'body'", [], |row| {
+            row.get(0)
+        })
+        .unwrap();
+    let pages: i64 = db.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+    drop(db);
+    let mut bytes = fs::read(&path).unwrap();
+    // Some pages in the middle: leaves of bodies and summaries, none of them a root.
+    let middle = usize::try_from(pages / 2).unwrap() * 8192;
+    assert_ne!(usize::try_from(page - 1).unwrap() * 8192, middle);
+    bytes[middle..middle + 3 * 8192].fill(0xa5);
+    fs::write(&path, &bytes).unwrap();
+    bytes
+}
+
 #[test]
 fn a_database_with_a_damaged_page_is_built_again_from_the_rows_that_can_be_read() {
     block_on(async {
@@ -262,21 +283,7 @@ fn a_database_with_a_damaged_page_is_built_again_from_the_rows_that_can_be_read(
             store.accept(summarised(&pattern(3_000), inbox)).await.unwrap();
         }
         store.close().await.unwrap();
-        let path = data.path().join("store.db");
-        let db = Connection::open(&path).unwrap();
-        let page: i64 = db
-            .query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'body'", [], |row| {
-                row.get(0)
-            })
-            .unwrap();
-        let pages: i64 = db.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
-        drop(db);
-        let mut bytes = fs::read(&path).unwrap();
-        // Some pages in the middle: leaves of bodies and summaries, none of them a root.
-        let middle = usize::try_from(pages / 2).unwrap() * 8192;
-        assert_ne!(usize::try_from(page - 1).unwrap() * 8192, middle);
-        bytes[middle..middle + 3 * 8192].fill(0xa5);
-        fs::write(&path, &bytes).unwrap();
+        let bytes = damage_the_middle(data.path());
         assert!(ids(&look(data.path()).await).contains("database-damaged"));
         let aside = Aside::new(data.path(), "database");
         let salvaged = salvage(data.path(), &aside).unwrap().unwrap();
@@ -404,6 +411,48 @@ fn a_restore_may_send_its_queue_and_never_overwrites() {
         restore(to.path(), again.path(), RestoredQueue::Sent, at(2)).unwrap();
         let store = open(again.path());
         assert_eq!(store.lease(at(99), at(100), 100).await.unwrap().len(), 3);
+    });
+}
+
+#[test]
+fn times_that_are_kept_of_the_journal_wrongly_are_found_and_never_taken_from_a_damaged_database() {
+    block_on(async {
+        let data = tempdir().unwrap();
+        let store = open(data.path());
+        let inbox = inbox(&store, "a").await;
+        for _ in 0..300 {
+            store.accept(summarised(&pattern(3_000), inbox)).await.unwrap();
+        }
+        store
+            .append((0..1_000).map(|second| record("a", second, "")).collect())
+            .await
+            .unwrap();
+        let late = async |store: &SqliteStore| {
+            let filter = JournalFilter {
+                since: Some(at(800)),
+                limit: 1_000,
+                ..JournalFilter::default()
+            };
+            store.journal(filter).await.unwrap().len()
+        };
+        assert_eq!(late(&store).await, 200);
+        store.close().await.unwrap();
+        let spoil = || {
+            let db = Connection::open(data.path().join("store.db")).unwrap();
+            assert_eq!(db.execute("UPDATE journal_stretch SET latest = 5", []).unwrap(), 3);
+        };
+        spoil();
+        assert_eq!(ids(&look(data.path()).await), BTreeSet::from(["journal-times"]));
+        assert_eq!(repair(data.path()).await.problems, []);
+        let store = open(data.path());
+        assert_eq!(late(&store).await, 200);
+        store.close().await.unwrap();
+        spoil();
+        damage_the_middle(data.path());
+        let aside = Aside::new(data.path(), "database");
+        assert!(salvage(data.path(), &aside).unwrap().is_some());
+        let found = ids(&look(data.path()).await);
+        assert!(!found.contains("journal-times"), "{found:?}");
     });
 }
 

@@ -104,8 +104,7 @@ fn purge_journal(
     for row in old {
         journal::carry(tx, &counts(row))?;
     }
-    tx.prepare_cached("DELETE FROM journal WHERE sequence <= ?1")?
-        .execute([sequence])?;
+    journal::remove(tx, sequence)?;
     let mut mark = tx.prepare_cached("UPDATE number SET value = ?2 WHERE name = ?1")?;
     mark.execute(("journal_purged", sequence))?;
     mark.execute(("journal_purged_at", at.as_millisecond()))?;

@@ -10,7 +10,7 @@ use super::rows::failed;
 use crate::store::{Disk, StoreError};
 
 /// Version of the data format this program writes: the number of [`MIGRATIONS`].
-pub(super) const VERSION: u32 = 9;
+pub(super) const VERSION: u32 = 10;
 
 /// Each brings the data from the version before to its own.
 const MIGRATIONS: [&str; VERSION as usize] = [
@@ -23,6 +23,7 @@ const MIGRATIONS: [&str; VERSION as usize] = [
     include_str!("migrations/0007.sql"),
     include_str!("migrations/0008.sql"),
     include_str!("migrations/0009.sql"),
+    include_str!("migrations/0010.sql"),
 ];
 
 /// Where the database is, and by which VFS SQLite reaches it; `None`: its own for this system.
@@ -214,7 +215,7 @@ mod tests {
     use super::*;
     use crate::store::LocalDisk;
     use crate::store::Portion;
-    use crate::store::sqlite::queue_lease;
+    use crate::store::sqlite::{journal, queue_lease};
 
     #[test]
     fn a_database_that_is_given_up_keeps_its_log() {
@@ -277,6 +278,13 @@ mod tests {
                      (1, 1, 1, 8, '', 1, 10, 2), (1, 2, 1, 1, '', 1, 20, 3), (1, 3, 1, 9, '', 1, 30, 4)",
                 )
                 .unwrap();
+            earlier
+                .execute_batch(
+                    "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 600) \
+                     INSERT INTO journal (at, event, session, reason, detail) SELECT n * 7 % 1000, 'a', '', '', '{}' FROM n; \
+                     DELETE FROM journal WHERE sequence < 10",
+                )
+                .unwrap();
             earlier.pragma_update(None, "user_version", found).unwrap();
             drop(earlier);
             let now = open_writer(&Database::new(path, &LocalDisk), 1).unwrap();
@@ -305,6 +313,20 @@ mod tests {
             let at = |ms| jiff::Timestamp::from_millisecond(ms).unwrap();
             let leased = queue_lease::lease(&now, at(5), at(9), &Portion::of(10)).unwrap();
             assert_eq!((leased.len(), leased[0].attempts), (1, 1), "what was queued is tried");
+            let brought = times_of_the_journal(&now);
+            let expected = if found < 10 { 2 } else { 0 };
+            assert_eq!(brought.len(), expected, "the last stretch is not full");
+            now.execute_batch("DELETE FROM journal_stretch").unwrap();
+            journal::keep_all_times(&now).unwrap();
+            assert!(times_of_the_journal(&now).ends_with(&brought));
         }
+    }
+
+    fn times_of_the_journal(db: &Connection) -> Vec<(i64, i64, i64)> {
+        let mut statement = db
+            .prepare("SELECT number, earliest, latest FROM journal_stretch")
+            .unwrap();
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+        rows.unwrap().collect::<Result<_, _>>().unwrap()
     }
 }

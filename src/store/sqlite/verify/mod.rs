@@ -75,11 +75,13 @@ pub enum Check {
     JournalUnreadable,
     /// A journal row below the mark up to which rows were purged.
     JournalSequence,
+    /// The times kept of a stretch of the journal are not those of its rows: reads by time may leave rows out.
+    JournalTimes,
 }
 
 impl Check {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::DatabaseDamaged,
         Self::DatabaseIndex,
         Self::EntryWithoutMessage,
@@ -105,6 +107,7 @@ impl Check {
         Self::QueueLease,
         Self::JournalUnreadable,
         Self::JournalSequence,
+        Self::JournalTimes,
     ];
 
     /// Its stable id.
@@ -172,6 +175,7 @@ impl Check {
                 "journal-sequence",
                 "nothing is changed: `vaguemestre recount` says whether counters suffer",
             ),
+            Self::JournalTimes => ("journal-times", RECOMPUTE),
         }
     }
 }

@@ -136,6 +136,11 @@ impl Work {
                 tx.execute("UPDATE queue SET lease = 0 WHERE lease <> 0 AND leased_until = 0", [])?;
                 numbers(tx, "lease", "SELECT max(lease) FROM queue")
             }
+            Check::JournalTimes => Ok(if journal::keep_times_again(tx, key)? {
+                Repaired::Done
+            } else {
+                Repaired::Gone
+            }),
             _ => Ok(Repaired::Left),
         }
     }

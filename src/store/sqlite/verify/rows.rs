@@ -82,7 +82,7 @@ const INDEX_WORDS: [&str; 3] = [
 ];
 
 /// Every check of this kind.
-pub(super) const CHECKS: [RowCheck; 17] = [
+pub(super) const CHECKS: [RowCheck; 18] = [
     RowCheck {
         check: Check::EntryWithoutFolder,
         sql: "SELECT 'folder ' || e.folder || ', UID ' || e.uid, 'the folder is not there', e.folder, e.uid \
@@ -175,5 +175,13 @@ pub(super) const CHECKS: [RowCheck; 17] = [
         check: Check::JournalSequence,
         sql: "SELECT 'journal row ' || sequence, 'rows up to ' || n.value || ' were purged', sequence, 0 \
               FROM journal JOIN number n ON n.name = 'journal_purged' WHERE sequence <= n.value",
+    },
+    RowCheck {
+        check: Check::JournalTimes,
+        sql: "SELECT 'journal rows ' || min(j.sequence) || ' to ' || max(j.sequence), \
+              'they were written from ' || min(j.at) || ' to ' || max(j.at) || ', kept is ' || s.earliest || ' to ' || s.latest, s.number, 0 \
+              FROM journal_stretch s JOIN journal j ON j.sequence BETWEEN s.number << 8 AND (s.number << 8) | 255 GROUP BY s.number \
+              HAVING min(j.at) < s.earliest OR max(j.at) > s.latest \
+              OR s.number >= (SELECT (seq + 1) >> 8 FROM sqlite_sequence WHERE name = 'journal')",
     },
 ];

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags, params_from_iter};
 
 use super::super::rows::{execute, failed};
 use super::super::schema::{self, Database};
-use super::super::{DATABASE, Options, lock};
+use super::super::{DATABASE, Options, journal, lock};
 use super::Aside;
 use crate::store::StoreError;
 use crate::store::blobs::Blobs;
@@ -48,13 +48,17 @@ pub fn salvage(folder: &Path, aside: &Aside) -> Result<Option<Salvaged>, StoreEr
     }
     let new = schema::open_writer(&Database::new(beside.clone(), &*options.disk), 1)?;
     let mut salvaged = Salvaged::default();
-    for table in tables(&new)? {
+    // What rows say of others is made anew, from those that are left.
+    for table in tables(&new)?.into_iter().filter(|table| table != "journal_stretch") {
         let (rows, is_whole) = copy(&damaged, &new, &table)?;
         salvaged.rows.push((table.clone(), rows));
         if !is_whole {
             salvaged.torn.push(table);
         }
     }
+    execute(&new, "BEGIN IMMEDIATE")?;
+    journal::keep_all_times(&new)?;
+    execute(&new, "COMMIT")?;
     new.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     salvaged.files = unnamed(folder, &new, aside)?;
     new.close().map_err(|(_, error)| error)?;
