@@ -10,6 +10,8 @@ pub mod fields;
 pub(crate) mod lines;
 pub mod pdf;
 pub mod received;
+#[cfg(test)]
+pub(crate) mod samples;
 pub mod structure;
 pub mod synthetic;
 

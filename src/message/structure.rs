@@ -319,6 +319,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::message::samples;
 
     fn read(message: &str, piece: usize) -> (Vec<Part>, usize, bool) {
         let mut structure = Structure::new(20);
@@ -424,6 +425,33 @@ mod tests {
         let message = message.replace(&long, &long[..LINE_BYTES_KEPT - 100]);
         for piece in [7, usize::MAX] {
             assert_eq!(shown(&read(&message, piece).0), ["0 text/html utf-8 a.exe"]);
+        }
+    }
+
+    #[test]
+    fn what_is_read_is_what_was_recorded() {
+        let usual = String::from_utf8(samples::usual()).unwrap();
+        assert_eq!(
+            shown(&read(&usual, usize::MAX).0),
+            [
+                "0 multipart/mixed - -",
+                "1 text/plain utf-8 -",
+                "1 application/pdf - 20261122_Synthese_TEST_Alix.pdf"
+            ]
+        );
+        for piece in [usize::MAX, 7] {
+            let told = samples::any(4000).map(|message| {
+                let mut structure = Structure::new(3);
+                message.chunks(piece).for_each(|piece| structure.feed(piece));
+                let parts = shown(structure.finish()).join("|");
+                let attachments = structure.parts.iter().filter(|part| part.is_attachment).count();
+                format!(
+                    "{parts} {attachments} {} {}",
+                    structure.deepest,
+                    structure.is_too_deep()
+                )
+            });
+            assert_eq!(samples::digest(told), 3_241_627_179, "in pieces of {piece}");
         }
     }
 

@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::imap::check::check;
+use crate::imap::{Facts, preview, searchable};
+use crate::message::samples;
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -121,6 +123,43 @@ fn a_digest_holds_messages_by_default() {
     let digest = b"Content-Type: multipart/digest; boundary=b\r\n\r\n--b\r\n\r\nSubject: one\r\n\r\nx\r\n--b--\r\n";
     assert!(
         text(&summarise(digest).body).starts_with("((\"MESSAGE\" \"RFC822\" NIL NIL NIL \"7BIT\" 17 (NIL \"one\" ")
+    );
+}
+
+#[test]
+fn a_usual_message_is_told_as_it_was_recorded() {
+    let message = samples::usual();
+    check(&message);
+    let summary = summarise(&message);
+    assert_eq!(
+        text(&summary.envelope),
+        "(\"Sun, 22 Nov 2026 10:00:00 +0100\" \"=?utf-8?Q?Synth=C3=A8se_d'essai,_sans_patient_r=C3=A9el?=\" \
+         ((\"Foyer Lilas - DUI\" NIL \"dui\" \"ehpad-lilas.mssante.fr\")) ((\"Foyer Lilas - DUI\" NIL \"dui\" \"ehpad-lilas.mssante.fr\")) \
+         ((NIL NIL \"foyer\" \"ehpad-lilas.mssante.fr\")) ((NIL NIL \"urgences\" \"chu.mssante.fr\")(\"Alix Test\" NIL \"alix\" \"chu.mssante.fr\")) \
+         NIL NIL NIL \"<m1@ehpad-lilas.mssante.fr>\")"
+    );
+    assert_eq!(
+        text(&summary.body_structure),
+        "((\"TEXT\" \"PLAIN\" (\"charset\" \"utf-8\") NIL NIL \"QUOTED-PRINTABLE\" 48 2 NIL NIL NIL NIL)\
+         (\"APPLICATION\" \"PDF\" (\"name\" \"20261122_Synthese_TEST_Alix.pdf\") NIL NIL \"BASE64\" 9086 NIL \
+         (\"attachment\" (\"filename\" \"20261122_Synthese_TEST_Alix.pdf\")) NIL NIL) \"MIXED\" (\"boundary\" \"=_0123456789abcdef\") NIL NIL NIL)"
+    );
+}
+
+#[test]
+fn what_is_told_of_any_message_is_what_was_recorded() {
+    let summaries = samples::any(4000).map(|message| {
+        let told = summarise(&message);
+        let head = told.header_bytes.to_le_bytes().to_vec();
+        [head, told.envelope, told.body, told.body_structure, told.layout].join(&b'|')
+    });
+    let read = samples::any(4000).map(|message| {
+        let shown = format!("{}|{:?}|", preview(&message), Facts::of(&message));
+        [shown.into_bytes(), searchable(&message, 100_000).text].concat()
+    });
+    assert_eq!(
+        (samples::digest(summaries), samples::digest(read)),
+        (3_827_064_349, 1_671_504_423)
     );
 }
 
