@@ -8,6 +8,7 @@ pub mod class;
 pub mod dsn;
 pub mod fields;
 pub(crate) mod lines;
+mod parameters;
 pub mod pdf;
 pub mod received;
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! The parts of a message read while it passes: what each part says it is, and how deep they lie in each other. Nothing of the content is
 //! kept, so a message of any size is looked at in a few kilobytes; a message that is no multipart costs nothing after its header.
 
-use mail_parser::parsers::MessageStream;
+use std::borrow::Cow;
 
 use super::fields::Header;
-use super::lines;
+use super::{lines, parameters};
 
 /// Reads parts from the bytes of a message, handed over piece by piece. No Debug: names of files may be those of patients.
 pub struct Structure {
@@ -76,7 +76,7 @@ impl Structure {
             nested: 0,
             line: Vec::new(),
             line_bytes: 0,
-            fields: Vec::new(),
+            fields: Vec::with_capacity(FIELDS_BYTES_USUAL),
             keeps_field: false,
             parts: Vec::new(),
             deepest: 0,
@@ -167,11 +167,11 @@ impl Structure {
     }
 
     fn header_line(&mut self, line: &[u8]) {
-        if line.trim_ascii().is_empty() && !line.starts_with(b" ") && !line.starts_with(b"\t") {
-            self.header_ends();
-            return;
-        }
         if !line.starts_with(b" ") && !line.starts_with(b"\t") {
+            if line.trim_ascii().is_empty() {
+                self.header_ends();
+                return;
+            }
             self.keeps_field = KEPT.iter().any(|name| {
                 line.get(..name.len())
                     .is_some_and(|start| start.eq_ignore_ascii_case(name))
@@ -187,9 +187,7 @@ impl Structure {
     }
 
     fn header_ends(&mut self) {
-        let fields = std::mem::take(&mut self.fields);
-        let read = Read::of(&fields);
-        self.fields = fields;
+        let read = Read::of(&self.fields);
         self.fields.clear();
         self.keeps_field = false;
         let around = self.open.last();
@@ -243,72 +241,69 @@ struct Read {
 
 impl Read {
     fn of(fields: &[u8]) -> Self {
-        let header = Header::scan(fields);
-        let content_type = parsed(&header, "Content-Type");
-        let disposition = parsed(&header, "Content-Disposition");
-        let encoding = header.value("Content-Transfer-Encoding").unwrap_or_default();
-        let encoding = encoding.trim().to_ascii_lowercase();
-        let kind = content_type.as_ref().map_or("text/plain", |found| found.value.as_str());
-        let attribute = |found: &Option<Value>, name: &str| found.as_ref().and_then(|found| found.attribute(name));
-        let boundary = kind
-            .starts_with("multipart/")
-            .then(|| attribute(&content_type, "boundary"))
-            .flatten()
-            .filter(|boundary| (1..=BOUNDARY_BYTES_MAX).contains(&boundary.len()));
+        let (mut content_type, mut disposition, mut encoding) = (None, None, None);
+        for field in Header::scan(fields).fields() {
+            let first = if field.is("Content-Type") {
+                &mut content_type
+            } else if field.is("Content-Disposition") {
+                &mut disposition
+            } else if field.is("Content-Transfer-Encoding") {
+                &mut encoding
+            } else {
+                continue;
+            };
+            first.get_or_insert(field);
+        }
+        let content_type = content_type.and_then(|field| parameters::read(&field, ["boundary", "charset", "name"]));
+        let (kind, [boundary, charset, name]) = content_type.map_or_else(
+            || (Cow::Borrowed("text/plain"), [const { None }; 3]),
+            |found| (found.value, found.parameters),
+        );
+        let disposition = disposition.and_then(|field| parameters::read(&field, ["filename"]));
+        let (disposition, [file_name]) = disposition.map_or_else(
+            || (Cow::Borrowed(""), [const { None }]),
+            |found| (found.value, found.parameters),
+        );
+        let encoding = encoding.map(|field| field.value()).unwrap_or_default();
+        let encoding = encoding.trim();
+        let content_type = lower(kind);
+        let boundary = boundary.filter(|boundary| {
+            content_type.starts_with("multipart/") && (1..=BOUNDARY_BYTES_MAX).contains(&boundary.len())
+        });
         Self {
+            boundary: boundary.map(Cow::into_owned),
             part: Part {
                 depth: 0,
                 place: Place::Own,
-                charset: attribute(&content_type, "charset").map(|charset| charset.to_ascii_lowercase()),
-                file_name: attribute(&disposition, "filename").or_else(|| attribute(&content_type, "name")),
+                content_type,
+                charset: charset.map(lower),
+                file_name: file_name.or(name).map(Cow::into_owned),
                 is_attachment: disposition
-                    .as_ref()
-                    .is_some_and(|found| found.value.starts_with("attachment")),
-                content_type: kind.to_owned(),
+                    .get(..ATTACHMENT.len())
+                    .is_some_and(|start| start.eq_ignore_ascii_case(ATTACHMENT)),
             },
-            boundary,
-            is_encoded: matches!(encoding.as_str(), "base64" | "quoted-printable"),
+            is_encoded: encoding.eq_ignore_ascii_case("base64") || encoding.eq_ignore_ascii_case("quoted-printable"),
         }
     }
 }
 
-/// A field with parameters.
-struct Value {
-    /// What stands before the parameters, in lower case: a type with its subtype, or a disposition.
-    value: String,
-    attributes: Vec<(String, String)>,
-}
-
-impl Value {
-    fn attribute(&self, name: &str) -> Option<String> {
-        let mut attributes = self.attributes.iter();
-        let found = attributes.find(|(named, _)| named.eq_ignore_ascii_case(name));
-        found.map(|(_, value)| value.clone())
-    }
-}
-
-/// The field, its continuations (RFC 2231) and encoded words decoded.
-fn parsed(header: &Header<'_>, name: &str) -> Option<Value> {
-    // The parser wants the line end that unfolding took away.
-    let line = format!("{}\n", header.value(name)?);
-    let read = MessageStream::new(line.as_bytes()).parse_content_type();
-    let read = read.as_content_type()?;
-    let subtype = read.subtype().map(|subtype| format!("/{subtype}")).unwrap_or_default();
-    let attributes = read.attributes().into_iter().flatten();
-    Some(Value {
-        value: format!("{}{subtype}", read.ctype()).to_ascii_lowercase(),
-        attributes: attributes
-            .map(|attribute| (attribute.name.to_string(), attribute.value.to_string()))
-            .collect(),
-    })
+/// The text in lower case.
+fn lower(text: Cow<'_, str>) -> String {
+    let mut text = text.into_owned();
+    text.make_ascii_lowercase();
+    text
 }
 
 /// Fields that say what a part is.
 const KEPT: [&[u8]; 3] = [b"content-type", b"content-disposition", b"content-transfer-encoding"];
+/// How the disposition of a file beside the text begins (RFC 2183 §2.2).
+const ATTACHMENT: &str = "attachment";
 /// As much of a line is looked at; RFC 5322 §2.1.1 allows 998 characters.
 const LINE_BYTES_KEPT: usize = 4096;
 /// As much of a part's header is looked at.
 const FIELDS_BYTES_KEPT: usize = 8192;
+/// Room for the fields of most parts.
+const FIELDS_BYTES_USUAL: usize = 512;
 /// As many parts are told of; deeper or later ones still count for the depth.
 const PARTS_KEPT: usize = 256;
 /// RFC 2046 §5.1.1 allows 70; software errs.
