@@ -6,7 +6,7 @@ use mail_parser::parsers::MessageStream;
 use serde::{Deserialize, Serialize};
 
 use super::mime::address::{self, Mailbox};
-use super::mime::header::{self, Block};
+use super::mime::header::{self, Block, Name};
 use super::subject::base_subject;
 use super::text::{decode, folded_text};
 
@@ -41,15 +41,15 @@ impl Facts {
     /// Reads them from a message, or from its header block.
     pub fn of(message: &[u8]) -> Self {
         let block = Block::of(&message[..header::block_length(message)]);
-        let value = |name: &str| block.value(name).unwrap_or_default();
-        let first = |name: &str| address::list(&value(name)).into_iter().next();
-        let (from, to, cc) = (first("From"), first("To"), first("Cc"));
-        let subject = base_subject(&decode::words(&value("Subject")));
-        let (sent, sent_day) = sent(&value("Date"));
-        let mut references = ids(&value("References"));
+        let value = |name| block.value(name).unwrap_or_default();
+        let [from, to, cc] = [Name::From, Name::To, Name::Cc].map(value);
+        let [from, to, cc] = [&from, &to, &cc].map(|value| address::list(value).into_iter().next());
+        let subject = base_subject(&decode::words(&value(Name::Subject)));
+        let (sent, sent_day) = sent(&value(Name::Date));
+        let mut references = ids(&value(Name::References));
         if references.is_empty() {
             // RFC 5256 §3: only its first one.
-            references = ids(&value("In-Reply-To"));
+            references = ids(&value(Name::InReplyTo));
             references.truncate(1);
         }
         Self {
@@ -62,7 +62,7 @@ impl Facts {
             display_to: displayed(to.as_ref()),
             subject: folded_text(&subject.text),
             is_reply: subject.is_reply,
-            id: ids(&value("Message-ID")).into_iter().next().unwrap_or_default(),
+            id: ids(&value(Name::MessageId)).into_iter().next().unwrap_or_default(),
             references,
         }
     }
@@ -112,7 +112,7 @@ fn sent(value: &[u8]) -> (Option<i64>, Option<Date>) {
 }
 
 /// `addr-mailbox` of RFC 3501 §7.4.2: the local part, or the name of a group.
-fn mailbox(address: Option<&Mailbox>) -> String {
+fn mailbox(address: Option<&Mailbox<'_>>) -> String {
     address
         .and_then(|address| address.local.as_deref())
         .map(|local| folded_text(&decode::charset(local, b"")))
@@ -120,7 +120,7 @@ fn mailbox(address: Option<&Mailbox>) -> String {
 }
 
 /// RFC 5957 §3: the name of a group, else the display name, else the address.
-fn displayed(address: Option<&Mailbox>) -> String {
+fn displayed(address: Option<&Mailbox<'_>>) -> String {
     let Some(address) = address else {
         return String::new();
     };

@@ -1,20 +1,25 @@
 //! Address lists of header fields in the shape of ENVELOPE (RFC 3501 §7.4.2): encoded words and 8-bit bytes as they were sent.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
+use memchr::{memchr, memrchr};
+
 /// One element of an ENVELOPE address list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Mailbox {
+pub(crate) struct Mailbox<'a> {
     /// Display name, quotes and comments resolved, encoded words not.
-    pub(crate) name: Option<Vec<u8>>,
+    pub(crate) name: Option<Cow<'a, [u8]>>,
     /// Source route.
-    pub(crate) route: Option<Vec<u8>>,
+    pub(crate) route: Option<Cow<'a, [u8]>>,
     /// Local part; group name, or `None` at the end of a group.
-    pub(crate) local: Option<Vec<u8>>,
+    pub(crate) local: Option<Cow<'a, [u8]>>,
     /// Domain; `None` marks the start or end of a group.
-    pub(crate) domain: Option<Vec<u8>>,
+    pub(crate) domain: Option<Cow<'a, [u8]>>,
 }
 
 /// Parses an address list leniently: whatever stands there becomes some list, of bounded length.
-pub(crate) fn list(value: &[u8]) -> Vec<Mailbox> {
+pub(crate) fn list(value: &[u8]) -> Vec<Mailbox<'_>> {
     let mut parser = Parser {
         rest: value,
         found: Vec::new(),
@@ -28,22 +33,22 @@ pub(crate) fn list(value: &[u8]) -> Vec<Mailbox> {
 
 struct Parser<'a> {
     rest: &'a [u8],
-    found: Vec<Mailbox>,
+    found: Vec<Mailbox<'a>>,
     /// Words and specials since the last separator.
-    words: Vec<Token>,
+    words: Vec<Token<'a>>,
     /// The last comment since the last separator: the name in the old style `jean@chu.example (Jean)`.
     comment: Option<Vec<u8>>,
     in_group: bool,
 }
 
 #[derive(Clone, Debug)]
-struct Token {
-    text: Vec<u8>,
+struct Token<'a> {
+    text: Cow<'a, [u8]>,
     /// White space stood before it.
     apart: bool,
 }
 
-impl Parser<'_> {
+impl<'a> Parser<'a> {
     fn run(&mut self) {
         let mut apart = false;
         while let Some((&byte, after)) = self.rest.split_first() {
@@ -51,6 +56,7 @@ impl Parser<'_> {
                 self.words.clear();
                 break;
             }
+            let all = self.rest;
             self.rest = after;
             match byte {
                 b' ' | b'\t' | b'\r' | b'\n' => {
@@ -58,7 +64,7 @@ impl Parser<'_> {
                     continue;
                 }
                 b'"' => {
-                    let text = self.delimited(b'"');
+                    let text = self.quoted();
                     self.words.push(Token { text, apart });
                 }
                 b'(' => {
@@ -73,7 +79,7 @@ impl Parser<'_> {
                 b':' => self.open_group(),
                 b';' => self.close_group(),
                 _ => {
-                    let text = self.atom(byte);
+                    let text = self.atom(byte, all);
                     self.words.push(Token { text, apart });
                 }
             }
@@ -85,26 +91,39 @@ impl Parser<'_> {
         }
     }
 
-    fn atom(&mut self, first: u8) -> Vec<u8> {
+    /// `all` begins with the first byte, which is consumed.
+    fn atom(&mut self, first: u8, all: &'a [u8]) -> Cow<'a, [u8]> {
         // A domain literal may hold colons (RFC 5321 §4.1.3).
         let mut in_literal = first == b'[';
-        let ends = |&byte: &u8| {
-            match byte {
-                b'[' => in_literal = true,
-                b']' => in_literal = false,
-                _ => {}
+        let ends = |&byte: &u8| match byte {
+            b' ' | b'\t' | b'\r' | b'\n' | b'"' | b'(' | b'<' | b',' | b';' => true,
+            b':' => !in_literal,
+            b'[' | b']' => {
+                in_literal = byte == b'[';
+                false
             }
-            b" \t\r\n\"(<,;".contains(&byte) || (byte == b':' && !in_literal)
+            _ => false,
         };
         let end = self.rest.iter().position(ends).unwrap_or(self.rest.len());
-        let mut text = vec![clean(first)];
-        text.extend(self.rest[..end].iter().map(|&b| clean(b)));
         self.rest = &self.rest[end..];
-        text
+        without_nul(&all[..=end])
     }
 
-    /// Text up to the closing delimiter, backslashes resolved.
-    fn delimited(&mut self, close: u8) -> Vec<u8> {
+    /// Text up to the closing quote, backslashes resolved.
+    fn quoted(&mut self) -> Cow<'a, [u8]> {
+        let special = |byte: &u8| matches!(byte, b'"' | b'\\' | b'\r' | b'\n' | 0);
+        let end = self.rest.iter().position(special).unwrap_or(self.rest.len());
+        let (text, rest) = self.rest.split_at(end);
+        match rest {
+            [] | [b'"', ..] => {
+                self.rest = rest.get(1..).unwrap_or_default();
+                Cow::Borrowed(text)
+            }
+            _ => Cow::Owned(self.resolved()),
+        }
+    }
+
+    fn resolved(&mut self) -> Vec<u8> {
         let mut text = Vec::new();
         while let Some((&byte, after)) = self.rest.split_first() {
             self.rest = after;
@@ -116,7 +135,7 @@ impl Parser<'_> {
                     }
                 }
                 b'\r' | b'\n' => {}
-                byte if byte == close => break,
+                b'"' => break,
                 byte => text.push(clean(byte)),
             }
         }
@@ -150,64 +169,64 @@ impl Parser<'_> {
 
     /// `<route:local@domain>`; the words before it are the name.
     fn angle(&mut self) {
-        let inside: Vec<u8> = self
-            .delimited_raw(b'>')
-            .into_iter()
-            .filter(|b| !b.is_ascii_whitespace())
-            .collect();
-        let name = join(&std::mem::take(&mut self.words), true);
+        let inside = self.inside_angle();
+        let name = join(&self.words, true);
+        self.words.clear();
         let comment = self.comment.take();
         let (route, spec) = match (inside.first(), find_outside_quotes(&inside, b':')) {
-            (Some(b'@'), Some(colon)) => (Some(inside[..colon].to_vec()), &inside[colon + 1..]),
-            _ => (None, &inside[..]),
+            (Some(b'@'), Some(colon)) => (Some(cut(&inside, 0..colon)), cut(&inside, colon + 1..inside.len())),
+            _ => (None, inside),
         };
-        let (local, domain) = split_spec(spec);
+        let (local, domain) = split_spec(&spec);
         self.found.push(Mailbox {
-            name: name.or(comment),
+            name: name.or(comment.map(Cow::Owned)),
             route,
             local: Some(local),
             domain: Some(domain),
         });
     }
 
-    /// Text up to the closing delimiter outside quotes, nothing resolved.
-    fn delimited_raw(&mut self, close: u8) -> Vec<u8> {
-        let end = find_outside_quotes(self.rest, close);
-        let inside = self.rest[..end.unwrap_or(self.rest.len())]
-            .iter()
-            .map(|&b| clean(b))
-            .collect();
+    /// Text up to the closing bracket outside quotes, without white space, nothing resolved.
+    fn inside_angle(&mut self) -> Cow<'a, [u8]> {
+        let end = find_outside_quotes(self.rest, b'>');
+        let inside = &self.rest[..end.unwrap_or(self.rest.len())];
         self.rest = end.map_or(&[], |end| &self.rest[end + 1..]);
-        inside
+        if inside.iter().any(u8::is_ascii_whitespace) {
+            let kept = inside.iter().filter(|b| !b.is_ascii_whitespace());
+            return Cow::Owned(kept.map(|&b| clean(b)).collect());
+        }
+        without_nul(inside)
     }
 
     /// An address without angle brackets ends here.
     fn finish_bare(&mut self) {
-        let words = std::mem::take(&mut self.words);
         let comment = self.comment.take();
-        let Some(spec) = join(&words, false) else { return };
-        let is_name = words.len() > 1 && !spec.contains(&b'@') && words.iter().any(|word| word.apart);
-        if is_name {
+        let Some(spec) = join(&self.words, false) else { return };
+        let is_name = self.words.len() > 1 && !spec.contains(&b'@') && self.words.iter().any(|word| word.apart);
+        let mailbox = if is_name {
             // Words without any address: somebody's name.
-            self.found.push(Mailbox {
-                name: join(&words, true),
+            Mailbox {
+                name: join(&self.words, true),
                 route: None,
-                local: Some(Vec::new()),
-                domain: Some(Vec::new()),
-            });
-            return;
-        }
-        let (local, domain) = split_spec(&spec);
-        self.found.push(Mailbox {
-            name: comment,
-            route: None,
-            local: Some(local),
-            domain: Some(domain),
-        });
+                local: Some(Cow::Borrowed(b"")),
+                domain: Some(Cow::Borrowed(b"")),
+            }
+        } else {
+            let (local, domain) = split_spec(&spec);
+            Mailbox {
+                name: comment.map(Cow::Owned),
+                route: None,
+                local: Some(local),
+                domain: Some(domain),
+            }
+        };
+        self.words.clear();
+        self.found.push(mailbox);
     }
 
     fn open_group(&mut self) {
-        let name = join(&std::mem::take(&mut self.words), true).unwrap_or_default();
+        let name = join(&self.words, true).unwrap_or_default();
+        self.words.clear();
         self.comment = None;
         if self.in_group {
             // A group within a group, which no grammar has: the first one ends here.
@@ -230,43 +249,50 @@ impl Parser<'_> {
 }
 
 /// Words as one text; in a name they keep one space between them where there was some.
-fn join(words: &[Token], name: bool) -> Option<Vec<u8>> {
-    if words.is_empty() {
-        return None;
+fn join<'a>(words: &[Token<'a>], name: bool) -> Option<Cow<'a, [u8]>> {
+    let (first, others) = words.split_first()?;
+    if others.is_empty() {
+        return Some(first.text.clone());
     }
-    let mut text = Vec::new();
-    for (index, word) in words.iter().enumerate() {
-        if name && index > 0 && word.apart {
+    let mut text = first.text.to_vec();
+    for word in others {
+        if name && word.apart {
             text.push(b' ');
         }
         text.extend_from_slice(&word.text);
     }
-    Some(text)
+    Some(Cow::Owned(text))
 }
 
 /// Splits at the last `@`; without one, all of it is the local part and the domain is empty: NIL would mean a group.
-fn split_spec(spec: &[u8]) -> (Vec<u8>, Vec<u8>) {
-    match spec.iter().rposition(|&b| b == b'@') {
-        Some(at) => (unquote(&spec[..at]), spec[at + 1..].to_vec()),
-        None => (unquote(spec), Vec::new()),
+fn split_spec<'a>(spec: &Cow<'a, [u8]>) -> (Cow<'a, [u8]>, Cow<'a, [u8]>) {
+    match memrchr(b'@', spec) {
+        Some(at) => (unquote(cut(spec, 0..at)), cut(spec, at + 1..spec.len())),
+        None => (unquote(spec.clone()), Cow::Borrowed(b"")),
     }
 }
 
-fn unquote(local: &[u8]) -> Vec<u8> {
-    match local {
-        [b'"', inside @ .., b'"'] => {
-            let mut text = Vec::with_capacity(inside.len());
-            let mut bytes = inside.iter();
-            while let Some(&byte) = bytes.next() {
-                text.push(match byte {
-                    b'\\' => bytes.next().copied().unwrap_or(byte),
-                    other => other,
-                });
-            }
-            text
-        }
-        plain => plain.to_vec(),
+/// A part of a text, which lies where the text lies.
+fn cut<'a>(text: &Cow<'a, [u8]>, range: Range<usize>) -> Cow<'a, [u8]> {
+    match text {
+        Cow::Borrowed(bytes) => Cow::Borrowed(&bytes[range]),
+        Cow::Owned(bytes) => Cow::Owned(bytes[range].to_vec()),
     }
+}
+
+fn unquote(local: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
+    let [b'"', inside @ .., b'"'] = &*local else {
+        return local;
+    };
+    let mut text = Vec::with_capacity(inside.len());
+    let mut bytes = inside.iter();
+    while let Some(&byte) = bytes.next() {
+        text.push(match byte {
+            b'\\' => bytes.next().copied().unwrap_or(byte),
+            other => other,
+        });
+    }
+    Cow::Owned(text)
 }
 
 fn find_outside_quotes(bytes: &[u8], wanted: u8) -> Option<usize> {
@@ -289,6 +315,13 @@ fn clean(byte: u8) -> u8 {
     if byte == 0 { b'?' } else { byte }
 }
 
+fn without_nul(text: &[u8]) -> Cow<'_, [u8]> {
+    if memchr(0, text).is_none() {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.iter().map(|&b| clean(b)).collect())
+}
+
 /// Bounds the work and the answer for one field.
 const ADDRESSES_MAX: usize = 10_000;
 
@@ -299,7 +332,7 @@ mod tests {
     use super::*;
 
     fn shown(value: &str) -> Vec<String> {
-        let text = |t: &Option<Vec<u8>>| match t {
+        let text = |t: &Option<Cow<'_, [u8]>>| match t {
             Some(t) => String::from_utf8_lossy(t).into_owned(),
             None => "NIL".into(),
         };

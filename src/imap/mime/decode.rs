@@ -22,7 +22,7 @@ impl Coding {
         let Some(value) = header::value_of(head, "Content-Transfer-Encoding") else {
             return Self::Identity;
         };
-        match parameter::parse(&value).value.to_ascii_lowercase().as_slice() {
+        match parameter::value(&value).to_ascii_lowercase().as_slice() {
             b"" | b"7bit" | b"8bit" | b"binary" => Self::Identity,
             b"base64" => Self::Base64,
             b"quoted-printable" => Self::QuotedPrintable,

@@ -71,29 +71,110 @@ pub(crate) fn empty_line(block: &[u8]) -> &[u8] {
     }
 }
 
+/// A field that is asked for of many messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Name {
+    Bcc,
+    Cc,
+    ContentDescription,
+    ContentDisposition,
+    ContentId,
+    ContentLanguage,
+    ContentLocation,
+    ContentMd5,
+    ContentTransferEncoding,
+    ContentType,
+    Date,
+    From,
+    InReplyTo,
+    MessageId,
+    References,
+    ReplyTo,
+    Sender,
+    Subject,
+    To,
+}
+
+impl Name {
+    const ALL: [(Self, &'static [u8]); 19] = [
+        (Self::Bcc, b"Bcc"),
+        (Self::Cc, b"Cc"),
+        (Self::ContentDescription, b"Content-Description"),
+        (Self::ContentDisposition, b"Content-Disposition"),
+        (Self::ContentId, b"Content-ID"),
+        (Self::ContentLanguage, b"Content-Language"),
+        (Self::ContentLocation, b"Content-Location"),
+        (Self::ContentMd5, b"Content-MD5"),
+        (Self::ContentTransferEncoding, b"Content-Transfer-Encoding"),
+        (Self::ContentType, b"Content-Type"),
+        (Self::Date, b"Date"),
+        (Self::From, b"From"),
+        (Self::InReplyTo, b"In-Reply-To"),
+        (Self::MessageId, b"Message-ID"),
+        (Self::References, b"References"),
+        (Self::ReplyTo, b"Reply-To"),
+        (Self::Sender, b"Sender"),
+        (Self::Subject, b"Subject"),
+        (Self::To, b"To"),
+    ];
+
+    /// The one that is written so, without case.
+    fn of(written: &[u8]) -> Option<Self> {
+        let mut names = Self::ALL.iter();
+        let found = names.find(|(_, name)| name.eq_ignore_ascii_case(written));
+        found.map(|&(name, _)| name)
+    }
+}
+
 /// The fields of a header block found once, for whoever asks for many of them.
-pub(crate) struct Block<'a>(Vec<Field<'a>>);
+pub(crate) struct Block<'a> {
+    block: &'a [u8],
+    /// What follows the colon of the first field of each [`Name`].
+    first: [Option<&'a [u8]>; Name::ALL.len()],
+    /// Names of which there are more, a bit for each.
+    repeated: u32,
+}
 
 impl<'a> Block<'a> {
     /// Reads a header block.
     pub(crate) fn of(block: &'a [u8]) -> Self {
-        let mut found = Vec::with_capacity(FIELDS_USUAL);
-        found.extend(fields(block));
-        Self(found)
+        let mut found = Self {
+            block,
+            first: [None; Name::ALL.len()],
+            repeated: 0,
+        };
+        for (name, value) in known(block) {
+            let first = &mut found.first[name as usize];
+            if first.is_some() {
+                found.repeated |= 1 << name as u32;
+            } else {
+                *first = Some(value);
+            }
+        }
+        found
     }
 
-    /// All fields of that name, in order.
-    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = Field<'a>> {
-        self.0
-            .iter()
-            .copied()
-            .filter(move |field| field.name.eq_ignore_ascii_case(name.as_bytes()))
+    /// What follows the colon of all fields of that name, in order.
+    pub(crate) fn all(&self, name: Name) -> impl Iterator<Item = &'a [u8]> {
+        let is_repeated = self.repeated & (1 << name as u32) != 0;
+        let others = known(if is_repeated { self.block } else { &[] });
+        let others = others.filter_map(move |(other, value)| (other == name).then_some(value));
+        self.first[name as usize].into_iter().chain(others.skip(1))
     }
 
     /// The value of the first field of that name, like [`value_of`].
-    pub(crate) fn value(&self, name: &str) -> Option<Cow<'a, [u8]>> {
-        self.all(name).next().map(|field| unfold(field.value))
+    pub(crate) fn value(&self, name: Name) -> Option<Cow<'a, [u8]>> {
+        self.first[name as usize].map(unfold)
     }
+}
+
+/// The fields of a header block that have a [`Name`], with what follows their colon, in order.
+fn known(block: &[u8]) -> impl Iterator<Item = (Name, &[u8])> {
+    pieces(block).filter_map(|raw| {
+        let colon = memchr(b':', raw)?;
+        let name = Name::of(raw[..colon].trim_ascii_end())?;
+        Some((name, &raw[colon + 1..]))
+    })
 }
 
 /// The value of the first field of that name, unfolded and trimmed; 8-bit bytes stay.
@@ -129,9 +210,6 @@ fn is_empty_line(line: &[u8]) -> bool {
     matches!(line, b"\r\n" | b"\n")
 }
 
-/// As many fields as most messages have.
-const FIELDS_USUAL: usize = 24;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,9 +227,32 @@ mod tests {
     fn fields_are_unfolded_and_garbage_is_skipped() {
         let block = b"From nobody Mon\r\nSubject: one\r\n two\r\n\tthree \r\nno field\r\nsubject: later\r\n\r\n";
         assert_eq!(&*value_of(block, "SUBJECT").unwrap(), b"one two\tthree");
-        assert_eq!(&*Block::of(block).value("SUBJECT").unwrap(), b"one two\tthree");
+        assert_eq!(&*Block::of(block).value(Name::Subject).unwrap(), b"one two\tthree");
         assert_eq!(fields(block).count(), 2);
         assert_eq!(&*value_of(b"X: a\0b\r\n", "x").unwrap(), b"a?b");
         assert_eq!(value_of(block, "To"), None);
+    }
+    #[test]
+    fn fields_that_have_a_name_are_found_as_those_that_are_sought() {
+        for (name, written) in Name::ALL {
+            let written = str::from_utf8(written).unwrap();
+            let block = format!(
+                "X-{written}: no\r\n{written} : one\r\n{}:\r\n two\r\n{written}x: no\r\n\r\n{written}: no\r\n",
+                written.to_ascii_uppercase()
+            );
+            let found = Block::of(block.as_bytes());
+            assert_eq!(
+                found.all(name).collect::<Vec<_>>(),
+                [&b" one\r\n"[..], b"\r\n two\r\n"],
+                "{written}"
+            );
+            assert_eq!(found.value(name), value_of(block.as_bytes(), written));
+            let others = Name::ALL.iter().filter(|(other, _)| *other != name);
+            assert!(
+                others
+                    .clone()
+                    .all(|(other, _)| found.value(*other).is_none() && found.all(*other).next().is_none())
+            );
+        }
     }
 }

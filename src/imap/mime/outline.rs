@@ -65,7 +65,8 @@ impl Outline {
 
     /// A few bytes per part. The length of the header block of the whole is not in it: a line may be put in front of a message.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = vec![FORM];
+        let mut out = Vec::with_capacity(BYTES_USUAL);
+        out.push(FORM);
         self.encode_inside(&mut out);
         out
     }
@@ -159,6 +160,8 @@ fn take(rest: &mut &[u8]) -> Option<usize> {
     None
 }
 
+/// Room for the places in most messages.
+const BYTES_USUAL: usize = 32;
 /// How it is written; another number for another way.
 const FORM: u8 = 1;
 const DATA: usize = 0;

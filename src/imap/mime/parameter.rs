@@ -1,32 +1,38 @@
 //! Content-Type and Content-Disposition: a value and parameters, continuations of RFC 2231 §3 joined.
 
+use std::borrow::Cow;
+
+use memchr::{memchr, memchr2, memchr3};
+
 /// A structured value with its parameters in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Parameterized {
+pub(crate) struct Parameterized<'a> {
     /// What stands before the first `;`, trimmed.
-    pub(crate) value: Vec<u8>,
+    pub(crate) value: Cow<'a, [u8]>,
     /// Names as written, values unquoted. An extended value keeps the `*` of its name and its percent coding.
-    pub(crate) parameters: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) parameters: Vec<Parameter<'a>>,
 }
 
-impl Parameterized {
+/// A name and a value.
+pub(crate) type Parameter<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
+
+impl<'a> Parameterized<'a> {
     /// The value of a parameter, by name without case.
-    pub(crate) fn parameter(&self, name: &str) -> Option<&[u8]> {
-        self.parameters
-            .iter()
-            .find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes()))
-            .map(|(_, value)| value.as_slice())
+    pub(crate) fn into_parameter(self, name: &str) -> Option<Cow<'a, [u8]>> {
+        let mut parameters = self.parameters.into_iter();
+        let found = parameters.find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes()));
+        found.map(|(_, value)| value)
     }
 }
 
 /// Parses an unfolded field value leniently.
-pub(crate) fn parse(text: &[u8]) -> Parameterized {
+pub(crate) fn parse(text: &[u8]) -> Parameterized<'_> {
     let mut rest = text;
     let value = strip_comments(take_until_semicolon(&mut rest));
     let mut raw = Vec::new();
     while !rest.is_empty() && raw.len() < PARAMETERS_MAX {
         let piece = past_comments(take_until_semicolon(&mut rest));
-        let Some(equals) = piece.iter().position(|&b| b == b'=') else {
+        let Some(equals) = memchr(b'=', piece) else {
             continue;
         };
         let name = strip_comments(&piece[..equals]);
@@ -40,31 +46,42 @@ pub(crate) fn parse(text: &[u8]) -> Parameterized {
     }
 }
 
+/// Only what stands before the parameters of an unfolded field value.
+pub(crate) fn value(mut text: &[u8]) -> Cow<'_, [u8]> {
+    strip_comments(take_until_semicolon(&mut text))
+}
+
 /// Takes up to the next `;` outside quotes and comments, and drops the `;`.
 fn take_until_semicolon<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
+    let special = memchr3(b';', b'"', b'(', rest).unwrap_or(rest.len());
+    let end = special + outside(&rest[special..]);
+    let piece = &rest[..end];
+    *rest = rest.get(end + 1..).unwrap_or(&[]);
+    piece
+}
+
+/// Where the next `;` outside quotes and comments is; the end when there is none.
+fn outside(text: &[u8]) -> usize {
     let (mut quoted, mut escaped, mut depth) = (false, false, 0_u32);
-    let mut end = rest.len();
-    for (at, &byte) in rest.iter().enumerate() {
+    for (at, &byte) in text.iter().enumerate() {
         match byte {
             _ if escaped => escaped = false,
             b'\\' if quoted || depth > 0 => escaped = true,
             b'"' if depth == 0 => quoted = !quoted,
             b'(' if !quoted => depth += 1,
             b')' if !quoted => depth = depth.saturating_sub(1),
-            b';' if !quoted && depth == 0 => {
-                end = at;
-                break;
-            }
+            b';' if !quoted && depth == 0 => return at,
             _ => {}
         }
     }
-    let piece = &rest[..end];
-    *rest = rest.get(end + 1..).unwrap_or(&[]);
-    piece
+    text.len()
 }
 
 /// What stands outside comments.
-pub(crate) fn strip_comments(text: &[u8]) -> Vec<u8> {
+pub(crate) fn strip_comments(text: &[u8]) -> Cow<'_, [u8]> {
+    if memchr(b'(', text).is_none() {
+        return Cow::Borrowed(text.trim_ascii());
+    }
     let mut depth = 0_u32;
     let kept: Vec<u8> = text
         .iter()
@@ -79,7 +96,7 @@ pub(crate) fn strip_comments(text: &[u8]) -> Vec<u8> {
             !inside
         })
         .collect();
-    kept.trim_ascii().to_vec()
+    Cow::Owned(kept.trim_ascii().to_vec())
 }
 
 /// What follows white space and comments.
@@ -100,11 +117,15 @@ fn past_comments(text: &[u8]) -> &[u8] {
     rest
 }
 
-fn unquote(value: &[u8]) -> Vec<u8> {
+fn unquote(value: &[u8]) -> Cow<'_, [u8]> {
     let value = past_comments(value);
     let Some(inside) = value.strip_prefix(b"\"") else {
         return strip_comments(value);
     };
+    let end = memchr2(b'"', b'\\', inside).unwrap_or(inside.len());
+    if inside.get(end) != Some(&b'\\') {
+        return Cow::Borrowed(&inside[..end]);
+    }
     let mut text = Vec::with_capacity(inside.len());
     let mut bytes = inside.iter();
     while let Some(&byte) = bytes.next() {
@@ -114,12 +135,15 @@ fn unquote(value: &[u8]) -> Vec<u8> {
             other => text.push(other),
         }
     }
-    text
+    Cow::Owned(text)
 }
 
 /// RFC 2231 §6: continuations are joined by the server; charset and percent coding are left to the client.
-fn join_continuations(raw: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let mut joined: Vec<(Vec<u8>, Vec<u8>)> = Vec::with_capacity(raw.len());
+fn join_continuations(raw: Vec<Parameter<'_>>) -> Vec<Parameter<'_>> {
+    if raw.iter().all(|(name, _)| memchr(b'*', name).is_none()) {
+        return raw;
+    }
+    let mut joined: Vec<Parameter<'_>> = Vec::with_capacity(raw.len());
     let mut sections: Vec<Section> = Vec::new();
     for (name, value) in raw {
         match Section::of(&name, &value) {
@@ -169,13 +193,13 @@ impl Section {
     }
 
     /// As it was written.
-    fn apart(self) -> (Vec<u8>, Vec<u8>) {
+    fn apart<'a>(self) -> Parameter<'a> {
         let mut name = self.base;
         name.extend_from_slice(format!("*{}{}", self.number, if self.extended { "*" } else { "" }).as_bytes());
-        (name, self.value)
+        (name.into(), self.value.into())
     }
 
-    fn join(sections: Vec<Self>) -> (Vec<u8>, Vec<u8>) {
+    fn join<'a>(sections: Vec<Self>) -> Parameter<'a> {
         let extended = sections.iter().any(|s| s.extended);
         let mut name = sections.first().map(|s| s.base.clone()).unwrap_or_default();
         if extended {
@@ -192,7 +216,7 @@ impl Section {
                 section.value.iter().for_each(|&b| percent(b, &mut value));
             }
         }
-        (name, value)
+        (name.into(), value.into())
     }
 }
 

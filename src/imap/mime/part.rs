@@ -1,10 +1,11 @@
 //! The tree of MIME parts of a message, as ranges of its bytes (RFC 2045, RFC 2046).
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use super::header;
 use super::outline::{Inside, Outline};
-use super::parameter::{self, Parameterized};
+use super::parameter::{self, Parameter};
 use super::walk::Walker;
 
 /// A part: the whole message, a body part of a multipart, or the message inside a `message/rfc822` part.
@@ -18,10 +19,10 @@ pub(crate) struct Part {
     pub(crate) lines: u64,
     /// The bytes of its header block, as far as they are looked at.
     pub(crate) head: Vec<u8>,
-    /// Type, subtype in upper case.
-    pub(crate) media: (Vec<u8>, Vec<u8>),
-    /// Content-Type with its parameters; those of the default type when there is none.
-    pub(crate) content_type: Parameterized,
+    /// What it is.
+    pub(crate) media: Media,
+    /// What it is when its header block does not say.
+    assumed: Assumed,
     /// What is inside.
     pub(crate) kind: Kind,
 }
@@ -35,6 +36,41 @@ pub(crate) enum Kind {
     Multipart(Vec<Part>),
     /// A message.
     Message(Box<Part>),
+}
+
+/// Type and subtype of a part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Media {
+    main: Cow<'static, [u8]>,
+    sub: Cow<'static, [u8]>,
+}
+
+impl Media {
+    /// Both in upper case.
+    const fn new(main: &'static [u8], sub: &'static [u8]) -> Self {
+        Self {
+            main: Cow::Borrowed(main),
+            sub: Cow::Borrowed(sub),
+        }
+    }
+
+    /// What a field says; `None`: nothing that is a type.
+    fn of(content_type: &[u8]) -> Option<Self> {
+        let value = parameter::value(content_type);
+        let mut halves = value.splitn(2, |&b| b == b'/');
+        let (main, sub) = (token(halves.next()), token(halves.next()));
+        Some(Self { main: main?, sub: sub? })
+    }
+
+    /// Type in upper case.
+    pub(crate) fn main(&self) -> &[u8] {
+        &self.main
+    }
+
+    /// Subtype in upper case.
+    pub(crate) fn sub(&self) -> &[u8] {
+        &self.sub
+    }
 }
 
 /// Type of a part that does not say (RFC 2045 §5.2, RFC 2046 §5.1.5).
@@ -54,21 +90,63 @@ impl Part {
 
     /// An empty part of unstructured text that begins here.
     pub(super) fn at(start: usize) -> Self {
-        let (media, content_type) = content_type(&[], Assumed::TextPlain);
         Self {
             header: start..start,
             body: start..start,
             lines: 0,
             head: Vec::new(),
-            media,
-            content_type,
+            media: TEXT_PLAIN,
+            assumed: Assumed::TextPlain,
             kind: Kind::Leaf,
         }
     }
 
-    /// Takes in what the header block says of the type.
-    pub(super) fn read_head(&mut self, assumed: Assumed) {
-        (self.media, self.content_type) = content_type(&self.head, assumed);
+    /// Takes in what the header block says of the type. The boundary of a multipart, if it has one.
+    pub(super) fn read_head(&mut self, assumed: Assumed) -> Option<Vec<u8>> {
+        self.assumed = assumed;
+        let value = header::value_of(&self.head, "Content-Type");
+        let said = value.as_deref().and_then(Media::of);
+        self.media = said.unwrap_or(match assumed {
+            Assumed::TextPlain => TEXT_PLAIN,
+            Assumed::MessageRfc822 => MESSAGE_RFC822,
+        });
+        if self.media.main() != b"MULTIPART" {
+            return None;
+        }
+        let boundary = parameter::parse(value.as_deref()?).into_parameter("boundary");
+        boundary.map(Cow::into_owned)
+    }
+
+    /// It is something else than its header block says.
+    pub(super) fn becomes_data(&mut self) {
+        self.media = Media::new(b"APPLICATION", b"OCTET-STREAM");
+    }
+
+    /// The parameters of its type, of which this is the field if it has one; those of the default type when it says none.
+    pub(crate) fn parameters<'a>(&self, content_type: Option<&'a [u8]>) -> Vec<Parameter<'a>> {
+        // RFC 2046 §4.1.2: text that names no charset is US-ASCII; every server that clients know says so.
+        const US_ASCII: Parameter<'static> = (Cow::Borrowed(b"CHARSET"), Cow::Borrowed(b"us-ascii"));
+        let said = content_type.and_then(|value| Some((Media::of(value)?, value)));
+        let Some((media, value)) = said else {
+            return match self.assumed {
+                Assumed::TextPlain => vec![US_ASCII],
+                Assumed::MessageRfc822 => Vec::new(),
+            };
+        };
+        let mut parameters = parameter::parse(value).parameters;
+        let charset = |name: &[u8]| name.eq_ignore_ascii_case(b"charset") || name.eq_ignore_ascii_case(b"charset*");
+        if media.main() == b"TEXT" && !parameters.iter().any(|(name, _)| charset(name)) {
+            parameters.push(US_ASCII);
+        }
+        parameters
+    }
+
+    /// Its `charset` parameter.
+    pub(crate) fn charset(&self) -> Option<Vec<u8>> {
+        let value = header::value_of(&self.head, "Content-Type");
+        let mut parameters = self.parameters(value.as_deref()).into_iter();
+        let found = parameters.find(|(name, _)| name.eq_ignore_ascii_case(b"charset"));
+        found.map(|(_, value)| value.into_owned())
     }
 
     /// Nothing of it lies beyond `end`.
@@ -88,7 +166,7 @@ impl Part {
 
     /// Whether it holds a message. RFC 9051 §9 `media-message`: `message/global` (RFC 6532 §3.7) is one too.
     pub(super) fn is_message(&self) -> bool {
-        self.media.0 == b"MESSAGE" && (self.media.1 == b"RFC822" || self.media.1 == b"GLOBAL")
+        self.media.main() == b"MESSAGE" && matches!(self.media.sub(), b"RFC822" | b"GLOBAL")
     }
 
     /// Only the places of its parts.
@@ -105,36 +183,19 @@ impl Part {
     }
 }
 
-fn content_type(block: &[u8], assumed: Assumed) -> ((Vec<u8>, Vec<u8>), Parameterized) {
-    if let Some(value) = header::value_of(block, "Content-Type") {
-        let mut parsed = parameter::parse(&value);
-        let mut halves = parsed.value.splitn(2, |&b| b == b'/');
-        let (main, sub) = (token(halves.next()), token(halves.next()));
-        if let (Some(main), Some(sub)) = (main, sub) {
-            // RFC 2046 §4.1.2: text that names no charset is US-ASCII; every server that clients know says so.
-            let charset = |name: &[u8]| name.eq_ignore_ascii_case(b"charset") || name.eq_ignore_ascii_case(b"charset*");
-            if main == b"TEXT" && !parsed.parameters.iter().any(|(name, _)| charset(name)) {
-                parsed.parameters.push((b"CHARSET".to_vec(), b"us-ascii".to_vec()));
-            }
-            return ((main, sub), parsed);
-        }
-    }
-    match assumed {
-        Assumed::TextPlain => (
-            (b"TEXT".to_vec(), b"PLAIN".to_vec()),
-            Parameterized {
-                value: Vec::new(),
-                parameters: vec![(b"CHARSET".to_vec(), b"us-ascii".to_vec())],
-            },
-        ),
-        Assumed::MessageRfc822 => ((b"MESSAGE".to_vec(), b"RFC822".to_vec()), Parameterized::default()),
-    }
-}
-
-fn token(text: Option<&[u8]>) -> Option<Vec<u8>> {
+fn token(text: Option<&[u8]>) -> Option<Cow<'static, [u8]>> {
     let text = text?.trim_ascii();
     let good = !text.is_empty() && text.iter().all(|&b| b.is_ascii_graphic() && !is_special(b));
-    good.then(|| text.to_ascii_uppercase())
+    good.then(|| upper(text))
+}
+
+/// A word in upper case.
+pub(crate) fn upper(word: &[u8]) -> Cow<'static, [u8]> {
+    let mut usual = USUAL.iter();
+    match usual.find(|usual| usual.eq_ignore_ascii_case(word)) {
+        Some(usual) => Cow::Borrowed(usual),
+        None => Cow::Owned(word.to_ascii_uppercase()),
+    }
 }
 
 /// `tspecials` of RFC 2045 §5.1.
@@ -144,3 +205,25 @@ fn is_special(byte: u8) -> bool {
         b'(' | b')' | b'<' | b'>' | b'@' | b',' | b';' | b':' | b'\\' | b'"' | b'/' | b'[' | b']' | b'?' | b'='
     )
 }
+
+const TEXT_PLAIN: Media = Media::new(b"TEXT", b"PLAIN");
+const MESSAGE_RFC822: Media = Media::new(b"MESSAGE", b"RFC822");
+
+/// Types, subtypes and encodings of nearly all parts.
+const USUAL: [&[u8]; 15] = [
+    b"TEXT",
+    b"PLAIN",
+    b"HTML",
+    b"XML",
+    b"MULTIPART",
+    b"MIXED",
+    b"ALTERNATIVE",
+    b"APPLICATION",
+    b"PDF",
+    b"ZIP",
+    b"OCTET-STREAM",
+    b"7BIT",
+    b"8BIT",
+    b"BASE64",
+    b"QUOTED-PRINTABLE",
+];

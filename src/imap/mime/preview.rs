@@ -24,13 +24,15 @@ pub fn preview(bytes: &[u8]) -> String {
         coding => coding.decode(body),
     };
     // Where US-ASCII is said or assumed, anything beyond it is UTF-8 more often than not.
-    let charset = part.content_type.parameter("charset");
-    let charset = charset.filter(|name| !name.eq_ignore_ascii_case(b"us-ascii"));
+    let charset = part.charset();
+    let charset = charset
+        .as_deref()
+        .filter(|name| !name.eq_ignore_ascii_case(b"us-ascii"));
     let text = match charset.and_then(charset_decoder) {
         Some(decoder) => decoder(&decoded),
         None => String::from_utf8_lossy(&decoded).into_owned(),
     };
-    if part.media.1 == b"HTML" {
+    if part.media.sub() == b"HTML" {
         shorten(&html_to_text(&text))
     } else {
         shorten(&text)
@@ -47,18 +49,18 @@ enum Wanted {
 fn text_of(part: &Part, wanted: Wanted) -> Option<&Part> {
     match &part.kind {
         Kind::Leaf => {
-            let is_text = part.media.0 == b"TEXT"
-                && (part.media.1 == b"PLAIN"
-                    || (wanted == Wanted::Any && matches!(part.media.1.as_slice(), b"HTML" | b"ENRICHED")));
+            let is_text = part.media.main() == b"TEXT"
+                && (part.media.sub() == b"PLAIN"
+                    || (wanted == Wanted::Any && matches!(part.media.sub(), b"HTML" | b"ENRICHED")));
             (is_text && !is_attachment(part)).then_some(part)
         }
         Kind::Multipart(children) => {
             let first = |wanted| children.iter().find_map(|child| text_of(child, wanted));
             // RFC 8970 §3.2: what cannot be read without a key has no preview.
-            if part.media.1 == b"ENCRYPTED" {
+            if part.media.sub() == b"ENCRYPTED" {
                 return None;
             }
-            if part.media.1 == b"ALTERNATIVE" {
+            if part.media.sub() == b"ALTERNATIVE" {
                 return first(Wanted::Plain).or_else(|| if wanted == Wanted::Any { first(wanted) } else { None });
             }
             first(wanted)
@@ -69,7 +71,7 @@ fn text_of(part: &Part, wanted: Wanted) -> Option<&Part> {
 
 fn is_attachment(part: &Part) -> bool {
     let disposition = header::value_of(&part.head, "Content-Disposition");
-    disposition.is_some_and(|value| parameter::parse(&value).value.eq_ignore_ascii_case(b"attachment"))
+    disposition.is_some_and(|value| parameter::value(&value).eq_ignore_ascii_case(b"attachment"))
 }
 
 /// One line: white space made one space, what cannot be shown left out, no longer than allowed.

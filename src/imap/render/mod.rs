@@ -6,9 +6,9 @@ use memchr::{memchr, memmem};
 
 use super::mime::Walker;
 use super::mime::address::{self, Mailbox};
-use super::mime::header::Block;
-use super::mime::parameter::{self, Parameterized};
-use super::mime::part::{Kind, Part};
+use super::mime::header::{Block, Name};
+use super::mime::parameter::{self, Parameter};
+use super::mime::part::{Kind, Part, upper};
 use super::request::Summary;
 use super::wire;
 
@@ -37,14 +37,17 @@ impl Summariser {
     /// After the last byte.
     pub fn finish(self) -> Summary {
         let root = self.0.finish();
-        let mut structures = Structures::default();
+        let mut structures = Structures {
+            basic: Vec::with_capacity(SUMMARY_BYTES_USUAL),
+            extended: Vec::with_capacity(SUMMARY_BYTES_USUAL),
+        };
         structures.part(&root);
         let mut summary = Summary {
             header_bytes: u32::try_from(root.header.len()).unwrap_or(u32::MAX),
             layout: root.outline().encode(),
             body: structures.basic,
             body_structure: structures.extended,
-            ..Summary::default()
+            envelope: Vec::with_capacity(SUMMARY_BYTES_USUAL),
         };
         envelope(&mut summary.envelope, &Block::of(&root.head));
         summary
@@ -53,59 +56,68 @@ impl Summariser {
 
 /// Writes the envelope of a header block.
 pub(crate) fn envelope(out: &mut Vec<u8>, block: &Block<'_>) {
-    let value = |name: &str| block.value(name);
+    let nstring = |out: &mut Vec<u8>, name| wire::nstring(out, block.value(name).as_deref());
     out.push(b'(');
-    wire::nstring(out, value("Date").as_deref());
+    nstring(out, Name::Date);
     out.push(b' ');
-    wire::nstring(out, value("Subject").as_deref());
-    let from = addresses_of(block, "From");
+    nstring(out, Name::Subject);
+    out.push(b' ');
+    let from = out.len();
+    addresses(out, block, Name::From);
+    let from = from..out.len();
     // RFC 3501 §7.4.2: an absent or empty Sender or Reply-To is the From.
-    out.push(b' ');
-    addresses(out, &from);
-    for name in ["Sender", "Reply-To"] {
-        let found = addresses_of(block, name);
+    for name in [Name::Sender, Name::ReplyTo] {
         out.push(b' ');
-        addresses(out, if found.is_empty() { &from } else { &found });
+        if !some_addresses(out, block, name) {
+            out.extend_from_within(from.clone());
+        }
     }
-    for name in ["To", "Cc", "Bcc"] {
+    for name in [Name::To, Name::Cc, Name::Bcc] {
         out.push(b' ');
-        addresses(out, &addresses_of(block, name));
+        addresses(out, block, name);
     }
-    for name in ["In-Reply-To", "Message-ID"] {
+    for name in [Name::InReplyTo, Name::MessageId] {
         out.push(b' ');
-        wire::nstring(out, value(name).as_deref());
+        nstring(out, name);
     }
     out.push(b')');
 }
 
-/// All fields of that name: broken mailers repeat `To`.
-fn addresses_of(block: &Block<'_>, name: &str) -> Vec<Mailbox> {
-    let all = block.all(name).flat_map(|f| address::list(f.value));
-    all.take(ADDRESSES_MAX).collect()
+fn addresses(out: &mut Vec<u8>, block: &Block<'_>, name: Name) {
+    if !some_addresses(out, block, name) {
+        out.extend_from_slice(b"NIL");
+    }
 }
 
-fn addresses(out: &mut Vec<u8>, found: &[Mailbox]) {
-    if found.is_empty() {
-        out.extend_from_slice(b"NIL");
-        return;
+/// Writes the addresses of all fields of that name: broken mailers repeat `To`. `false`: there is none, and nothing is written.
+fn some_addresses(out: &mut Vec<u8>, block: &Block<'_>, name: Name) -> bool {
+    let start = out.len();
+    for mailbox in block.all(name).flat_map(address::list).take(ADDRESSES_MAX) {
+        if out.len() == start {
+            out.push(b'(');
+        }
+        address(out, &mailbox);
     }
-    out.push(b'(');
-    for mailbox in found {
-        out.push(b'(');
-        wire::nstring(out, mailbox.name.as_deref());
-        out.push(b' ');
-        wire::nstring(out, mailbox.route.as_deref());
-        out.push(b' ');
-        wire::nstring(out, mailbox.local.as_deref());
-        out.push(b' ');
-        wire::nstring(out, mailbox.domain.as_deref());
+    let is_some = out.len() > start;
+    if is_some {
         out.push(b')');
     }
+    is_some
+}
+
+fn address(out: &mut Vec<u8>, mailbox: &Mailbox<'_>) {
+    out.push(b'(');
+    wire::nstring(out, mailbox.name.as_deref());
+    out.push(b' ');
+    wire::nstring(out, mailbox.route.as_deref());
+    out.push(b' ');
+    wire::nstring(out, mailbox.local.as_deref());
+    out.push(b' ');
+    wire::nstring(out, mailbox.domain.as_deref());
     out.push(b')');
 }
 
 /// BODY and BODYSTRUCTURE while they are written: the same, but for the extension data.
-#[derive(Default)]
 struct Structures {
     /// BODY.
     basic: Vec<u8>,
@@ -130,14 +142,15 @@ impl Structures {
             }
             self.both(|out| {
                 out.push(b' ');
-                wire::string(out, &part.media.1);
+                wire::string(out, part.media.sub());
             });
             self.extended.push(b' ');
-            parameters(&mut self.extended, &part.content_type);
+            let content_type = block.value(Name::ContentType);
+            parameters(&mut self.extended, &part.parameters(content_type.as_deref()));
         } else {
             self.single(part, &block);
             self.extended.push(b' ');
-            wire::nstring(&mut self.extended, block.value("Content-MD5").as_deref());
+            wire::nstring(&mut self.extended, block.value(Name::ContentMd5).as_deref());
         }
         disposition_language_location(&mut self.extended, &block);
         self.both(|out| out.push(b')'));
@@ -156,7 +169,7 @@ impl Structures {
             });
             self.part(inner);
         }
-        if matches!(part.kind, Kind::Message(_)) || part.media.0 == b"TEXT" {
+        if matches!(part.kind, Kind::Message(_)) || part.media.main() == b"TEXT" {
             self.both(|out| {
                 out.push(b' ');
                 wire::number(out, part.lines);
@@ -167,12 +180,13 @@ impl Structures {
 
 /// `media-basic` and `body-fields`.
 fn fields(out: &mut Vec<u8>, part: &Part, block: &Block<'_>) {
-    wire::string(out, &part.media.0);
+    wire::string(out, part.media.main());
     out.push(b' ');
-    wire::string(out, &part.media.1);
+    wire::string(out, part.media.sub());
     out.push(b' ');
-    parameters(out, &part.content_type);
-    for name in ["Content-ID", "Content-Description"] {
+    let content_type = block.value(Name::ContentType);
+    parameters(out, &part.parameters(content_type.as_deref()));
+    for name in [Name::ContentId, Name::ContentDescription] {
         out.push(b' ');
         wire::nstring(out, block.value(name).as_deref());
     }
@@ -183,23 +197,19 @@ fn fields(out: &mut Vec<u8>, part: &Part, block: &Block<'_>) {
 }
 
 /// The transfer encoding in capitals; `7BIT` when absent (RFC 2045 §6.1).
-fn encoding(block: &Block<'_>) -> Vec<u8> {
-    let value = block
-        .value("Content-Transfer-Encoding")
-        .map(|v| parameter::parse(&v).value);
-    match value {
-        Some(value) if !value.is_empty() => value.to_ascii_uppercase(),
-        _ => b"7BIT".to_vec(),
-    }
+fn encoding(block: &Block<'_>) -> Cow<'static, [u8]> {
+    let value = block.value(Name::ContentTransferEncoding).unwrap_or_default();
+    let value = parameter::value(&value);
+    upper(if value.is_empty() { b"7BIT" } else { &value })
 }
 
-fn parameters(out: &mut Vec<u8>, of: &Parameterized) {
-    if of.parameters.is_empty() {
+fn parameters(out: &mut Vec<u8>, parameters: &[Parameter<'_>]) {
+    if parameters.is_empty() {
         out.extend_from_slice(b"NIL");
         return;
     }
     out.push(b'(');
-    for (index, (name, value)) in of.parameters.iter().enumerate() {
+    for (index, (name, value)) in parameters.iter().enumerate() {
         if index > 0 {
             out.push(b' ');
         }
@@ -212,41 +222,31 @@ fn parameters(out: &mut Vec<u8>, of: &Parameterized) {
 
 fn disposition_language_location(out: &mut Vec<u8>, block: &Block<'_>) {
     out.push(b' ');
-    match block.value("Content-Disposition").map(|v| parameter::parse(&v)) {
+    let disposition = block.value(Name::ContentDisposition);
+    match disposition.as_deref().map(parameter::parse) {
         Some(disposition) if !disposition.value.is_empty() || !disposition.parameters.is_empty() => {
             out.push(b'(');
             wire::string(out, &disposition.value);
             out.push(b' ');
-            parameters(out, &disposition);
+            parameters(out, &disposition.parameters);
             out.push(b')');
         }
         _ => out.extend_from_slice(b"NIL"),
     }
     out.push(b' ');
-    languages(out, block.value("Content-Language").as_deref());
+    languages(out, block.value(Name::ContentLanguage).as_deref());
     out.push(b' ');
-    wire::nstring(out, block.value("Content-Location").as_deref());
+    wire::nstring(out, block.value(Name::ContentLocation).as_deref());
 }
 
 fn languages(out: &mut Vec<u8>, value: Option<&[u8]>) {
-    let tags: Vec<Vec<u8>> = value
-        .unwrap_or_default()
-        .split(|&b| b == b',')
-        .map(parameter::strip_comments)
-        .filter(|t| !t.is_empty())
-        .collect();
-    if tags.is_empty() {
-        out.extend_from_slice(b"NIL");
-        return;
+    let start = out.len();
+    let tags = value.unwrap_or_default().split(|&b| b == b',');
+    for tag in tags.map(parameter::strip_comments).filter(|tag| !tag.is_empty()) {
+        out.push(if out.len() == start { b'(' } else { b' ' });
+        wire::string(out, &tag);
     }
-    out.push(b'(');
-    for (index, tag) in tags.iter().enumerate() {
-        if index > 0 {
-            out.push(b' ');
-        }
-        wire::string(out, tag);
-    }
-    out.push(b')');
+    out.extend_from_slice(if out.len() == start { b"NIL" } else { b")" });
 }
 
 /// A structure as RFC 3501 §9 knows it, where only `message/rfc822` shows the message inside: what RFC 9051 §9 shows of a
@@ -318,6 +318,9 @@ fn value_length(text: &[u8]) -> usize {
         _ => text.iter().position(|byte| b" ()".contains(byte)).unwrap_or(text.len()),
     }
 }
+
+/// Room for each of the three lists of most messages.
+const SUMMARY_BYTES_USUAL: usize = 512;
 
 /// Most addresses of one kind in an envelope.
 const ADDRESSES_MAX: usize = 10_000;

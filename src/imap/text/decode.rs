@@ -7,6 +7,7 @@ use mail_parser::decoders::charsets::map::charset_decoder;
 use memchr::memmem;
 
 use crate::imap::mime::decode::Coding;
+use crate::imap::mime::parameter::Parameter;
 
 /// The body of a part with this header, without its transfer encoding (RFC 2045 §6).
 pub(crate) fn transfer<'a>(head: &[u8], body: &'a [u8]) -> Cow<'a, [u8]> {
@@ -81,10 +82,10 @@ fn finish(text: &mut String, pending: &mut Option<(&[u8], Vec<u8>)>) {
 }
 
 /// A parameter as it reads: `name*` holds a character set and percent coding (RFC 2231 §4).
-pub(crate) fn parameter((name, value): &(Vec<u8>, Vec<u8>)) -> String {
+pub(crate) fn parameter((name, value): &Parameter<'_>) -> String {
     let (base, text) = match name.strip_suffix(b"*") {
         Some(base) => (base, extended(value)),
-        None => (name.as_slice(), words(value)),
+        None => (&**name, words(value)),
     };
     format!("{}={text}", String::from_utf8_lossy(base))
 }
@@ -235,7 +236,7 @@ mod tests {
 
     #[test]
     fn extended_parameters_read_as_text() {
-        let shown = |name: &str, value: &str| parameter(&(name.into(), value.into()));
+        let shown = |name: &str, value: &str| parameter(&(name.as_bytes().into(), value.as_bytes().into()));
         assert_eq!(shown("filename*", "utf-8'fr'%C3%A9t%C3%A9.pdf"), "filename=été.pdf");
         assert_eq!(shown("filename*", "iso-8859-1''%E9"), "filename=é");
         assert_eq!(shown("filename*", "no quotes"), "filename=no quotes");

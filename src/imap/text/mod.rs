@@ -92,16 +92,16 @@ impl Collector<'_> {
     }
 
     fn leaf(&mut self, part: &Part) {
-        if self.is_full() || !matches!(part.media.0.as_slice(), b"TEXT" | b"MESSAGE") {
+        if self.is_full() || !matches!(part.media.main(), b"TEXT" | b"MESSAGE") {
             return;
         }
         let head = &self.message[part.header.clone()];
         let bytes = decode::transfer(head, &self.message[part.body.clone()]);
-        let text = decode::charset(&bytes, part.content_type.parameter("charset").unwrap_or_default());
+        let text = decode::charset(&bytes, &part.charset().unwrap_or_default());
         fold(&text, &mut self.body);
         self.body.push(UNIT_END);
         // What people see of HTML: entities resolved, words that tags tear apart joined. Its source is searched as well.
-        if part.media.1 == b"HTML" && text.contains(['<', '&']) && !self.is_full() {
+        if part.media.sub() == b"HTML" && text.contains(['<', '&']) && !self.is_full() {
             fold(&mail_parser::decoders::html::html_to_text(&text), &mut self.body);
             self.body.push(UNIT_END);
         }

@@ -2,7 +2,6 @@
 
 use memchr::{memchr, memchr_iter};
 
-use super::parameter::Parameterized;
 use super::part::{Assumed, Kind, Part};
 use crate::message::lines;
 
@@ -102,10 +101,17 @@ impl Walker {
         }
     }
 
-    /// Counts the content that no line of can separate parts, all at once; what is left.
-    fn pass_over<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        if self.in_header || self.line_bytes > 0 {
+    /// Takes the lines that cannot separate parts, all at once; what is left.
+    fn pass_over<'a>(&mut self, mut bytes: &'a [u8]) -> &'a [u8] {
+        if self.line_bytes > 0 {
             return bytes;
+        }
+        while self.in_header {
+            let taken = self.take_head(bytes);
+            if taken == 0 {
+                return bytes;
+            }
+            bytes = &bytes[taken..];
         }
         let (passed, rest) = bytes.split_at(lines::without_hyphens(bytes));
         if !passed.is_empty() {
@@ -114,6 +120,43 @@ impl Walker {
             self.line_end = line_end(passed);
         }
         rest
+    }
+
+    /// Takes the whole lines of a header block, its empty line included, up to one that may separate parts. How many bytes that are.
+    fn take_head(&mut self, bytes: &[u8]) -> usize {
+        let mut end = 0;
+        let mut is_over = false;
+        while let Some(feed) = memchr(b'\n', &bytes[end..]) {
+            let line = &bytes[end..=end + feed];
+            if line.starts_with(b"--") {
+                break;
+            }
+            end += line.len();
+            self.feeds += 1;
+            is_over = matches!(line, b"\r\n" | b"\n");
+            if is_over {
+                break;
+            }
+        }
+        if end > 0 {
+            let taken = &bytes[..end];
+            self.keep_head(taken);
+            self.at += end;
+            self.line_end = line_end(taken);
+        }
+        if is_over {
+            self.end_header(self.at);
+        }
+        end
+    }
+
+    /// Keeps lines of the innermost part's header block.
+    fn keep_head(&mut self, lines: &[u8]) {
+        let kept = lines.len().min(self.heads_left);
+        self.heads_left -= kept;
+        if let Some(open) = self.open.last_mut() {
+            open.part.head.extend_from_slice(&lines[..kept]);
+        }
     }
 
     /// The end of the message.
@@ -160,11 +203,7 @@ impl Walker {
         match delimiter {
             Some(delimiter) => self.take_delimiter(&delimiter, end),
             None if self.in_header => {
-                let kept = line.len().min(self.heads_left);
-                self.heads_left -= kept;
-                if let Some(open) = self.open.last_mut() {
-                    open.part.head.extend_from_slice(&line[..kept]);
-                }
+                self.keep_head(line);
                 if length == ending {
                     self.feeds += 1;
                     self.end_header(end);
@@ -208,7 +247,7 @@ impl Walker {
         if delimiter.closes {
             holder.boundary = None;
         } else if self.parts < PARTS_MAX {
-            let digest = holder.part.media.1 == b"DIGEST";
+            let digest = holder.part.media.sub() == b"DIGEST";
             let assumed = if digest {
                 Assumed::MessageRfc822
             } else {
@@ -241,15 +280,15 @@ impl Walker {
         let part = &mut open.part;
         part.header.end = end;
         part.body = end..end;
-        part.read_head(open.assumed);
+        let boundary = part.read_head(open.assumed);
         open.feeds = feeds;
-        let is_multipart = part.media.0 == b"MULTIPART";
+        let is_multipart = part.media.main() == b"MULTIPART";
         if is_deep && (is_multipart || part.is_message()) {
             // RFC 9051 §7.5.2: these types promise an inside; too deep to show, they are shown as data.
-            part.media = (b"APPLICATION".to_vec(), b"OCTET-STREAM".to_vec());
+            part.becomes_data();
         } else if is_multipart {
             open.holds = Holds::Parts;
-            open.boundary = boundary(&part.content_type);
+            open.boundary = boundary.and_then(good_boundary);
         } else if part.is_message() {
             open.holds = Holds::Message;
             self.begin(end, Assumed::TextPlain);
@@ -311,10 +350,10 @@ fn line_end(lines: &[u8]) -> usize {
 }
 
 /// The boundary of a multipart; trailing white space cannot be part of it (RFC 2046 §5.1.1).
-fn boundary(content_type: &Parameterized) -> Option<Vec<u8>> {
-    let boundary = content_type.parameter("boundary")?.trim_ascii_end();
+fn good_boundary(mut boundary: Vec<u8>) -> Option<Vec<u8>> {
+    boundary.truncate(boundary.trim_ascii_end().len());
     let good = !boundary.is_empty() && boundary.len() <= BOUNDARY_BYTES_MAX;
-    good.then(|| boundary.to_vec())
+    good.then_some(boundary)
 }
 
 /// Deeper parts are shown as data.

@@ -119,7 +119,7 @@ fn nesting_and_the_number_of_parts_are_bounded() {
         depth += 1;
     }
     assert_eq!(depth, DEPTH_MAX);
-    assert_eq!(part.media.0, b"APPLICATION");
+    assert_eq!(part.media.main(), b"APPLICATION");
     let mut many = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n".to_vec();
     many.extend(b"--b\r\n\r\nx\r\n".repeat(3_000));
     let Kind::Multipart(parts) = Part::of_message(&many).kind else {
