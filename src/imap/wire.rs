@@ -9,9 +9,18 @@ use memchr::{memchr, memchr2};
 use super::request::Flags;
 
 /// Writes a decimal number.
-pub(crate) fn number(out: &mut Vec<u8>, value: u64) {
-    // Writing into a vector cannot fail.
-    let _infallible = write!(out, "{value}");
+pub(crate) fn number(out: &mut Vec<u8>, mut value: u64) {
+    let mut digits = [b'0'; DIGITS_MAX];
+    let mut start = DIGITS_MAX;
+    loop {
+        start -= 1;
+        digits[start] = DIGITS[usize::try_from(value % 10).unwrap_or(0)];
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[start..]);
 }
 
 /// Writes words for people. RFC 9051 §9, `text`: what is not ASCII stands in it only after ENABLE `IMAP4rev2`, and a client may have named
@@ -27,7 +36,14 @@ pub(crate) fn text(out: &mut Vec<u8>, text: &str, is_utf8: bool) {
 
 /// Writes a `string`: quoted when it may be, a literal otherwise (8-bit text, line ends, very long).
 pub(crate) fn string(out: &mut Vec<u8>, text: &[u8]) {
-    if text.len() <= QUOTED_BYTES_MAX && text.iter().all(|&b| (0x20..0x7f).contains(&b) || b == b'\t') {
+    let is_plain = |b: u8| matches!(b, b' '..=b'~' | b'\t') & !matches!(b, b'"' | b'\\');
+    // Nearly all strings have nothing to escape; to look at all of one is quicker than to stop early.
+    if text.len() <= QUOTED_BYTES_MAX && text.iter().fold(true, |plain, &b| plain & is_plain(b)) {
+        out.reserve(text.len() + 2);
+        out.push(b'"');
+        out.extend_from_slice(text);
+        out.push(b'"');
+    } else if text.len() <= QUOTED_BYTES_MAX && text.iter().all(|&b| (0x20..0x7f).contains(&b) || b == b'\t') {
         quoted(out, text);
     } else {
         literal(out, text);
@@ -184,6 +200,11 @@ const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
 
+const DIGITS: &[u8; 10] = b"0123456789";
+
+/// Of the largest number.
+const DIGITS_MAX: usize = 20;
+
 /// Neither ASCII nor the beginning of anything in UTF-8.
 const NUL_STAND_IN: u8 = 0x80;
 
@@ -258,6 +279,13 @@ mod tests {
         assert_eq!(written(|o| nstring(o, Some(b""))), "\"\"");
         assert_eq!(written(|o| astring(o, b"X-TUID")), "X-TUID");
         assert_eq!(written(|o| astring(o, b"two words")), "\"two words\"");
+    }
+
+    #[test]
+    fn numbers_are_decimal() {
+        for value in [0, 7, 10, 4_294_967_295, u64::MAX] {
+            assert_eq!(written(|o| number(o, value)), value.to_string());
+        }
     }
 
     #[test]

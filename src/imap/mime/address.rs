@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use memchr::{memchr, memrchr};
+use memchr::{memchr, memchr2, memrchr};
 
 /// One element of an ENVELOPE address list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -173,9 +173,11 @@ impl<'a> Parser<'a> {
         let name = join(&self.words, true);
         self.words.clear();
         let comment = self.comment.take();
-        let (route, spec) = match (inside.first(), find_outside_quotes(&inside, b':')) {
-            (Some(b'@'), Some(colon)) => (Some(cut(&inside, 0..colon)), cut(&inside, colon + 1..inside.len())),
-            _ => (None, inside),
+        let is_routed = inside.first() == Some(&b'@');
+        let colon = is_routed.then(|| find_outside_quotes(&inside, b':')).flatten();
+        let (route, spec) = match colon {
+            Some(colon) => (Some(cut(&inside, 0..colon)), cut(&inside, colon + 1..inside.len())),
+            None => (None, inside),
         };
         let (local, domain) = split_spec(&spec);
         self.found.push(Mailbox {
@@ -296,6 +298,10 @@ fn unquote(local: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
 }
 
 fn find_outside_quotes(bytes: &[u8], wanted: u8) -> Option<usize> {
+    let first = memchr2(wanted, b'"', bytes)?;
+    if bytes[first] == wanted {
+        return Some(first);
+    }
     let mut quoted = false;
     let mut escaped = false;
     for (at, &byte) in bytes.iter().enumerate() {

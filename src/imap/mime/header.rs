@@ -1,6 +1,7 @@
 //! Header fields of a message or part, as ranges of its bytes.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use memchr::{memchr, memchr3};
 
@@ -120,60 +121,103 @@ impl Name {
 
     /// The one that is written so, without case.
     fn of(written: &[u8]) -> Option<Self> {
-        let mut names = Self::ALL.iter();
-        let found = names.find(|(_, name)| name.eq_ignore_ascii_case(written));
-        found.map(|&(name, _)| name)
+        let candidates: &[Self] = match written.len() {
+            2 => &[Self::To, Self::Cc],
+            3 => &[Self::Bcc],
+            4 => &[Self::From, Self::Date],
+            6 => &[Self::Sender],
+            7 => &[Self::Subject],
+            8 => &[Self::ReplyTo],
+            10 => &[Self::MessageId, Self::ContentId, Self::References],
+            11 => &[Self::InReplyTo, Self::ContentMd5],
+            12 => &[Self::ContentType],
+            16 => &[Self::ContentLanguage, Self::ContentLocation],
+            19 => &[Self::ContentDisposition, Self::ContentDescription],
+            25 => &[Self::ContentTransferEncoding],
+            _ => &[],
+        };
+        let mut candidates = candidates.iter().copied();
+        candidates.find(|name| Self::ALL[*name as usize].1.eq_ignore_ascii_case(written))
     }
 }
 
 /// The fields of a header block found once, for whoever asks for many of them.
 pub(crate) struct Block<'a> {
     block: &'a [u8],
-    /// What follows the colon of the first field of each [`Name`].
-    first: [Option<&'a [u8]>; Name::ALL.len()],
+    places: Places,
+}
+
+/// Where the fields of a header block are that have a [`Name`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Places {
+    /// Where what follows the colon of the first field of each name begins and ends; no field has its colon before the first byte.
+    first: [(u32, u32); Name::ALL.len()],
     /// Names of which there are more, a bit for each.
     repeated: u32,
+}
+
+impl Places {
+    /// Finds them in a header block. Beyond four gigabytes nothing is found.
+    pub(crate) fn of(block: &[u8]) -> Self {
+        let mut found = Self::default();
+        for (name, value) in known(block) {
+            let (Ok(start), Ok(end)) = (u32::try_from(value.start), u32::try_from(value.end)) else {
+                break;
+            };
+            let first = &mut found.first[name as usize];
+            if *first == (0, 0) {
+                *first = (start, end);
+            } else {
+                found.repeated |= 1 << name as u32;
+            }
+        }
+        found
+    }
 }
 
 impl<'a> Block<'a> {
     /// Reads a header block.
     pub(crate) fn of(block: &'a [u8]) -> Self {
-        let mut found = Self {
-            block,
-            first: [None; Name::ALL.len()],
-            repeated: 0,
-        };
-        for (name, value) in known(block) {
-            let first = &mut found.first[name as usize];
-            if first.is_some() {
-                found.repeated |= 1 << name as u32;
-            } else {
-                *first = Some(value);
-            }
+        Self::found(block, Places::of(block))
+    }
+
+    /// A header block that was read before.
+    pub(crate) fn found(block: &'a [u8], places: Places) -> Self {
+        Self { block, places }
+    }
+
+    fn first(&self, name: Name) -> Option<&'a [u8]> {
+        let (start, end) = self.places.first[name as usize];
+        let place = usize::try_from(start).ok()?..usize::try_from(end).ok()?;
+        if place.is_empty() && place.start == 0 {
+            return None;
         }
-        found
+        self.block.get(place)
     }
 
     /// What follows the colon of all fields of that name, in order.
     pub(crate) fn all(&self, name: Name) -> impl Iterator<Item = &'a [u8]> {
-        let is_repeated = self.repeated & (1 << name as u32) != 0;
-        let others = known(if is_repeated { self.block } else { &[] });
-        let others = others.filter_map(move |(other, value)| (other == name).then_some(value));
-        self.first[name as usize].into_iter().chain(others.skip(1))
+        let is_repeated = self.places.repeated & (1 << name as u32) != 0;
+        let block = if is_repeated { self.block } else { &[] };
+        let others = known(block).filter_map(move |(other, value)| (other == name).then(|| &block[value]));
+        self.first(name).into_iter().chain(others.skip(1))
     }
 
     /// The value of the first field of that name, like [`value_of`].
     pub(crate) fn value(&self, name: Name) -> Option<Cow<'a, [u8]>> {
-        self.first[name as usize].map(unfold)
+        self.first(name).map(unfold)
     }
 }
 
-/// The fields of a header block that have a [`Name`], with what follows their colon, in order.
-fn known(block: &[u8]) -> impl Iterator<Item = (Name, &[u8])> {
-    pieces(block).filter_map(|raw| {
+/// The fields of a header block that have a [`Name`], in order, with the place of what follows their colon.
+fn known(block: &[u8]) -> impl Iterator<Item = (Name, Range<usize>)> {
+    let mut at = 0;
+    pieces(block).filter_map(move |raw| {
+        let start = at;
+        at += raw.len();
         let colon = memchr(b':', raw)?;
         let name = Name::of(raw[..colon].trim_ascii_end())?;
-        Some((name, &raw[colon + 1..]))
+        Some((name, start + colon + 1..at))
     })
 }
 
@@ -191,13 +235,15 @@ pub(crate) fn unfold(value: &[u8]) -> Cow<'_, [u8]> {
         return Cow::Borrowed(value);
     }
     let mut out = Vec::with_capacity(value.len());
-    for &byte in value {
-        match byte {
-            b'\r' | b'\n' => {}
-            0 => out.push(b'?'),
-            other => out.push(other),
+    let mut rest = value;
+    while let Some(at) = memchr3(b'\r', b'\n', 0, rest) {
+        out.extend_from_slice(&rest[..at]);
+        if rest[at] == 0 {
+            out.push(b'?');
         }
+        rest = &rest[at + 1..];
     }
+    out.extend_from_slice(rest);
     Cow::Owned(out)
 }
 
@@ -232,6 +278,7 @@ mod tests {
         assert_eq!(&*value_of(b"X: a\0b\r\n", "x").unwrap(), b"a?b");
         assert_eq!(value_of(block, "To"), None);
     }
+
     #[test]
     fn fields_that_have_a_name_are_found_as_those_that_are_sought() {
         for (name, written) in Name::ALL {

@@ -53,14 +53,32 @@ pub(crate) fn value(mut text: &[u8]) -> Cow<'_, [u8]> {
 
 /// Takes up to the next `;` outside quotes and comments, and drops the `;`.
 fn take_until_semicolon<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
-    let special = memchr3(b';', b'"', b'(', rest).unwrap_or(rest.len());
-    let end = special + outside(&rest[special..]);
+    let end = semicolon(rest);
     let piece = &rest[..end];
     *rest = rest.get(end + 1..).unwrap_or(&[]);
     piece
 }
 
 /// Where the next `;` outside quotes and comments is; the end when there is none.
+fn semicolon(text: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(special) = memchr3(b';', b'"', b'(', &text[at..]) {
+        at += special;
+        let quoted = match text[at] {
+            b';' => return at,
+            b'"' => memchr2(b'"', b'\\', &text[at + 1..]).map(|end| at + 1 + end),
+            _ => None,
+        };
+        match quoted {
+            Some(end) if text[end] == b'"' => at = end + 1,
+            // Comments and escapes are rare.
+            _ => return at + outside(&text[at..]),
+        }
+    }
+    text.len()
+}
+
+/// The same, a byte at a time.
 fn outside(text: &[u8]) -> usize {
     let (mut quoted, mut escaped, mut depth) = (false, false, 0_u32);
     for (at, &byte) in text.iter().enumerate() {
@@ -237,6 +255,8 @@ const PARAMETERS_MAX: usize = 200;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn shown(text: &str) -> String {
@@ -278,5 +298,12 @@ mod tests {
         assert_eq!(shown("a; f*0=hel; f*2*=lo; x=y"), "a|x=y|f*0=hel|f*2*=lo");
         assert_eq!(shown("a; f*0=hel; F*0=lo"), "a|f*0=hel|F*0=lo");
         assert_eq!(shown("a; filename*=utf-8'fr'%C3%A9"), "a|filename*=utf-8'fr'%C3%A9");
+    }
+
+    proptest! {
+        #[test]
+        fn a_piece_ends_where_a_look_at_each_byte_ends_it(text in "[a;\"\\\\()]{0,12}") {
+            prop_assert_eq!(semicolon(text.as_bytes()), outside(text.as_bytes()));
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::header;
+use super::header::{Block, Name, Places};
 use super::outline::{Inside, Outline};
 use super::parameter::{self, Parameter};
 use super::walk::Walker;
@@ -15,14 +15,16 @@ pub(crate) struct Part {
     pub(crate) header: Range<usize>,
     /// Its body.
     pub(crate) body: Range<usize>,
-    /// Line ends in its body.
+    /// Line ends in its body if that is text or a message; nobody is told of others.
     pub(crate) lines: u64,
     /// The bytes of its header block, as far as they are looked at.
     pub(crate) head: Vec<u8>,
+    /// Where its fields are in them.
+    places: Places,
     /// What it is.
     pub(crate) media: Media,
-    /// What it is when its header block does not say.
-    assumed: Assumed,
+    /// What it is because its header block does not say; `None`: it says.
+    assumed: Option<Assumed>,
     /// What is inside.
     pub(crate) kind: Kind,
 }
@@ -95,26 +97,35 @@ impl Part {
             body: start..start,
             lines: 0,
             head: Vec::new(),
+            places: Places::default(),
             media: TEXT_PLAIN,
-            assumed: Assumed::TextPlain,
+            assumed: Some(Assumed::TextPlain),
             kind: Kind::Leaf,
         }
     }
 
     /// Takes in what the header block says of the type. The boundary of a multipart, if it has one.
     pub(super) fn read_head(&mut self, assumed: Assumed) -> Option<Vec<u8>> {
-        self.assumed = assumed;
-        let value = header::value_of(&self.head, "Content-Type");
+        self.places = Places::of(&self.head);
+        let value = self.block().value(Name::ContentType);
         let said = value.as_deref().and_then(Media::of);
-        self.media = said.unwrap_or(match assumed {
-            Assumed::TextPlain => TEXT_PLAIN,
-            Assumed::MessageRfc822 => MESSAGE_RFC822,
+        let assumed = said.is_none().then_some(assumed);
+        let media = said.unwrap_or(match assumed {
+            Some(Assumed::MessageRfc822) => MESSAGE_RFC822,
+            _ => TEXT_PLAIN,
         });
-        if self.media.main() != b"MULTIPART" {
-            return None;
-        }
-        let boundary = parameter::parse(value.as_deref()?).into_parameter("boundary");
-        boundary.map(Cow::into_owned)
+        let boundary = match value.as_deref() {
+            Some(value) if media.main() == b"MULTIPART" => parameter::parse(value).into_parameter("boundary"),
+            _ => None,
+        };
+        let boundary = boundary.map(Cow::into_owned);
+        (self.assumed, self.media) = (assumed, media);
+        boundary
+    }
+
+    /// The fields of its header block.
+    pub(crate) fn block(&self) -> Block<'_> {
+        Block::found(&self.head, self.places)
     }
 
     /// It is something else than its header block says.
@@ -126,16 +137,15 @@ impl Part {
     pub(crate) fn parameters<'a>(&self, content_type: Option<&'a [u8]>) -> Vec<Parameter<'a>> {
         // RFC 2046 §4.1.2: text that names no charset is US-ASCII; every server that clients know says so.
         const US_ASCII: Parameter<'static> = (Cow::Borrowed(b"CHARSET"), Cow::Borrowed(b"us-ascii"));
-        let said = content_type.and_then(|value| Some((Media::of(value)?, value)));
-        let Some((media, value)) = said else {
-            return match self.assumed {
-                Assumed::TextPlain => vec![US_ASCII],
-                Assumed::MessageRfc822 => Vec::new(),
-            };
+        let said = match self.assumed {
+            Some(Assumed::TextPlain) => return vec![US_ASCII],
+            Some(Assumed::MessageRfc822) => None,
+            None => content_type,
         };
+        let Some(value) = said else { return Vec::new() };
         let mut parameters = parameter::parse(value).parameters;
         let charset = |name: &[u8]| name.eq_ignore_ascii_case(b"charset") || name.eq_ignore_ascii_case(b"charset*");
-        if media.main() == b"TEXT" && !parameters.iter().any(|(name, _)| charset(name)) {
+        if self.media.main() == b"TEXT" && !parameters.iter().any(|(name, _)| charset(name)) {
             parameters.push(US_ASCII);
         }
         parameters
@@ -143,7 +153,7 @@ impl Part {
 
     /// Its `charset` parameter.
     pub(crate) fn charset(&self) -> Option<Vec<u8>> {
-        let value = header::value_of(&self.head, "Content-Type");
+        let value = self.block().value(Name::ContentType);
         let mut parameters = self.parameters(value.as_deref()).into_iter();
         let found = parameters.find(|(name, _)| name.eq_ignore_ascii_case(b"charset"));
         found.map(|(_, value)| value.into_owned())
@@ -162,6 +172,11 @@ impl Part {
             Kind::Multipart(children) => children.iter_mut().for_each(|child| child.end_by(end)),
             Kind::Message(inner) => inner.end_by(end),
         }
+    }
+
+    /// Whether clients are told how many lines it has.
+    pub(super) fn has_lines(&self) -> bool {
+        self.media.main() == b"TEXT" || self.is_message()
     }
 
     /// Whether it holds a message. RFC 9051 §9 `media-message`: `message/global` (RFC 6532 §3.7) is one too.

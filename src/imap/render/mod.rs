@@ -49,7 +49,7 @@ impl Summariser {
             body_structure: structures.extended,
             envelope: Vec::with_capacity(SUMMARY_BYTES_USUAL),
         };
-        envelope(&mut summary.envelope, &Block::of(&root.head));
+        envelope(&mut summary.envelope, &root.block());
         summary
     }
 }
@@ -134,7 +134,7 @@ impl Structures {
     }
 
     fn part(&mut self, part: &Part) {
-        let block = Block::of(&part.head);
+        let block = part.block();
         self.both(|out| out.push(b'('));
         if let Kind::Multipart(children) = &part.kind {
             for child in children {
@@ -164,7 +164,7 @@ impl Structures {
             let enough = self.extended.len() > ENVELOPES_BYTES_MAX;
             self.both(|out| {
                 out.push(b' ');
-                envelope(out, &Block::of(if enough { b"" } else { &inner.head }));
+                envelope(out, &if enough { Block::of(b"") } else { inner.block() });
                 out.push(b' ');
             });
             self.part(inner);

@@ -13,7 +13,7 @@ pub(crate) struct Walker {
     in_header: bool,
     /// Where the current line starts.
     at: usize,
-    /// Line feeds before it.
+    /// Line feeds before it, as far as they are counted.
     feeds: u64,
     /// Bytes of the line end before it.
     line_end: usize,
@@ -116,10 +116,17 @@ impl Walker {
         let (passed, rest) = bytes.split_at(lines::without_hyphens(bytes));
         if !passed.is_empty() {
             self.at += passed.len();
-            self.feeds += memchr_iter(b'\n', passed).count() as u64;
+            if self.counts_lines() {
+                self.feeds += memchr_iter(b'\n', passed).count() as u64;
+            }
             self.line_end = line_end(passed);
         }
         rest
+    }
+
+    /// Whether anybody is told how many lines of content there are here: most of a message is a file in base64, looked through once only.
+    fn counts_lines(&self) -> bool {
+        self.open.iter().any(|open| open.part.has_lines())
     }
 
     /// Takes the whole lines of a header block, its empty line included, up to one that may separate parts. How many bytes that are.
@@ -313,11 +320,8 @@ impl Open {
         let body = &mut self.part.body;
         // An empty body has no line end before the delimiter but that of its header.
         body.end = end.max(body.start);
-        self.part.lines = if body.start == body.end {
-            0
-        } else {
-            feeds.saturating_sub(self.feeds)
-        };
+        let is_told = body.start < body.end && self.part.has_lines();
+        self.part.lines = if is_told { feeds.saturating_sub(self.feeds) } else { 0 };
     }
 
     fn close(mut self) -> Part {
