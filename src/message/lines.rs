@@ -1,5 +1,7 @@
 //! Lines of a message's content: nearly all say nothing about its parts, so they are passed over together.
 
+use std::sync::LazyLock;
+
 use memchr::{memmem, memrchr};
 
 /// Length of the whole lines at the front of which none begins with two hyphens, so that none separates parts (RFC 2046 §5.1.1), in bytes.
@@ -8,9 +10,12 @@ pub(crate) fn without_hyphens(bytes: &[u8]) -> usize {
     if bytes.starts_with(b"--") {
         return 0;
     }
-    let end = memmem::find(bytes, b"\n--").or_else(|| memrchr(b'\n', bytes));
+    let end = SEPARATOR.find(bytes).or_else(|| memrchr(b'\n', bytes));
     end.map_or(0, |feed| feed + 1)
 }
+
+/// Made once, not for each piece of each message.
+static SEPARATOR: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(b"\n--"));
 
 #[cfg(test)]
 mod tests {

@@ -212,9 +212,9 @@ impl Structure {
             State::Content
         };
         self.deepest = self.deepest.max(depth);
-        if let Some(boundary) = read.boundary {
+        if let Some(delimiter) = read.delimiter {
             self.open.push(Open {
-                delimiter: [b"--", boundary.as_bytes()].concat(),
+                delimiter,
                 depth,
                 place,
             });
@@ -233,8 +233,8 @@ impl Structure {
 /// The header of a part, read.
 struct Read {
     part: Part,
-    /// Of a multipart.
-    boundary: Option<String>,
+    /// Of a multipart: two hyphens and the boundary.
+    delimiter: Option<Vec<u8>>,
     /// Its content is base64 or quoted-printable.
     is_encoded: bool,
 }
@@ -271,7 +271,7 @@ impl Read {
             content_type.starts_with("multipart/") && (1..=BOUNDARY_BYTES_MAX).contains(&boundary.len())
         });
         Self {
-            boundary: boundary.map(Cow::into_owned),
+            delimiter: boundary.map(|boundary| [b"--", boundary.as_bytes()].concat()),
             part: Part {
                 depth: 0,
                 place: Place::Own,
