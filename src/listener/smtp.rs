@@ -97,7 +97,6 @@ pub(super) async fn serve(door: &Door, stream: TcpStream, parts: Arc<Parts>, sto
         desk,
         spool: None,
         held: Vec::new(),
-        is_answered: false,
         end: Instant::now() + limits.smtp_session,
         message_end: None,
         pace: Pace::new(limits.data_rate),
@@ -151,8 +150,6 @@ struct Drive<'a> {
     spool: Option<Result<Spool, StoreError>>,
     /// Replies to what stands before a chunk that is there in part.
     held: Vec<u8>,
-    /// Nothing has come since a reply was written.
-    is_answered: bool,
     /// The session ends then, the text of a message under way apart: the snapshot is too old.
     end: Instant,
     /// The message under way is to be complete by then.
@@ -211,11 +208,6 @@ impl Drive<'_> {
         if self.session.has_chunk_under_way() && self.held.len() < HELD_BYTES_MAX {
             return Ok(());
         }
-        self.write_held().await
-    }
-
-    async fn write_held(&mut self) -> io::Result<()> {
-        self.is_answered = true;
         self.wire.write(&std::mem::take(&mut self.held)).await
     }
 
@@ -226,7 +218,7 @@ impl Drive<'_> {
         }
         let read = self.wire.read_at_hand(self.session.input()).await?;
         if read == 0 {
-            self.write_held().await?;
+            self.wire.write(&std::mem::take(&mut self.held)).await?;
         }
         self.pace.came(read, Duration::ZERO);
         Ok(read > 0)
@@ -237,10 +229,7 @@ impl Drive<'_> {
         let has_text = self.session.has_text_under_way();
         if has_text {
             self.wire.expect_much();
-            // What came before a reply was acknowledged with it.
-            if !self.is_answered {
-                self.wire.hasten()?;
-            }
+            self.wire.hasten()?;
         }
         let (until, why) = self.awaited_until(has_text);
         let begun = Instant::now();
@@ -259,7 +248,6 @@ impl Drive<'_> {
                 read = read => read,
             }
         };
-        self.is_answered = false;
         let read = match read {
             Err(_) => return self.give_up(why).await.map(|()| false),
             Ok(Err(error)) if error.kind() == ErrorKind::TimedOut => {
