@@ -273,8 +273,10 @@ impl Connections {
         let beginning = durable.beginning();
         execute(&self.bound, "BEGIN")?;
         let copied = self.checkpoint_bounded(durable, beginning);
-        execute(&self.bound, "COMMIT")?;
-        copied
+        let ended = execute(&self.bound, "COMMIT");
+        // A sync that failed is what must not be forgotten.
+        copied?;
+        Ok(ended?)
     }
 
     fn checkpoint_bounded(&self, durable: &Durable, beginning: Beginning) -> Result<(), StoreError> {
