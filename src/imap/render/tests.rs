@@ -150,6 +150,9 @@ fn a_usual_message_is_told_as_it_was_recorded() {
 fn what_is_told_of_any_message_is_what_was_recorded() {
     let summaries = samples::any(4000).map(|message| {
         let told = summarise(&message);
+        let mut in_pieces = Summariser::new();
+        message.chunks(7).for_each(|piece| in_pieces.feed(piece));
+        assert_eq!(in_pieces.finish(), told, "{}", message.escape_ascii());
         let head = told.header_bytes.to_le_bytes().to_vec();
         [head, told.envelope, told.body, told.body_structure, told.layout].join(&b'|')
     });
