@@ -178,10 +178,11 @@ pub(super) const CHECKS: [RowCheck; 18] = [
     },
     RowCheck {
         check: Check::JournalTimes,
-        sql: "SELECT 'journal rows ' || min(j.sequence) || ' to ' || max(j.sequence), \
-              'they were written from ' || min(j.at) || ' to ' || max(j.at) || ', kept is ' || s.earliest || ' to ' || s.latest, s.number, 0 \
-              FROM journal_stretch s JOIN journal j ON j.sequence BETWEEN s.number << 8 AND (s.number << 8) | 255 GROUP BY s.number \
+        sql: "SELECT 'journal rows ' || (s.number << 8) || ' to ' || ((s.number << 8) | 255), \
+              coalesce('they were written from ' || min(j.at) || ' to ' || max(j.at), 'they are not written') \
+              || ', kept is ' || s.earliest || ' to ' || s.latest, s.number, 0 \
+              FROM journal_stretch s LEFT JOIN journal j ON j.sequence BETWEEN s.number << 8 AND (s.number << 8) | 255 GROUP BY s.number \
               HAVING min(j.at) < s.earliest OR max(j.at) > s.latest \
-              OR s.number >= (SELECT (seq + 1) >> 8 FROM sqlite_sequence WHERE name = 'journal')",
+              OR s.number >= coalesce((SELECT (seq + 1) >> 8 FROM sqlite_sequence WHERE name = 'journal'), 0)",
     },
 ];
