@@ -440,9 +440,14 @@ fn times_that_are_kept_of_the_journal_wrongly_are_found_and_never_taken_from_a_d
         let spoil = || {
             let db = Connection::open(data.path().join("store.db")).unwrap();
             assert_eq!(db.execute("UPDATE journal_stretch SET latest = 5", []).unwrap(), 3);
+            // This one would hide rows that are still to come.
+            let ahead = "INSERT INTO journal_stretch (number, earliest, latest) VALUES (100, 1, 2)";
+            assert_eq!(db.execute(ahead, []).unwrap(), 1);
         };
         spoil();
-        assert_eq!(ids(&look(data.path()).await), BTreeSet::from(["journal-times"]));
+        let found = look(data.path()).await;
+        assert_eq!(ids(&found), BTreeSet::from(["journal-times"]));
+        assert_eq!(found.problems.len(), 4, "{found:?}");
         assert_eq!(repair(data.path()).await.problems, []);
         let store = open(data.path());
         assert_eq!(late(&store).await, 200);
@@ -454,6 +459,47 @@ fn times_that_are_kept_of_the_journal_wrongly_are_found_and_never_taken_from_a_d
         let found = ids(&look(data.path()).await);
         assert!(!found.contains("journal-times"), "{found:?}");
     });
+}
+
+/// The step to this version reads the whole journal and removes an index: it cannot be made where one of them is damaged.
+#[test]
+fn a_damaged_database_of_the_version_before_is_built_again_as_one_of_this_version() {
+    for of_what in ["journal", "journal_at"] {
+        block_on(async {
+            let data = tempdir().unwrap();
+            let store = open(data.path());
+            let rows = (0..2_000).map(|second| record("a", second, "")).collect();
+            store.append(rows).await.unwrap();
+            store.close().await.unwrap();
+            damage_as_version_9(data.path(), of_what);
+            assert!(SqliteStore::open(data.path(), Options::default()).is_err(), "{of_what}");
+            let aside = Aside::new(data.path(), "database");
+            assert!(salvage(data.path(), &aside).unwrap().is_some(), "{of_what}");
+            assert_eq!(repair(data.path()).await.problems, [], "{of_what}");
+            let store = open(data.path());
+            let left = journal(&store).await;
+            assert!((1_000..=2_000).contains(&left), "{of_what}: {left}");
+            store.close().await.unwrap();
+        });
+    }
+}
+
+/// Makes a folder what version 9 left, and overwrites a leaf of the journal or of its index by time.
+fn damage_as_version_9(data: &Path, of_what: &str) {
+    let path = data.join("store.db");
+    let db = Connection::open(&path).unwrap();
+    db.execute_batch(
+        "DROP TABLE journal_stretch; CREATE INDEX journal_at ON journal (at); PRAGMA user_version = 9; \
+         PRAGMA wal_checkpoint(TRUNCATE)",
+    )
+    .unwrap();
+    let leaf = "SELECT pageno FROM dbstat WHERE name = ?1 AND pagetype = 'leaf' ORDER BY pageno LIMIT 1 OFFSET 1";
+    let leaf: i64 = db.query_row(leaf, [of_what], |row| row.get(0)).unwrap();
+    drop(db);
+    let mut bytes = fs::read(&path).unwrap();
+    let from = usize::try_from(leaf - 1).unwrap() * 8192;
+    bytes[from..from + 8192].fill(0xa5);
+    fs::write(&path, &bytes).unwrap();
 }
 
 #[test]

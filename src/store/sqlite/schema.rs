@@ -12,6 +12,9 @@ use crate::store::{Disk, StoreError};
 /// Version of the data format this program writes: the number of [`MIGRATIONS`].
 pub(super) const VERSION: u32 = 10;
 
+/// Its tables have the columns of this version's; what it does not have is made anew from their rows.
+const LIKE_THIS_VERSION: u32 = 9;
+
 /// Each brings the data from the version before to its own.
 const MIGRATIONS: [&str; VERSION as usize] = [
     include_str!("migrations/0001.sql"),
@@ -164,6 +167,15 @@ pub(super) fn check_version(connection: &Connection, path: &Path) -> Result<(), 
             ),
             "older data format",
         )),
+    }
+}
+
+/// Checks that rows can be taken from the database as they are, though an opening may be unable to bring it to this version: what brings it
+/// there reads pages that may be damaged. Whether it is of this version.
+pub(super) fn check_version_to_salvage(connection: &Connection, path: &Path) -> Result<bool, StoreError> {
+    match version(connection)? {
+        LIKE_THIS_VERSION => Ok(false),
+        _ => check_version(connection, path).map(|()| true),
     }
 }
 

@@ -37,10 +37,15 @@ pub fn salvage(folder: &Path, aside: &Aside) -> Result<Option<Salvaged>, StoreEr
     let old = Database::new(path.clone(), &*options.disk);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let damaged = old.connect(flags)?;
-    if is_sound(&damaged) {
+    let found = integrity(&damaged);
+    if found == Integrity::Whole {
         return Ok(None);
     }
-    schema::check_version(&damaged, &path)?;
+    let is_of_this_version = schema::check_version_to_salvage(&damaged, &path)?;
+    // What REINDEX repairs needs no new database, if it can be opened.
+    if found == Integrity::Index && is_of_this_version {
+        return Ok(None);
+    }
     let io = |error: io::Error| failed("the database could not be built again", error);
     let beside = folder.join(REBUILT);
     for name in [REBUILT.to_owned(), format!("{REBUILT}-wal"), format!("{REBUILT}-shm")] {
@@ -84,10 +89,22 @@ pub fn salvage(folder: &Path, aside: &Aside) -> Result<Option<Salvaged>, StoreEr
     Ok(Some(salvaged))
 }
 
-fn is_sound(db: &Connection) -> bool {
+/// What SQLite says of the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Integrity {
+    Whole,
+    /// An index is not what its table says.
+    Index,
+    Damaged,
+}
+
+fn integrity(db: &Connection) -> Integrity {
     let check = db.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0));
-    // What REINDEX repairs needs no new database.
-    check.is_ok_and(|line| line == "ok" || line.contains("index"))
+    match check.as_deref() {
+        Ok("ok") => Integrity::Whole,
+        Ok(line) if line.contains("index") => Integrity::Index,
+        _ => Integrity::Damaged,
+    }
 }
 
 fn tables(db: &Connection) -> Result<Vec<String>, StoreError> {
