@@ -110,10 +110,13 @@ class Client:
 task = json.load(sys.stdin)
 messages = CONVERSATIONS + [bytes.fromhex(text) for text in task["messages"]]
 clients = {name: Client(task[name]) for name in ("ours", "dovecot")}
+# The same here and there: messages without a Date are sorted by when they came.
+began = time.time() - len(messages)
+came = [time.strftime('"%d-%b-%Y %H:%M:%S +0000"', time.gmtime(began + place)).encode() for place in range(len(messages))]
 for client in clients.values():
     client.ask(b"CREATE Recherche")
-    for message in messages:
-        client.ask(b"APPEND Recherche", message)
+    for message, at in zip(messages, came):
+        client.ask(b"APPEND Recherche " + at, message)
     client.ask(b"SELECT Recherche")
     client.ask(b"STORE 1,4,9 +FLAGS.SILENT (\\Flagged)")
     client.ask(b"STORE 2,4 +FLAGS.SILENT (Label)")
