@@ -13,6 +13,8 @@ mod process;
 mod reload;
 pub mod repair;
 mod running;
+#[cfg(target_os = "linux")]
+mod scheduling;
 mod search;
 mod standing;
 mod trust;
@@ -52,6 +54,8 @@ use crate::trust::AllowList;
 pub use options::{limits_of, relay_options, retry_plan};
 pub use reload::Reloader;
 pub use running::Running;
+#[cfg(target_os = "linux")]
+pub use scheduling::run_as_batch;
 pub use watch::Watch;
 
 pub use trust::{TrustKeeper, Trusted, list_options};

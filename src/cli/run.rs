@@ -9,6 +9,15 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::output;
 use crate::app::Running;
+#[cfg(target_os = "linux")]
+use crate::app::run_as_batch;
+
+/// The runtime of one or more operators.
+pub(super) fn operator_runtime() -> anyhow::Result<Runtime> {
+    #[cfg(target_os = "linux")]
+    run_as_batch();
+    server_runtime()
+}
 
 /// The runtime of a server.
 pub(super) fn server_runtime() -> anyhow::Result<Runtime> {

@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal as watch};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::run::{StopSignal, drain, server_runtime, small_runtime};
+use super::run::{StopSignal, drain, operator_runtime, small_runtime};
 use super::{output, up};
 use crate::app::control;
 use crate::app::crl;
@@ -35,7 +35,7 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     up::warn(&warnings);
     gateway.verify_files()?;
     let material = Material::read(&gateway)?;
-    server_runtime()?.block_on(serve(args, gateway, material))
+    operator_runtime()?.block_on(serve(args, gateway, material))
 }
 
 async fn serve(args: &ServeArgs, gateway: Gateway, material: Material) -> anyhow::Result<ExitCode> {

@@ -11,7 +11,7 @@ use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::run::{StopSignal, drain, server_runtime};
+use super::run::{StopSignal, drain, operator_runtime};
 use super::{JsonFlag, output};
 use crate::app::{Room, Running};
 use crate::clock::Clock;
@@ -63,7 +63,7 @@ pub(super) fn run(args: &UpArgs) -> anyhow::Result<ExitCode> {
     let ports = if args.free_ports { Ports::Free } else { Ports::Declared };
     // The folder is ours: a ready file can only be one that a killed run left behind.
     remove_ready_file(args)?;
-    server_runtime()?.block_on(async {
+    operator_runtime()?.block_on(async {
         let mut stop = StopSignal::watch()?;
         // From now on SIGHUP does not end the process, even while it starts.
         let hangup = signal(SignalKind::hangup()).context("cannot watch for SIGHUP")?;
