@@ -82,6 +82,15 @@ pub(super) fn keep_all_times(tx: &Connection) -> Result<(), StoreError> {
     }
 }
 
+/// What is kept, ascending: the number of each stretch, and its earliest and latest time.
+#[cfg(test)]
+pub(super) fn kept_times(db: &Connection) -> Result<Vec<(i64, i64, i64)>, StoreError> {
+    let sql = "SELECT number, earliest, latest FROM journal_stretch ORDER BY number";
+    let mut statement = db.prepare(sql)?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// The last sequence given, whether its row is still there or not.
 fn last_given(db: &Connection) -> Result<i64, StoreError> {
     let sql = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'journal'";
@@ -369,14 +378,6 @@ mod tests {
         all
     }
 
-    fn kept(db: &Connection) -> Vec<(i64, i64, i64)> {
-        let mut statement = db
-            .prepare("SELECT number, earliest, latest FROM journal_stretch ORDER BY number")
-            .unwrap();
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
-        rows.unwrap().collect::<Result<_, _>>().unwrap()
-    }
-
     #[test]
     fn a_read_by_time_leaves_out_what_is_elsewhere() {
         let folder = tempdir().unwrap();
@@ -446,11 +447,11 @@ mod tests {
             .unwrap();
         assert_eq!(sequences(&db, &filter), before);
         assert_eq!(looked_at(&db, &filter), 2 * STRETCH_ROWS + 1);
-        let all = kept(&db);
+        let all = kept_times(&db).unwrap();
         db.execute("DELETE FROM journal_stretch", []).unwrap();
         assert_eq!(sequences(&db, &filter), before);
         keep_all_times(&db).unwrap();
-        assert_eq!(kept(&db).len(), all.len() + 2);
+        assert_eq!(kept_times(&db).unwrap().len(), all.len() + 2);
     }
 
     #[test]
@@ -458,11 +459,11 @@ mod tests {
         let folder = tempdir().unwrap();
         let db = journal_of(folder.path(), 1..=3 * STRETCH_ROWS);
         remove(&db, STRETCH_ROWS - 2).unwrap();
-        assert_eq!(kept(&db).len(), 3);
+        assert_eq!(kept_times(&db).unwrap().len(), 3);
         remove(&db, STRETCH_ROWS - 1).unwrap();
-        assert_eq!(kept(&db)[0].0, 1);
+        assert_eq!(kept_times(&db).unwrap()[0].0, 1);
         remove(&db, 3 * STRETCH_ROWS).unwrap();
-        assert_eq!(kept(&db), []);
+        assert_eq!(kept_times(&db).unwrap(), []);
     }
 
     #[test]
@@ -476,7 +477,7 @@ mod tests {
             .unwrap();
         assert!(keep_times_again(&db, 1).unwrap());
         let expected = [(0, 1, STRETCH_ROWS - 1), (1, STRETCH_ROWS, 2 * STRETCH_ROWS - 1)];
-        assert_eq!(kept(&db), expected);
+        assert_eq!(kept_times(&db).unwrap(), expected);
     }
 
     #[test]

@@ -325,20 +325,12 @@ mod tests {
             let at = |ms| jiff::Timestamp::from_millisecond(ms).unwrap();
             let leased = queue_lease::lease(&now, at(5), at(9), &Portion::of(10)).unwrap();
             assert_eq!((leased.len(), leased[0].attempts), (1, 1), "what was queued is tried");
-            let brought = times_of_the_journal(&now);
+            let brought = journal::kept_times(&now).unwrap();
             let expected = if found < 10 { 2 } else { 0 };
             assert_eq!(brought.len(), expected, "the last stretch is not full");
             now.execute_batch("DELETE FROM journal_stretch").unwrap();
             journal::keep_all_times(&now).unwrap();
-            assert!(times_of_the_journal(&now).ends_with(&brought));
+            assert!(journal::kept_times(&now).unwrap().ends_with(&brought));
         }
-    }
-
-    fn times_of_the_journal(db: &Connection) -> Vec<(i64, i64, i64)> {
-        let mut statement = db
-            .prepare("SELECT number, earliest, latest FROM journal_stretch")
-            .unwrap();
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
-        rows.unwrap().collect::<Result<_, _>>().unwrap()
     }
 }
