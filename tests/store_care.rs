@@ -44,6 +44,17 @@ async fn some_mail() -> (TempDir, FolderKey) {
     (data, inbox)
 }
 
+/// A store with 300 messages, whose database has pages to damage.
+async fn filled() -> (TempDir, SqliteStore, FolderKey) {
+    let data = tempdir().unwrap();
+    let store = open(data.path());
+    let inbox = inbox(&store, "a").await;
+    for _ in 0..300 {
+        store.accept(summarised(&pattern(3_000), inbox)).await.unwrap();
+    }
+    (data, store, inbox)
+}
+
 fn summarised(content: &[u8], folder: FolderKey) -> Acceptance {
     let mut acceptance = to_folders(content, &[folder]);
     let message = acceptance.message.as_mut().unwrap();
@@ -276,12 +287,7 @@ fn damage_the_middle(data: &Path) -> Vec<u8> {
 #[test]
 fn a_database_with_a_damaged_page_is_built_again_from_the_rows_that_can_be_read() {
     block_on(async {
-        let data = tempdir().unwrap();
-        let store = open(data.path());
-        let inbox = inbox(&store, "a").await;
-        for _ in 0..300 {
-            store.accept(summarised(&pattern(3_000), inbox)).await.unwrap();
-        }
+        let (data, store, inbox) = filled().await;
         store.close().await.unwrap();
         let bytes = damage_the_middle(data.path());
         assert!(ids(&look(data.path()).await).contains("database-damaged"));
@@ -417,12 +423,7 @@ fn a_restore_may_send_its_queue_and_never_overwrites() {
 #[test]
 fn times_that_are_kept_of_the_journal_wrongly_are_found_and_never_taken_from_a_damaged_database() {
     block_on(async {
-        let data = tempdir().unwrap();
-        let store = open(data.path());
-        let inbox = inbox(&store, "a").await;
-        for _ in 0..300 {
-            store.accept(summarised(&pattern(3_000), inbox)).await.unwrap();
-        }
+        let (data, store, _) = filled().await;
         store
             .append((0..1_000).map(|second| record("a", second, "")).collect())
             .await
