@@ -485,15 +485,20 @@ fn a_damaged_database_of_the_version_before_is_built_again_as_one_of_this_versio
     }
 }
 
-/// Makes a folder what version 9 left, and overwrites a leaf of the journal or of its index by time.
-fn damage_as_version_9(data: &Path, of_what: &str) {
-    let path = data.join("store.db");
-    let db = Connection::open(&path).unwrap();
+/// Makes a database what version 9 left.
+fn take_back_to_version_9(db: &Connection) {
     db.execute_batch(
         "DROP TABLE journal_stretch; CREATE INDEX journal_at ON journal (at); PRAGMA user_version = 9; \
          PRAGMA wal_checkpoint(TRUNCATE)",
     )
     .unwrap();
+}
+
+/// Makes a folder what version 9 left, and overwrites a leaf of the journal or of its index by time.
+fn damage_as_version_9(data: &Path, of_what: &str) {
+    let path = data.join("store.db");
+    let db = Connection::open(&path).unwrap();
+    take_back_to_version_9(&db);
     let leaf = "SELECT pageno FROM dbstat WHERE name = ?1 AND pagetype = 'leaf' ORDER BY pageno LIMIT 1 OFFSET 1";
     let leaf: i64 = db.query_row(leaf, [of_what], |row| row.get(0)).unwrap();
     drop(db);
@@ -501,6 +506,57 @@ fn damage_as_version_9(data: &Path, of_what: &str) {
     let from = usize::try_from(leaf - 1).unwrap() * 8192;
     bytes[from..from + 8192].fill(0xa5);
     fs::write(&path, &bytes).unwrap();
+}
+
+/// One of the version before is not opened first: nobody knows then whether it can be brought to this one.
+#[test]
+fn a_wrong_index_is_made_anew_in_a_database_of_this_version_and_one_of_the_version_before_is_built_again() {
+    for (is_of_this_version, index, other) in [
+        (true, "journal_session", "ON journal (event) WHERE session <> ''"),
+        (false, "journal_at", "ON journal (-at)"),
+    ] {
+        block_on(async {
+            let data = tempdir().unwrap();
+            let store = open(data.path());
+            let rows = (0..10).map(|second| record("a", second, "s")).collect();
+            store.append(rows).await.unwrap();
+            store.close().await.unwrap();
+            let db = Connection::open(data.path().join("store.db")).unwrap();
+            if !is_of_this_version {
+                take_back_to_version_9(&db);
+            }
+            fill_as(&db, index, other);
+            drop(db);
+            if is_of_this_version {
+                assert_eq!(ids(&look(data.path()).await), BTreeSet::from(["database-index"]));
+            }
+            let aside = Aside::new(data.path(), "database");
+            let salvaged = salvage(data.path(), &aside).unwrap();
+            assert_eq!(salvaged.is_none(), is_of_this_version, "{salvaged:?}");
+            assert!(salvaged.is_none_or(|salvaged| salvaged.torn.is_empty()));
+            assert_eq!(repair(data.path()).await.problems, [], "{index}");
+            let store = open(data.path());
+            let filter = JournalFilter {
+                session: Some("s".to_owned()),
+                limit: 100,
+                ..JournalFilter::default()
+            };
+            assert_eq!(store.journal(filter).await.unwrap().len(), 10, "{index}");
+            store.close().await.unwrap();
+        });
+    }
+}
+
+/// Makes an index hold what another one would.
+fn fill_as(db: &Connection, index: &str, other: &str) {
+    let definition = "SELECT sql FROM sqlite_schema WHERE name = ?1";
+    let own: String = db.query_row(definition, [index], |row| row.get(0)).unwrap();
+    db.execute_batch(&format!(
+        "DROP INDEX {index}; CREATE INDEX {index} {other}; PRAGMA writable_schema = ON"
+    ))
+    .unwrap();
+    let set = "UPDATE sqlite_schema SET sql = ?2 WHERE name = ?1";
+    assert_eq!(db.execute(set, (index, own)).unwrap(), 1);
 }
 
 #[test]
