@@ -148,6 +148,12 @@ fn the_page_of_metrics_is_well_formed_counts_what_happened_and_names_nobody() {
             "{name}{{{labels}}}\n{text}"
         );
     }
+    // The message came in once and was read once; what else is said on a line is more.
+    let message_bytes = u32::try_from(mail(SENDER, SUBJECT).len()).unwrap();
+    for labels in ["face=\"smtp\",direction=\"in\"", "face=\"imaps\",direction=\"out\""] {
+        let bytes = page.value("vaguemestre_network_bytes_total", labels);
+        assert!(bytes > f64::from(message_bytes), "{labels}: {bytes}\n{text}");
+    }
     let handshakes =
         "vaguemestre_tls_handshakes_total{operator=\"mx.clinique.localhost\",face=\"smtp\",version=\"TLSv1.3\"";
     assert!(text.contains(handshakes), "{text}");
