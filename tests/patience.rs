@@ -237,6 +237,47 @@ fn a_session_that_is_too_old_ends_between_commands_and_finishes_the_text_that_ha
     stop(running);
 }
 
+#[test]
+fn silence_ends_a_session_whatever_is_awaited_and_a_word_now_and_then_keeps_it() {
+    let clinic = Clinic::new("smtp_idle_timeout = \"2s\"\nlogin_idle_timeout = \"2s\"\nimap_idle_timeout = \"2s\"");
+    let running = clinic.serve();
+    for commands in [&[][..], &["DATA"], &["BDAT 100000"]] {
+        let mut line = neighbour(&clinic);
+        for command in commands {
+            envelope(&mut line);
+            line.say(format!("{command}\r\n"));
+            if *command == "DATA" {
+                line.assert_says("354 ");
+            }
+            line.say("Subject: inacheve\r\n");
+        }
+        let said = heard_within(&mut line, PATIENCE).expect("an end");
+        assert!(
+            said.starts_with("421 4.4.2 this takes too long, connect again"),
+            "{commands:?}: {said}"
+        );
+        line.assert_ends();
+    }
+    let (user, password) = Clinic::login();
+    for is_known in [false, true] {
+        let mut line = Raw::clear(clinic.imaps).encrypt(&tls_config(&clinic.at("root.pem"), None));
+        line.assert_says("* OK");
+        if is_known {
+            line.say(format!("l LOGIN {user} {password}\r\n"));
+            assert!(line.answer("l").starts_with("l OK"));
+        }
+        let said = heard_within(&mut line, PATIENCE).expect("an end");
+        assert!(said.starts_with("* BYE idle for too long"), "{is_known}: {said}");
+        line.assert_ends();
+    }
+    // Longer than the limit in all.
+    let mut line = neighbour(&clinic);
+    assert_eq!(drip(&mut line, "N", 12), None);
+    line.ask("\r\n", "500 ");
+    assert!(clinic.mails().is_empty());
+    stop(running);
+}
+
 /// A connection from an address of this machine that is not the usual one.
 fn connect_from(last: u8, port: u16) -> TcpStream {
     let runtime = tokio::runtime::Builder::new_current_thread()
