@@ -5,7 +5,7 @@
 //! memory for a moment, and goes over a lane of its own or joins what travels to its domain. One that could not be reached is closed for a while, then visited by one
 //! connection; when that succeeds, what waited for it goes at once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,11 +103,7 @@ impl Relay {
         }
         let mut is_more = true;
         while std::mem::take(&mut is_more) {
-            let mut waiting = handover.waiting();
-            // Those first that have the fewest.
-            let used: HashMap<Domain, usize> = lanes.used().into_iter().collect();
-            waiting.sort_by_cached_key(|domain| used.get(domain).copied().unwrap_or(0));
-            for domain in waiting {
+            for domain in lanes.fewest_first(handover.waiting()) {
                 let now = self.parts.clock.now();
                 if lanes.free() == 0 || lanes.busy(now).contains(&domain) {
                     continue;

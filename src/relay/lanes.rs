@@ -107,6 +107,13 @@ impl Lanes {
         used.iter().map(|(domain, used)| (domain.clone(), used.lanes)).collect()
     }
 
+    /// These domains, those first that use the fewest lanes: where there are not enough for all, nobody gets another before the rest has one.
+    pub(super) fn fewest_first(&self, mut domains: Vec<Domain>) -> Vec<Domain> {
+        let traffic = self.traffic();
+        domains.sort_by_cached_key(|domain| traffic.domains.get(domain).map_or(0, |used| used.lanes));
+        domains
+    }
+
     /// Domains that get no further lane now: those with all of theirs in use, and of those that could not be reached all that have one,
     /// or every one of them once they use half of all lanes. So dead destinations never take what living ones need.
     pub(super) fn busy(&self, now: Timestamp) -> Vec<Domain> {
@@ -260,6 +267,17 @@ mod tests {
         assert_eq!(lanes.free(), 0);
         drop(first);
         assert_eq!((lanes.busy(now()), lanes.free()), (vec![], 1));
+    }
+
+    #[test]
+    fn those_come_first_that_have_the_fewest() {
+        let lanes = lanes(8, 4);
+        let _two = [lanes.enter(&domain("deux")), lanes.enter(&domain("deux"))];
+        let one = lanes.enter(&domain("un"));
+        let all = || ["deux", "un", "aucune"].map(domain).to_vec();
+        assert_eq!(lanes.fewest_first(all()), ["aucune", "un", "deux"].map(domain));
+        drop(one);
+        assert_eq!(lanes.fewest_first(all()), ["un", "aucune", "deux"].map(domain));
     }
 
     #[test]
