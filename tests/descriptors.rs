@@ -80,7 +80,27 @@ fn a_crowd_at_one_operator_leaves_descriptors_for_everything_else() {
     wait_until("there is room again", PATIENCE, || {
         connect(address("chu")).1.starts_with("220 ").then_some(())
     });
+    // It came up, but not with as many connections as its file says.
+    let promised = "`connections_max` is 1000, but this process may open 400 files, which is room for 150 connections";
+    let applied = Space::program()
+        .args(["apply", "--data"])
+        .arg(&data)
+        .run()
+        .assert_success();
+    assert!(applied.stdout.contains(promised), "{}", applied.stdout);
+    let space = data.join("space.toml");
+    let less = fs::read_to_string(&space)
+        .unwrap()
+        .replace("[limits]", "[limits]\nconnections_max = 150");
+    fs::write(&space, less).unwrap();
+    let applied = Space::program()
+        .args(["apply", "--data"])
+        .arg(&data)
+        .run()
+        .assert_success();
+    assert!(!applied.stdout.contains("connections_max"), "{}", applied.stdout);
     let stopped = program.stop("INT", PATIENCE).assert_success();
+    assert!(stopped.stderr.contains(promised), "{}", stopped.stderr);
     assert!(!stopped.stderr.contains("accept failed"), "{}", stopped.stderr);
 }
 

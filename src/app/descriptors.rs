@@ -70,6 +70,15 @@ impl Room {
             needed: RESERVED + (connections_max * STAGED_SHARE).div_ceil(STAGED_SHARE - 1),
         })
     }
+
+    /// What to tell of the file that promises so many connections, where a sandbox runs with less room: it is to come up everywhere, and
+    /// who connects when there is no room is turned away.
+    pub fn warning(self, connections_max: usize, file: &str) -> Option<String> {
+        let no_room = self.holds(connections_max).err()?;
+        Some(format!(
+            "{file}, [limits]: warning: {no_room}; those beyond are turned away"
+        ))
+    }
 }
 
 /// More would only take kernel memory.

@@ -16,6 +16,8 @@ pub struct Running {
     pub tracker: TaskTracker,
     /// Cancelled once: no new work.
     pub stop: CancellationToken,
+    /// What the process has room for.
+    pub room: Room,
     /// Sessions that the process has room for, those of all operators together.
     pub sessions: Arc<Semaphore>,
     /// Messages on their way to disk, those of all operators together.
@@ -33,6 +35,7 @@ impl Running {
         Self {
             tracker: TaskTracker::new(),
             stop: CancellationToken::new(),
+            room,
             sessions: Arc::new(Semaphore::new(room.sessions.min(Semaphore::MAX_PERMITS))),
             staged: Arc::new(Semaphore::new(room.staged.min(Semaphore::MAX_PERMITS))),
             handshakes: Arc::new(Semaphore::new(handshakes_at_once())),
@@ -46,6 +49,7 @@ impl Running {
         let child = Self {
             tracker: TaskTracker::new(),
             stop: self.stop.child_token(),
+            room: self.room,
             sessions: Arc::clone(&self.sessions),
             staged: Arc::clone(&self.staged),
             handshakes: Arc::clone(&self.handshakes),

@@ -68,6 +68,10 @@ pub(super) fn run(args: &UpArgs) -> anyhow::Result<ExitCode> {
         // From now on SIGHUP does not end the process, even while it starts.
         let hangup = signal(SignalKind::hangup()).context("cannot watch for SIGHUP")?;
         let running = Running::with_room(Room::of_process());
+        let connections_max = space.limits.connections_max as usize;
+        if let Some(warning) = running.room.warning(connections_max, &described.name) {
+            output::error_line(&warning);
+        }
         // Before the first order can change it.
         let layout = folder.layout();
         described.keep(&layout)?;

@@ -36,10 +36,16 @@ pub(super) struct Changes {
 impl Keeper {
     /// Reads the space file again and makes the space what it says.
     pub(super) async fn apply(&self, in_force: &mut InForce) -> Result<Answer, OrderError> {
-        let (space, warnings) = Space::load(&self.layout().space())?;
+        let path = self.layout().space();
+        let (space, warnings) = Space::load(&path)?;
         let changes = self.apply_space(in_force, space).await?;
         let mut text = String::new();
         for warning in &warnings {
+            say(&mut text, format_args!("{warning}\n"));
+        }
+        let connections_max = in_force.space.limits.connections_max as usize;
+        let room = self.live().map(|live| live.running.room);
+        if let Some(warning) = room.and_then(|room| room.warning(connections_max, &path.display().to_string())) {
             say(&mut text, format_args!("{warning}\n"));
         }
         text.push_str(&changes.text());
