@@ -7,11 +7,12 @@ mod common;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use common::{Clinic, Program, Space, folder, wait_until};
+use common::{Clinic, Program, Running, Space, folder, wait_until};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 /// So many leave room for 150 sessions.
@@ -26,22 +27,28 @@ fn connect(address: SocketAddr) -> (TcpStream, String) {
     (stream, line)
 }
 
-#[test]
-fn a_crowd_at_one_operator_leaves_descriptors_for_everything_else() {
-    let files = folder();
-    let (data, ready) = (files.path().join("data"), files.path().join("ready.json"));
+/// The sandbox with few open files, and what its ready file says.
+fn raise(data: &Path, ready: &Path) -> (Running, Value) {
     let mut program = Program::new("sh")
         .args([
             "-c",
             &format!("ulimit -n {OPEN_FILES}; exec \"$0\" up --free-ports --data \"$1\" --ready-file \"$2\""),
             env!("CARGO_BIN_EXE_vaguemestre"),
         ])
-        .args([&data, &ready])
+        .args([data, ready])
         .start();
-    let card: Value = wait_until("the space is up", PATIENCE, || {
+    let card = wait_until("the space is up", PATIENCE, || {
         assert!(!program.has_ended(), "{}", program.stderr());
-        serde_json::from_str(&fs::read_to_string(&ready).ok()?).ok()
+        serde_json::from_str(&fs::read_to_string(ready).ok()?).ok()
     });
+    (program, card)
+}
+
+#[test]
+fn a_crowd_at_one_operator_leaves_descriptors_for_everything_else() {
+    let files = folder();
+    let (data, ready) = (files.path().join("data"), files.path().join("ready.json"));
+    let (program, card) = raise(&data, &ready);
     let address = |operator: &str| -> SocketAddr {
         let endpoints = card["endpoints"].as_array().unwrap().iter();
         let mut found = endpoints.filter(|e| e["operator"] == operator && e["face"] == "smtp");
@@ -82,23 +89,23 @@ fn a_crowd_at_one_operator_leaves_descriptors_for_everything_else() {
     });
     // It came up, but not with as many connections as its file says.
     let promised = "`connections_max` is 1000, but this process may open 400 files, which is room for 150 connections";
-    let applied = Space::program()
-        .args(["apply", "--data"])
-        .arg(&data)
-        .run()
-        .assert_success();
-    assert!(applied.stdout.contains(promised), "{}", applied.stdout);
+    let apply = || {
+        Space::program()
+            .args(["apply", "--data"])
+            .arg(&data)
+            .run()
+            .assert_success()
+            .stdout
+    };
+    let told = apply();
+    assert!(told.contains(promised), "{told}");
     let space = data.join("space.toml");
     let less = fs::read_to_string(&space)
         .unwrap()
         .replace("[limits]", "[limits]\nconnections_max = 150");
     fs::write(&space, less).unwrap();
-    let applied = Space::program()
-        .args(["apply", "--data"])
-        .arg(&data)
-        .run()
-        .assert_success();
-    assert!(!applied.stdout.contains("connections_max"), "{}", applied.stdout);
+    let told = apply();
+    assert!(!told.contains("connections_max"), "{told}");
     let stopped = program.stop("INT", PATIENCE).assert_success();
     assert!(stopped.stderr.contains(promised), "{}", stopped.stderr);
     assert!(!stopped.stderr.contains("accept failed"), "{}", stopped.stderr);
