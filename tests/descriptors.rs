@@ -89,14 +89,7 @@ fn a_crowd_at_one_operator_leaves_descriptors_for_everything_else() {
     });
     // It came up, but not with as many connections as its file says.
     let promised = "`connections_max` is 1000, but this process may open 400 files, which is room for 150 connections";
-    let apply = || {
-        Space::program()
-            .args(["apply", "--data"])
-            .arg(&data)
-            .run()
-            .assert_success()
-            .stdout
-    };
+    let apply = || Space::command_on(&data, &["apply"]).assert_success().stdout;
     let told = apply();
     assert!(told.contains(promised), "{told}");
     let space = data.join("space.toml");

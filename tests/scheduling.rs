@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
-use common::{Clinic, Program, Running, folder, wait_until};
+use common::{Clinic, Program, Space, folder};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 /// As sched(7) and the kernel's headers number them.
@@ -16,8 +16,8 @@ const SCHED_BATCH: &str = "3";
 const SCHED_IDLE: &str = "5";
 
 /// Policies and nicenesses of all threads of a process (proc(5), `stat`).
-fn scheduled(running: &Running) -> BTreeSet<(String, String)> {
-    let threads = fs::read_dir(format!("/proc/{}/task", running.pid())).unwrap();
+fn scheduled(pid: u32) -> BTreeSet<(String, String)> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     let told = threads.filter_map(|thread| fs::read_to_string(thread.unwrap().path().join("stat")).ok());
     // The name, in parentheses, may hold spaces; behind it comes the third field.
     let of_thread = |stat: String| {
@@ -31,18 +31,19 @@ fn all(policy: &str, niceness: &str) -> BTreeSet<(String, String)> {
     BTreeSet::from([(policy.to_owned(), niceness.to_owned())])
 }
 
+/// That of the tests themselves.
+fn niceness() -> String {
+    let told = Program::new("nice").run().assert_success();
+    told.stdout.trim().to_owned()
+}
+
 #[test]
 fn all_threads_of_a_gateway_are_a_batch_unless_somebody_chose_otherwise() {
-    let niceness = Program::new("nice").run().assert_success().stdout.trim().to_owned();
-    let nicer = Program::new("nice")
-        .args(["-n", "3", "nice"])
-        .run()
-        .assert_success()
-        .stdout;
+    let nicer = Program::new("nice").args(["-n", "3", "nice"]).run().assert_success();
     for (launcher, expected) in [
-        (&["env"][..], all(SCHED_BATCH, &niceness)),
-        (&["nice", "-n", "3"], all(SCHED_BATCH, nicer.trim())),
-        (&["chrt", "--idle", "0"], all(SCHED_IDLE, &niceness)),
+        (&["env"][..], all(SCHED_BATCH, &niceness())),
+        (&["nice", "-n", "3"], all(SCHED_BATCH, nicer.stdout.trim())),
+        (&["chrt", "--idle", "0"], all(SCHED_IDLE, &niceness())),
     ] {
         let clinic = Clinic::new("");
         let program = Program::new(launcher[0])
@@ -50,23 +51,15 @@ fn all_threads_of_a_gateway_are_a_batch_unless_somebody_chose_otherwise() {
             .args([env!("CARGO_BIN_EXE_vaguemestre"), "serve", "--config"])
             .arg(clinic.at("gateway.toml"));
         let running = Clinic::serving(program.start());
-        assert_eq!(scheduled(&running), expected, "{launcher:?}");
+        assert_eq!(scheduled(running.pid()), expected, "{launcher:?}");
         running.stop("INT", PATIENCE).assert_success();
     }
 }
 
 #[test]
 fn all_threads_of_a_sandbox_are_a_batch() {
-    let niceness = Program::new("nice").run().assert_success().stdout.trim().to_owned();
     let files = folder();
-    let ready = files.path().join("ready.json");
-    let running = Program::new(env!("CARGO_BIN_EXE_vaguemestre"))
-        .args(["up", "--free-ports", "--data"])
-        .arg(files.path().join("data"))
-        .arg("--ready-file")
-        .arg(&ready)
-        .start();
-    wait_until("the space is up", PATIENCE, || ready.exists().then_some(()));
-    assert_eq!(scheduled(&running), all(SCHED_BATCH, &niceness));
-    running.stop("INT", PATIENCE).assert_success();
+    let space = Space::up(&files.path().join("data"), &["--free-ports"]);
+    assert_eq!(scheduled(space.pid()), all(SCHED_BATCH, &niceness()));
+    space.interrupt().assert_success();
 }
