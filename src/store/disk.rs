@@ -5,6 +5,7 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// A disk that keeps what was synced.
@@ -77,6 +78,22 @@ pub fn rewrite(path: &Path, mut write: impl FnMut(&[u8], u64) -> io::Result<()>)
     }
 }
 
+/// Hands zeros to `write`, each piece with its offset, that make a file of `now` bytes one of `length`, and returns how long it is then. Pieces end
+/// where a large piece of memory does: as they are written, so the system keeps them, and a sync looks at each.
+///
+/// # Errors
+/// What `write` says.
+pub fn grow(now: u64, length: u64, mut write: impl FnMut(&[u8], u64) -> io::Result<()>) -> io::Result<u64> {
+    let mut at = now;
+    while at < length {
+        let end = (at + 1).next_multiple_of(ZEROS.len() as u64).min(length);
+        let zeros = usize::try_from(end - at).ok().and_then(|bytes| ZEROS.get(..bytes));
+        write(zeros.unwrap_or(&ZEROS), at)?;
+        at = end;
+    }
+    Ok(at)
+}
+
 /// A descriptor of its own on the log of the database.
 pub trait LogFile: Send {
     /// Returns once everything that anybody has written to the log is on stable storage.
@@ -85,6 +102,12 @@ pub trait LogFile: Send {
     /// What the system says, also when a sync of the same file by somebody else failed since this one's last; then what was written since
     /// may not be counted on, nor does a second call bring it back.
     fn sync(&mut self) -> io::Result<()>;
+
+    /// Makes the file `length` bytes long with zeros where it is shorter, and returns how long it is now. Nobody else may write to it meanwhile.
+    ///
+    /// # Errors
+    /// What the system says; it may be longer than before.
+    fn grow(&mut self, length: u64) -> io::Result<u64>;
 
     /// Forgets everything from `length` on.
     ///
@@ -138,6 +161,10 @@ impl LogFile for File {
         self.sync_data()
     }
 
+    fn grow(&mut self, length: u64) -> io::Result<u64> {
+        grow(self.metadata()?.len(), length, |zeros, at| self.write_all_at(zeros, at))
+    }
+
     fn cut(&mut self, length: u64) -> io::Result<()> {
         self.set_len(length)
     }
@@ -158,12 +185,45 @@ impl BodyFile for File {
     }
 }
 
+/// What a file becomes longer by.
+static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
 /// Memory that a rewrite takes.
 const PIECE_BYTES: usize = 256 * 1024;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_grows_to_the_length_asked_for_and_keeps_what_it_has() {
+        const MEBIBYTE: u64 = 1 << 20;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        fs::write(&path, [7; 100]).unwrap();
+        let mut log = LocalDisk.log(&path).unwrap();
+        for (asked, length) in [
+            (99, 100),
+            (100, 100),
+            (101, 101),
+            (MEBIBYTE, MEBIBYTE),
+            (0, MEBIBYTE),
+            (3 * MEBIBYTE + 5, 3 * MEBIBYTE + 5),
+        ] {
+            assert_eq!(log.grow(asked).unwrap(), length);
+            let bytes = fs::read(&path).unwrap();
+            assert_eq!(bytes.len() as u64, length);
+            assert!(bytes[..100] == [7; 100] && bytes[100..].iter().all(|byte| *byte == 0));
+        }
+        let mut pieces = Vec::new();
+        let note = |zeros: &[u8], at: u64| {
+            pieces.push((at, zeros.len() as u64));
+            Ok(())
+        };
+        grow(500, 2 * MEBIBYTE + 1, note).unwrap();
+        let whole = [(500, MEBIBYTE - 500), (MEBIBYTE, MEBIBYTE), (2 * MEBIBYTE, 1)];
+        assert_eq!(pieces, whole);
+        assert!(grow(0, 1, |_, _| Err(ErrorKind::StorageFull.into())).is_err());
+    }
 
     #[test]
     fn a_file_that_is_rewritten_stays_what_it_was() {

@@ -18,7 +18,7 @@ mod queue_view;
 pub mod sqlite;
 
 pub use annotation::{Annotation, AnnotationChange, AnnotationStore};
-pub use disk::{BodyFile, Disk, LOG_HEAD_BYTES, LocalDisk, LogFile, rewrite};
+pub use disk::{BodyFile, Disk, LOG_HEAD_BYTES, LocalDisk, LogFile, grow, rewrite};
 use std::io::ErrorKind;
 
 use crate::metrics::Meter;

@@ -18,11 +18,14 @@ use vaguemestre::store::{
 
 use super::common::{at, block_on, deliver, inbox, pattern, record, to_folders, uids};
 
-/// The local disk, but syncs of the log can be stopped or fail, and cuts can fail.
+/// The local disk, but syncs of the log can be stopped or fail, and cuts and growth can fail.
 #[derive(Debug, Default)]
 struct Log {
     sync_fails: AtomicBool,
     cut_fails: AtomicBool,
+    grow_fails: AtomicBool,
+    /// The lengths it was to grow to.
+    grown: Mutex<Vec<u64>>,
     /// Told when a sync begins; it ends when something comes back.
     stop: Mutex<Option<(Sender<()>, Receiver<()>)>>,
 }
@@ -73,6 +76,14 @@ impl LogFile for Descriptor {
         self.file.sync()
     }
 
+    fn grow(&mut self, length: u64) -> io::Result<u64> {
+        self.log.grown.lock().unwrap().push(length);
+        if self.log.grow_fails.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.file.grow(length)
+    }
+
     fn cut(&mut self, length: u64) -> io::Result<()> {
         if self.log.cut_fails.load(Ordering::Relaxed) {
             return Err(io::ErrorKind::ReadOnlyFilesystem.into());
@@ -97,6 +108,16 @@ impl Faulty {
 
     fn sync_fails(&self, fails: bool) {
         self.0.sync_fails.store(fails, Ordering::Relaxed);
+    }
+
+    /// The lengths that the log was to grow to since, in mebibytes.
+    fn grown(&self) -> Vec<u64> {
+        let lengths = std::mem::take(&mut *self.0.grown.lock().unwrap());
+        assert!(
+            lengths.iter().all(|length| length.is_multiple_of(1 << 20)),
+            "{lengths:?}"
+        );
+        lengths.iter().map(|length| length >> 20).collect()
     }
 
     fn cut_fails(&self, fails: bool) {
@@ -144,6 +165,78 @@ fn a_commit_whose_sync_failed_is_gone_and_its_numbers_are_given_again() {
         assert_eq!(uids(&*again, inbox).await, [1, 2]);
         again.close().await.unwrap();
         assert!(is_sound(folder.path()));
+    });
+}
+
+#[test]
+fn the_log_grows_by_whole_steps_ahead_of_the_commits() {
+    block_on(async {
+        let folder = tempdir().unwrap();
+        let disk = Faulty::default();
+        let store = disk.open(folder.path(), 4 << 20);
+        let inbox = inbox(&*store, "a").await;
+        // Three times what it holds.
+        for _ in 0..120 {
+            deliver(&*store, &pattern(90_000), inbox).await;
+        }
+        store.close().await.unwrap();
+        let grown = disk.grown();
+        assert!(
+            grown.len() < 12,
+            "once for each step, however often it starts over: {grown:?}"
+        );
+        let steps: Vec<u64> = (1..).take(grown.len()).collect();
+        assert_eq!(grown, steps);
+        let again = disk.open(folder.path(), WAL_BYTES);
+        assert_eq!(uids(&*again, inbox).await.len(), 120);
+        again.close().await.unwrap();
+        assert!(is_sound(folder.path()));
+    });
+}
+
+#[test]
+fn a_log_that_was_cut_back_is_given_room_again_and_what_was_durable_is_read() {
+    block_on(async {
+        let folder = tempdir().unwrap();
+        let disk = Faulty::default();
+        let store = disk.open(folder.path(), WAL_BYTES);
+        let inbox = inbox(&*store, "a").await;
+        deliver(&*store, &pattern(700_000), inbox).await;
+        // The growth after a commit is done when the next one is answered.
+        deliver(&*store, &pattern(10), inbox).await;
+        assert_eq!(disk.grown(), [1, 2]);
+        disk.sync_fails(true);
+        assert!(store.accept(to_folders(&pattern(10), &[inbox])).await.is_err());
+        disk.sync_fails(false);
+        deliver(&*store, &pattern(20), inbox).await;
+        // As after `kill -9`: there are zeros behind the last commit.
+        let image = super::crash_image(folder.path());
+        let again = super::open(image.path());
+        assert_eq!(uids(&again, inbox).await, [1, 2, 3]);
+        again.close().await.unwrap();
+        assert!(is_sound(image.path()));
+        store.close().await.unwrap();
+        assert_eq!(disk.grown(), [2]);
+    });
+}
+
+#[test]
+fn a_log_that_cannot_grow_ahead_takes_what_has_room() {
+    block_on(async {
+        let folder = tempdir().unwrap();
+        let disk = Faulty::default();
+        disk.0.grow_fails.store(true, Ordering::Relaxed);
+        let store = disk.open(folder.path(), WAL_BYTES);
+        let inbox = inbox(&*store, "a").await;
+        for _ in 0..20 {
+            deliver(&*store, &pattern(90_000), inbox).await;
+        }
+        assert_eq!(store.trouble(), None);
+        store.close().await.unwrap();
+        assert!(disk.grown().len() >= 20, "each commit tries");
+        let again = disk.open(folder.path(), WAL_BYTES);
+        assert_eq!(uids(&*again, inbox).await.len(), 20);
+        again.close().await.unwrap();
     });
 }
 

@@ -11,7 +11,7 @@ use store_vfs::{Failure, Verdict};
 use super::kinds::Target;
 use super::plan::Act;
 use super::tape::{Entry, Recorder, Synced};
-use crate::store::{BodyFile, Disk, LOG_HEAD_BYTES, LogFile, rewrite};
+use crate::store::{BodyFile, Disk, LOG_HEAD_BYTES, LogFile, grow, rewrite};
 
 /// The data folder as the store sees it.
 #[derive(Clone)]
@@ -162,6 +162,19 @@ impl LogFile for RecordedLog {
     fn sync(&mut self) -> io::Result<()> {
         let synced = self.recorder.sync(Synced::File(self.number), Some(self.handle));
         synced.map_err(error)
+    }
+
+    fn grow(&mut self, length: u64) -> io::Result<u64> {
+        let mut file = RecordedFile {
+            recorder: Arc::clone(&self.recorder),
+            file: self.file.try_clone()?,
+            number: self.number,
+            offset: 0,
+        };
+        grow(self.file.metadata()?.len(), length, |zeros, at| {
+            file.seek(SeekFrom::Start(at))?;
+            file.write_all(zeros)
+        })
     }
 
     fn cut(&mut self, length: u64) -> io::Result<()> {

@@ -21,8 +21,10 @@ use crate::store::{Disk, LOG_HEAD_BYTES, LogFile, StoreError};
 pub(super) struct Log {
     database: Database,
     disk: Arc<dyn Disk>,
-    /// To read from.
+    /// To read from, and to make longer.
     file: Box<dyn LogFile>,
+    /// How long it is at least.
+    length: u64,
     /// `None` when it could not be learnt.
     durable: Option<Position>,
 }
@@ -32,6 +34,7 @@ impl Log {
     pub(super) fn new(database: Database, disk: Arc<dyn Disk>, connection: &Connection) -> Result<Self, StoreError> {
         let mut log = Self {
             file: disk.log(&database.log()).map_err(unreadable)?,
+            length: 0,
             database,
             disk,
             durable: None,
@@ -45,6 +48,19 @@ impl Log {
         let head = self.file.head().map_err(unreadable)?;
         let frames = u64::try_from(pages.all).map_err(|error| failed("the log", error))?;
         Ok(Position { head, frames })
+    }
+
+    /// Makes the file longer when commits behind `at` would soon have to. To be called by the thread that commits, between two commits: a sync costs
+    /// more when the length has changed since the last one, and the more, the smaller the pieces are in which the file was first written.
+    ///
+    /// # Errors
+    /// What the system says. A commit that needs more makes the file longer by itself.
+    pub(super) fn make_room(&mut self, at: Position) -> io::Result<()> {
+        let end = at.bytes().saturating_add(ROOM_BYTES);
+        if end > self.length {
+            self.length = self.file.grow(end.next_multiple_of(STEP_BYTES))?;
+        }
+        Ok(())
     }
 
     /// Another descriptor on it.
@@ -64,17 +80,14 @@ impl Log {
     /// Takes away what is not durable. No connection may be open.
     pub(super) fn cut_back(&mut self) -> Result<(), StoreError> {
         let mut log = self.open()?;
-        let Position { head, frames } = self.known()?;
+        let durable @ Position { head, frames } = self.known()?;
         // A log that started over since then did so because the database had all of the one before.
         let is_same = log.head().map_err(unreadable)? == head;
-        let length = if is_same && frames > 0 {
-            LOG_HEAD_BYTES as u64 + frames * FRAME_BYTES
-        } else {
-            0
-        };
+        let length = if is_same && frames > 0 { durable.bytes() } else { 0 };
         log.cut(length)
             .map_err(|error| failed("the log could not be cut back", error))?;
         self.file = log;
+        self.length = 0;
         self.forget_index()
             .map_err(|error| failed("the index of the log could not be made invalid", error))
     }
@@ -108,10 +121,21 @@ impl Log {
     }
 }
 
+impl Position {
+    /// Where the frames before it end in the file.
+    fn bytes(self) -> u64 {
+        LOG_HEAD_BYTES as u64 + self.frames.saturating_mul(FRAME_BYTES)
+    }
+}
+
 fn unreadable(error: io::Error) -> StoreError {
     failed("the log", error)
 }
 
+/// What is kept free behind a commit: several of them, of a dozen messages of 10 KB each.
+const ROOM_BYTES: u64 = 512 << 10;
+/// What the file becomes longer by.
+const STEP_BYTES: u64 = 1 << 20;
 /// A page with its head (SQLite, "WAL-mode File Format" §1).
 const FRAME_BYTES: u64 = 24 + PAGE_BYTES as u64;
 /// Both copies of the header of the index, and what is known of checkpoints (SQLite, "WAL-mode File Format" §2.1).

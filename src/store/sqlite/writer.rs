@@ -280,7 +280,12 @@ impl Thread {
             log: self.descriptor.take(),
         });
         match ends {
-            Ok((pages, _)) => self.pace(pages),
+            Ok((pages, at)) => {
+                if let Err(error) = self.log.make_room(at) {
+                    tracing::debug!(%error, "the log was not made longer in advance");
+                }
+                self.pace(pages);
+            }
             Err(error) => tracing::error!(%error, "where the log ends could not be read"),
         }
     }
